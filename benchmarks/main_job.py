@@ -1,0 +1,148 @@
+"""The main job, from process start to exit: accuracy and deadline of `shoestring run`, as a user would call it.
+
+    python benchmarks/main_job.py --cifar10 DIR [--only CASE ...] [--repeat N] [--table]
+
+Every run is a process of its own, timed from outside; its row is added to results/main_job.json at once, so that the
+benchmark can be stopped and gone on with. With `--table` the rows are summed up as Markdown and nothing is run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from machine import machine
+
+RESULTS = Path(__file__).parent / "results" / "main_job.json"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One command, and how often it is run; `hog` takes a core from half of its time on."""
+
+    arguments: tuple[str, ...]
+    seconds: int
+    repeat: int = 1
+    hog: bool = False
+
+
+def cases(cifar10: str) -> dict[str, Case]:
+    """All commands by name."""
+    return {
+        "digits": Case(("digits", "--examples", "300"), 60, repeat=20),
+        "cifar10": Case((cifar10,), 300, repeat=3),
+        "cifar10_random_1000": Case((cifar10, "--examples", "1000", "--select", "random"), 300, repeat=2),
+        "cifar10_chosen_1000": Case((cifar10, "--examples", "1000"), 600, repeat=2),
+        "cifar10_half_macs": Case((cifar10, "--macs", "0.5"), 300, repeat=2),
+        "cifar10_1m": Case((cifar10,), 60, repeat=3),
+        "cifar10_1m_hog": Case((cifar10,), 60, repeat=3, hog=True),
+        "cifar10_5m_hog": Case((cifar10,), 300, repeat=2, hog=True),
+        "cifar10_15m": Case((cifar10,), 900),
+        "cifar10_15m_hog": Case((cifar10,), 900, hog=True),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--cifar10", help="folder of CIFAR-10 as Parquet, or any other name `shoestring run` takes")
+    parser.add_argument("--only", nargs="*", help="names of cases")
+    parser.add_argument("--repeat", type=int, help="runs of each case, instead of the usual number")
+    parser.add_argument("--table", action="store_true", help="print the summary of what has been measured")
+    given = parser.parse_args()
+    if given.table:
+        print(table(rows()))
+        return
+    for name, case in cases(given.cifar10 or "cifar10").items():
+        if given.only and name not in given.only:
+            continue
+        done = [row for row in rows() if row["case"] == name]
+        for seed in range(len(done), given.repeat or case.repeat):
+            row = {"case": name, "seed": seed, **measure(case, seed)}
+            RESULTS.parent.mkdir(exist_ok=True)
+            RESULTS.write_text(json.dumps([*rows(), row], indent=1) + "\n")
+            print(name, seed, row["wall_seconds"], row["accuracy"], flush=True)
+
+
+def rows() -> list[dict[str, Any]]:
+    return json.loads(RESULTS.read_text()) if RESULTS.exists() else []
+
+
+def measure(case: Case, seed: int) -> dict[str, Any]:
+    """One run as a process: seconds on the wall and of the processor, and what it printed."""
+    around = machine()
+    out = tempfile.mkdtemp(prefix="shoestring-benchmark-")
+    shutil.rmtree(out)
+    command = [sys.executable, "-m", "shoestring", "run", *case.arguments, "--time", f"{case.seconds}s"]
+    command += ["--seed", str(seed), "--out", out, "--json", "--quiet"]
+    hog = threading.Timer(case.seconds / 2, _hog, [case.seconds / 2]) if case.hog else None
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    if hog:
+        hog.start()
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    wall = time.monotonic() - began
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    result = json.loads(done.stdout)
+    training = json.loads((Path(out) / "run.json").read_text())["training"]
+    shutil.rmtree(out)
+    kept = ("accuracy", "interval", "validation", "params", "macs", "examples", "select", "model", "options", "ledger")
+    return {
+        "command": [
+            "shoestring",
+            "run",
+            Path(case.arguments[0]).name,
+            *case.arguments[1:],
+            "--time",
+            f"{case.seconds}s",
+        ],
+        "asked_seconds": case.seconds,
+        "wall_seconds": round(wall, 2),
+        "cpu_seconds": round(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, 1),
+        **{key: result[key] for key in (*kept, "before_pruning")},
+        "training": training,
+        "hog": case.hog,
+        "machine": around,
+    }
+
+
+def _hog(seconds: float) -> None:
+    """Keep one core busy for so long, from a process of its own."""
+    multiprocessing.get_context("spawn").Process(target=_spin, args=(seconds,), daemon=True).start()
+
+
+def _spin(seconds: float) -> None:
+    ends = time.monotonic() + seconds
+    while time.monotonic() < ends:
+        pass
+
+
+def table(found: list[dict[str, Any]]) -> str:
+    """One line a case: mean accuracy with the range over seeds, and the range of seconds used of those asked for."""
+    lines = ["| command | runs | test accuracy | seconds, of those asked |", "|---|---|---|---|"]
+    for name in dict.fromkeys(row["case"] for row in found):
+        mine = [row for row in found if row["case"] == name]
+        accuracy = [100 * row["accuracy"] for row in mine]
+        wall = [row["wall_seconds"] for row in mine]
+        command = " ".join(mine[0]["command"]) + (" (a core taken half-way)" if mine[0]["hog"] else "")
+        spread = f" ({min(accuracy):.2f} to {max(accuracy):.2f})" if len(mine) > 1 else ""
+        used = f"{min(wall):.1f} to {max(wall):.1f}" if len(mine) > 1 else f"{wall[0]:.1f}"
+        share = (
+            f"{100 * min(wall) / mine[0]['asked_seconds']:.1f} to {100 * max(wall) / mine[0]['asked_seconds']:.1f} %"
+        )
+        lines.append(f"| `{command}` | {len(mine)} | {statistics.mean(accuracy):.2f} %{spread} | {used} ({share}) |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,7 @@
+"""`python -m shoestring`."""
+
+import sys
+
+from shoestring.cli.main import main
+
+sys.exit(main())

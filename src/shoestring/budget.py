@@ -1,0 +1,213 @@
+"""One clock, one ledger, one reserve: what a run may spend, what it has spent, what it must keep for the end.
+
+A budget counts seconds of wall clock, or training epochs, or floating-point operations. Learning rate, resolution and
+width are functions of the fraction spent, so that every schedule ends exactly when the budget does (Li et al. 2020,
+"Budgeted Training", extended from iterations to seconds).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import re
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Literal
+
+from shoestring.errors import BudgetTooSmall, UserError
+
+Unit = Literal["seconds", "epochs", "flops"]
+
+# How a budget is divided between the steps it has to pay for, before anything is measured.
+WEIGHTS = {"select": 0.35, "train": 0.40, "prune": 0.25}
+# Evaluation is paid for at the measured pace times this, because the machine may be slower then.
+CAUTION = 1.2
+_SECONDS = {"ms": 1e-3, "s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+_SCALES = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18}
+
+
+def seconds(text: str | float) -> float:
+    """Parse '90', '90s', '5m', '1h30m' or a number into seconds; `UserError` for anything else."""
+    if isinstance(text, int | float):
+        value = float(text)
+    else:
+        compact = text.strip().replace(" ", "")
+        parts = re.findall(r"(\d+(?:\.\d+)?)([a-z]*)", compact)
+        if (
+            not parts
+            or "".join(number + unit for number, unit in parts) != compact
+            or (len(parts) > 1 and not parts[-1][1])
+        ):
+            raise UserError(f"'{text}' is not a time. Write 90s, 5m, 1h30m or a number of seconds.")
+        unknown_units = [unit for _, unit in parts if unit and unit not in _SECONDS]
+        if unknown_units:
+            raise UserError(f"'{text}' is not a time: unknown unit '{unknown_units[0]}'. Units are ms, s, m, h and d.")
+        value = sum(float(number) * _SECONDS[unit or "s"] for number, unit in parts)
+    if not (value > 0 and math.isfinite(value)):
+        raise UserError(f"a time must be above zero, not '{text}'.")
+    return value
+
+
+def quantity(text: str | float, *, what: str = "number") -> float:
+    """Parse '200k', '12M', '3e15', '0.5' or a number; `UserError` for anything else or not above zero."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d*)?(?:[eE][+-]?\d+)?|\.\d+)\s*([kMGTPE]?)\s*", str(text))
+    value = float(match[1]) * _SCALES[match[2]] if match else 0.0
+    if not value > 0:
+        raise UserError(
+            f"'{text}' is not a {what}. Write a number above zero, with k, M, G, T or P behind it if you like."
+        )
+    return value
+
+
+def spell(amount: float) -> str:
+    """Seconds for people: 8.3 s, 4:51, 1:02:09."""
+    if amount < 60:
+        return f"{amount:.1f} s"
+    whole = round(amount)
+    hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def process_started() -> float:
+    """When this process began, on the scale of `time.monotonic`: interpreter start-up and imports are paid for too."""
+    now = time.monotonic()
+    try:
+        ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
+        age = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+    except (OSError, AttributeError, IndexError, ValueError):
+        age = time.process_time()
+    return now - max(age, 0.0)
+
+
+class Budget:
+    """What a run may spend. Exactly one of `time` ("5m", seconds), `epochs` or `flops` is given.
+
+    `steps` names the steps the budget will pay for, in order, so that each leaves room for the next:
+    `Budget("5m", steps=("train", "prune"))`; a mapping gives the weights. `started` is when the clock began
+    (`time.monotonic` scale; now, when None); `spent` and `ledger` are what an interrupted run had used before.
+    """
+
+    def __init__(
+        self,
+        time: str | float | None = None,
+        *,
+        epochs: float | None = None,
+        flops: str | float | None = None,
+        steps: Sequence[str] | dict[str, float] | None = None,
+        started: float | None = None,
+        spent: float = 0.0,
+        ledger: dict[str, float] | None = None,
+    ) -> None:
+        if sum(value is not None for value in (time, epochs, flops)) != 1:
+            raise UserError("a budget is one of time, epochs or flops.")
+        self.unit: Unit = "seconds" if time is not None else "epochs" if epochs is not None else "flops"
+        if time is not None:
+            self.total = seconds(time)
+        else:
+            self.total = quantity(epochs if epochs is not None else flops or 0, what=f"number of {self.unit}")
+        steps = ("select", "train") if steps is None else steps
+        self.weights = dict(steps) if isinstance(steps, dict) else {name: WEIGHTS[name] for name in steps}
+        self._started = _monotonic() if started is None else started
+        self._before = spent if self.unit == "seconds" else 0.0
+        self.counted = spent if self.unit != "seconds" else 0.0
+        self.ledger: dict[str, float] = dict(ledger or {})
+        self._owed: dict[str, tuple[float, int]] = {}
+        self.pace: float | None = None
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the clock began, those of an interrupted run before included when the unit is seconds."""
+        return self._before + _monotonic() - self._started
+
+    @property
+    def spent(self) -> float:
+        """What is used up, in the budget's unit."""
+        return self.elapsed if self.unit == "seconds" else self.counted
+
+    @property
+    def reserve(self) -> float:
+        """What must be kept for the end: fixed seconds, and images to be evaluated at the measured pace."""
+        if self.unit != "seconds":
+            return 0.0
+        fixed = sum(cost for cost, _ in self._owed.values())
+        return fixed + CAUTION * (self.pace or 0.0) * sum(images for _, images in self._owed.values())
+
+    @property
+    def left(self) -> float:
+        """What may still be spent, the reserve taken off; never below zero."""
+        return max(self.total - self.reserve - self.spent, 0.0)
+
+    def owe(self, name: str, seconds: float = 0.0, *, images: int = 0) -> None:
+        """Keep so many seconds, and the time to evaluate so many images, for a later step; replaces the last word."""
+        self._owed[name] = (seconds, images)
+
+    def charge(self, *, epochs: float = 0.0, flops: float = 0.0) -> None:
+        """Count work done, for budgets that count it."""
+        self.counted += epochs if self.unit == "epochs" else flops if self.unit == "flops" else 0.0
+
+    @contextlib.contextmanager
+    def paying(self, name: str) -> Iterator[None]:
+        """Write the seconds that the block takes under this name in the ledger, and drop what was owed for it."""
+        before = _monotonic()
+        try:
+            yield
+        finally:
+            self.ledger[name] = self.ledger.get(name, 0.0) + _monotonic() - before
+            self._owed.pop(name, None)
+
+    def window(self, step: str, *, share: float | None = None) -> Window:
+        """The stretch that a step may spend: its share of all that is left, by default by the weights."""
+        if share is None:
+            order = list(self.weights)
+            later = order[order.index(step) :] if step in order else []
+            share = self.weights[step] / sum(self.weights[name] for name in later) if later else 1.0
+        return Window(self, self.spent, share)
+
+    def refuse(self, least: float, *, why: str) -> BudgetTooSmall:
+        """The error for a budget that cannot hold the work; `least` is in the budget's unit."""
+        flag = {"seconds": "time", "epochs": "epochs", "flops": "flops"}[self.unit]
+        if self.unit == "seconds":
+            least = float(math.ceil(least))
+            asked, needed = f"{self.total:g}s", f"{least:g}s"
+        else:
+            asked, needed = f"{self.total:g}", f"{least:.3g}"
+        return BudgetTooSmall(
+            f"--{flag} {asked} is too small: {why}. The least that works is --{flag} {needed}.", least=least
+        )
+
+
+class Window:
+    """A stretch of a budget; `fraction` runs from 0 to 1 while it is spent. Its end moves when the reserve does."""
+
+    def __init__(self, budget: Budget, start: float, share: float) -> None:
+        self.budget, self.start, self.share = budget, start, share
+
+    @property
+    def end(self) -> float:
+        """Where the stretch ends on the budget's scale."""
+        return self.start + max(self.share * (self.budget.total - self.budget.reserve - self.start), 0.0)
+
+    @property
+    def length(self) -> float:
+        """The whole stretch, in the budget's unit."""
+        return self.end - self.start
+
+    @property
+    def left(self) -> float:
+        """What may still be spent of it; never below zero."""
+        return max(self.end - self.budget.spent, 0.0)
+
+    @property
+    def fraction(self) -> float:
+        """Spent over available, from 0 to 1."""
+        return self.ahead(0.0)
+
+    def ahead(self, amount: float) -> float:
+        """The fraction when this much more will be spent, at most 1."""
+        return min((self.budget.spent - self.start + amount) / self.length, 1.0) if self.length > 0 else 1.0
+
+
+def _monotonic() -> float:
+    return time.monotonic()

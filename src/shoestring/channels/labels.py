@@ -1,0 +1,116 @@
+"""Channel labels: numbers that travel with activations through one forward pass and say which channels must agree."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_leaves, tree_map_only
+
+FROZEN = 0
+
+
+class Labels:
+    """Sets of labels that were found to be the same channel (union-find); the set of label 0 is never cut."""
+
+    def __init__(self) -> None:
+        self._parent = np.zeros(1, np.int64)
+
+    def fresh(self, *shape: int) -> Tensor:
+        """New labels, all different."""
+        start, count = len(self._parent), int(np.prod(shape))
+        self._parent = np.concatenate([self._parent, np.arange(start, start + count)])
+        return torch.arange(start, start + count).view(shape)
+
+    def find(self, labels: Tensor) -> Tensor:
+        """The smallest label of each label's set, in the same shape."""
+        roots = self._parent[labels.numpy()]
+        while not np.array_equal(higher := self._parent[roots], roots):
+            roots = higher
+        return torch.from_numpy(np.asarray(roots))
+
+    def join(self, one: Tensor, other: Tensor) -> None:
+        """Make labels at the same place of two tensors (of shapes that broadcast) the same channel."""
+        one, other = _compact(*torch.broadcast_tensors(one, other))
+        while True:
+            one, other = self.find(one), self.find(other)
+            differ = one != other
+            if not differ.any():
+                return
+            low, high = torch.minimum(one, other)[differ], torch.maximum(one, other)[differ]
+            self._parent[high.numpy()] = low.numpy()
+
+    def freeze(self, labels: Tensor) -> bool:
+        """Never cut these channels; says whether any of them could have been cut before."""
+        (labels,) = _compact(labels)
+        news = bool((self.find(labels) != FROZEN).any())
+        self.join(labels, torch.tensor(FROZEN))
+        return news
+
+    def varies(self, labels: Tensor, dim: int) -> bool:
+        """Whether places along this axis belong to different channels."""
+        (labels,) = _compact(labels)
+        roots = self.find(labels)
+        return roots.numel() > 0 and bool((roots != roots.narrow(dim, 0, 1)).any())
+
+    def along(self, labels: Tensor, dim: int) -> Tensor | None:
+        """The labels (size of the axis,) when they change along this axis only, else None."""
+        size = labels.shape[dim]
+        (labels,) = _compact(labels)
+        roots = self.find(labels).movedim(dim, 0).unsqueeze(-1).flatten(1)
+        return roots[:, 0].expand(size) if bool((roots == roots[:, :1]).all()) else None
+
+
+def _compact(*labels: Tensor) -> list[Tensor]:
+    """One place of every axis along which all the tensors only repeat themselves."""
+    repeated = [all(one.stride(dim) == 0 for one in labels) for dim in range(labels[0].ndim)]
+    index = tuple(slice(0, 1) if again else slice(None) for again in repeated)
+    return [one[index] for one in labels]
+
+
+class Labelled(torch.Tensor):
+    """An activation or parameter in a traced pass: an ordinary tensor with a label for every element.
+
+    Labels that only repeat are expanded views, so they cost no memory. A `parameter` has its name and gets labels only
+    when something else than a layer uses it.
+    """
+
+    tracer: Any
+    labels: Tensor | None
+    parameter: str | None
+
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        """Compute as usual, then let the tracer label the result."""
+        kwargs = kwargs or {}
+        with torch._C.DisableTorchFunctionSubclass():
+            result = func(*args, **kwargs)
+            tracer = next(iter(labelled((args, kwargs)))).tracer
+            if isinstance(result, Tensor):
+                return label(result, tracer, tracer.follow(func, args, kwargs, result))
+            stored = result is None and func.__name__ != "__get__"  # item assignment and its like
+            if stored or any(isinstance(leaf, Tensor) for leaf in tree_leaves(result)):
+                tracer.give_up(func, args, kwargs)
+            return tree_map_only(Tensor, lambda part: label(part, tracer, frozen(part)), result)
+
+
+def frozen(tensor: Tensor) -> Tensor:
+    """Labels of channels that are never cut, for every element of a tensor."""
+    return torch.tensor(FROZEN).expand(tensor.shape)
+
+
+def label(tensor: Tensor, tracer: Any, labels: Tensor | None, *, parameter: str | None = None) -> Labelled:
+    """The tensor itself, labelled."""
+    if not isinstance(tensor, Labelled):
+        tensor = tensor.as_subclass(Labelled)
+        tensor.parameter = parameter
+    tensor.tracer, tensor.labels = tracer, labels
+    return tensor
+
+
+def labelled(values: Any) -> Iterable[Labelled]:
+    """All labelled tensors in nested arguments or results."""
+    return (leaf for leaf in tree_leaves(values) if isinstance(leaf, Labelled))

@@ -1,0 +1,80 @@
+"""`shoestring evaluate RUN --on DATA`: a finished run's model measured on other images."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from shoestring.cli.flags import Parser, add_output
+from shoestring.cli.progress import Progress
+from shoestring.rundir import RunDir
+
+
+def main(verb: str, words: Sequence[str]) -> int:
+    """Run the verb; its exit code."""
+    parser = Parser(
+        prog=f"shoestring {verb}", description="Measure the model of a finished run on any labelled images."
+    )
+    parser.add_argument("run", metavar="RUN", help="folder of the finished run, or of a saved model")
+    parser.add_argument("--on", metavar="DATA", help="images (those of the run, when left out)")
+    parser.add_argument("--split", metavar="NAME", help="train, validation or test (test if there is one, else all)")
+    parser.add_argument("--out", metavar="DIR", help="also write metrics.json and the CSV files there")
+    parser.add_argument("--skip-bad", action="store_true", default=False, help="leave out broken images")
+    add_output(parser)
+    given = parser.parse_args(words)
+    progress = Progress(quiet="quiet" in given)
+    try:
+        metrics = evaluate(
+            Path(given.run),
+            given.on if "on" in given else None,
+            split=given.split if "split" in given else None,
+            out=Path(given.out) if "out" in given else None,
+            skip_bad=given.skip_bad,
+            progress=progress,
+        )
+    finally:
+        progress.close()
+    if "json" in given:
+        print(json.dumps(metrics, indent=1))
+        return 0
+    from shoestring.cli.show import grid, two_columns
+    from shoestring.report.markdown import headline, percent
+
+    two_columns([("accuracy", headline(metrics)), ("loss", f"{metrics['loss']:.3f}")])
+    keys = ("recall", "precision", "f1")
+    grid(
+        ("class", "images", *keys),
+        (
+            [name, str(entry["images"]), *(percent(entry[key]) for key in keys)]
+            for name, entry in metrics["per_class"].items()
+        ),
+    )
+    return 0
+
+
+def evaluate(
+    run: Path, on: str | None, *, split: str | None, out: Path | None, skip_bad: bool, progress: Progress
+) -> dict[str, Any]:
+    """Metrics of the model of `run` on a split of the data `on` (the run's own data when None)."""
+    from shoestring.data import load_split
+    from shoestring.evaluate.files import write
+    from shoestring.evaluate.metrics import measure
+    from shoestring.models.inference import log_probabilities
+    from shoestring.runs import final_model
+
+    model = final_model(run)
+    images = load_split(
+        on or RunDir(run).run["recipe"]["data"],
+        split,
+        classes=model.classes,
+        resolution=model.preprocessing.resolution,
+        skip_bad=skip_bad,
+        progress=lambda done, total: progress.tick("load", done / total if total else 0.0, {"images": done}),
+    )
+    scores = log_probabilities(model, images)
+    metrics = measure(scores, images.targets, classes=model.classes, split=split or "test")
+    if out is not None:
+        write(out, metrics, scores, images)
+    return metrics.as_dict()

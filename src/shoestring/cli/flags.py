@@ -1,0 +1,149 @@
+"""Flags come from the recipe's fields, and a method's own flags from its signature; what is not set stays unset."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import difflib
+import typing
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NoReturn
+
+from shoestring.errors import UserError
+from shoestring.recipe import SECTIONS, Recipe
+
+# verb -> its fields of the recipe; a section's name stands for all its fields
+_BUDGET = ("time", "epochs", "flops", "seed")
+_IMAGES = ("resolution", "validation", "split_seed", "skip_bad")
+_MACHINE = ("device", "memory", "threads")
+FIELDS: dict[str, tuple[str, ...]] = {
+    "run": (*_BUDGET, "baseline", *_IMAGES, *_MACHINE, "select", "train", "grow", "prune"),
+    "select": (*_BUDGET, *_IMAGES, *_MACHINE, "select"),
+    "train": (*_BUDGET, *_IMAGES, *_MACHINE, "select.subset", "train", "grow"),
+    "prune": (*_BUDGET, *_MACHINE, "prune", "train.batch_size", "train.learning_rate"),
+}
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line, raised for the caller to print."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, allow_abbrev=False, argument_default=argparse.SUPPRESS, **kwargs)
+
+    def error(self, message: str) -> NoReturn:
+        """Raise the message as the user's error."""
+        raise UserError(f"{message}. (`{self.prog} --help`)")
+
+    def flags(self) -> list[str]:
+        """All flags."""
+        return [flag for action in self._actions for flag in action.option_strings if flag.startswith("--")]
+
+
+def add_output(parser: argparse.ArgumentParser) -> None:
+    """How results and progress are shown."""
+    group = parser.add_argument_group("output")
+    group.add_argument("--json", action="store_true", help="results as JSON on stdout")
+    group.add_argument("--quiet", action="store_true", help="no progress on stderr")
+    group.add_argument("--debug", action="store_true", help="the whole traceback of an error")
+
+
+def add_recipe(parser: argparse.ArgumentParser, verb: str) -> None:
+    """The flags of a verb, grouped by section."""
+    group = parser.add_argument_group("recipe")
+    group.add_argument("--recipe", metavar="FILE", help="YAML or JSON file of settings; flags win over it")
+    group.add_argument("--out", metavar="DIR", help="run directory (runs/<data>-<model>-<digest>, when left out)")
+    group.add_argument(
+        "--dry-run", action="store_true", help="print every value and where it comes from; write nothing"
+    )
+    for name in FIELDS[verb]:
+        section, _, field = name.partition(".")
+        if section in SECTIONS:
+            fields = [f for f in dataclasses.fields(SECTIONS[section]) if f.name != "options" and field in ("", f.name)]
+            _add_fields(_group(parser, section), SECTIONS[section], fields, section=section, verb=verb)
+        else:
+            fields = [f for f in dataclasses.fields(Recipe) if f.name == section]
+            _add_fields(group, Recipe, fields, section="", verb=verb)
+
+
+def _group(parser: argparse.ArgumentParser, section: str) -> Any:
+    about = (SECTIONS[section].__doc__ or "").strip()
+    return parser.add_argument_group(section, about)
+
+
+def _add_fields(group: Any, cls: type, fields: Sequence[dataclasses.Field], *, section: str, verb: str) -> None:
+    hints = typing.get_type_hints(cls)
+    for field in fields:
+        flag = section if field.name == "method" and section != verb else field.name
+        more: dict[str, Any] = {"dest": f"{section}.{field.name}".lstrip("."), "help": _help(field)}
+        kind = _plain(hints[field.name])
+        if kind is bool:
+            more["action"] = argparse.BooleanOptionalAction
+        else:
+            more["metavar"] = _metavar(kind)
+        group.add_argument(f"--{flag.replace('_', '-')}", **more)
+
+
+def _help(field: dataclasses.Field) -> str:
+    about = field.metadata["help"]
+    return about if field.default in (None, "auto", False) else f"{about} (default: {field.default})".replace("%", "%%")
+
+
+def _plain(kind: Any) -> Any:
+    inner = [k for k in typing.get_args(kind) if k is not type(None)]
+    return kind if typing.get_origin(kind) is Literal or not inner else _plain(inner[0])
+
+
+def _metavar(kind: Any) -> str:
+    if typing.get_origin(kind) is Literal:
+        return "{" + ",".join(map(str, typing.get_args(kind))) + "}"
+    return {int: "N", float: "X"}.get(kind, "TEXT")
+
+
+def layer(parser: Parser, verb: str, given: Mapping[str, Any], rest: Sequence[str]) -> dict[str, Any]:
+    """What the flags say, nested like a recipe; `rest` are the flags that the parser does not know: options of methods.
+
+    `--select.order hardest` sets an option of the selection method; in the verb `select` itself `--order hardest` does.
+    """
+    nested: dict[str, Any] = {}
+    for name, value in given.items():
+        _put(nested, name, value)
+    for name, value in _pairs(parser, rest):
+        section, dot, option = name.partition(".")
+        if dot and section in SECTIONS:
+            _put(nested, f"{section}.{option}", value)
+        elif not dot and verb in SECTIONS and not difflib.get_close_matches(f"--{name}", parser.flags(), 1, 0.8):
+            _put(nested, f"{verb}.{name}", value)
+        else:
+            raise unknown_flag(parser, f"--{name}")
+    return nested
+
+
+def _put(nested: dict[str, Any], name: str, value: Any) -> None:
+    section, dot, field = name.partition(".")
+    if dot:
+        nested.setdefault(section, {})[field.replace("-", "_")] = value
+    else:
+        nested[name] = value
+
+
+def _pairs(parser: Parser, rest: Sequence[str]) -> list[tuple[str, str]]:
+    """`--name value` and `--name=value` as pairs."""
+    pairs, waiting = [], list(rest)
+    while waiting:
+        word = waiting.pop(0)
+        if not word.startswith("--"):
+            raise UserError(f"'{word}' was not expected here. (`{parser.prog} --help`)")
+        name, equals, value = word[2:].partition("=")
+        if not equals:
+            if not waiting or waiting[0].startswith("--"):
+                raise unknown_flag(parser, word)
+            value = waiting.pop(0)
+        pairs.append((name, value))
+    return pairs
+
+
+def unknown_flag(parser: Parser, flag: str) -> UserError:
+    """The error for a flag that does not exist, with the nearest one that does."""
+    near = difflib.get_close_matches(flag, parser.flags(), 1, 0.5)
+    guess = f" Did you mean {near[0]}?" if near else ""
+    return UserError(f"unknown flag {flag}.{guess} (`{parser.prog} --help`)")

@@ -1,0 +1,91 @@
+"""`shoestring VERB ...`: finds the verb, runs it, and turns errors into one line and an exit code."""
+
+from __future__ import annotations
+
+import importlib
+import signal
+import sys
+import types
+from collections.abc import Sequence
+
+from shoestring.errors import BudgetTooSmall, UserError, unknown
+
+VERBS = {
+    "run": ("shoestring.cli.steps", "images in, a trained, shrunk and measured classifier out"),
+    "select": ("shoestring.cli.steps", "choose the training images worth having"),
+    "train": ("shoestring.cli.steps", "train a network, ending exactly at the deadline"),
+    "prune": ("shoestring.cli.steps", "cut a trained network to size and train it on"),
+    "evaluate": ("shoestring.cli.evaluate", "measure a finished run on other images"),
+    "predict": ("shoestring.cli.predict", "name the class of image files"),
+    "report": ("shoestring.cli.report", "show the results of a finished run"),
+    "list": ("shoestring.cli.list", "what there is to choose from, and its options"),
+    "check": ("shoestring.cli.check", "look at data and machine before spending anything"),
+}
+
+_HELP = """usage: shoestring VERB ...
+
+Image classifiers on a budget of examples, minutes and megabytes.
+
+{verbs}
+
+examples:
+  shoestring run digits --examples 300 --time 60s
+  shoestring run photos/ --time 5m --macs 0.5
+  shoestring run cifar10 --examples 1000 --time 10m --baseline
+  shoestring predict runs/NAME photos/new/*.jpg
+
+`shoestring VERB --help` tells the flags of a verb. Results go to stdout, progress to stderr.
+Exit code: 0 done, 2 wrong input, 3 the budget is too small, 130 interrupted (the same command goes on).
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; its exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        if not words or words[0] in ("-h", "--help", "help"):
+            print(_HELP.format(verbs="\n".join(f"  {verb:<10}{about}" for verb, (_, about) in VERBS.items())), end="")
+            return 0
+        if words[0] in ("-V", "--version"):
+            from shoestring import __version__
+
+            print(f"shoestring {__version__}")
+            return 0
+        if words[0] not in VERBS:
+            raise unknown("verb", words[0], VERBS, hint="(`shoestring --help`)")
+        with_signals()
+        module = importlib.import_module(VERBS[words[0]][0])
+        return module.main(words[0], words[1:])
+    except KeyboardInterrupt:
+        print("\ninterrupted: what was finished is kept, and the same command goes on from there", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    except (UserError, OSError) as error:
+        if "--debug" in words:
+            raise
+        if isinstance(error, OSError) and not _about_files(error):
+            raise
+        print(f"error: {_line(error)}", file=sys.stderr)
+        return 3 if isinstance(error, BudgetTooSmall) else 2
+
+
+def with_signals() -> None:
+    """Let a termination signal end the run as Ctrl-C does."""
+
+    def interrupt(number: int, frame: types.FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+
+
+def _about_files(error: OSError) -> bool:
+    """Whether the system says something about a file or a disk that the user can mend."""
+    return error.errno is not None
+
+
+def _line(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return f"{error.strerror}: {error.filename}" if error.filename else str(error.strerror)
+    return " ".join(str(error).split())

@@ -1,0 +1,139 @@
+"""The verbs that spend a budget: run, select, train, prune."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from shoestring.budget import process_started
+from shoestring.checks import check
+from shoestring.cli.flags import Parser, add_output, add_recipe, layer
+from shoestring.cli.progress import Progress
+from shoestring.errors import UserError
+from shoestring.recipe import Recipe, digest, read, resolve
+from shoestring.rundir import RunDir, read_json
+
+_ABOUT = {
+    "run": "Choose images, train a network inside the time, cut it to size, measure it.",
+    "select": "Choose the training images worth having; leaves select/subset.json for `--subset`.",
+    "train": "Train a network on all images or a subset, ending exactly when the budget does.",
+    "prune": "Cut the network of a finished run to size and train it on.",
+}
+_SETTINGS = ("recipe", "out", "dry_run", "json", "quiet", "debug", "data", "start")
+
+
+def main(verb: str, words: Sequence[str]) -> int:
+    """Run the verb; its exit code."""
+    parser = Parser(prog=f"shoestring {verb}", description=_ABOUT[verb])
+    if verb == "prune":
+        parser.add_argument("start", metavar="RUN", nargs="?", help="folder of the finished run")
+    else:
+        parser.add_argument(
+            "data",
+            metavar="DATA",
+            nargs="?",
+            help="a folder of class folders or of Parquet files, a Hub id, an .npz file, a data set name, or digits",
+        )
+    add_recipe(parser, verb)
+    add_output(parser)
+    known, rest = parser.parse_known_args(words)
+    given = vars(known)
+    settings = {name: given.pop(name) for name in _SETTINGS if name in given}
+    recipe, origin = _recipe(parser, verb, settings, layer(parser, verb, given, rest))
+    check(recipe)
+    if settings.get("dry_run"):
+        return _dry(recipe, origin, as_json=settings.get("json", False))
+    return _do(verb, recipe, settings)
+
+
+def _recipe(
+    parser: Parser, verb: str, settings: dict[str, Any], flags: dict[str, Any]
+) -> tuple[Recipe, dict[str, str]]:
+    """The recipe of flags, recipe file and, for `prune`, of the run to start from; and where each value came from."""
+    layers: list[tuple[str, dict[str, Any]]] = []
+    if "recipe" in settings:
+        layers.append((settings["recipe"], read(settings["recipe"])))
+    where = {name: settings[name] for name in ("data", "start") if name in settings}
+    layers.append(("flags", {**where, **flags}))
+    needed = "start" if verb == "prune" else "data"
+    if not any(needed in content for _, content in layers):
+        raise UserError(f"which {'run' if verb == 'prune' else 'data'}? (`{parser.prog} --help`)")
+    if verb == "prune":
+        layers.insert(0, _started(layers[-1][1]["start"]))
+    recipe, origin = resolve(*layers)
+    if verb == "select" and recipe.select.examples is None:
+        raise UserError("how many images? Say --examples N.")
+    if verb == "prune" and not recipe.prune.wanted:
+        raise UserError("how small? Say --macs or --params, as a share (0.5) or a number (200k).")
+    return recipe, origin
+
+
+def _started(run: str) -> tuple[str, dict[str, Any]]:
+    """What a pruning takes over from the run that it starts from: its data, its images and how it was trained."""
+    file = Path(run) / "run.json"
+    if not file.exists():
+        raise UserError(f"{run} is no run directory (it has no run.json).")
+    before = read_json(file)["recipe"]
+    kept = {key: before[key] for key in ("data", "resolution", "validation", "split_seed", "skip_bad") if key in before}
+    subset = Path(run) / "select" / "subset.json"
+    chosen = str(subset) if subset.exists() else before["select"].get("subset")
+    kept["train"] = before["train"]
+    kept["select"] = {"subset": chosen} if chosen else {}
+    return run, kept
+
+
+def _dry(recipe: Recipe, origin: dict[str, str], *, as_json: bool) -> int:
+    """Print every value and where it came from."""
+    rows = {name: (_value(recipe, name), source) for name, source in origin.items()}
+    if as_json:
+        print(json.dumps({name: {"value": value, "from": source} for name, (value, source) in rows.items()}, indent=1))
+        return 0
+    wide = max(len(name) for name in rows)
+    for name, (value, source) in rows.items():
+        print(f"{name:<{wide}}  {'-' if value is None else value!s:<16}  {source}")
+    return 0
+
+
+def _value(recipe: Recipe, name: str) -> Any:
+    section, dot, field = name.partition(".")
+    if not dot:
+        return getattr(recipe, name)
+    part = getattr(recipe, section)
+    return getattr(part, field) if hasattr(part, field) else part.options[field]
+
+
+def _do(verb: str, recipe: Recipe, settings: dict[str, Any]) -> int:
+    started = process_started()
+    progress = Progress(quiet=settings.get("quiet", False))
+    folder = RunDir(Path(settings.get("out") or _default_folder(recipe)))
+    from shoestring import context, pipeline
+    from shoestring.cli.show import show
+
+    around = context.prepare(
+        device=recipe.device,
+        memory=recipe.memory,
+        threads=recipe.threads,
+        seed=recipe.seed,
+        say=progress.say,
+        tick=progress.tick,
+    )
+    work = pipeline.select_only if verb == "select" else pipeline.run
+    try:
+        result = work(recipe, folder, context=around, started=started)
+    finally:
+        progress.close()
+    if settings.get("json"):
+        print(json.dumps(result, indent=1))
+    else:
+        show(verb, result)
+    return 0
+
+
+def _default_folder(recipe: Recipe) -> str:
+    """A name that says what is in it and is the same for the same command, so that this goes on or is done."""
+    source = recipe.start or recipe.data
+    stem = Path(source).expanduser().name.partition(".")[0] or "data"
+    what = "pruned" if recipe.start else recipe.train.model.replace("timm:", "")
+    return f"runs/{stem}-{what}-{digest(recipe)}"

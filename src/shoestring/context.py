@@ -1,0 +1,70 @@
+"""What surrounds a step and is not its business: the device, the seed, where states are kept, whom to tell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from shoestring.errors import UserError
+
+
+def _silent(*_: Any, **__: Any) -> None:
+    """Tell nobody."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """Handed down unchanged through all steps.
+
+    `say(text)` takes notes for people; `tick(step, fraction, values)` takes progress many times a second;
+    `folder` is where an interrupted step leaves its state (nowhere, when None).
+    """
+
+    device: str = "cpu"
+    seed: int = 0
+    folder: Path | None = None
+    say: Callable[[str], None] = field(default=_silent)
+    tick: Callable[[str, float, dict[str, Any]], None] = field(default=_silent)
+
+    def inside(self, name: str) -> Context:
+        """The same, with states kept in a folder of that name below."""
+        return replace(self, folder=self.folder / name if self.folder else None)
+
+
+def prepare(
+    *, device: str = "auto", memory: str | None = None, threads: int | None = None, seed: int = 0, **rest: Any
+) -> Context:
+    """Set threads and the accelerator's memory cap once for the process, and find the device.
+
+    Raises `UserError` for a device that does not exist, a memory cap without an accelerator or an unreadable one.
+    """
+    import torch
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"device '{device}' cannot be used: {reason}. Try --device cpu.") from None
+    if memory is not None:
+        _cap(device, memory)
+    torch.manual_seed(seed)
+    return Context(device=device, seed=seed, **rest)
+
+
+def _cap(device: str, memory: str) -> None:
+    """Cap the accelerator's memory at so many bytes ('2GB')."""
+    import torch
+
+    from shoestring.budget import quantity
+
+    size = quantity(memory.strip().removesuffix("B").removesuffix("b"), what="memory size")
+    if not device.startswith("cuda"):
+        raise UserError(f"--memory caps accelerator memory, and the device is '{device}'. Leave it out.")
+    total = torch.cuda.get_device_properties(device).total_memory
+    torch.cuda.set_per_process_memory_fraction(min(size / total, 1.0), torch.device(device))

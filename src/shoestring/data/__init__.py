@@ -1,0 +1,7 @@
+"""Images come in: any source, decoded once into one array of uint8 pixels on disk."""
+
+from shoestring.data.decode import decode_file
+from shoestring.data.images import Dataset, Images
+from shoestring.data.loading import from_arrays, in_memory, load, load_split
+
+__all__ = ["Dataset", "Images", "decode_file", "from_arrays", "in_memory", "load", "load_split"]

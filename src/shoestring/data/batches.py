@@ -1,0 +1,115 @@
+"""Shuffled, augmented batches from images that live on the device as bytes: no worker processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from shoestring.data.augment import Augment, cut_out, gather, offsets, turn
+from shoestring.data.images import Images
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One training step's images: which they are (B,), pixels (B, C, H, W), labels (B,)."""
+
+    index: Tensor
+    images: Tensor
+    labels: Tensor
+
+
+def on_device(images: Images, device: str) -> Tensor:
+    """The pixels as a uint8 tensor (N, H, W, C) on the device; on the CPU without a copy where that is possible."""
+    pixels = images.pixels
+    if not pixels.flags.writeable and device == "cpu":
+        pixels = np.array(pixels)
+    return torch.from_numpy(np.ascontiguousarray(pixels)).to(device)
+
+
+class Batches:
+    """An endless stream in which every image comes once an epoch; batches run across the epochs' borders.
+
+    `prepare(pixels, resolution=)` makes floats (B, C, R, R) of bytes (B, H, W, C), as `Model.prepare` does. The stream
+    can be stopped and continued: see `state`.
+    """
+
+    def __init__(
+        self,
+        images: Images,
+        prepare: Callable[..., Tensor],
+        *,
+        size: int,
+        augment: Augment,
+        device: str = "cpu",
+        seed: int = 0,
+    ) -> None:
+        self.pixels = on_device(images, device)
+        self.labels = torch.from_numpy(np.array(images.targets)).to(device)
+        self.prepare, self.size, self.augment = prepare, min(size, len(images)), augment
+        self.generator = torch.Generator(device).manual_seed(seed)
+        self.first = torch.rand(len(images), generator=self.generator, device=device) < 0.5
+        self.order = self._shuffled()
+        self.position = 0
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def draw(self, *, resolution: int | None = None, crop: int | None = None) -> Batch:
+        """The next batch, scaled to this resolution; or unscaled crops of so many pixels a side at random places."""
+        index, mirrored = self._next()
+        _, height, width, _ = self.pixels.shape
+        change = self.augment
+        tall, wide = (crop or height), (crop or width)
+        taken = gather(
+            self.pixels,
+            index,
+            mirrored=mirrored,
+            rows=offsets(len(index), height, tall, round(change.shift * height), self.generator),
+            columns=offsets(len(index), width, wide, round(change.shift * width), self.generator),
+        )
+        floats = self.prepare(taken, resolution=crop or resolution)
+        floats = turn(floats, change.rotate, change.zoom, self.generator)
+        floats = cut_out(floats, round(change.cutout * floats.shape[-1]), self.generator)
+        return Batch(index, floats, self.labels[index])
+
+    def _next(self) -> tuple[Tensor, Tensor]:
+        """Which images come next, and which of them are mirrored."""
+        parts, flips, missing = [], [], self.size
+        while missing:
+            if self.position == len(self.order):
+                self.order, self.position, self.epoch = self._shuffled(), 0, self.epoch + 1
+            part = self.order[self.position : self.position + missing]
+            self.position += len(part)
+            missing -= len(part)
+            parts.append(part)
+            flips.append(self.first[part] ^ bool(self.epoch % 2))
+        index = torch.cat(parts)
+        mirrored = torch.cat(flips) if self.augment.flip else torch.zeros_like(index, dtype=torch.bool)
+        return index, mirrored
+
+    def _shuffled(self) -> Tensor:
+        return torch.randperm(len(self), generator=self.generator, device=self.generator.device)
+
+    def state(self) -> dict[str, Any]:
+        """What `restore` needs to go on with exactly the same batches."""
+        return {
+            "generator": self.generator.get_state(),
+            "first": self.first,
+            "order": self.order,
+            "position": self.position,
+            "epoch": self.epoch,
+            "size": self.size,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on where `state` was taken."""
+        self.generator.set_state(state["generator"].cpu())
+        device = self.pixels.device
+        self.first, self.order = state["first"].to(device), state["order"].to(device)
+        self.position, self.epoch, self.size = state["position"], state["epoch"], state["size"]

@@ -1,0 +1,91 @@
+"""A folder of class folders, as photos are usually kept."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from shoestring.data.listing import Item, Items, Listing, Source, files_key
+from shoestring.errors import UserError, unknown
+
+_SPLITS = {"validation": ("validation", "val", "valid"), "test": ("test",)}
+_SYSTEM = ("thumbs.db", "desktop.ini")  # left by file managers; hidden files are passed over as well
+
+ByClass = dict[str, list[str]]  # class name -> paths, both sorted; text, because many Path objects are slow
+
+
+def folder(where: str) -> Source:
+    """A folder with one folder of images for each class, with or without `train`, `val` and `test` above them.
+
+    Images may lie deeper inside a class folder. Hidden files are passed over; every other file has to be an image.
+    """
+    root = Path(where).expanduser().resolve()
+    if not root.is_dir():
+        raise UserError(f"no folder {where}: expected one with a folder of images for each class.")
+    splits, notes = _find(root)
+    classes = tuple(splits["train"])
+    files = [file for by_class in splits.values() for paths in by_class.values() for file in paths]
+
+    def read() -> Listing:
+        items = {name: _items(root, by_class, classes) for name, by_class in splits.items()}
+        return Listing(classes, items, len(files), notes)
+
+    return Source(root.name, str(root), files_key(files), read)
+
+
+def _find(root: Path) -> tuple[dict[str, ByClass], tuple[str, ...]]:
+    """The files of every split, whose classes fit together, and notes."""
+    if not (root / "train").is_dir():
+        train = _by_class(root)
+        _check_train(root, train)
+        if train.keys() <= set(sum(_SPLITS.values(), ())):
+            raise UserError(f"{root} has {', '.join(train)} but no train folder: put training images in {root}/train.")
+        return {"train": train}, ()
+    splits, notes = {"train": _by_class(root / "train")}, []
+    _check_train(root / "train", splits["train"])
+    for name, others in _SPLITS.items():
+        for place in (root / other for other in others if (root / other).is_dir()):
+            found = _by_class(place)
+            if not any(found.values()):
+                notes.append(f"{place} has no class folders with images: without labels it is not used.")
+                continue
+            for stray in sorted(found.keys() - splits["train"].keys()):
+                raise unknown(
+                    f"class in {place.name}", stray, splits["train"], hint="Classes are the folders in train."
+                )
+            splits[name] = found
+    return splits, tuple(notes)
+
+
+def _check_train(place: Path, train: ByClass) -> None:
+    if not train:
+        raise UserError(f"no class folders in {place}: expected one folder of images for each class.")
+    for name, files in train.items():
+        if not files:
+            raise UserError(f"the class folder '{name}' in {place} has no images: add some, or remove the folder.")
+
+
+def _by_class(root: Path) -> ByClass:
+    with os.scandir(root) as entries:
+        names = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+    return {name: _files(root / name) for name in names}
+
+
+def _files(top: Path) -> list[str]:
+    found = []
+    for place, folders, files in os.walk(top):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        names = [name for name in files if not name.startswith(".") and name.lower() not in _SYSTEM]
+        found += [f"{place}{os.sep}{name}" for name in names]
+    return sorted(found)
+
+
+def _items(root: Path, by_class: ByClass, classes: tuple[str, ...]) -> Items:
+    def items() -> Iterator[Item]:
+        for name, files in by_class.items():
+            label = classes.index(name)
+            for file in map(Path, files):
+                yield Item(file, label, file.relative_to(root).as_posix())
+
+    return items

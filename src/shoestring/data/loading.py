@@ -1,0 +1,200 @@
+"""`load`: one function for every source."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import re
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from shoestring import registry
+from shoestring.data.arrays import arrays, class_values, to_indices, to_pixels
+from shoestring.data.build import SMALL, bad_image, build, check_classes
+from shoestring.data.cache import Entry, build_entry, entry_folder, open_entry
+from shoestring.data.decode import VERSION, resize
+from shoestring.data.digits import digits
+from shoestring.data.folder import folder
+from shoestring.data.hub import hub, parquet_files
+from shoestring.data.images import Dataset, Images, seal
+from shoestring.data.listing import Source
+from shoestring.data.split import divide
+from shoestring.data.torchvision import NAMES, torchvision
+from shoestring.errors import UserError, unknown
+
+# a digit or letter in a mirror, or a road sign, is another one or none
+_NOT_MIRRORED = {"digits", "mnist", "kmnist", "emnist", "qmnist", "svhn", "usps", "gtsrb"}
+_LISTED = 20  # unreadable images that a note names
+
+
+def load(
+    source: str | Path,
+    *,
+    resolution: int | None = None,
+    validation: float = 0.1,
+    split_seed: int = 0,
+    skip_bad: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Dataset:
+    """Train, validation and test images of a source, decoded once into the image cache.
+
+    `source` is a folder of class folders (with or without `train`, `val` and `test` above them), a folder of Parquet
+    files, an `.npz` file, a data set that torchvision downloads, a Hub id `owner/name`, or `digits`; a source's own
+    name and a colon before it (`hub:`, `folder:`) settle doubts. Images become squares of `resolution` pixels; without
+    it they keep their size up to 64 and become 64 above. Where the source has no test split a fifth of train becomes
+    test, and where it has no validation split the share `validation` of train, at most 2,500 images, is held out:
+    stratified, drawn by `split_seed`. `skip_bad` leaves unreadable images out and lists them in `notes`.
+    `progress(done, total)` is called while images are decoded; `total` is 0 when it is not known.
+
+    `UserError`, one line each: no such source, no images, unreadable images, one class, missing labels, a test class
+    that train lacks, a class too small to be split, no network, no room for the cache.
+    """
+    if resolution is not None and resolution < 1:
+        raise UserError(f"resolution is a number of pixels of 1 or more, not {resolution}.")
+    place = locate(str(source))
+    entry = _entry(place, resolution=resolution, skip_bad=skip_bad, progress=progress)
+    for images in entry.splits.values():
+        images.mirrored = place.name.rpartition("/")[2].lower() not in _NOT_MIRRORED
+    splits, notes = divide(entry.splits, validation=validation, seed=split_seed)
+    return Dataset(place.name, splits["train"], splits["validation"], splits["test"], notes=(*_notes(entry), *notes))
+
+
+def load_split(
+    source: str | Path,
+    split: str | None = None,
+    *,
+    classes: Sequence[str],
+    resolution: int,
+    skip_bad: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Images:
+    """One split of a source as it is, nothing held out, with labels that count the given `classes`.
+
+    Without a name it is the test split, or all images of a source that has no splits. `UserError` for a split that the
+    source does not have, and for a class that is not among `classes`.
+    """
+    entry = _entry(locate(str(source)), resolution=resolution, skip_bad=skip_bad, progress=progress)
+    name = split or ("test" if "test" in entry.splits else "train")
+    if name not in entry.splits:
+        raise unknown(f"split of {source}", name, entry.splits)
+    images = entry.splits[name]
+    present = np.flatnonzero(images.counts())
+    index = np.full(len(images.classes), -1)
+    for code in present:
+        if images.classes[code] not in classes:
+            raise unknown(f"class in {source}", images.classes[code], classes, hint="Classes are the model's.")
+        index[code] = list(classes).index(images.classes[code])
+    return Images(images.pixels, index[images.targets], classes, images.ids, fingerprint=images.fingerprint)
+
+
+def from_arrays(
+    images: ArrayLike,
+    labels: ArrayLike,
+    *,
+    classes: Sequence[str] | None = None,
+    test: tuple[ArrayLike, ArrayLike] | None = None,
+    resolution: int | None = None,
+    validation: float = 0.1,
+    split_seed: int = 0,
+) -> Dataset:
+    """A data set of images in memory, (N, H, W) or (N, H, W, C), uint8 or floats in 0..1; nothing is cached on disk.
+
+    `labels` (N,) are integers or names; with `classes` they are indices into it, or its names. `test` is images and
+    labels; without it the test split is empty, because every image was given to train on. `resolution` and
+    `validation` are those of `load`. `UserError` for arrays of other shapes, types or ranges, and for one class.
+    """
+    values = class_values(labels, classes)
+    names = tuple(map(str, values if classes is None else classes))
+    pixels = to_pixels(images)
+    side = resolution or min(*pixels.shape[1:3], SMALL)
+    splits = {"train": in_memory(pixels, to_indices(labels, values, count=len(pixels)), classes=names, resolution=side)}
+    check_classes(splits["train"].targets, names)
+    if test is None:
+        splits["test"] = splits["train"][:0]
+    else:
+        pixels = to_pixels(test[0], what="test images")
+        indices = to_indices(test[1], values, count=len(pixels), what="test labels")
+        splits["test"] = in_memory(pixels, indices, classes=names, resolution=side, name="test")
+    splits, _ = divide(splits, validation=validation, seed=split_seed)
+    return Dataset("arrays", splits["train"], splits["validation"], splits["test"])
+
+
+def in_memory(
+    images: ArrayLike,
+    labels: NDArray[np.int64] | None,
+    *,
+    classes: Sequence[str],
+    resolution: int | None = None,
+    name: str = "train",
+    mirrored: bool = True,
+) -> Images:
+    """Images of arrays as `to_pixels` takes them, with labels (N,) that count `classes`, or None.
+
+    Sides above 64 pixels become 64 where no `resolution` is given.
+    """
+    pixels = to_pixels(images)
+    pixels = resize(pixels, resolution=resolution or min(*pixels.shape[1:3], SMALL), channels=pixels.shape[3])
+    digest = hashlib.blake2b(np.ascontiguousarray(pixels).data, digest_size=16)
+    ids = np.array([f"{name}/{index:05d}" for index in range(len(pixels))])
+    given = labels if labels is not None else np.array([], dtype=np.int64)
+    fingerprint = seal(digest, pixels.shape[1:], given, classes)
+    return Images(pixels, labels, classes, ids, fingerprint=fingerprint, mirrored=mirrored)
+
+
+def _entry(
+    place: Source, *, resolution: int | None, skip_bad: bool, progress: Callable[[int, int], None] | None
+) -> Entry:
+    folder = entry_folder(place.name, place.location, resolution, VERSION)
+    entry = open_entry(folder, place.key)
+    if entry is not None and entry.meta["skipped"] and not skip_bad:
+        raise bad_image(*entry.meta["skipped"][0])
+    if entry is None:
+        make = partial(build, place.read(), key=place.key, resolution=resolution, skip_bad=skip_bad, progress=progress)
+        entry = build_entry(folder, place.key, make)
+    return entry
+
+
+def _notes(entry: Entry) -> list[str]:
+    skipped = [where for where, _ in entry.meta["skipped"]]
+    if not skipped:
+        return entry.meta["notes"]
+    more = f" and {len(skipped) - _LISTED:,} more" if len(skipped) > _LISTED else ""
+    return [*entry.meta["notes"], f"{len(skipped):,} unreadable images left out: {', '.join(skipped[:_LISTED])}{more}."]
+
+
+def locate(source: str) -> Source:
+    """The source that a path or a name means; a path that exists comes first. `UserError` when there is none."""
+    path = Path(source).expanduser()
+    kind, colon, where = source.partition(":")
+    if colon and kind in registry.names("data"):
+        return registry.find("data", kind)(where)
+    if path.is_dir():
+        return hub(source) if parquet_files(path) else folder(source)
+    if path.is_file():
+        if path.suffix.lower() == ".npz":
+            return arrays(source)
+        raise UserError(f"{source} is a file: expected a folder of class folders or Parquet files, or an .npz file.")
+    name = re.sub("[-_ ]", "", source).lower()
+    if name == "digits":
+        return digits()
+    if name in NAMES:
+        return torchvision(name)
+    if re.fullmatch(r"[\w.-]+/[\w.-]+(@[\w./-]+)?", source) and not path.parent.is_dir():
+        return hub(source)
+    raise _missing(source)
+
+
+def _missing(source: str) -> UserError:
+    """No such path or name, with the nearest one: a neighbour on the disk or a data set known by name."""
+    parent = Path(source).expanduser().parent
+    beside = [str(Path(source).parent / other.name) for other in parent.iterdir()] if parent.is_dir() else []
+    near = difflib.get_close_matches(source, ["digits", *NAMES, *beside], n=1)
+    guess = f" Did you mean '{near[0]}'?" if near else ""
+    return UserError(
+        f"no folder, file or data set '{source}'.{guess} Expected a folder of class folders or of Parquet files, "
+        f"an .npz file, a Hub id owner/name, or one of: digits, {', '.join(NAMES)}."
+    )

@@ -1,0 +1,1 @@
+"""Numbers only: how good a model is, and what it costs."""

@@ -1,0 +1,100 @@
+"""What a model costs: parameters, multiply-accumulates, bytes and milliseconds."""
+
+from __future__ import annotations
+
+import contextlib
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+BATCH = 64
+
+
+class Measurable(Protocol):
+    """A model: its network, and the size of the images that this takes."""
+
+    @property
+    def module(self) -> nn.Module:
+        """The network."""
+        ...
+
+    @property
+    def preprocessing(self) -> Any:
+        """Has `resolution` and `channels`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Costs of one image: `latency_ms` alone, `latency_batch_ms` as one of a batch of 64 (medians, milliseconds)."""
+
+    params: int
+    macs: int
+    file_bytes: int
+    latency_ms: float
+    latency_batch_ms: float
+
+
+def cost(model: Measurable, *, device: str | torch.device = "cpu", seconds: float = 1.0) -> Cost:
+    """Count and time a model at its own resolution on a device, in about `seconds` of timing altogether.
+
+    Bytes are those of the safetensors file. The network is moved to the device and left there.
+    """
+    module, images = model.module.to(device), _images(model, BATCH, torch.device(device))
+    with _evaluating(module), torch.inference_mode():
+        alone = _median_seconds(lambda: module(images[:1]), images.device, seconds / 2)
+        together = _median_seconds(lambda: module(images), images.device, seconds / 2) / BATCH
+    params = sum(parameter.numel() for parameter in module.parameters())
+    return Cost(params, count_macs(model), _file_bytes(module), alone * 1000, together * 1000)
+
+
+def count_macs(model: Measurable) -> int:
+    """Multiply-accumulates of one image at the model's own resolution: half of the FLOPs that torch counts."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    image = _images(model, 1, next(model.module.parameters()).device)
+    with _evaluating(model.module), torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model.module(image)
+    return counter.get_total_flops() // 2
+
+
+def _images(model: Measurable, count: int, device: torch.device) -> torch.Tensor:
+    size = model.preprocessing
+    images = torch.zeros(count, size.channels, size.resolution, size.resolution, device=device)
+    return images.contiguous(memory_format=torch.channels_last)
+
+
+@contextlib.contextmanager
+def _evaluating(module: nn.Module) -> Iterator[None]:
+    training = module.training
+    module.eval()
+    try:
+        yield
+    finally:
+        module.train(training)
+
+
+def _file_bytes(module: nn.Module) -> int:
+    from safetensors.torch import save
+
+    return len(save({name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}))
+
+
+def _median_seconds(work: Callable[[], object], device: torch.device, seconds: float) -> float:
+    """The median time of one call, over as many as fit in `seconds` after a first one that is not counted."""
+    wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
+    work()
+    wait()
+    times: list[float] = []
+    end = time.perf_counter() + seconds
+    while not times or time.perf_counter() < end:
+        start = time.perf_counter()
+        work()
+        wait()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)

@@ -1,0 +1,176 @@
+"""A trained or fresh network with what it takes to use it: class names, preprocessing, saving and loading."""
+
+from __future__ import annotations
+
+import logging
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from shoestring import registry
+from shoestring.errors import UserError
+from shoestring.models import timm
+from shoestring.models.layers import resize, tensors
+from shoestring.rundir import read_json, replacing, write_json
+
+log = logging.getLogger(__name__)
+
+TENSORS, DESCRIPTION = "model.safetensors", "model.json"
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What the network takes: square images of this many pixels and channels, in units of 0..1 less mean over std."""
+
+    resolution: int
+    channels: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    mirror: bool = False  # predictions are the mean of the image's and its mirror image's
+
+    def __post_init__(self) -> None:
+        if not len(self.mean) == len(self.std) == self.channels:
+            raise ValueError(f"{self.channels} channels need as many means and deviations: {self.mean}, {self.std}.")
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network with class names and preprocessing; `name` and `options` say how to build it afresh."""
+
+    module: nn.Module
+    name: str
+    options: dict[str, Any]
+    classes: tuple[str, ...]
+    preprocessing: Preprocessing
+
+    def prepare(self, pixels: Tensor, *, resolution: int | None = None) -> Tensor:
+        """Uint8 pixels (N, H, W, C) as the network's float32 input (N, channels, R, R), channels-last, on their device.
+
+        R is `resolution`, or the network's own when None. Grey images are repeated for a colour network and colours
+        averaged for a grey one; images of another size are resized bilinearly with antialiasing.
+        """
+        if pixels.dtype != torch.uint8 or pixels.ndim != 4:
+            raise ValueError(f"pixels are uint8 (N, H, W, C), not {pixels.dtype} {tuple(pixels.shape)}.")
+        wanted, size = self.preprocessing, resolution or self.preprocessing.resolution
+        images = pixels.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.channels_last).div_(255)
+        if images.shape[1] != wanted.channels:
+            images = images.mean(1, keepdim=True).expand(-1, wanted.channels, -1, -1)
+        if images.shape[2:] != (size, size):
+            images = F.interpolate(images, (size, size), mode="bilinear", antialias=True, align_corners=False)
+        mean, std = (images.new_tensor(values).view(1, -1, 1, 1) for values in (wanted.mean, wanted.std))
+        return ((images - mean) / std).contiguous(memory_format=torch.channels_last)
+
+    def save(self, folder: Path) -> None:
+        """Write `model.safetensors` and `model.json` into the folder; sizes live in the tensors."""
+        state = {name: tensor.detach().contiguous() for name, tensor in self.module.state_dict().items()}
+        with replacing(folder / TENSORS) as temporary:
+            save_file(state, temporary)
+        about = {"name": self.name, "options": self.options, "classes": list(self.classes)}
+        write_json(folder / DESCRIPTION, about | {"preprocessing": asdict(self.preprocessing)})
+
+    @classmethod
+    def load(cls, folder: Path) -> Model:
+        """The model saved in a folder, also after surgery; `UserError` names a missing, broken or foreign file."""
+        about = read_json(folder / DESCRIPTION)
+        try:
+            prepared = about["preprocessing"]
+            preprocessing = Preprocessing(
+                prepared["resolution"],
+                prepared["channels"],
+                tuple(prepared["mean"]),
+                tuple(prepared["std"]),
+                prepared["mirror"],
+            )
+            name, options, classes = str(about["name"]), dict(about["options"]), tuple(map(str, about["classes"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(f"{folder / DESCRIPTION} does not describe a model ({error!r}).") from None
+        model = build(name, classes=classes, preprocessing=preprocessing, options=options)
+        state = read_tensors(folder / TENSORS)
+        resize(model.module, {key: tensor.shape for key, tensor in state.items()})
+        _fill(model.module, state, source=folder / TENSORS)
+        return model
+
+
+def build(
+    name: str,
+    *,
+    classes: Sequence[str],
+    preprocessing: Preprocessing,
+    options: Mapping[str, Any] | None = None,
+    weights: str | None = None,
+) -> Model:
+    """A fresh model: a network of shoestring (`resnet20`) or of timm (`timm:resnet18`), with options of that network.
+
+    `weights` is None, "pretrained" (timm only), or a `.safetensors` file, model folder or run folder. A head for
+    another number of classes is left out, and a warning logged; any other difference is a `UserError`.
+    """
+    chosen, pretrained = dict(options or {}), weights == "pretrained"
+    if name.startswith(timm.PREFIX):
+        module = timm.create(
+            name.removeprefix(timm.PREFIX),
+            classes=len(classes),
+            channels=preprocessing.channels,
+            pretrained=pretrained,
+            **chosen,
+        )
+    else:
+        network = registry.find("models", name)
+        chosen = registry.bind("models", name, chosen, without=("channels",))
+        if pretrained:
+            raise UserError(f"model '{name}' has no pretrained weights. Give a file, or take a timm model (timm:NAME).")
+        module = network(len(classes), channels=preprocessing.channels, **chosen)
+    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = Model(module, name, chosen, tuple(classes), preprocessing)
+    if weights is not None and not pretrained:
+        file = _weights_file(Path(weights))
+        _fill(module, _without_other_head(module, read_tensors(file), len(classes), file), source=file)
+    return model
+
+
+def read_tensors(file: Path) -> dict[str, Tensor]:
+    """The tensors of a `.safetensors` file by name; `UserError` when it is missing or broken."""
+    try:
+        return load_file(file)
+    except FileNotFoundError:
+        raise UserError(f"no file {file}.") from None
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{file} is not a readable safetensors file: {error}.") from None
+
+
+def _weights_file(path: Path) -> Path:
+    """The file itself, or the newest model of a model folder or run folder."""
+    if path.suffix == ".safetensors":
+        return path
+    for folder in (path, path / "prune", path / "train"):
+        if (folder / TENSORS).exists():
+            return folder / TENSORS
+    raise UserError(f"no weights at {path}: give a .safetensors file, a folder that holds {TENSORS}, or a run folder.")
+
+
+def _without_other_head(module: nn.Module, state: dict[str, Tensor], classes: int, file: Path) -> dict[str, Tensor]:
+    """The state with the module's own fresh head where the file's head is for another number of classes."""
+    own = tensors(module)
+    differing = {key for key in own.keys() & state.keys() if own[key].shape != state[key].shape}
+    heads = {key.rpartition(".")[0] for key in differing}
+    is_head = all(own[key].shape == (classes, *state[key].shape[1:]) for key in differing)
+    if not differing or len(heads) > 1 or not is_head:
+        return state
+    log.warning("%s is for another number of classes: its last layer '%s' is left out.", file, *heads)
+    return state | {key: own[key].detach() for key in differing}
+
+
+def _fill(module: nn.Module, state: dict[str, Tensor], *, source: Path) -> None:
+    """Load every tensor; `UserError` names the file and the first tensor that does not fit."""
+    try:
+        module.load_state_dict(state)
+    except RuntimeError as error:
+        first = str(error).splitlines()[1].strip()
+        raise UserError(f"{source} does not fit the model: {textwrap.shorten(first, 160)}") from None

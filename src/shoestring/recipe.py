@@ -1,0 +1,197 @@
+"""Everything a run is told: frozen dataclasses whose fields are the flags, the YAML keys and the reference docs.
+
+Flags win over the recipe file, the file over the defaults here; what nobody set stays unset.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from shoestring.errors import UserError, unknown
+from shoestring.values import coerce
+
+
+def _about(help: str, default: Any = None) -> Any:
+    return field(default=default, metadata={"help": help})
+
+
+@dataclass(frozen=True)
+class Select:
+    """Which training images to use."""
+
+    method: str = _about(
+        "how images are chosen (`shoestring list select`); auto takes the one that measures best", "auto"
+    )
+    examples: int | None = _about("how many training images to use (all, when left out)")
+    balance: Literal["equal", "proportional", "none"] = _about(
+        "images per class: equal, as in the data, or free", "equal"
+    )
+    subset: str | None = _about("a subset.json chosen before; nothing is chosen anew")
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Train:
+    """What is trained, and how."""
+
+    model: str = _about("network (`shoestring list models`), timm:NAME for any of timm's, or auto", "auto")
+    width: float | None = _about("multiple of the network's usual channels")
+    norm: bool | None = _about("batch normalisation")
+    dropout: float | None = _about("share of features dropped before the head")
+    shortcut: Literal["A", "B"] | None = _about(
+        "shortcut of resnet20 and resnet56: zero-padded (A) or 1x1 convolution (B)"
+    )
+    weights: str | None = _about("start from these: a .safetensors file, a run, or 'pretrained' for timm models")
+    optimiser: Literal["auto", "muon", "sgd", "adamw"] = _about("muon, sgd with Nesterov momentum, or adamw", "auto")
+    learning_rate: float | None = _about("peak learning rate (the optimiser's usual one, when left out)")
+    weight_decay: float | None = _about("weight decay (the optimiser's usual one, when left out)")
+    batch_size: int | None = _about("images a step (chosen by data and budget, when left out)")
+    label_smoothing: float = _about("share of the target spread over all classes", 0.2)
+    flip: bool | None = _about("mirror images (by the kind of data, when left out)")
+    shift: float | None = _about("largest shift, as a share of the side, edges reflected")
+    cutout: float | None = _about("side of the square cut out, as a share of the side")
+    rotate: float = _about("largest rotation in degrees", 0.0)
+    zoom: float = _about("largest change of scale, as a share", 0.0)
+    averaging: bool = _about("average the weights over the last steps", True)
+    views: Literal["one", "flip"] = _about(
+        "what a prediction averages over: the image, or its mirror image too", "flip"
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = _about("auto measures which is faster", "auto")
+    patience: int | None = _about("stop when this many validations in a row brought nothing better")
+
+
+@dataclass(frozen=True)
+class Grow:
+    """How the problem grows while it is trained."""
+
+    method: str = _about("growth schedule (`shoestring list grow`), or auto", "auto")
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Prune:
+    """How far the trained network is cut."""
+
+    method: str = _about("which channels stay (`shoestring list prune`)", "magnitude")
+    macs: str | None = _about("multiply-accumulates of the final network: a share (0.5) or a number (20M)")
+    params: str | None = _about("parameters of the final network: a share (0.5) or a number (200k)")
+    options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def wanted(self) -> bool:
+        """Whether there is anything to cut."""
+        return self.macs is not None or self.params is not None
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A whole run."""
+
+    start: str | None = _about("a finished run whose model is pruned; nothing is trained from the beginning")
+    data: str = _about(
+        "a folder, a data set name, a folder of Parquet files, a Hub id, an .npz file, or digits", "digits"
+    )
+    time: str | None = _about("time budget for everything, from process start to exit: 90s, 5m, 1h")
+    epochs: float | None = _about("budget in passes over the images instead of time; reproducible")
+    flops: str | None = _about("budget in floating-point operations of training instead of time; reproducible")
+    resolution: int | None = _about("side of the square images (native up to 64 pixels, when left out)")
+    validation: float = _about("share of the training images held out for validation (at most 2,500 images)", 0.1)
+    split_seed: int = _about("seed of the held-out splits; not changed by --seed", 0)
+    skip_bad: bool = _about("leave out broken images and list them", False)
+    seed: int = _about("seed of everything else", 0)
+    device: str = _about("cpu, cuda, cuda:1, mps, or auto", "auto")
+    memory: str | None = _about("cap on accelerator memory: 2GB")
+    threads: int | None = _about("processor threads (torch's choice, when left out)")
+    baseline: bool = _about("run again with a random subset and an equal budget of its own, to show the gain", False)
+    select: Select = field(default_factory=Select)
+    train: Train = field(default_factory=Train)
+    grow: Grow = field(default_factory=Grow)
+    prune: Prune = field(default_factory=Prune)
+
+
+SECTIONS = {"select": Select, "train": Train, "grow": Grow, "prune": Prune}
+
+
+def read(file: str | Path) -> dict[str, Any]:
+    """A recipe file, YAML or JSON, as a nested mapping; `UserError` when it is missing or unreadable."""
+    import yaml
+
+    try:
+        content = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"cannot read recipe {file}: {error.strerror}.") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"recipe {file} is neither YAML nor JSON: {' '.join(str(error).split())}.") from None
+    if not isinstance(content, dict):
+        raise UserError(f"recipe {file} must be a mapping such as 'data: cifar10', not a {type(content).__name__}.")
+    return content
+
+
+def resolve(*layers: tuple[str, Mapping[str, Any]]) -> tuple[Recipe, dict[str, str]]:
+    """Merge named layers, later ones winning, into a recipe; and say for every value where it came from.
+
+    Each layer is nested like a recipe file. Raises `UserError` for unknown keys and values of the wrong type.
+    """
+    origin: dict[str, str] = {}
+    recipe = _build(Recipe, layers, "", origin)
+    return recipe, origin
+
+
+def _build(cls: type, layers: tuple[tuple[str, Mapping[str, Any]], ...], prefix: str, origin: dict[str, str]) -> Any:
+    hints = typing.get_type_hints(cls)
+    known = {f.name: f for f in dataclasses.fields(cls)}
+    values: dict[str, Any] = {}
+    for name, content in layers:
+        for key, value in content.items():
+            if key not in known:
+                if "options" not in known:
+                    raise unknown(f"setting in {name}", f"{prefix}{key}", [prefix + k for k in known])
+                values.setdefault("options", {})[key] = value  # whether the method has it is checked with the method
+                origin[prefix + key] = name
+            elif key not in SECTIONS:
+                values[key] = coerce(value, hints[key], prefix + key)
+                origin[prefix + key] = name
+            elif not isinstance(value, Mapping):
+                raise UserError(f"'{key}' in {name} must be a mapping such as {key}: {{method: ...}}, not '{value}'.")
+    for key, section in SECTIONS.items():
+        if key in known:
+            inner = tuple((name, content.get(key, {})) for name, content in layers)
+            values[key] = _build(section, inner, f"{key}.", origin)
+    for key in known:
+        if key not in SECTIONS and key != "options":
+            origin.setdefault(prefix + key, "default")
+    return cls(**values)
+
+
+def as_dict(recipe: Recipe) -> dict[str, Any]:
+    """The recipe as a nested mapping that `resolve` reads back: unset values left out, options beside the method."""
+
+    def flat(value: Any) -> Any:
+        if not dataclasses.is_dataclass(value) or isinstance(value, type):
+            return value
+        content = {f.name: flat(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        content |= content.pop("options", {})
+        return {key: entry for key, entry in content.items() if entry is not None}
+
+    return flat(recipe)
+
+
+def to_yaml(recipe: Recipe) -> str:
+    """The recipe as a YAML file."""
+    import yaml
+
+    return yaml.safe_dump(as_dict(recipe), sort_keys=False, allow_unicode=True)
+
+
+def digest(recipe: Recipe) -> str:
+    """Eight hexadecimal digits that name the recipe."""
+    import hashlib
+
+    text = json.dumps(as_dict(recipe), sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()

@@ -1,0 +1,112 @@
+"""A name becomes a function: a built-in file, or an entry point of another package.
+
+A built-in method is a public top-level function whose first argument is the one its protocol names, in any file of
+the kind's package; so adding a method is adding a file. Files are read as text to list the names, and imported only
+when a method is used.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import importlib
+import inspect
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from shoestring.errors import UserError, unknown
+from shoestring.values import coerce
+
+# kind -> the first argument of its protocol; the package is shoestring.<kind>
+PROTOCOLS = {"select": "pool", "grow": "spent", "prune": "model", "models": "classes", "data": "where"}
+_NOUNS = {
+    "select": "selection method",
+    "grow": "growth schedule",
+    "prune": "pruning method",
+    "models": "model",
+    "data": "source",
+}
+
+
+@dataclass(frozen=True)
+class Option:
+    """One keyword argument of a method: the flag, its type and its default come from the signature."""
+
+    name: str
+    type: Any
+    default: Any
+    choices: tuple[Any, ...] = ()
+
+
+def noun(kind: str) -> str:
+    """What a method of this kind is called in messages."""
+    return _NOUNS[kind]
+
+
+@functools.cache
+def _built_in(kind: str) -> dict[str, tuple[str, str]]:
+    """Name -> (module, first line of its docstring), from the text of the kind's files."""
+    found: dict[str, tuple[str, str]] = {}
+    for file in sorted((Path(__file__).parent / kind).glob("[!_]*.py")):
+        for node in ast.parse(file.read_text(encoding="utf-8")).body:
+            if not isinstance(node, ast.FunctionDef) or node.name.startswith("_"):
+                continue
+            arguments = [*node.args.posonlyargs, *node.args.args]
+            if arguments and arguments[0].arg == PROTOCOLS[kind]:
+                summary = (ast.get_docstring(node) or "").split("\n\n")[0].replace("\n", " ")
+                found[node.name] = (f"shoestring.{kind}.{file.stem}", summary)
+    return found
+
+
+def _plugins(kind: str) -> dict[str, Any]:
+    return {point.name: point for point in entry_points(group=f"shoestring.{kind}")}
+
+
+def names(kind: str) -> list[str]:
+    """All known names of a kind, sorted."""
+    return sorted({*_built_in(kind), *_plugins(kind)})
+
+
+def summary(kind: str, name: str) -> str:
+    """The first docstring paragraph of a method, without importing it when it is built in."""
+    if name in _built_in(kind):
+        return _built_in(kind)[name][1]
+    return (inspect.getdoc(find(kind, name)) or "").split("\n\n")[0].replace("\n", " ")
+
+
+def find(kind: str, name: str) -> Callable[..., Any]:
+    """The method of that name; `UserError` with the nearest name when there is none."""
+    if name in _built_in(kind):
+        return getattr(importlib.import_module(_built_in(kind)[name][0]), name)
+    plugins = _plugins(kind)
+    if name not in plugins:
+        raise unknown(noun(kind), name, names(kind), hint=f"(`shoestring list {kind}`)")
+    return plugins[name].load()
+
+
+def options(method: Callable[..., Any], *, without: tuple[str, ...] = ()) -> dict[str, Option]:
+    """The keyword-only arguments of a method that a user may set (all but those the caller provides)."""
+    hints = typing.get_type_hints(method)
+    found = {}
+    for parameter in inspect.signature(method).parameters.values():
+        if parameter.kind is not parameter.KEYWORD_ONLY or parameter.name in without:
+            continue
+        kind = hints.get(parameter.name, str)
+        choices = typing.get_args(kind) if typing.get_origin(kind) is typing.Literal else ()
+        found[parameter.name] = Option(parameter.name, kind, parameter.default, choices)
+    return found
+
+
+def bind(kind: str, name: str, given: dict[str, Any], *, without: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The given options as the method's signature types them; `UserError` for options that it does not have."""
+    known = options(find(kind, name), without=without)
+    for key in given:
+        if key not in known:
+            if not known:
+                raise UserError(f"{noun(kind)} '{name}' has no options, but '{key}' was given.")
+            raise unknown(f"option of {noun(kind)} '{name}'", key, known)
+    return {key: coerce(value, known[key].type, f"{name}'s option '{key}'") for key, value in given.items()}

@@ -1,0 +1,100 @@
+"""report.md: one page of plain Markdown that says what a run did, how good it is and what every saving cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from shoestring.budget import spell
+from shoestring.rundir import RunDir, write_text
+
+
+def write_report(folder: RunDir, result: dict[str, Any]) -> None:
+    """Write report/report.md into the run."""
+    write_text(folder / "report" / "report.md", page(result))
+
+
+def page(result: dict[str, Any]) -> str:
+    """The whole page."""
+    parts = [
+        f"# {headline(result)}",
+        table(("", ""), summary(result)),
+        "## Where the time went",
+        table(("step", "seconds"), ([name, f"{seconds:.1f}"] for name, seconds in result["ledger"].items())),
+        "## Each class",
+        table(
+            ("class", "images", "recall", "precision", "F1"),
+            (
+                [name, entry["images"], *(percent(entry[key]) for key in ("recall", "precision", "f1"))]
+                for name, entry in result["per_class"].items()
+            ),
+        ),
+        f"All figures are of the final model on the {result['split']} split ({result['images']:,} images), used once, "
+        "unless they say validation. Intervals are 95 % (Wilson). The confusion matrix is in `evaluate/confusion.csv`.",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def headline(result: dict[str, Any]) -> str:
+    """The one sentence."""
+    low, high = map(percent, result["interval"])
+    return f"Accuracy {percent(result['accuracy'])} ({low} to {high}) on {result['images']:,} test images"
+
+
+def summary(result: dict[str, Any]) -> list[tuple[str, str]]:
+    """The rows that matter most, as (what, how much), for the page and the terminal."""
+    budget = result["budget"]
+    rows = [
+        (
+            "test accuracy",
+            f"{percent(result['accuracy'])}  ({percent(result['interval'][0])} to {percent(result['interval'][1])})",
+        ),
+        ("validation accuracy", percent(result["validation"])),
+        ("loss, calibration error", f"{result['loss']:.3f}, {result['calibration_error']:.3f}"),
+        (
+            "training images",
+            f"{result['examples']:,}" + (f", chosen by {result['select']}" if result["select"] else ""),
+        ),
+        ("model", _model(result)),
+        ("parameters, file", f"{result['params']:,}, {result['file_bytes'] / 1e6:.2f} MB"),
+        ("MACs an image", f"{result['macs']:,}"),
+        ("latency alone, in a batch", f"{result['latency_ms']:.2f} ms, {result['latency_batch_ms']:.2f} ms an image"),
+    ]
+    if before := result["before_pruning"]:
+        rows.append(("before pruning", _before(before, result)))
+    if baseline := result.get("baseline"):
+        gain = 100 * (result["accuracy"] - baseline["accuracy"])
+        rows.append(
+            ("random images instead", f"{percent(baseline['accuracy'])}: the choice is worth {gain:+.1f} points")
+        )
+    if budget["unit"] == "seconds":
+        rows.append(("time", f"{spell(result['seconds'])} of {spell(budget['total'])}"))
+    else:
+        rows.append(("time", f"{spell(result['seconds'])} for {budget['total']:g} {budget['unit']}"))
+    return rows
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """A Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def percent(share: float | None) -> str:
+    """0.9157 -> 91.6 %; a dash for what is not defined."""
+    return "-" if share is None else f"{100 * share:.1f} %"
+
+
+def _model(result: dict[str, Any]) -> str:
+    options = ", ".join(
+        f"{key} {value:g}" if isinstance(value, float) else f"{key} {value}" for key, value in result["options"].items()
+    )
+    return result["model"] + (f" ({options})" if options else "")
+
+
+def _before(before: dict[str, Any], result: dict[str, Any]) -> str:
+    cost = 100 * (before["validation"] - result["validation"])
+    return (
+        f"{before['params']:,} parameters, {before['macs']:,} MACs, validation {percent(before['validation'])}: "
+        f"the cut cost {cost:.1f} points"
+    )

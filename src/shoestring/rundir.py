@@ -1,0 +1,138 @@
+"""What is written where in a run directory: whole files only, so that a kill at any moment leaves a complete state."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+from shoestring.errors import UserError
+
+T = TypeVar("T")
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` that takes its place when the block ends well and vanishes when it does not."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a whole text file, or nothing."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a value as indented JSON, whole or not at all."""
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file; `UserError` when it is missing or not JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"no file {path}.") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not JSON: {error}.") from None
+
+
+class RunDir:
+    """`runs/<name>/`: recipe.yaml, run.json, history.jsonl and a folder for each step.
+
+    What is there is complete; so a step whose result is there is done, and the same run can go on where it was cut.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __truediv__(self, name: str) -> Path:
+        return self.path / name
+
+    @property
+    def run(self) -> dict[str, Any]:
+        """What run.json holds, or nothing before it exists."""
+        file = self / "run.json"
+        return read_json(file) if file.exists() else {}
+
+    def update(self, **values: Any) -> None:
+        """Merge values into run.json."""
+        write_json(self / "run.json", {**self.run, **values})
+
+    def done(self, recipe: dict[str, Any]) -> bool:
+        """Whether this very run has ended here; `UserError` when the folder holds another one, naming what differs."""
+        before = self.run.get("recipe")
+        if before is not None and before != recipe:
+            differing = ", ".join(_differences(before, recipe))
+            raise UserError(f"{self.path} holds another run ({differing}). Choose another --out.")
+        return "result" in self.run
+
+    def spent(self) -> tuple[float, dict[str, float]]:
+        """Seconds that an interrupted run has used up here, and its ledger."""
+        rows = self.history()
+        return (rows[-1]["seconds"], self.run.get("ledger", {})) if rows else (0.0, {})
+
+    @contextlib.contextmanager
+    def begin(self, recipe: dict[str, Any], text: str) -> Iterator[None]:
+        """Make the folder with its recipe; a folder made here goes again when the user's error ends the block."""
+        new = not self.path.exists()
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            write_text(self / "recipe.yaml", text)
+            self.update(recipe=recipe)
+        except OSError as error:
+            raise UserError(f"cannot write to {self.path}: {error.strerror or error}. Choose another --out.") from None
+        try:
+            yield
+        except UserError:
+            if new:
+                shutil.rmtree(self.path, ignore_errors=True)
+            raise
+
+    def log(self, **values: Any) -> None:
+        """Append one line to history.jsonl."""
+        with (self / "history.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(values) + "\n")
+
+    def history(self) -> list[dict[str, Any]]:
+        """All complete lines of history.jsonl (a line cut off by a kill is left out)."""
+        file = self / "history.jsonl"
+        rows = []
+        for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else []:
+            with contextlib.suppress(json.JSONDecodeError):
+                rows.append(json.loads(line))
+        return rows
+
+    def once(self, name: str, make: Callable[[], T], save: Callable[[T, Path], None], load: Callable[[Path], T]) -> T:
+        """The result that the file of this name tells of when it is there already, else made and saved now."""
+        if (self / name).exists():
+            return load(self / name)
+        value = make()
+        save(value, self / name)
+        return value
+
+
+def _differences(one: dict[str, Any], other: dict[str, Any], prefix: str = "") -> list[str]:
+    found = []
+    for key in sorted({*one, *other}):
+        a, b = one.get(key), other.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            found += _differences(a, b, f"{prefix}{key}.")
+        elif a != b:
+            found.append(f"{prefix}{key} is {a} there and {b} here")
+    return found

@@ -1,0 +1,138 @@
+"""What the steps of one run share: its recipe, folder, budget and surroundings, and how they are set up."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from shoestring.budget import Budget
+from shoestring.context import Context
+from shoestring.data import Dataset, load
+from shoestring.errors import UserError
+from shoestring.models.model import Model
+from shoestring.recipe import Recipe
+from shoestring.rundir import RunDir
+
+EXIT = 0.6  # seconds that writing the last files and leaving Python take
+_TIMING = 0.01  # share of a time budget that goes into measuring latency
+_LONGEST_TIMING = 1.0
+_EPOCHS = 10.0  # where no budget is given
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a recipe."""
+
+    recipe: Recipe
+    folder: RunDir
+    budget: Budget
+    context: Context
+
+    def step(self, name: str) -> Context:
+        """The surroundings of one step: its states go into the folder of its name, its progress bears that name."""
+        return replace(self.context.inside(name), tick=lambda _, *rest: self.context.tick(name, *rest))
+
+    def load(self) -> Dataset:
+        """The data set of the recipe, with what loading noted."""
+        recipe, say = self.recipe, self.context.say
+        with self.budget.paying("load"):
+            data = load(
+                recipe.data,
+                resolution=recipe.resolution,
+                validation=recipe.validation,
+                split_seed=recipe.split_seed,
+                skip_bad=recipe.skip_bad,
+                progress=lambda done, total: self.context.tick(
+                    "load", done / total if total else 0.0, {"images": done}
+                ),
+            )
+        say(
+            f"{data.name}: {len(data.train):,} train, {len(data.validation):,} validation, {len(data.test):,} test, "
+            f"{len(data.classes)} classes, {' x '.join(map(str, data.train.shape))}"
+        )
+        for note in data.notes:
+            say(note)
+        return data
+
+    def owe(self, data: Dataset) -> None:
+        """Keep back what evaluation, timing, the last files and leaving will cost."""
+        mirror = self.recipe.train.views == "flip" and data.mirrored and self.recipe.train.flip is not False
+        validated = len(data.validation) * (2 if self.recipe.prune.wanted else 1)
+        self.budget.owe("evaluate", self.timing, images=(validated + len(data.test)) * (2 if mirror else 1))
+        self.budget.owe("exit", EXIT)
+
+    @property
+    def timing(self) -> float:
+        """Seconds for measuring latency."""
+        return min(_TIMING * self.budget.total, _LONGEST_TIMING) if self.budget.unit == "seconds" else _LONGEST_TIMING
+
+    def note(self, **values: Any) -> None:
+        """Write values into run.json, with the ledger as it stands."""
+        self.folder.update(**values, ledger={name: round(s, 3) for name, s in self.budget.ledger.items()})
+
+
+def begin(recipe: Recipe, folder: RunDir, *, context: Context, started: float | None) -> Run:
+    """A run whose budget goes on where an interrupted one in this folder stopped."""
+    wanted = {
+        "select": recipe.select.examples is not None,
+        "train": recipe.start is None,
+        "prune": recipe.prune.wanted,
+    }
+    spent, ledger = folder.spent()
+    timed = recipe.time is not None
+    budget = Budget(
+        recipe.time,
+        epochs=recipe.epochs or (_EPOCHS if not timed and recipe.flops is None else None),
+        flops=recipe.flops,
+        steps=[name for name, here in wanted.items() if here],
+        started=started,
+        spent=spent if timed else 0.0,
+        ledger=ledger,
+    )
+    budget.ledger["start"] = ledger.get("start", 0.0) + budget.elapsed - (spent if timed else 0.0)
+    if spent:
+        context.say(f"{folder.path} was interrupted after {spent:.0f} s; going on")
+    return Run(recipe, folder, budget, replace(context, folder=folder.path, tick=_logged(context.tick, folder, budget)))
+
+
+def _logged(
+    tell: Callable[[str, float, dict[str, Any]], None], folder: RunDir, budget: Budget
+) -> Callable[[str, float, dict[str, Any]], None]:
+    """Progress that also goes into history.jsonl, once the folder is there, with the seconds spent."""
+
+    def tick(name: str, fraction: float, values: dict[str, Any]) -> None:
+        tell(name, fraction, values)
+        if folder.path.exists():
+            rounded = {key: round(value, 5) if isinstance(value, float) else value for key, value in values.items()}
+            folder.log(seconds=round(budget.elapsed, 3), step=name, fraction=round(fraction, 4), **rounded)
+
+    return tick
+
+
+def surroundings(context: Context) -> dict[str, Any]:
+    """Versions and device, for run.json."""
+    import torch
+
+    from shoestring import __version__
+
+    return {
+        "shoestring": __version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "device": torch.cuda.get_device_name(context.device) if context.device.startswith("cuda") else context.device,
+        "threads": torch.get_num_threads(),
+        "at": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }
+
+
+def final_model(run: Path) -> Model:
+    """The model that a run ended with, pruned or as trained, or the one in a model folder; `UserError` when none is."""
+    for folder in (run / "prune", run / "train", run):
+        if (folder / "model.json").exists():
+            return Model.load(folder)
+    raise UserError(f"{run} holds no model: give the folder of a finished run.")

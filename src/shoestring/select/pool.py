@@ -1,0 +1,86 @@
+"""The images to choose from, with what is known about each: computed once, when a method first asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shoestring.data.images import Images
+
+
+@dataclass(frozen=True)
+class Signals:
+    """What a proxy network tells about N images; all arrays have N rows.
+
+    `features` float32 (N, D) of unit length; `forgotten` events int64; `learnt` bool, whether the proxy ever got the
+    image right; `margin` float64, logit of the label less the best other, averaged over the training.
+    """
+
+    features: NDArray[np.float32]
+    forgotten: NDArray[np.int64]
+    learnt: NDArray[np.bool_]
+    margin: NDArray[np.float64]
+
+
+class Pool:
+    """Candidates for a strategy. `signals()` is called at most once, and only when a method needs it."""
+
+    def __init__(self, images: Images, signals: Callable[[], Signals]) -> None:
+        self.images = images
+        self._compute = signals
+        self._known: Signals | None = None
+        self._rows: NDArray[np.int64] | None = None
+        self._whole = self
+
+    def __len__(self) -> int:
+        return len(self.images) if self._rows is None else len(self._rows)
+
+    def part(self, rows: NDArray[np.int64]) -> Pool:
+        """The candidates at these positions (of this pool), sharing the signals of the whole."""
+        piece = Pool(self.images, self._compute)
+        piece._rows = rows if self._rows is None else self._rows[rows]
+        piece._whole = self._whole
+        return piece
+
+    @property
+    def pixels(self) -> NDArray[np.uint8]:
+        """(N, H, W, C)."""
+        return self.images.pixels if self._rows is None else self.images[self._rows].pixels
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """(N,)."""
+        return self._of(self.images.targets)
+
+    @property
+    def features(self) -> NDArray[np.float32]:
+        """(N, D), unit length."""
+        return self._of(self._signals.features)
+
+    @property
+    def forgotten(self) -> NDArray[np.int64]:
+        """Forgetting events (N,)."""
+        return self._of(self._signals.forgotten)
+
+    @property
+    def learnt(self) -> NDArray[np.bool_]:
+        """Whether the proxy ever got the image right (N,)."""
+        return self._of(self._signals.learnt)
+
+    @property
+    def margin(self) -> NDArray[np.float64]:
+        """Mean margin (N,)."""
+        return self._of(self._signals.margin)
+
+    @property
+    def _signals(self) -> Signals:
+        whole = self._whole
+        if whole._known is None:
+            whole._known = whole._compute()
+        return whole._known
+
+    def _of(self, values: NDArray) -> NDArray:
+        return values if self._rows is None else values[self._rows]

@@ -1,0 +1,60 @@
+"""What a selection leaves behind: the chosen images best first, where they come from, and how they were chosen."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shoestring.data.images import Images
+from shoestring.errors import UserError
+from shoestring.rundir import read_json, write_json
+
+
+@dataclass(frozen=True)
+class Subset:
+    """Indices (k,) into the images chosen from, best first, so that every prefix is a smaller subset.
+
+    `images[subset]` are the chosen images; other images than those chosen from are refused.
+    """
+
+    indices: NDArray[np.int64]
+    ids: tuple[str, ...]
+    fingerprint: str  # of the images chosen from
+    method: str
+    options: dict[str, Any] = field(default_factory=dict)
+    balance: str = "equal"
+    seed: int = 0
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, part: slice) -> Subset:
+        """A smaller subset: `subset[:100]` are the best hundred."""
+        return Subset(**{**vars(self), "indices": self.indices[part], "ids": self.ids[part]})
+
+    def indices_for(self, images: Images) -> NDArray[np.int64]:
+        """The indices, if these are the images that they were chosen from; else `UserError`."""
+        if images.fingerprint != self.fingerprint:
+            raise UserError(
+                "this subset was chosen from other images (their fingerprints differ). "
+                "Choose anew, or give the data, resolution and held-out split that it was chosen from."
+            )
+        return self.indices
+
+    def save(self, file: Path) -> None:
+        """Write one small JSON file."""
+        write_json(file, {**asdict(self), "indices": self.indices.tolist()})
+
+    @classmethod
+    def load(cls, file: Path) -> Subset:
+        """Read what `save` wrote; `UserError` when it is no subset file."""
+        content = read_json(file)
+        try:
+            indices = np.array(content["indices"], dtype=np.int64)
+            return cls(**{**content, "indices": indices, "ids": tuple(content["ids"])})
+        except (TypeError, KeyError, ValueError) as error:
+            raise UserError(f"{file} is not a subset file: {error}.") from None

@@ -1,0 +1,201 @@
+"""The steps as plain functions: select, train, prune, evaluate. Each stands alone; a shared budget makes them a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from shoestring import registry
+from shoestring.budget import Budget
+from shoestring.context import Context, prepare
+from shoestring.data import Images
+from shoestring.data.augment import Augment
+from shoestring.errors import UserError
+from shoestring.evaluate.metrics import Metrics, measure
+from shoestring.grow import Stage
+from shoestring.models.inference import features, log_probabilities
+from shoestring.models.model import Model
+from shoestring.prune import shrink
+from shoestring.recipe import Grow, Prune, Select, Train, resolve
+from shoestring.select import Pool, Signals, Subset, choose
+from shoestring.train import plan
+from shoestring.train.choose import choose_model
+from shoestring.train.dynamics import Recorder
+from shoestring.train.loop import Training, fit
+
+_PROXY_EPOCHS = 6
+_RECOVERY = 0.3  # a cut network is trained on with this share of the usual learning rate
+_PRETRAINED = 0.1  # one that starts from trained weights, with this
+
+
+def select(
+    images: Images,
+    examples: int,
+    *,
+    method: str = "auto",
+    balance: str = "equal",
+    budget: Budget | None = None,
+    context: Context | None = None,
+    **options: Any,
+) -> Subset:
+    """Choose `examples` of the images, best first.
+
+    Methods that need features or training dynamics train a small proxy network on all images, within the budget's
+    share for `select` (six epochs when there is no budget). `options` are the method's own. Raises `UserError` for
+    what cannot be chosen, `BudgetTooSmall` when the proxy cannot be trained.
+    """
+    context = context or prepare()
+    budget = budget or Budget(epochs=_PROXY_EPOCHS, steps=("select",))
+    settings = Select(method=method, examples=examples, balance=balance, options=options)  # type: ignore[arg-type]
+    return run_select(images, settings, budget=budget, context=context)
+
+
+def run_select(images: Images, settings: Select, *, budget: Budget, context: Context) -> Subset:
+    """`select` with its settings as a recipe has them."""
+    assert settings.examples is not None
+    method = settings.method
+    if method == "auto":
+        method = default_method(settings.examples, len(images))
+        context.say(f"method {method}: {registry.summary('select', method)}")
+    pool = Pool(images, partial(_signals, images, budget, context))
+    return choose(
+        pool,
+        settings.examples,
+        method=method,
+        balance=settings.balance,
+        seed=context.seed,
+        options=settings.options,
+    )
+
+
+def default_method(examples: int, count: int) -> str:
+    """The method that measures best when a network is trained from scratch on so many of `count` images."""
+    return "forgetting" if examples < count else "random"
+
+
+def _signals(images: Images, budget: Budget, context: Context) -> Signals:
+    """Train a proxy on all images and note what it forgets; then take its features."""
+    settings = Train(model="convnet", width=0.5)
+    model = choose_model(images, settings, context=context, seconds=None)
+    recorder = Recorder(len(images), context.device)
+    went = fit(model, images, budget.window("select"), settings=settings, context=context, record=recorder)
+    context.say(f"proxy: {model.name}, {went.epochs:.1f} epochs, {went.precision}")
+    found = recorder.result()
+    return Signals(features(model, images), found.forgotten, found.learnt, found.margin)
+
+
+def train(
+    images: Images,
+    *,
+    model: str = "auto",
+    grow: str = "auto",
+    budget: Budget,
+    validation: Images | None = None,
+    context: Context | None = None,
+    **settings: Any,
+) -> Model:
+    """Train a network on the images until the budget's share for `train` is spent.
+
+    `settings` are the fields of `recipe.Train`. `validation` images are needed for `patience` only. Raises
+    `UserError` for unknown names and settings, `BudgetTooSmall` before training when too little fits.
+    """
+    recipe, _ = resolve(("the call", {"train": {"model": model, **settings}, "grow": {"method": grow}}))
+    context = context or prepare()
+    return run_train(images, recipe.train, recipe.grow, budget=budget, context=context, validation=validation)[0]
+
+
+def run_train(
+    images: Images,
+    settings: Train,
+    grow: Grow,
+    *,
+    budget: Budget,
+    context: Context,
+    validation: Images | None = None,
+) -> tuple[Model, Training]:
+    """`train` with its settings as a recipe has them; also how the training went."""
+    if settings.patience is not None and validation is None:
+        raise UserError("patience needs validation images to score on.")
+    window = budget.window("train")
+    model = choose_model(images, settings, context=context, seconds=window.left if budget.unit == "seconds" else None)
+    went = fit(
+        model,
+        images,
+        window,
+        settings=settings,
+        context=context,
+        schedule=_schedule(grow, model),
+        augment=_augment(images, settings),
+        scale=1.0 if settings.weights is None else _PRETRAINED,
+        score=partial(_accuracy, images=validation) if validation is not None else None,
+    )
+    return model, went
+
+
+def _schedule(grow: Grow, model: Model) -> Callable[[float], Stage]:
+    name = grow.method if grow.method != "auto" else "constant"
+    return partial(registry.find("grow", name), **registry.bind("grow", name, grow.options))
+
+
+def _augment(images: Images, settings: Train) -> Augment:
+    return plan.augmentation(settings, len(images), mirrored=images.mirrored)
+
+
+def _accuracy(model: Model, images: Images) -> float:
+    return float((log_probabilities(model, images).argmax(1) == images.targets).mean())
+
+
+def prune(
+    model: Model,
+    images: Images,
+    *,
+    macs: str | float | None = None,
+    params: str | float | None = None,
+    method: str = "magnitude",
+    budget: Budget | None = None,
+    context: Context | None = None,
+    settings: Train | None = None,
+    **options: Any,
+) -> Model:
+    """A smaller copy of the model: channels cut to a share (0.5) or number (20M) of MACs or parameters.
+
+    It is trained on with the images until the budget's share for `prune` is spent; without a budget it is only cut.
+    Raises `UserError` when the target cannot be reached or nothing can be cut.
+    """
+    wanted = Prune(method, None if macs is None else str(macs), None if params is None else str(params), options)
+    context = context or prepare()
+    return run_prune(model, images, wanted, settings or Train(), budget=budget, context=context)[0]
+
+
+def run_prune(
+    model: Model, images: Images, wanted: Prune, settings: Train, *, budget: Budget | None, context: Context
+) -> tuple[Model, Training | None]:
+    """`prune` with its settings as a recipe has them; also how the recovery went."""
+    import torch
+
+    rows = images[: min(len(images), 256)]
+    batch = model.prepare(torch.from_numpy(rows.pixels.copy()).to(context.device))
+    model.module.to(context.device)
+    small = shrink(model, [batch], method=wanted.method, macs=wanted.macs, params=wanted.params, **wanted.options)
+    if budget is None:
+        return small, None
+    went = fit(
+        small,
+        images,
+        budget.window("prune"),
+        settings=settings,
+        context=context,
+        augment=_augment(images, settings),
+        scale=_RECOVERY,
+    )
+    return small, went
+
+
+def evaluate(model: Model, images: Images, *, split: str = "test") -> Metrics:
+    """Metrics of the model on images, in full precision. Raises `UserError` when their classes are not the model's."""
+    if images.classes != model.classes:
+        raise UserError(
+            f"the model tells {', '.join(model.classes)} apart, the images are of {', '.join(images.classes)}."
+        )
+    return measure(log_probabilities(model, images), images.targets, classes=model.classes, split=split)

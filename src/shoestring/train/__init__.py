@@ -1,0 +1,1 @@
+"""One training loop whose schedules are functions of the fraction of the budget spent."""

@@ -1,0 +1,50 @@
+"""Average of the weights over the last part of training: as good as a smaller learning rate, at no cost in steps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class Average:
+    """Exponential average of weights and batch-norm statistics whose memory is a fixed share of the steps so far.
+
+    Because the memory grows with training (Karras et al. 2024, power-function averaging), no number of steps has to be
+    known beforehand, and the noisy beginning is forgotten.
+    """
+
+    def __init__(self, module: nn.Module, *, share: float = 0.05, every: int = 2) -> None:
+        self.share, self.every, self.steps = share, every, 0
+        self.values = [value.detach().clone() for value in _floating(module)]
+
+    @torch.no_grad()
+    def update(self, module: nn.Module) -> None:
+        """Take the weights after one more step in."""
+        self.steps += 1
+        if self.steps % self.every:
+            return
+        weight = min(1.0, self.every / (self.share * self.steps))
+        for average, value in zip(self.values, _floating(module)):
+            average.lerp_(value, weight)
+
+    def state(self) -> dict[str, Any]:
+        """What `restore` needs."""
+        return {"steps": self.steps, "values": self.values}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a state taken before."""
+        self.steps = state["steps"]
+        for own, saved in zip(self.values, state["values"]):
+            own.copy_(saved)
+
+    @torch.no_grad()
+    def apply(self, module: nn.Module) -> None:
+        """Give the module the averaged weights."""
+        for value, average in zip(_floating(module), self.values):
+            value.copy_(average)
+
+
+def _floating(module: nn.Module) -> list[Tensor]:
+    return [value.detach() for value in module.state_dict().values() if value.is_floating_point()]

@@ -1,0 +1,92 @@
+"""A few real steps before training: which precision is faster here, and how long a step and a prediction take."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from shoestring.data.batches import Batch
+from shoestring.models.inference import low_precision
+from shoestring.models.model import Model
+
+Precision = str  # "float32" or "bfloat16"
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What one image costs at full resolution, in seconds."""
+
+    precision: Precision
+    train: float
+    predict: float
+
+
+def calibrate(model: Model, batch: Batch, *, wanted: str, limit: float) -> Speed:
+    """Time steps on a copy of the model and choose the faster precision, within about `limit` seconds.
+
+    `wanted` is a precision, or "auto" to compare. Under "auto" a low precision must be at least 5 % faster.
+    """
+    device = batch.images.device.type
+    candidates = [wanted]
+    if wanted == "auto":
+        candidates = ["float32", "bfloat16"] if device != "mps" else ["float32"]
+    trial = copy.deepcopy(model.module).train()
+    ends = time.monotonic() + limit
+    speeds = []
+    for precision in candidates:
+        share = max(ends - time.monotonic(), 0.0) / (len(candidates) - len(speeds))
+        step, predict = _step(trial, batch, precision), _predict(trial, batch)
+        speeds.append(Speed(precision, _time(step, share * 0.7), _time(predict, share * 0.3)))
+    best = speeds[0]
+    for other in speeds[1:]:
+        if other.train < 0.95 * best.train:
+            best = other
+    count = len(batch.images)
+    return Speed(best.precision, best.train / count, best.predict / count)
+
+
+def _step(module: torch.nn.Module, batch: Batch, precision: Precision) -> Callable[[], None]:
+    def run() -> None:
+        with low_precision(batch.images.device, precision):
+            logits = module(batch.images)
+        functional.cross_entropy(logits.float(), batch.labels).backward()
+        module.zero_grad(set_to_none=True)
+        _wait(batch.images)
+
+    return run
+
+
+def _predict(module: torch.nn.Module, batch: Batch) -> Callable[[], None]:
+    """Predictions are made in full precision, so that a figure is the same wherever it is computed."""
+
+    @torch.inference_mode()
+    def run() -> None:
+        module(batch.images)
+        _wait(batch.images)
+
+    return run
+
+
+def _time(run: Callable[[], None], limit: float) -> float:
+    """The least seconds of one call: others can only make it slower. At least two calls, the first not counted."""
+    ends = time.monotonic() + limit
+    run()
+    best = float("inf")
+    for _ in range(8):
+        before = time.monotonic()
+        run()
+        best = min(best, time.monotonic() - before)
+        if time.monotonic() + best > ends:
+            break
+    return best
+
+
+def _wait(images: Tensor) -> None:
+    if images.device.type == "cuda":
+        torch.cuda.synchronize(images.device)

@@ -1,0 +1,46 @@
+"""The state of an interrupted training on disk: complete or absent, and written at one percent of the time."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from shoestring.rundir import replacing
+
+_SHARE = 0.01
+
+
+class Checkpoint:
+    """`state.pt` in a folder, or nowhere when the folder is None."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self.file = folder / "state.pt" if folder else None
+        self._due = time.monotonic() + 1.0
+
+    def load(self) -> dict[str, Any] | None:
+        """The last state, if there is one; tensors and plain values only, so nothing in the file can run."""
+        if self.file is None or not self.file.exists():
+            return None
+        return torch.load(self.file, map_location="cpu", weights_only=True)
+
+    def due(self) -> bool:
+        """Whether it is time to save again."""
+        return self.file is not None and time.monotonic() >= self._due
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Replace the state on disk."""
+        if self.file is None:
+            return
+        before = time.monotonic()
+        with replacing(self.file) as temporary:
+            torch.save(state, temporary)
+        took = time.monotonic() - before
+        self._due = time.monotonic() + max(1.0, took / _SHARE)
+
+    def clear(self) -> None:
+        """Remove the state: the step is done."""
+        if self.file is not None:
+            self.file.unlink(missing_ok=True)

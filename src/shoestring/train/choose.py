@@ -1,0 +1,72 @@
+"""Which network is trained: the one asked for, or one whose width fits the images and the time."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from shoestring.context import Context
+from shoestring.data.batches import Batch, on_device
+from shoestring.data.images import Images
+from shoestring.models.model import Model, Preprocessing, build
+from shoestring.recipe import Train
+from shoestring.train.calibrate import calibrate
+
+_OPTIONS = ("width", "norm", "dropout", "shortcut")
+_TRIAL = 0.5  # width that is timed, and taken where time does not count
+_TRIAL_IMAGES = 128
+_EPOCHS, _SEEN = 8, 200_000  # an epoch budget that is enough for many images, and images to see for few
+_GROWTH = 1.3  # seconds a step grow with this power of the width (measured on two cores)
+_NARROWEST, _WIDEST = 0.25, 2.0
+_SAMPLE = 2000  # images that the mean colour and the first layer are taken from
+
+
+def choose_model(images: Images, settings: Train, *, context: Context, seconds: float | None) -> Model:
+    """A fresh model for these images, its first layer set from them where the network has such a layer.
+
+    `seconds` is the time there is for training, from which "auto" takes the width; None where time does not count.
+    """
+    options = {key: getattr(settings, key) for key in _OPTIONS if getattr(settings, key) is not None}
+    name = settings.model
+    sample = images[np.random.default_rng(context.seed).permutation(len(images))[:_SAMPLE]]
+    if name == "auto":
+        name = "convnet"
+        options.setdefault("width", fitting_width(sample, len(images), context=context, seconds=seconds))
+        context.say(f"model convnet, width {options['width']:g}: as wide as the time allows for these images")
+    torch.manual_seed(context.seed)
+    model = build(
+        name,
+        classes=images.classes,
+        preprocessing=preprocessing(sample, mirror=images.mirrored and settings.views == "flip"),
+        options=options,
+        weights=settings.weights,
+    )
+    whiten = getattr(model.module, "whiten", None)
+    if settings.weights is None and whiten is not None:
+        whiten(model.prepare(on_device(sample, "cpu")))
+    return model
+
+
+def preprocessing(sample: Images, *, mirror: bool) -> Preprocessing:
+    """Resolution and channels of the images, mean and deviation of each channel over a sample of them."""
+    pixels = sample.pixels.reshape(-1, sample.shape[2]).astype(np.float64) / 255
+    mean = tuple(round(float(value), 4) for value in pixels.mean(0))
+    std = tuple(round(max(float(value), 1e-3), 4) for value in pixels.std(0))
+    return Preprocessing(sample.shape[0], sample.shape[2], mean, std, mirror)
+
+
+def fitting_width(sample: Images, count: int, *, context: Context, seconds: float | None) -> float:
+    """The widest convnet that sees `count` images often enough in the time, from the speed of one that is timed."""
+    if seconds is None:
+        return _TRIAL
+    model = build(
+        "convnet", classes=sample.classes, preprocessing=preprocessing(sample, mirror=False), options={"width": _TRIAL}
+    )
+    model.module.to(context.device)
+    few = sample[:_TRIAL_IMAGES]
+    labels = torch.from_numpy(few.targets).to(context.device)
+    batch = Batch(torch.arange(len(few)), model.prepare(on_device(few, context.device)), labels)
+    speed = calibrate(model, batch, wanted="auto", limit=0.01 * seconds)
+    wider = seconds / (max(_EPOCHS * count, _SEEN) * speed.train)
+    width = _TRIAL * wider ** (1 / _GROWTH)
+    return min(max(int(width * 8) / 8, _NARROWEST), _WIDEST)

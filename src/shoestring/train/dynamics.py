@@ -1,0 +1,57 @@
+"""What training tells about each image: how often it was forgotten, how clearly it was told from the other classes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Dynamics:
+    """Per image (N,): forgetting events, whether it was ever learnt, and the mean margin over all times it was seen."""
+
+    forgotten: NDArray[np.int64]
+    learnt: NDArray[np.bool_]
+    margin: NDArray[np.float64]
+
+
+class Recorder:
+    """Watches the batches of one training (Toneva et al. 2019): an event is a step from right to wrong."""
+
+    def __init__(self, count: int, device: str = "cpu") -> None:
+        self.right = torch.zeros(count, dtype=torch.bool, device=device)
+        self.learnt = torch.zeros_like(self.right)
+        self.forgotten = torch.zeros(count, dtype=torch.int64, device=device)
+        self.margin = torch.zeros(count, dtype=torch.float64, device=device)
+        self.seen = torch.zeros(count, dtype=torch.int64, device=device)
+
+    @torch.no_grad()
+    def __call__(self, index: Tensor, logits: Tensor, labels: Tensor) -> None:
+        """Take note of one batch: image numbers (B,), logits (B, C) before the step, labels (B,)."""
+        logits = logits.detach().float()
+        truth = logits.gather(1, labels[:, None]).squeeze(1)
+        others = logits.scatter(1, labels[:, None], -torch.inf).amax(1)
+        now = truth > others
+        self.forgotten[index] += self.right[index] & ~now
+        self.right[index] = now
+        self.learnt[index] |= now
+        self.margin[index] += (truth - others).double()
+        self.seen[index] += 1
+
+    def state(self) -> dict[str, Tensor]:
+        """All counts so far."""
+        return dict(vars(self))
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Go on from counts taken before."""
+        for name, value in state.items():
+            setattr(self, name, value.to(self.right.device))
+
+    def result(self) -> Dynamics:
+        """The counts as plain arrays; an image never seen has margin minus infinity and was never learnt."""
+        mean = torch.where(self.seen > 0, self.margin / self.seen.clamp(min=1), -torch.inf)
+        return Dynamics(self.forgotten.cpu().numpy(), self.learnt.cpu().numpy(), mean.cpu().numpy())

@@ -1,0 +1,162 @@
+"""The one training loop: until its stretch of the budget is spent, the learning rate reaching zero right there."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from shoestring.budget import Window
+from shoestring.context import Context
+from shoestring.data.augment import Augment
+from shoestring.data.images import Images
+from shoestring.errors import UserError
+from shoestring.grow import Stage
+from shoestring.models.inference import low_precision
+from shoestring.models.model import Model
+from shoestring.recipe import Train
+from shoestring.train import plan
+from shoestring.train.checkpoint import Checkpoint
+from shoestring.train.dynamics import Recorder
+from shoestring.train.pace import Pace
+from shoestring.train.patience import Patience
+from shoestring.train.setup import begin
+from shoestring.train.state import State
+
+_TICK = 0.5  # seconds between reports
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a training went; the final learning rate is a share of its peak."""
+
+    steps: int
+    epochs: float
+    batch_size: int
+    optimiser: str
+    precision: str
+    final_learning_rate: float
+    ended: str  # "budget" or "patience"
+
+
+def fit(
+    model: Model,
+    images: Images,
+    window: Window,
+    *,
+    settings: Train,
+    context: Context,
+    schedule: Callable[[float], Stage] = lambda spent: Stage(),
+    augment: Augment | None = None,
+    scale: float = 1.0,
+    record: Recorder | None = None,
+    score: Callable[[Model], float] | None = None,
+) -> Training:
+    """Train the model in place on the images until the window of the budget is spent.
+
+    `schedule` says what to train at each fraction; `scale` multiplies the usual learning rate; `record` watches all
+    batches. With `settings.patience`, training stops when that many scores in a row (`score(model)`, higher is
+    better) brought nothing, and the best weights are kept. Without it the weights are averaged over the last steps.
+    An interrupted training goes on from the state in `context.folder`. Raises `BudgetTooSmall` before the first step
+    when not even ten steps fit, `UserError` when the loss stops being a number.
+    """
+    checkpoint = Checkpoint(context.folder)
+    augment = augment or plan.augmentation(settings, len(images))
+    saved = checkpoint.load()
+    state = begin(model, images, window, settings=settings, context=context, augment=augment, scale=scale, saved=saved)
+    if record is not None:
+        state.watch(record)
+    budget, batches, full = window.budget, state.batches, model.preprocessing.resolution
+    pace = Pace(state.speed.train * batches.size, full)
+    patience = Patience(settings.patience)
+    ended, factor, ticked = "budget", 1.0, time.monotonic()
+
+    while True:
+        side = plan.side(schedule(window.fraction), full)
+        price = _price(state, side, full)
+        cost = pace.expect(side) if budget.unit == "seconds" else price[budget.unit]
+        if window.left < (cost if budget.unit == "seconds" else cost / 2):
+            break
+        began = time.monotonic()
+        factor = state.optimiser.factor(window.ahead(cost / 2))
+        try:
+            loss = _step(state, side, full, factor, settings.label_smoothing)
+        except RuntimeError as error:
+            _halve(state, error, context)
+            pace = Pace(state.speed.train * batches.size, full)
+            continue
+        budget.charge(**price)
+        pace.add(side, time.monotonic() - began)
+        budget.pace = state.speed.predict * pace.slowdown(side)
+        if time.monotonic() - ticked > _TICK:
+            ticked = time.monotonic()
+            value = _finite(loss)
+            context.tick(
+                "train", window.fraction, {"loss": value, "learning_rate": factor, "epoch": state.epoch, "side": side}
+            )
+        if (
+            score is not None
+            and patience.due(window.fraction)
+            and patience.over(score(model), model.module, window.fraction)
+        ):
+            ended = "patience"
+            break
+        if checkpoint.due():
+            checkpoint.save(state.pack(window))
+
+    if not patience.restore_best(model.module) and state.average is not None:
+        state.average.apply(model.module)
+    context.tick("train", 1.0, {"learning_rate": 0.0, "epoch": state.epoch})
+    return Training(state.steps, state.epoch, batches.size, state.optimiser.name, state.speed.precision, factor, ended)
+
+
+def _step(state: State, side: int, full: int, factor: float, smoothing: float) -> Tensor:
+    """One batch forward and back, and the weights moved; the loss."""
+    batch = state.batches.draw(**plan.smaller(side, full))
+    module = state.model.module
+    with low_precision(batch.images.device, state.speed.precision):
+        logits = module(batch.images)
+    loss = functional.cross_entropy(logits.float(), batch.labels, label_smoothing=smoothing)
+    loss.backward()
+    state.optimiser.step(factor)
+    if state.record is not None:
+        state.record(batch.index, logits, batch.labels)
+    if state.average is not None:
+        state.average.update(module)
+    state.steps += 1
+    state.images += len(batch.index)
+    return loss
+
+
+def _price(state: State, side: int, full: int) -> dict[str, float]:
+    """What the next step costs in epochs and in floating-point operations (forward, and twice that backward)."""
+    size = state.batches.size
+    return {
+        "epochs": size / len(state.batches),
+        "flops": 6.0 * state.macs * (side / full) ** 2 * size,
+    }
+
+
+def _halve(state: State, error: Exception, context: Context) -> None:
+    """After a step that ran out of memory, go on with half of the images a step; any other error is passed on."""
+    out_of_memory = isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error)
+    if not out_of_memory or state.batches.size == 1:
+        raise error
+    state.batches.size //= 2
+    state.optimiser.clear()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    context.say(f"out of memory: going on with {state.batches.size} images a step")
+
+
+def _finite(loss: Tensor) -> float:
+    """The loss as a number; `UserError` when training has gone astray."""
+    value = loss.item()
+    if not math.isfinite(value):
+        raise UserError(f"training diverged (the loss is {value}). Use a lower --learning-rate.")
+    return value

@@ -1,0 +1,71 @@
+"""Muon: momentum whose update is made orthogonal, for weights that are matrices (Jordan et al. 2024)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+# Quintic iteration x -> a x + b x^3 + c x^5 that drives singular values near one fastest (Jordan et al. 2024).
+_QUINTIC = (3.4445, -4.7750, 2.0315)
+
+
+def orthogonalise(matrix: Tensor, steps: int = 3) -> Tensor:
+    """The nearest semi-orthogonal matrix (R, C), approximately, by Newton-Schulz iteration."""
+    a, b, c = _QUINTIC
+    x = matrix / (matrix.norm() + 1e-7)
+    tall = x.shape[0] > x.shape[1]
+    if tall:
+        x = x.T
+    for _ in range(steps):
+        square = x @ x.T
+        x = a * x + (b * square + c * square @ square) @ x
+    return x.T if tall else x
+
+
+class Muon(torch.optim.Optimizer):
+    """Nesterov momentum, orthogonalised; a convolution counts as the matrix (filters, inputs x height x width).
+
+    With `fixed_norm` each weight is kept at the norm sqrt(filters): right where a normalisation follows, which makes
+    the scale of the weights meaningless and the learning rate the relative size of a step. Elsewhere weights decay.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Tensor],
+        lr: float = 0.05,
+        *,
+        momentum: float = 0.6,
+        weight_decay: float = 0.0,
+        fixed_norm: bool = True,
+    ) -> None:
+        super().__init__(
+            params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "fixed_norm": fixed_norm}
+        )
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        """Update all weights from their gradients."""
+        assert closure is None, "Muon takes no closure"
+        for group in self.param_groups:
+            for weight in group["params"]:
+                if weight.grad is not None:
+                    self._update(weight, weight.grad, group)
+
+    def _update(self, weight: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
+        state = self.state[weight]
+        if "momentum_buffer" not in state:
+            state["momentum_buffer"] = torch.zeros_like(weight)
+        velocity = state["momentum_buffer"].mul_(group["momentum"]).add_(gradient)
+        ahead = gradient.add(velocity, alpha=group["momentum"])
+        matrix = ahead.reshape(len(ahead), -1)
+        low = torch.bfloat16 if weight.is_cuda else torch.float32
+        step = orthogonalise(matrix.to(low)).to(weight.dtype).reshape(weight.shape)
+        if group["fixed_norm"]:
+            weight.mul_(len(weight) ** 0.5 / weight.norm())
+        else:
+            weight.mul_(1 - group["lr"] * group["weight_decay"])
+            step = step * max(1.0, matrix.shape[0] / matrix.shape[1]) ** 0.5
+        weight.add_(step, alpha=-group["lr"])

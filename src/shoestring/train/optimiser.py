@@ -1,0 +1,104 @@
+"""Which rule moves which weight: Muon, SGD with Nesterov momentum or AdamW, with one learning-rate factor over all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from shoestring.errors import UserError
+from shoestring.models.model import Model
+from shoestring.recipe import Train
+from shoestring.train.muon import Muon
+
+_NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
+# Peak learning rate and weight decay where the user gives none.
+_USUAL = {"muon": (0.2, 0.0), "sgd": (0.1, 5e-4), "adamw": (1e-3, 5e-2)}
+
+
+class Optimiser:
+    """One or two optimisers behind one face: `step`, and a factor for the learning rate of all."""
+
+    def __init__(self, parts: Sequence[torch.optim.Optimizer], *, name: str, warm_up: float) -> None:
+        self.parts, self.name, self.warm_up = list(parts), name, warm_up
+        self.peaks = [[group["lr"] for group in part.param_groups] for part in parts]
+
+    def factor(self, fraction: float) -> float:
+        """Learning rate over its peak at a fraction of the budget: up during `warm_up`, then straight down to zero.
+
+        Straight decay to zero at the end of the budget is what serves small budgets best (Li et al. 2020).
+        """
+        if fraction < self.warm_up:
+            return fraction / self.warm_up
+        return (1 - fraction) / (1 - self.warm_up)
+
+    def step(self, factor: float) -> None:
+        """One update at this factor of the peak learning rates; gradients are cleared."""
+        for part, peaks in zip(self.parts, self.peaks):
+            for group, peak in zip(part.param_groups, peaks):
+                group["lr"] = peak * factor
+            part.step()
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget the gradients."""
+        for part in self.parts:
+            part.zero_grad(set_to_none=True)
+
+    def state_dict(self) -> list[dict[str, Any]]:
+        """State of all parts."""
+        return [part.state_dict() for part in self.parts]
+
+    def load_state_dict(self, states: list[dict[str, Any]]) -> None:
+        """Restore what `state_dict` gave."""
+        for part, state in zip(self.parts, states):
+            part.load_state_dict(state)
+
+
+def make(model: Model, settings: Train, *, batch_size: int, scale: float = 1.0) -> Optimiser:
+    """The optimiser for this model, its learning rates times `scale`; `UserError` when there is nothing to train."""
+    matrices, head, vectors = _split(model.module)
+    if not matrices and not head and not vectors:
+        raise UserError(f"{model.name} has no weights to train.")
+    name = settings.optimiser if settings.optimiser != "auto" else _usual(model)
+    rate, decay = _USUAL[name]
+    if name == "sgd":
+        rate *= min(batch_size / 128, 4.0)
+    rate = scale * (rate if settings.learning_rate is None else settings.learning_rate)
+    decay = decay if settings.weight_decay is None else settings.weight_decay
+    if name == "muon":
+        normed = any(isinstance(module, _NORMS) for module in model.module.modules())
+        parts = [Muon(matrices, lr=rate, weight_decay=decay, fixed_norm=normed)] if matrices else []
+        share = rate / _USUAL["muon"][0]
+        groups = [
+            {"params": vectors, "lr": 0.02 * share, "weight_decay": 0.0},
+            {"params": head, "lr": 0.004 * share, "weight_decay": 0.0},
+        ]
+        return Optimiser([*parts, torch.optim.AdamW(groups, betas=(0.85, 0.95))], name=name, warm_up=0.0)
+    groups = [
+        {"params": [*matrices, *head], "weight_decay": decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
+    if name == "sgd":
+        return Optimiser([torch.optim.SGD(groups, lr=rate, momentum=0.9, nesterov=True)], name=name, warm_up=0.15)
+    return Optimiser([torch.optim.AdamW(groups, lr=rate)], name=name, warm_up=0.15)
+
+
+def _usual(model: Model) -> str:
+    """Muon for the speed-run network, AdamW where layer normalisation tells of a transformer, else SGD."""
+    if model.name == "convnet":
+        return "muon"
+    return "adamw" if any(isinstance(module, nn.LayerNorm) for module in model.module.modules()) else "sgd"
+
+
+def _split(module: nn.Module) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+    """Trainable weights as (matrices, matrices of the head, vectors)."""
+    linear = [layer for layer in module.modules() if isinstance(layer, nn.Linear)]
+    last = linear[-1].weight if linear else None
+    matrices, head, vectors = [], [], []
+    for weight in module.parameters():
+        if weight.requires_grad:
+            (head if weight is last else matrices if weight.ndim > 1 else vectors).append(weight)
+    return matrices, head, vectors

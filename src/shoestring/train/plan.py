@@ -1,0 +1,52 @@
+"""What is decided before the first step: images a step, changes of the images, their size at each stage."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from shoestring.budget import Window
+from shoestring.data.augment import Augment
+from shoestring.grow import Stage
+from shoestring.recipe import Train
+
+_LARGEST, _SMALLEST = 500, 32
+_STEPS_AN_EPOCH = 8
+_STEPS_WANTED = 200
+_CROPPED = 32  # images up to this side are cropped to a smaller stage, larger ones are scaled
+
+
+def first_batch_size(count: int) -> int:
+    """Images a step by their number: small data needs the noise of small batches."""
+    return max(_SMALLEST, min(_LARGEST, count // _STEPS_AN_EPOCH))
+
+
+def fewer_images_a_step(size: int, window: Window, seconds_per_image: float) -> int:
+    """Halve the batch while the window has time for too few steps of it."""
+    if window.budget.unit == "seconds":
+        while size >= 2 * _SMALLEST and window.left / (size * seconds_per_image) < _STEPS_WANTED:
+            size //= 2
+    return size
+
+
+def augmentation(settings: Train, count: int, *, mirrored: bool = True) -> Augment:
+    """The changes asked for; by default a shift of an eighth, and cut-out where images are few and seen often."""
+    few = count < 10_000
+    return Augment(
+        flip=mirrored if settings.flip is None else settings.flip,
+        shift=(0.125 if few else 0.0625) if settings.shift is None else settings.shift,
+        cutout=(0.25 if few else 0.0) if settings.cutout is None else settings.cutout,
+        rotate=settings.rotate,
+        zoom=settings.zoom,
+    )
+
+
+def side(stage: Stage, full: int) -> int:
+    """The side of the images in a stage: a multiple of four, at least eight, at most the full resolution."""
+    return full if stage.resolution >= 1 else min(full, max(8, round(stage.resolution * full / 4) * 4))
+
+
+def smaller(side: int, full: int) -> dict[str, Any]:
+    """How a batch comes to this side: a crop of small images, a smaller scale of large ones."""
+    if side == full:
+        return {}
+    return {"crop": side} if full <= _CROPPED else {"resolution": side}

@@ -1,0 +1,95 @@
+"""Before the first step: batches, calibration, images a step, the optimiser; or all of these as they were saved."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from shoestring.budget import Window
+from shoestring.context import Context
+from shoestring.data.augment import Augment
+from shoestring.data.batches import Batches
+from shoestring.data.images import Images
+from shoestring.evaluate.cost import count_macs
+from shoestring.models.model import Model
+from shoestring.recipe import Train
+from shoestring.train import plan
+from shoestring.train.averaging import Average
+from shoestring.train.calibrate import Speed, calibrate
+from shoestring.train.optimiser import make
+from shoestring.train.state import State
+
+_LEAST_STEPS = 10  # a training of fewer steps is not worth the name
+_CALIBRATION = 0.02  # share of the budget that may go into calibration
+_CALIBRATION_IMAGES = 128
+
+
+def begin(
+    model: Model,
+    images: Images,
+    window: Window,
+    *,
+    settings: Train,
+    context: Context,
+    augment: Augment,
+    scale: float,
+    saved: dict[str, Any] | None,
+) -> State:
+    """All that a training needs, calibrated on this machine, or going on from a saved state.
+
+    Raises `BudgetTooSmall` when fewer than
+    ten steps fit into the window.
+    """
+    model.module.to(context.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    size = saved["batches"]["size"] if saved else settings.batch_size or plan.first_batch_size(len(images))
+    batches = Batches(images, model.prepare, size=size, augment=augment, device=context.device, seed=context.seed)
+    model.module.train()
+    speed, macs = _calibrate(model, batches, window, settings), count_macs(model)
+    if not saved:
+        if settings.batch_size is None:
+            batches.size = plan.fewer_images_a_step(batches.size, window, speed.train)
+        _refuse_if_too_small(window, batches, speed, macs)
+    state = State(
+        model,
+        batches,
+        make(model, settings, batch_size=batches.size, scale=scale),
+        Average(model.module) if settings.averaging else None,
+        speed,
+        macs,
+    )
+    if saved:
+        state.unpack(saved, window)
+        context.say(f"going on after {state.steps:,} steps")
+    return state
+
+
+def _calibrate(model: Model, batches: Batches, window: Window, settings: Train) -> Speed:
+    """Measured speed; where the budget is counted, nothing is measured, so that the run can be repeated exactly."""
+    budget = window.budget
+    if budget.unit != "seconds":
+        precision = "float32" if settings.precision == "auto" else settings.precision
+        return Speed(precision, 0.0, 0.0)
+    position, generator = batches.position, batches.generator.get_state()
+    size, batches.size = batches.size, min(batches.size, _CALIBRATION_IMAGES)
+    batch = batches.draw()
+    batches.size, batches.position = size, position
+    batches.generator.set_state(generator)
+    return calibrate(model, batch, wanted=settings.precision, limit=_CALIBRATION * budget.total)
+
+
+def _refuse_if_too_small(window: Window, batches: Batches, speed: Speed, macs: float) -> None:
+    """Raise `BudgetTooSmall`, naming the least total that works, when fewer than ten steps fit."""
+    budget = window.budget
+    budget.pace = speed.predict
+    price = {
+        "seconds": batches.size * speed.train,
+        "epochs": batches.size / len(batches),
+        "flops": 6.0 * macs * batches.size,
+    }[budget.unit]
+    needed = _LEAST_STEPS * price
+    if window.left >= needed:
+        return
+    used = budget.spent - window.start
+    least = window.start + budget.reserve + 1.1 * (used + needed) / window.share
+    raise budget.refuse(least, why=f"{_LEAST_STEPS} training steps would not fit")

@@ -1,0 +1,43 @@
+"""Values from flags and files become what a field or an option wants."""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from shoestring.errors import UserError, unknown
+
+
+def coerce(value: Any, kind: Any, name: str) -> Any:
+    """A value as the type `kind`, which may be a Literal or optional; `UserError` naming it when it does not fit."""
+    if isinstance(kind, types.UnionType) or typing.get_origin(kind) is typing.Union:
+        inner = [k for k in typing.get_args(kind) if k is not type(None)]
+        return None if value is None else coerce(value, inner[0], name)
+    if typing.get_origin(kind) is Literal:
+        choices = typing.get_args(kind)
+        if value not in choices:
+            raise unknown(f"value of {name}", str(value), choices)
+        return value
+    if typing.get_origin(kind) is dict:
+        if not isinstance(value, Mapping):
+            raise UserError(f"{name} must be a mapping, not '{value}'.")
+        return dict(value)
+    article = "an" if kind is int else "a"
+    wrong = UserError(f"{name} must be {article} {_PLAIN[kind]}, not '{value}'.")
+    if value is None or (isinstance(value, bool) and kind is not bool):
+        raise wrong
+    try:
+        return _PARSE[kind](value)
+    except (ValueError, KeyError, TypeError):
+        raise wrong from None
+
+
+_PLAIN = {bool: "truth value (true or false)", int: "integer", float: "number", str: "text"}
+_PARSE: dict[Any, Any] = {
+    bool: lambda value: value if isinstance(value, bool) else {"true": True, "false": False}[str(value).lower()],
+    int: lambda value: int(str(value).replace("_", "").replace(",", "")),
+    float: float,
+    str: str,
+}

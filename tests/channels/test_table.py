@@ -1,0 +1,259 @@
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from shoestring.channels import trace
+from shoestring.models.convnet import convnet
+from shoestring.models.resnet import BasicBlock, resnet20
+from shoestring.models.vgg import vgg8
+
+IMAGE = torch.zeros(1, 3, 8, 8)
+
+
+def tiny() -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3, padding=1),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(4, 5, 3),
+        nn.Flatten(),
+        nn.Linear(5 * 2 * 2, 6),
+        nn.ReLU(),
+        nn.Linear(6, 2),
+    )
+
+
+def test_table_of_a_tiny_network_is_the_one_written_by_hand():
+    table = trace(tiny(), IMAGE)
+    axes = {axis: numbers.tolist() for axis, numbers in table.axes.items()}
+    first, second, third = [0, 1, 2, 3], [4, 5, 6, 7, 8], [9, 10, 11, 12, 13, 14]
+    norm = {(f"1.{name}", 0): first for name in ("weight", "bias", "running_mean", "running_var")}
+    assert axes == norm | {
+        ("0.weight", 0): first,
+        ("0.bias", 0): first,
+        ("4.weight", 1): first,
+        ("4.weight", 0): second,
+        ("4.bias", 0): second,
+        ("6.weight", 1): [channel for channel in second for _ in range(4)],
+        ("6.weight", 0): third,
+        ("6.bias", 0): third,
+        ("8.weight", 1): third,
+    }
+    assert {name: group.size for name, group in table.groups.items()} == {"0": 4, "4": 5, "6": 6}
+    assert table.groups["0"].producers == ("0.weight",)
+    assert table.groups["0"].consumers == ("4.weight",)
+    assert table.positions == {"0.weight": 64, "4.weight": 4, "6.weight": 1, "8.weight": 1}
+    assert table.notes == ()
+
+
+def test_cost_of_a_cut_is_counted_by_hand():
+    table = trace(tiny(), IMAGE)
+    assert table.params() == (108 + 4) + 8 + (180 + 5) + (120 + 6) + (12 + 2)
+    assert table.macs() == 64 * 108 + 4 * 180 + 120 + 12
+    kept = {"0": torch.tensor([1]), "4": torch.tensor([0, 4]), "6": torch.tensor([2, 3, 5])}
+    assert table.params(kept) == (27 + 1) + 2 + (18 + 2) + (24 + 3) + (6 + 2)
+    assert table.macs(kept) == 64 * 27 + 4 * 18 + 24 + 6
+    assert table.sizes(kept)["6.weight"] == (3, 8)
+
+
+@pytest.mark.parametrize("module", [tiny(), resnet20(7), convnet(7, width=0.125), vgg8(7, width=0.125)])
+def test_macs_are_those_that_torch_counts(module):
+    table = trace(module, torch.zeros(2, 3, 8, 8))
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        module.eval()(IMAGE)
+    assert table.macs() == counter.get_total_flops() // 2
+    assert table.params() == sum(p.numel() for p in module.parameters())
+
+
+def test_zero_padded_shortcuts_couple_stages_with_an_offset():
+    blocks = nn.Sequential(nn.Conv2d(3, 2, 1), BasicBlock(2, 6, 2, "A"), nn.Conv2d(6, 2, 1))
+    table = trace(blocks, IMAGE)
+    assert {name: group.size for name, group in table.groups.items()} == {"0": 2, "1.conv1": 6, "1.conv2": 4}
+    assert table.groups["0"].producers == ("0.weight", "1.conv2.weight")
+    assert table.groups["1.conv2"].producers == ("1.conv2.weight",)
+    stream = table.axes["1.conv2.weight", 0].tolist()
+    assert stream[2:4] == table.axes["0.weight", 0].tolist() == [0, 1]
+    assert stream[:2] == table.axes["1.shortcut.1.before", 0].tolist()
+    assert stream[4:] == table.axes["1.shortcut.1.after", 0].tolist()
+    assert table.axes["2.weight", 1].tolist() == stream
+
+
+def test_residual_stages_are_coupled_and_their_insides_are_not():
+    for shortcut, sizes in (("A", [16, 16, 32]), ("B", [16, 32, 64])):
+        table = trace(resnet20(10, shortcut=shortcut), IMAGE)
+        streams = [group for group in table.groups.values() if len(group.producers) > 1]
+        assert [group.size for group in streams] == sizes
+        assert sum(len(group.producers) == 1 for group in table.groups.values()) == 9
+        assert table.notes == ()
+
+
+def test_outputs_and_inputs_are_never_cut():
+    table = trace(resnet20(10), IMAGE)
+    assert ("linear.weight", 0) not in table.axes
+    assert ("conv1.weight", 1) not in table.axes
+
+
+class Step(nn.Module):
+    """Two convolutions and, between them, a step under test."""
+
+    def __init__(self, step, between: int = 4) -> None:
+        super().__init__()
+        self.first, self.step, self.second = nn.Conv2d(3, 4, 1), step, nn.Conv2d(between, 4, 1)
+        self.scale = nn.Parameter(torch.ones(4, 1, 1))
+
+    def forward(self, images):
+        return self.second(self.step(self, self.first(images)))
+
+
+def _assign(module: Step, maps: torch.Tensor) -> torch.Tensor:
+    other = torch.zeros(1, 4, 8, 8)
+    maps[:, :2] = other[:, :2]
+    return maps
+
+
+FREE = {
+    "residual": lambda m, x: F.relu(x) + x,
+    "in place": lambda m, x: x.mul_(2).add_(1),
+    "scale": lambda m, x: x * m.scale,
+    "constant": lambda m, x: x * torch.tensor(0.5) + 1,
+    "gate": lambda m, x: x * x.mean((2, 3), keepdim=True).sigmoid(),
+    "space": lambda m, x: x[:, :, 1:, ::2],
+    "pad": lambda m, x: F.pad(x, (1, 1, 1, 1)),
+    "resize": lambda m, x: F.interpolate(x, scale_factor=2),
+    "there and back": lambda m, x: x.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2),
+    "tokens": lambda m, x: x.flatten(2).transpose(1, 2).transpose(1, 2).unsqueeze(3),
+    "attributes": lambda m, x: x if x.grad_fn is None and x.shape[1] == x.size(1) else -x,
+}
+
+
+@pytest.mark.parametrize("step", FREE.values(), ids=FREE.keys())
+def test_channels_pass_through(step):
+    table = trace(Step(step), IMAGE)
+    assert {name: group.size for name, group in table.groups.items()} == {"first": 4}
+    assert table.axes["second.weight", 1].tolist() == table.axes["first.weight", 0].tolist()
+    assert table.notes == ()
+
+
+FIXED = {
+    "softmax": lambda m, x: x.softmax(1),
+    "mean": lambda m, x: x - x.mean(1, keepdim=True),
+    "reshape": lambda m, x: x.reshape(1, 2, 2, 64).reshape(1, 4, 8, 8),
+    "__getitem__": lambda m, x: torch.cat([x[:, :2], x[:, 2:]], 1),
+    "chunk": lambda m, x: torch.cat(x.chunk(2, 1), 1),
+    "pad": lambda m, x: F.pad(x, (0, 0, 0, 0, 1, 1))[:, 1:5],
+    "__setitem__": _assign,
+    "einsum": lambda m, x: torch.einsum("nchw,nchw->nchw", x, x),
+}
+
+
+@pytest.mark.parametrize(("name", "step"), FIXED.items(), ids=FIXED.keys())
+def test_operations_without_a_rule_freeze_what_they_meet(name, step):
+    table = trace(Step(step), IMAGE)
+    assert "first" not in table.groups
+    assert any(f"'{name}'" in note for note in table.notes)
+
+
+def test_constants_freeze_what_they_meet():
+    assert not trace(Step(lambda m, x: x + torch.arange(4.0).view(1, 4, 1, 1)), IMAGE).groups
+
+
+def test_one_channel_spread_over_many_is_not_joined_with_them():
+    class Gate(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.many, self.last = nn.Conv2d(3, 1, 1), nn.Conv2d(3, 4, 1), nn.Conv2d(4, 2, 1)
+
+        def forward(self, images):
+            return self.last(self.many(images) * self.one(images).sigmoid())
+
+    assert {name: group.size for name, group in trace(Gate(), IMAGE).groups.items()} == {"many": 4}
+
+
+def test_concatenated_channels_stay_apart():
+    class Cat(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.other, self.last = nn.Conv2d(3, 2, 1), nn.Conv2d(3, 3, 1), nn.Conv2d(5, 2, 1)
+
+        def forward(self, images):
+            return self.last(torch.cat([self.one(images), self.other(images)], 1))
+
+    table = trace(Cat(), IMAGE)
+    assert {name: group.size for name, group in table.groups.items()} == {"one": 2, "other": 3}
+    assert table.axes["last.weight", 1].tolist() == [0, 1, 2, 3, 4]
+
+
+def test_depthwise_convolutions_pass_channels_on_and_grouped_ones_freeze_them():
+    depthwise = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 3, groups=4), nn.Conv2d(4, 2, 1))
+    table = trace(depthwise, IMAGE)
+    assert {name: group.size for name, group in table.groups.items()} == {"0": 4}
+    assert table.axes["1.weight", 0].tolist() == table.axes["2.weight", 1].tolist()
+    grouped = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 3, groups=2), nn.Conv2d(4, 2, 1))
+    table = trace(grouped, IMAGE)
+    assert not table.groups
+    assert table.macs() == 64 * 12 + 36 * 72 + 36 * 8
+
+
+def test_a_module_that_cannot_be_traced_is_left_whole():
+    class Picky(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Conv2d(3, 4, 1)
+
+        def forward(self, images):
+            if type(images) is not torch.Tensor:
+                raise RuntimeError("plain tensors only")
+            return self.layer(images)
+
+    table = trace(Picky(), IMAGE)
+    assert not table.groups
+    assert "plain tensors only" in str(table)
+
+
+def test_tracing_changes_nothing():
+    module = resnet20(10).train()
+    module.bn1.eval()
+    before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    trace(module, torch.rand(2, 3, 8, 8))
+    assert all(torch.equal(tensor, before[name]) for name, tensor in module.state_dict().items())
+    assert module.training
+    assert not module.bn1.training
+    assert all(type(p) is nn.Parameter for p in module.parameters())
+
+
+def test_what_a_module_remembers_is_not_labelled():
+    class Keeper(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer, self.last, self.seen = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 2, 1), []
+
+        def forward(self, images):
+            self.seen.append(self.layer(images))
+            return self.last(self.seen[-1])
+
+    module = Keeper()
+    assert trace(module, IMAGE).groups
+    assert module.seen == []
+
+
+def test_fixed_filters_with_a_fixed_number_of_groups_freeze_channels():
+    class Blur(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("filters", torch.ones(4, 1, 3, 3))
+
+        def forward(self, maps):
+            return F.conv2d(maps, self.filters, groups=4)
+
+    assert not trace(nn.Sequential(nn.Conv2d(3, 4, 1), Blur(), nn.Conv2d(4, 2, 1)), IMAGE).groups
+
+
+def test_prints_its_groups_and_costs():
+    text = str(trace(tiny(), IMAGE))
+    assert "0: 4 channels" in text
+    assert "15 channels in 3 groups" in text

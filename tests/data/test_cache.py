@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from shoestring.data import build, load
+from shoestring.data import cache as cache_module
+from shoestring.data.cache import cache_root
+from shoestring.errors import UserError
+
+COUNTS = {"cat": 8, "dog": 8}
+LOAD = "import sys; from shoestring.data import load; print(load(sys.argv[1]).train.fingerprint)"
+
+
+def entries(cache):
+    return sorted(path.name for path in (cache / "images").iterdir())
+
+
+@pytest.fixture
+def decoded(monkeypatch):
+    """Counts the images that are really decoded."""
+    seen = []
+    real = build.decode
+    monkeypatch.setattr(build, "decode", lambda image, **options: seen.append(image) or real(image, **options))
+    return seen
+
+
+def test_images_are_decoded_once(photos, decoded):
+    root = photos(COUNTS)
+    first, second = load(root), load(root)
+    assert len(decoded) == 16
+    assert first.train.fingerprint == second.train.fingerprint and first.notes == second.notes
+    np.testing.assert_array_equal(first.train.pixels, second.train.pixels)
+    np.testing.assert_array_equal(first.train.ids, second.train.ids)
+
+
+@pytest.mark.parametrize("change", ["touched", "added", "removed", "renamed"])
+def test_a_changed_source_is_decoded_again_and_replaces_its_entry(photos, decoded, cache, change):
+    root = photos(COUNTS)
+    load(root)
+    file = root / "cat" / "00.png"
+    if change == "touched":
+        os.utime(file, ns=(1, 1))
+    elif change == "added":
+        (root / "cat" / "new.png").write_bytes(file.read_bytes())
+    elif change == "removed":
+        file.unlink()
+    else:
+        file.rename(root / "cat" / "other.png")
+    before = len(decoded)
+    data = load(root)
+    assert len(decoded) - before == sum(len(split) for split in (data.train, data.validation, data.test))
+    assert len(entries(cache)) == 1
+
+
+@pytest.mark.parametrize("name", ["pixels.npy", "labels.npy", "ids.npy", "meta.json"])
+@pytest.mark.parametrize("damage", ["cut", "gone", "garbage", "short"])
+def test_a_damaged_entry_is_made_again(photos, cache, name, damage):
+    root = photos(COUNTS)
+    expected = load(root).train.fingerprint
+    file = next((cache / "images").iterdir()) / name
+    if damage == "cut":
+        file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    elif damage == "gone":
+        file.unlink()
+    elif damage == "garbage":
+        file.write_bytes(b"\0" * 300)
+    elif name == "meta.json":
+        file.write_text("{}")
+    else:
+        np.save(file, np.load(file)[:3])
+    assert load(root).train.fingerprint == expected
+    assert len(entries(cache)) == 1
+
+
+def test_nothing_is_left_by_an_interrupt_or_a_failure(photos, cache, monkeypatch):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(build, "decode", stop)
+    with pytest.raises(KeyboardInterrupt):
+        load(photos(COUNTS))
+    assert entries(cache) == []
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(photos, cache, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(np, "save", full)
+    with pytest.raises(UserError, match=r"cannot write the image cache in .*no space left.*SHOESTRING_CACHE"):
+        load(photos(COUNTS))
+    assert entries(cache) == []
+
+
+def test_a_cache_that_is_a_file_is_one_line(photos, cache):
+    cache.write_text("not a folder")
+    with pytest.raises(UserError, match=r"cannot write the image cache"):
+        load(photos(COUNTS))
+
+
+def test_two_processes_at_once_share_one_entry(photos, cache):
+    root = photos({"cat": 60, "dog": 60})
+    processes = [
+        subprocess.Popen([sys.executable, "-c", LOAD, str(root)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        for _ in range(2)
+    ]
+    outputs = [process.communicate()[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
+    assert outputs[0] == outputs[1] and len(entries(cache)) == 1
+
+
+def test_a_slower_process_takes_the_entry_of_the_faster_one(photos, cache, monkeypatch):
+    root = photos(COUNTS)
+    real, inner = build.decode, []
+
+    def decode(image, **options):
+        if not inner:
+            inner.append(None)
+            inner[0] = load(root)  # another load, from start to end, in the middle of this one
+        return real(image, **options)
+
+    monkeypatch.setattr(build, "decode", decode)
+    outer = load(root)
+    assert outer.train.fingerprint == inner[0].train.fingerprint and len(entries(cache)) == 1
+
+
+def test_a_killed_build_does_no_harm_and_is_swept_away_later(photos, cache):
+    root = photos(COUNTS)
+    script = (
+        f"from shoestring.data import build; import os\nbuild.decode = lambda *a, **k: os.kill(os.getpid(), 9)\n{LOAD}"
+    )
+    assert subprocess.run([sys.executable, "-c", script, str(root)]).returncode == -9
+    (left,) = entries(cache)
+    assert left.startswith(".")
+    data = load(root)
+    assert len(data.train) and len(entries(cache)) == 2  # it could belong to a running process
+    past = time.time() - 2 * cache_module._ABANDONED
+    for path in [*(cache / "images" / left).iterdir(), cache / "images" / left]:
+        os.utime(path, (past, past))
+    load(root, resolution=6)
+    assert left not in entries(cache)
+
+
+def test_where_the_cache_is(monkeypatch, tmp_path):
+    assert cache_root() == tmp_path / "cache"
+    monkeypatch.delenv("SHOESTRING_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert cache_root() == tmp_path / "xdg" / "shoestring"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert cache_root() == tmp_path / ".cache" / "shoestring"
+
+
+def test_fingerprints_know_pixels_labels_and_names_but_not_the_place(photos, tmp_path):
+    root = photos(COUNTS)
+    expected = load(root).train.fingerprint
+    copy = tmp_path / "copy"
+    root.rename(copy)
+    assert load(copy).train.fingerprint == expected
+    (copy / "dog").rename(copy / "wolf")
+    assert load(copy).train.fingerprint != expected
+
+
+def test_opening_a_cached_set_imports_nothing_heavy():
+    heavy = ("torch", "torchvision", "datasets", "sklearn", "pyarrow")
+    load("digits")
+    script = (
+        f"import sys; from shoestring.data import load; load('digits'); print([m for m in {heavy} if m in sys.modules])"
+    )
+    assert subprocess.check_output([sys.executable, "-c", script], text=True).strip() == "[]"

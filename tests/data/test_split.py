@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shoestring.data import Images
+from shoestring.data.split import divide, hold_out
+from shoestring.errors import UserError
+
+
+def images(labels) -> Images:
+    labels = np.array(labels, dtype=np.int64)
+    store = np.zeros((len(labels), 2, 2, 1), dtype=np.uint8)
+    ids = np.array([str(index) for index in range(len(labels))])
+    return Images(store, labels, [f"class {index}" for index in range(labels.max() + 1)], ids, fingerprint="f")
+
+
+@given(
+    counts=st.lists(st.integers(2, 40), min_size=1, max_size=8),
+    share=st.floats(0.01, 0.99),
+    seed=st.integers(0, 5),
+)
+def test_every_row_is_on_one_side_and_every_class_on_both_in_proportion(counts, share, seed):
+    labels = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(counts)) * 3, counts))
+    size = round(share * len(labels))
+    kept, held = hold_out(labels, size, seed=seed)
+    np.testing.assert_array_equal(np.sort(np.concatenate([kept, held])), np.arange(len(labels)))
+    assert (np.diff(kept) > 0).all() and (np.diff(held) > 0).all()
+    assert len(held) == min(max(size, len(counts)), len(labels) - len(counts))
+    given_by = np.bincount(labels[held], minlength=3 * len(counts))[::3]
+    assert (given_by >= 1).all() and (given_by < counts).all()
+    quota = np.array(counts) * len(held) / len(labels)
+    if (quota >= 1).all() and (quota <= np.array(counts) - 1).all():  # else a class is bound by its limits
+        assert (abs(given_by - quota) < 1).all()
+
+
+def test_the_seed_decides():
+    labels = np.repeat([0, 1], 50)
+    first, again, other = (hold_out(labels, 20, seed=seed)[1] for seed in (0, 0, 1))
+    np.testing.assert_array_equal(first, again)
+    assert first.tolist() != other.tolist()
+
+
+def test_splits_that_are_there_stay_whole():
+    whole = {"train": images([0, 1]), "validation": images([0, 1]), "test": images([0, 1])}
+    divided, notes = divide(whole, validation=0.1, seed=0)
+    assert divided == whole and not notes
+
+
+def test_missing_splits_are_held_out_without_overlap():
+    divided, notes = divide({"train": images([0, 1] * 50)}, validation=0.1, seed=3)
+    assert {name: len(split) for name, split in divided.items()} == {"train": 72, "validation": 8, "test": 20}
+    ids = np.concatenate([split.ids for split in divided.values()])
+    assert len(set(ids.tolist())) == 100
+    assert len(notes) == 1 and "20 images" in notes[0]
+
+
+def test_validation_is_never_more_than_2500():
+    divided, _ = divide({"train": images([0, 1] * 20000), "test": images([0, 1])}, validation=0.5, seed=0)
+    assert len(divided["validation"]) == 2500
+
+
+@pytest.mark.parametrize(("splits", "needed"), [((), 3), (("test",), 2), (("validation",), 2)])
+def test_a_class_too_small_to_be_split_is_named(splits, needed):
+    train = images([0] * 10 + [1] * (needed - 1))
+    with pytest.raises(UserError, match=rf"'class 1' has {needed - 1} training image.* {needed} are needed"):
+        divide({"train": train, **dict.fromkeys(splits, train)}, validation=0.1, seed=0)
+    enough = images([0] * 10 + [1] * needed)
+    divide({"train": enough, **dict.fromkeys(splits, enough)}, validation=0.1, seed=0)
+
+
+@pytest.mark.parametrize("share", [0, 1, -0.1, 1.5])
+def test_validation_is_a_share(share):
+    with pytest.raises(UserError, match="between 0 and 1"):
+        divide({"train": images([0, 1] * 9)}, validation=share, seed=0)

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torchvision.datasets
+from PIL import Image
+
+from shoestring.data import load
+from shoestring.data.torchvision import _KNOWN
+from shoestring.errors import UserError
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (30, 8, 8), dtype=np.uint8)
+
+
+class Fake:
+    """What torchvision would have downloaded: 30 grey images, of which the first ones are the test split."""
+
+    def __init__(self, root, *, download, train=None, split=None) -> None:
+        assert download and root.is_dir()
+        last = train is False or split == "test"
+        self.images = PIXELS[:6] if last else PIXELS
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index):
+        return Image.fromarray(self.images[index]), index % 10
+
+
+class Named(Fake):
+    classes = [("ant", "emmet"), *(f"class {index}" for index in range(1, 10))]
+
+
+def test_a_data_set_by_name(monkeypatch, cache):
+    monkeypatch.setattr(torchvision.datasets, "MNIST", Named)
+    data = load("MNIST")
+    assert data.name == "mnist" and not data.mirrored and data.train.shape == (8, 8, 1)
+    assert data.classes[:2] == ("ant", "class 1") and (cache / "downloads" / "mnist").is_dir()
+    assert (len(data.train) + len(data.validation), len(data.test)) == (30, 6)
+    np.testing.assert_array_equal(data.test.pixels[..., 0], PIXELS[:6])
+    monkeypatch.setattr(torchvision.datasets, "MNIST", None)
+    assert len(load("mnist").test) == 6  # from the cache
+
+
+def test_a_data_set_without_class_names(monkeypatch):
+    monkeypatch.setattr(torchvision.datasets, "SVHN", Fake)
+    assert load("svhn").classes == tuple("0123456789")
+
+
+def test_without_a_network_it_is_one_line(monkeypatch, cache):
+    def fail(*_, **__):
+        raise OSError("<urlopen error [Errno -2]\nName or service not known>")
+
+    monkeypatch.setattr(torchvision.datasets, "CIFAR10", fail)
+    with pytest.raises(UserError, match=r"cannot download cifar10 to .*Name or service not known.*network") as caught:
+        load("cifar10")
+    assert "\n" not in str(caught.value) and not (cache / "images").exists()
+
+
+def test_every_known_name_is_a_class_of_torchvision_that_takes_its_arguments():
+    import inspect
+
+    for name, known in _KNOWN.items():
+        signature = inspect.signature(getattr(torchvision.datasets, known.builder))
+        for options in known.splits.values():
+            signature.bind("root", download=True, **options)
+        assert "train" in known.splits, name
+
+
+def test_an_unknown_name_after_the_prefix():
+    with pytest.raises(UserError, match=r"unknown torchvision data set 'cifar11'\. Did you mean 'cifar10'"):
+        load("torchvision:cifar11")

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from shoestring.evaluate.cost import cost, count_macs
+from shoestring.models import Model, Preprocessing, build
+
+
+def _model(name: str = "resnet20", size: int = 32) -> Model:
+    classes = [str(digit) for digit in range(10)]
+    return build(name, classes=classes, preprocessing=Preprocessing(size, 3, (0.5,) * 3, (0.25,) * 3))
+
+
+def test_counts_are_those_published_for_resnet20():
+    found = cost(_model(), seconds=0)
+    assert found.params == 269_722
+    assert found.macs == pytest.approx(40.55e6, rel=1e-3)
+
+
+def test_macs_grow_with_the_area():
+    assert count_macs(_model(size=32)) == pytest.approx(4 * count_macs(_model(size=16)), rel=1e-3)
+
+
+def test_bytes_are_those_of_the_saved_file(tmp_path):
+    model = _model("simplecnn")
+    model.save(tmp_path)
+    assert cost(model, seconds=0).file_bytes == (tmp_path / "model.safetensors").stat().st_size
+
+
+def test_latencies_are_positive_even_without_time():
+    found = cost(_model("simplecnn", size=8), seconds=0)
+    assert found.latency_ms > 0
+    assert found.latency_batch_ms > 0
+
+
+def test_measuring_leaves_the_model_as_it_was():
+    model = _model("simplecnn", size=8)
+    model.module.train()
+    before = {name: tensor.clone() for name, tensor in model.module.state_dict().items()}
+    cost(model, seconds=0.01)
+    count_macs(model)
+    assert model.module.training
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.module.state_dict().items())

@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from shoestring import registry
+from shoestring.channels import Table, trace
+from shoestring.errors import UserError
+from shoestring.models import Model, Preprocessing, build
+from shoestring.prune import shrink
+from shoestring.prune.magnitude import magnitude
+from shoestring.prune.random import random
+
+
+def _model(name: str = "resnet20", **options) -> Model:
+    torch.manual_seed(0)
+    size = Preprocessing(16, 3, (0.5,) * 3, (0.25,) * 3)
+    return build(name, classes=list("abcde"), preprocessing=size, options=options)
+
+
+def _pair() -> tuple[nn.Sequential, Table]:
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 2, 1)).eval()
+    return module, trace(module, torch.zeros(1, 3, 4, 4))
+
+
+@pytest.mark.parametrize("method", registry.names("prune"))
+def test_every_criterion_scores_every_channel(method):
+    model = _model()
+    table = trace(model.module, torch.zeros(1, 3, 16, 16))
+    batches = [torch.randn(4, 3, 16, 16)]
+    scores = registry.find("prune", method)(model.module, batches, table)
+    assert {name: own.shape for name, own in scores.items()} == {n: (g.size,) for n, g in table.groups.items()}
+    assert all(own.isfinite().all() for own in scores.values())
+    again = registry.find("prune", method)(model.module, batches, table)
+    assert all(torch.equal(own, again[name]) for name, own in scores.items())
+    assert registry.summary("prune", method)
+
+
+@pytest.mark.parametrize("method", registry.names("prune"))
+def test_every_criterion_shrinks_a_model(method):
+    model = _model()
+    before = model.module.state_dict()["conv1.weight"].clone()
+    small = shrink(model, [torch.randn(4, 3, 16, 16)], method=method, macs=0.5)
+    images = small.prepare(torch.zeros(2, 16, 16, 3, dtype=torch.uint8))
+    table = trace(small.module, images)
+    whole = trace(model.module, images).macs()
+    assert 0.47 * whole <= table.macs() <= 0.5 * whole
+    assert small.module(images).shape == (2, 5)
+    assert (small.name, small.classes, small.preprocessing) == (model.name, model.classes, model.preprocessing)
+    assert torch.equal(model.module.state_dict()["conv1.weight"], before)
+
+
+def test_magnitude_is_the_norm_of_what_makes_times_what_reads_a_channel():
+    module, table = _pair()
+    filters, readers = module[0].weight.detach()[:, :, 0, 0], module[3].weight.detach()[:, :, 0, 0].T
+    for norm, p in (("l2", 2), ("l1", 1)):
+        made, read = filters.norm(p=p, dim=1), readers.norm(p=p, dim=1)
+        expected = made / made.mean() * read / read.mean()
+        assert torch.allclose(magnitude(module, [], table, norm=norm)["0"], expected)
+
+
+def test_magnitude_sums_over_all_layers_of_a_channel():
+    class Residual(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.two, self.last = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 1), nn.Conv2d(4, 2, 1)
+
+        def forward(self, images):
+            maps = self.one(images)
+            return self.last(maps + self.two(maps))
+
+    module = Residual()
+    table = trace(module, torch.zeros(1, 3, 4, 4))
+    made = [layer.weight.detach()[:, :, 0, 0].norm(dim=1) for layer in (module.one, module.two)]
+    read = [layer.weight.detach()[:, :, 0, 0].norm(dim=0) for layer in (module.two, module.last)]
+    expected = sum(own / own.mean() for own in made) * sum(own / own.mean() for own in read)
+    assert torch.allclose(magnitude(module, [], table)["one"], expected)
+
+
+def test_magnitude_takes_no_account_of_fixed_filters():
+    model = _model("convnet", width=0.25)
+    table = trace(model.module, torch.zeros(1, 3, 16, 16))
+    before = magnitude(model.module, [], table)["whitening"]
+    with torch.no_grad():
+        model.module.whitening.weight.mul_(torch.rand(24, 1, 1, 1))
+    assert torch.equal(magnitude(model.module, [], table)["whitening"], before)
+
+
+def test_random_depends_on_its_seed():
+    module, table = _pair()
+    first, same, other = (random(module, [], table, seed=seed)["0"] for seed in (1, 1, 2))
+    assert torch.equal(first, same)
+    assert not torch.equal(first, other)
+
+
+def test_targets_are_shares_numbers_or_text():
+    model = _model("simplecnn")
+    table = trace(model.module, torch.zeros(1, 3, 16, 16))
+    for params, wanted in [(0.5, table.params() / 2), ("0.5", table.params() / 2), ("20k", 2e4), (20_000, 2e4)]:
+        small = trace(shrink(model, [], params=params).module, torch.zeros(1, 3, 16, 16))
+        assert 0.97 * wanted <= small.params() <= wanted
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "needs a target"),
+        ({"macs": "half"}, "'half' is not a size for macs"),
+        ({"params": -1}, "is not a size for params"),
+        ({"macs": 1e-6}, "cannot be reached"),
+        ({"macs": 0.5, "method": "magnitud"}, "Did you mean 'magnitude'"),
+        ({"macs": 0.5, "nrom": "l1"}, "Did you mean 'norm'"),
+        ({"macs": 0.5, "scope": "local"}, "Did you mean 'global'"),
+    ],
+)
+def test_mistakes_are_one_line(options, message):
+    with pytest.raises(UserError, match=message) as caught:
+        shrink(_model("simplecnn"), [], **options)
+    assert "\n" not in str(caught.value)
+
+
+def test_shrunk_models_train_and_survive_saving(tmp_path):
+    small = shrink(_model(), [], macs=0.3)
+    images = torch.randn(4, 3, 16, 16).contiguous(memory_format=torch.channels_last)
+    small.module(images).sum().backward()
+    small.save(tmp_path)
+    assert torch.equal(Model.load(tmp_path).module.eval()(images), small.module.eval()(images))
