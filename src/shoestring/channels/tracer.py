@@ -23,7 +23,7 @@ class Tracer:
     """What one traced pass finds out about a module.
 
     `axes` holds the labels of each axis (tensor name, dimension); `producers` the weights that create channels, in
-    order; `positions` how often an image uses each weight; `notes` the operations that cost channels for want of a rule.
+    order; `positions` how often an image uses each weight; `notes` the operations without a rule that cost channels.
     """
 
     def __init__(self, module: nn.Module, rules: Mapping[str, Rule]) -> None:
