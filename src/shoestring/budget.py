@@ -54,7 +54,7 @@ def quantity(text: str | float, *, what: str = "number") -> float:
     """Parse '200k', '12M', '3e15', '0.5' or a number; `UserError` for anything else or not above zero."""
     match = re.fullmatch(r"\s*(\d+(?:\.\d*)?(?:[eE][+-]?\d+)?|\.\d+)\s*([kMGTPE]?)\s*", str(text))
     value = float(match[1]) * _SCALES[match[2]] if match else 0.0
-    if not value > 0:
+    if not (value > 0 and math.isfinite(value)):
         raise UserError(
             f"'{text}' is not a {what}. Write a number above zero, with k, M, G, T or P behind it if you like."
         )

@@ -27,6 +27,10 @@ def check(recipe: Recipe) -> None:
             raise UserError(f"no subset file {recipe.select.subset}.")
         if recipe.select.examples is not None:
             raise UserError("--subset says which images to use; leave out --examples.")
+    if recipe.select.examples is None and (recipe.select.method != "auto" or recipe.select.options):
+        raise UserError("a selection method chooses images: say how many with --examples.")
+    if recipe.prune.options and not recipe.prune.wanted:
+        raise UserError("pruning has options, but no size to cut to: say --macs or --params.")
     if recipe.baseline and recipe.select.examples is None and recipe.select.subset is None:
         raise UserError("--baseline compares chosen images with random ones: say how many with --examples.")
 
@@ -36,8 +40,7 @@ def _names(recipe: Recipe) -> None:
         registry.bind("select", recipe.select.method, recipe.select.options, without=("rng",))
     if recipe.grow.method != "auto":
         registry.bind("grow", recipe.grow.method, recipe.grow.options)
-    if recipe.prune.wanted:
-        registry.bind("prune", recipe.prune.method, recipe.prune.options)
+    registry.bind("prune", recipe.prune.method, recipe.prune.options)
     if recipe.train.model.startswith("timm:"):
         from shoestring.models.timm import PREFIX, check_name
 

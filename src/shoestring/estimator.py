@@ -91,7 +91,8 @@ class Classifier(ClassifierMixin, BaseEstimator):
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """The likeliest label (N,) of each image."""
-        return self.classes_[self.predict_proba(X).argmax(1)]
+        probabilities = self.predict_proba(X)
+        return self.classes_[probabilities.argmax(1)]
 
     def save(self, folder: str | Path) -> None:
         """Write the model as `shoestring predict` reads it."""

@@ -83,7 +83,9 @@ def select(this: Run, images: Images) -> Subset | None:
 
     def choose() -> Subset:
         with this.budget.paying("select"):
-            return steps.run_select(images, wanted, budget=this.budget, context=this.step("select"))
+            subset = steps.run_select(images, wanted, budget=this.budget, context=this.step("select"))
+        this.note()
+        return subset
 
     return this.folder.once("select/subset.json", choose, Subset.save, Subset.load)
 

@@ -14,11 +14,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from shoestring.errors import UserError, unknown
-from shoestring.values import coerce
+from shoestring.values import coerce, limited
+
+_LARGEST_SEED = 2**63 - 1
 
 
-def _about(help: str, default: Any = None) -> Any:
-    return field(default=default, metadata={"help": help})
+def _about(help: str, default: Any = None, **limits: float) -> Any:
+    """A field with its help; `limits` are those of `values.limited`."""
+    return field(default=default, metadata={"help": help, "limits": limits})
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ class Select:
     method: str = _about(
         "how images are chosen (`shoestring list select`); auto takes the one that measures best", "auto"
     )
-    examples: int | None = _about("how many training images to use (all, when left out)")
+    examples: int | None = _about("how many training images to use (all, when left out)", least=1)
     balance: Literal["equal", "proportional", "none"] = _about(
         "images per class: equal, as in the data, or free", "equal"
     )
@@ -41,29 +44,29 @@ class Train:
     """What is trained, and how."""
 
     model: str = _about("network (`shoestring list models`), timm:NAME for any of timm's, or auto", "auto")
-    width: float | None = _about("multiple of the network's usual channels")
+    width: float | None = _about("multiple of the network's usual channels", above=0)
     norm: bool | None = _about("batch normalisation")
-    dropout: float | None = _about("share of features dropped before the head")
+    dropout: float | None = _about("share of features dropped before the head", least=0, below=1)
     shortcut: Literal["A", "B"] | None = _about(
         "shortcut of resnet20 and resnet56: zero-padded (A) or 1x1 convolution (B)"
     )
     weights: str | None = _about("start from these: a .safetensors file, a run, or 'pretrained' for timm models")
     optimiser: Literal["auto", "muon", "sgd", "adamw"] = _about("muon, sgd with Nesterov momentum, or adamw", "auto")
-    learning_rate: float | None = _about("peak learning rate (the optimiser's usual one, when left out)")
-    weight_decay: float | None = _about("weight decay (the optimiser's usual one, when left out)")
-    batch_size: int | None = _about("images a step (chosen by data and budget, when left out)")
-    label_smoothing: float = _about("share of the target spread over all classes", 0.2)
+    learning_rate: float | None = _about("peak learning rate (the optimiser's usual one, when left out)", above=0)
+    weight_decay: float | None = _about("weight decay (the optimiser's usual one, when left out)", least=0)
+    batch_size: int | None = _about("images a step (chosen by data and budget, when left out)", least=1)
+    label_smoothing: float = _about("share of the target spread over all classes", 0.2, least=0, below=1)
     flip: bool | None = _about("mirror images (by the kind of data, when left out)")
-    shift: float | None = _about("largest shift, as a share of the side, edges reflected")
-    cutout: float | None = _about("side of the square cut out, as a share of the side")
-    rotate: float = _about("largest rotation in degrees", 0.0)
-    zoom: float = _about("largest change of scale, as a share", 0.0)
+    shift: float | None = _about("largest shift, as a share of the side, edges reflected", least=0, below=1)
+    cutout: float | None = _about("side of the square cut out, as a share of the side", least=0, most=1)
+    rotate: float = _about("largest rotation in degrees", 0.0, least=0, most=180)
+    zoom: float = _about("largest change of scale, as a share", 0.0, least=0, below=1)
     averaging: bool = _about("average the weights over the last steps", True)
     views: Literal["one", "flip"] = _about(
         "what a prediction averages over: the image, or its mirror image too", "flip"
     )
     precision: Literal["auto", "float32", "bfloat16"] = _about("auto measures which is faster", "auto")
-    patience: int | None = _about("stop when this many validations in a row brought nothing better")
+    patience: int | None = _about("stop when this many validations in a row brought nothing better", least=1)
 
 
 @dataclass(frozen=True)
@@ -100,14 +103,16 @@ class Recipe:
     time: str | None = _about("time budget for everything, from process start to exit: 90s, 5m, 1h")
     epochs: float | None = _about("budget in passes over the images instead of time; reproducible")
     flops: str | None = _about("budget in floating-point operations of training instead of time; reproducible")
-    resolution: int | None = _about("side of the square images (native up to 64 pixels, when left out)")
-    validation: float = _about("share of the training images held out for validation (at most 2,500 images)", 0.1)
-    split_seed: int = _about("seed of the held-out splits; not changed by --seed", 0)
+    resolution: int | None = _about("side of the square images (native up to 64 pixels, when left out)", least=1)
+    validation: float = _about(
+        "share of the training images held out for validation (at most 2,500 images)", 0.1, above=0, below=1
+    )
+    split_seed: int = _about("seed of the held-out splits; not changed by --seed", 0, least=0, most=_LARGEST_SEED)
     skip_bad: bool = _about("leave out broken images and list them", False)
-    seed: int = _about("seed of everything else", 0)
+    seed: int = _about("seed of everything else", 0, least=0, most=_LARGEST_SEED)
     device: str = _about("cpu, cuda, cuda:1, mps, or auto", "auto")
     memory: str | None = _about("cap on accelerator memory: 2GB")
-    threads: int | None = _about("processor threads (torch's choice, when left out)")
+    threads: int | None = _about("processor threads (torch's choice, when left out)", least=1)
     baseline: bool = _about("run again with a random subset and an equal budget of its own, to show the gain", False)
     select: Select = field(default_factory=Select)
     train: Train = field(default_factory=Train)
@@ -128,6 +133,8 @@ def read(file: str | Path) -> dict[str, Any]:
         raise UserError(f"cannot read recipe {file}: {error.strerror}.") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"recipe {file} is neither YAML nor JSON: {' '.join(str(error).split())}.") from None
+    if content is None:
+        raise UserError(f"recipe {file} is empty: expected a mapping such as 'data: cifar10'.")
     if not isinstance(content, dict):
         raise UserError(f"recipe {file} must be a mapping such as 'data: cifar10', not a {type(content).__name__}.")
     return content
@@ -148,14 +155,15 @@ def _build(cls: type, layers: tuple[tuple[str, Mapping[str, Any]], ...], prefix:
     known = {f.name: f for f in dataclasses.fields(cls)}
     values: dict[str, Any] = {}
     for name, content in layers:
-        for key, value in content.items():
+        for key, value in ((str(key), value) for key, value in content.items()):
             if key not in known:
                 if "options" not in known:
                     raise unknown(f"setting in {name}", f"{prefix}{key}", [prefix + k for k in known])
                 values.setdefault("options", {})[key] = value  # whether the method has it is checked with the method
                 origin[prefix + key] = name
             elif key not in SECTIONS:
-                values[key] = coerce(value, hints[key], prefix + key)
+                limits = known[key].metadata.get("limits", {})
+                values[key] = limited(coerce(value, hints[key], prefix + key), prefix + key, **limits)
                 origin[prefix + key] = name
             elif not isinstance(value, Mapping):
                 raise UserError(f"'{key}' in {name} must be a mapping such as {key}: {{method: ...}}, not '{value}'.")

@@ -68,7 +68,10 @@ class RunDir:
     def run(self) -> dict[str, Any]:
         """What run.json holds, or nothing before it exists."""
         file = self / "run.json"
-        return read_json(file) if file.exists() else {}
+        content = read_json(file) if file.exists() else {}
+        if not isinstance(content, dict):
+            raise UserError(f"{file} is damaged: it is no mapping. Choose another --out, or remove {self.path}.")
+        return content
 
     def update(self, **values: Any) -> None:
         """Merge values into run.json."""
@@ -113,10 +116,10 @@ class RunDir:
         """All complete lines of history.jsonl (a line cut off by a kill is left out)."""
         file = self / "history.jsonl"
         rows = []
-        for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else []:
+        for line in file.read_text(encoding="utf-8", errors="replace").splitlines() if file.exists() else []:
             with contextlib.suppress(json.JSONDecodeError):
                 rows.append(json.loads(line))
-        return rows
+        return [row for row in rows if isinstance(row, dict) and "seconds" in row]
 
     def once(self, name: str, make: Callable[[], T], save: Callable[[T, Path], None], load: Callable[[Path], T]) -> T:
         """The result that the file of this name tells of when it is there already, else made and saved now."""

@@ -71,8 +71,10 @@ class Run:
         return min(_TIMING * self.budget.total, _LONGEST_TIMING) if self.budget.unit == "seconds" else _LONGEST_TIMING
 
     def note(self, **values: Any) -> None:
-        """Write values into run.json, with the ledger as it stands."""
-        self.folder.update(**values, ledger={name: round(s, 3) for name, s in self.budget.ledger.items()})
+        """Write values into run.json, with the ledger and the epochs or operations counted as they stand."""
+        self.folder.update(
+            **values, counted=self.budget.counted, ledger={name: round(s, 3) for name, s in self.budget.ledger.items()}
+        )
 
 
 def begin(recipe: Recipe, folder: RunDir, *, context: Context, started: float | None) -> Run:
@@ -90,7 +92,7 @@ def begin(recipe: Recipe, folder: RunDir, *, context: Context, started: float | 
         flops=recipe.flops,
         steps=[name for name, here in wanted.items() if here],
         started=started,
-        spent=spent if timed else 0.0,
+        spent=spent if timed else folder.run.get("counted", 0.0),
         ledger=ledger,
     )
     budget.ledger["start"] = ledger.get("start", 0.0) + budget.elapsed - (spent if timed else 0.0)
@@ -106,7 +108,7 @@ def _logged(
 
     def tick(name: str, fraction: float, values: dict[str, Any]) -> None:
         tell(name, fraction, values)
-        if folder.path.exists():
+        if folder.path.is_dir():
             rounded = {key: round(value, 5) if isinstance(value, float) else value for key, value in values.items()}
             folder.log(seconds=round(budget.elapsed, 3), step=name, fraction=round(fraction, 4), **rounded)
 

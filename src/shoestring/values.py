@@ -34,6 +34,28 @@ def coerce(value: Any, kind: Any, name: str) -> Any:
         raise wrong from None
 
 
+def limited(
+    value: Any,
+    name: str,
+    *,
+    least: float | None = None,
+    most: float | None = None,
+    above: float | None = None,
+    below: float | None = None,
+) -> Any:
+    """The value, if it lies within the limits (`above` and `below` leave the limit itself out); None passes too."""
+    limits = [
+        (least, "at least", lambda limit: value >= limit),
+        (above, "above", lambda limit: value > limit),
+        (most, "at most", lambda limit: value <= limit),
+        (below, "below", lambda limit: value < limit),
+    ]
+    set_here = [(limit, word, holds) for limit, word, holds in limits if limit is not None]
+    if value is None or all(holds(limit) for limit, _, holds in set_here):
+        return value
+    raise UserError(f"{name} must be {' and '.join(f'{word} {limit}' for limit, word, _ in set_here)}, not {value}.")
+
+
 _PLAIN = {bool: "truth value (true or false)", int: "integer", float: "number", str: "text"}
 _PARSE: dict[Any, Any] = {
     bool: lambda value: value if isinstance(value, bool) else {"true": True, "false": False}[str(value).lower()],

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from shoestring.cli.flags import Parser, add_output
 from shoestring.cli.progress import Progress
+from shoestring.errors import UserError, unknown
 from shoestring.rundir import RunDir
+
+if TYPE_CHECKING:
+    from shoestring.data import Images
 
 
 def main(verb: str, words: Sequence[str]) -> int:
@@ -65,16 +69,44 @@ def evaluate(
     from shoestring.runs import final_model
 
     model = final_model(run)
-    images = load_split(
-        on or RunDir(run).run["recipe"]["data"],
-        split,
-        classes=model.classes,
-        resolution=model.preprocessing.resolution,
-        skip_bad=skip_bad,
-        progress=lambda done, total: progress.tick("load", done / total if total else 0.0, {"images": done}),
-    )
+
+    def tick(done: int, total: int) -> None:
+        progress.tick("load", done / total if total else 0.0, {"images": done})
+
+    if on is None:
+        images = _own(run, split or "test", skip_bad=skip_bad, tick=tick)
+    else:
+        images = load_split(
+            on,
+            split,
+            classes=model.classes,
+            resolution=model.preprocessing.resolution,
+            skip_bad=skip_bad,
+            progress=tick,
+        )
     scores = log_probabilities(model, images)
-    metrics = measure(scores, images.targets, classes=model.classes, split=split or "test")
+    metrics = measure(scores, images.targets, classes=model.classes, split=split or on or "test")
     if out is not None:
         write(out, metrics, scores, images)
     return metrics.as_dict()
+
+
+def _own(run: Path, split: str, *, skip_bad: bool, tick: Callable[[int, int], None]) -> Images:
+    """A split of the data of the run, divided as the run divided it, so that its test images are those never seen."""
+    from shoestring.data import load
+
+    recipe = RunDir(run).run.get("recipe")
+    if recipe is None:
+        raise UserError(f"{run} does not say which data it was trained on: say --on DATA.")
+    data = load(
+        recipe["data"],
+        resolution=recipe.get("resolution"),
+        validation=recipe["validation"],
+        split_seed=recipe["split_seed"],
+        skip_bad=skip_bad or recipe["skip_bad"],
+        progress=tick,
+    )
+    splits = {"train": data.train, "validation": data.validation, "test": data.test}
+    if split not in splits:
+        raise unknown("split", split, splits)
+    return splits[split]

@@ -111,11 +111,15 @@ def layer(parser: Parser, verb: str, given: Mapping[str, Any], rest: Sequence[st
         section, dot, option = name.partition(".")
         if dot and section in SECTIONS:
             _put(nested, f"{section}.{option}", value)
-        elif not dot and verb in SECTIONS and not difflib.get_close_matches(f"--{name}", parser.flags(), 1, 0.8):
+        elif not dot and _takes_options(verb) and not difflib.get_close_matches(f"--{name}", parser.flags(), 1, 0.8):
             _put(nested, f"{verb}.{name}", value)
         else:
             raise unknown_flag(parser, f"--{name}")
     return nested
+
+
+def _takes_options(verb: str) -> bool:
+    return verb in SECTIONS and "options" in {field.name for field in dataclasses.fields(SECTIONS[verb])}
 
 
 def _put(nested: dict[str, Any], name: str, value: Any) -> None:

@@ -13,7 +13,7 @@ from shoestring.cli.flags import Parser, add_output, add_recipe, layer
 from shoestring.cli.progress import Progress
 from shoestring.errors import UserError
 from shoestring.recipe import Recipe, digest, read, resolve
-from shoestring.rundir import RunDir, read_json
+from shoestring.rundir import RunDir
 
 _ABOUT = {
     "run": "Choose images, train a network inside the time, cut it to size, measure it.",
@@ -58,7 +58,7 @@ def _recipe(
     where = {name: settings[name] for name in ("data", "start") if name in settings}
     layers.append(("flags", {**where, **flags}))
     needed = "start" if verb == "prune" else "data"
-    if not any(needed in content for _, content in layers):
+    if not any(content.get(needed) for _, content in layers):
         raise UserError(f"which {'run' if verb == 'prune' else 'data'}? (`{parser.prog} --help`)")
     if verb == "prune":
         layers.insert(0, _started(layers[-1][1]["start"]))
@@ -72,10 +72,9 @@ def _recipe(
 
 def _started(run: str) -> tuple[str, dict[str, Any]]:
     """What a pruning takes over from the run that it starts from: its data, its images and how it was trained."""
-    file = Path(run) / "run.json"
-    if not file.exists():
-        raise UserError(f"{run} is no run directory (it has no run.json).")
-    before = read_json(file)["recipe"]
+    before = RunDir(Path(run)).run.get("recipe")
+    if before is None:
+        raise UserError(f"{run} is no run directory (it has no run.json that tells the recipe).")
     kept = {key: before[key] for key in ("data", "resolution", "validation", "split_seed", "skip_bad") if key in before}
     subset = Path(run) / "select" / "subset.json"
     chosen = str(subset) if subset.exists() else before["select"].get("subset")

@@ -75,6 +75,7 @@ def fit(
     pace = Pace(state.speed.train * batches.size, full)
     patience = Patience(settings.patience)
     ended, factor, ticked = "budget", 1.0, time.monotonic()
+    loss: Tensor | None = None
 
     while True:
         side = plan.side(schedule(window.fraction), full)
@@ -109,6 +110,8 @@ def fit(
         if checkpoint.due():
             checkpoint.save(state.pack(window))
 
+    if loss is not None:
+        _finite(loss)
     if not patience.restore_best(model.module) and state.average is not None:
         state.average.apply(model.module)
     context.tick("train", 1.0, {"learning_rate": 0.0, "epoch": state.epoch})

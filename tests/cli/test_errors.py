@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from shoestring.cli.main import main
+
+QUICK = ("--epochs", "20", "--model", "simplecnn")
+
+
+def photos(folder: Path, **counts: int) -> Path:
+    rng = np.random.default_rng(0)
+    for name, count in counts.items():
+        (folder / name).mkdir(parents=True)
+        for index in range(count):
+            pixels = rng.integers(0, 255, (8, 8, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{index}.png")
+    return folder
+
+
+def with_bad(folder: Path, content: bytes) -> Path:
+    photos(folder, cat=12, dog=12)
+    (folder / "cat" / "bad one.png").write_bytes(content)
+    return folder
+
+
+def truncated(folder: Path) -> Path:
+    photos(folder, cat=12, dog=12)
+    file = folder / "cat" / "3.png"
+    file.write_bytes(file.read_bytes()[:80])
+    return folder
+
+
+def split(folder: Path) -> Path:
+    photos(folder / "train", cat=9, dog=9)
+    photos(folder / "test", cat=3, zebra=3)
+    return folder
+
+
+def arrays(folder: Path) -> Path:
+    folder.mkdir()
+    np.savez(folder / "some.npz", images=np.zeros((9, 8, 8), np.uint8))
+    return folder / "some.npz"
+
+
+def empty(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
+
+
+DATA: list[tuple[Callable[[Path], Path], tuple[str, ...]]] = [
+    (lambda folder: folder / "nothing here", ("nothing here",)),
+    (empty, ("no class folders",)),
+    (lambda folder: photos(folder, cat=9), ("one class", "cat")),
+    (lambda folder: photos(folder, cat=9, dog=1), ("dog", "1 training image")),
+    (lambda folder: photos(folder, cat=9, dog=0), ("dog", "no images")),
+    (lambda folder: with_bad(folder, b"hello"), ("bad one.png", "--skip-bad")),
+    (truncated, ("3.png", "--skip-bad")),
+    (split, ("zebra", "cat, dog")),
+    (arrays, ("labels", "some.npz")),
+]
+
+
+def one_line(capsys: pytest.CaptureFixture[str], words: tuple[str, ...], out: Path, *, code: int = 2) -> str:
+    """The only error line of a refused command, which leaves no run directory."""
+    assert main([*words, "--out", str(out), "--quiet"]) == code
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("error: ") and captured.err.count("\n") == 1
+    assert not out.is_dir()
+    return captured.err
+
+
+@pytest.mark.parametrize("make, said", DATA)
+def test_bad_data(capsys, tmp_path: Path, make: Callable[[Path], Path], said: tuple[str, ...]) -> None:
+    error = one_line(capsys, ("run", str(make(tmp_path / "my photos")), *QUICK), tmp_path / "out")
+    assert all(part in error for part in said), error
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        ("--examples 5000", "1,294"),
+        ("--examples 0", "at least 1"),
+        ("--examples many", "an integer"),
+        ("--examples", "--examples"),
+        ("--select forgeting --examples 50", "Did you mean 'forgetting'?"),
+        ("--select random", "--examples"),
+        ("--grow resolutoin", "Did you mean 'resolution'?"),
+        ("--prune magnitud", "Did you mean 'magnitude'?"),
+        ("--model convnt", "Did you mean 'convnet'?"),
+        ("--model timm:resnt18", "Did you mean 'resnet18'?"),
+        ("--optimiser adm", "Did you mean 'adamw'?"),
+        ("--time 5m", "one budget"),
+        ("--epochs 0", "above zero"),
+        ("--epochs inf", "not a number"),
+        ("--macs 0", "above zero"),
+        ("--macs 0.5x", "not a size"),
+        ("--macs 2", "cannot be reached"),
+        ("--prune.norm l1", "--macs"),
+        ("--baseline", "--examples"),
+        ("--batch-size 0", "at least 1"),
+        ("--learning-rate nan", "above 0"),
+        ("--width -1", "above 0"),
+        ("--dropout 1", "below 1"),
+        ("--label-smoothing -1", "at least 0"),
+        ("--shift 5", "below 1"),
+        ("--patience 0", "at least 1"),
+        ("--resolution 0", "at least 1"),
+        ("--validation 1", "below 1"),
+        ("--seed -1", "at least 0"),
+        ("--threads 0", "at least 1"),
+        ("--device tortoise", "tortoise"),
+        ("--device meta", "--device cpu"),
+        ("--memory 2GB --device cpu", "accelerator"),
+        ("--weights nope.safetensors", "nope.safetensors"),
+        ("--subset nope.json", "nope.json"),
+        ("--recipe nope.yaml", "nope.yaml"),
+        ("extra", "'extra' was not expected"),
+        ("-x", "-x"),
+    ],
+)
+def test_bad_settings(capsys, tmp_path: Path, words: str, said: str) -> None:
+    assert said in one_line(capsys, ("run", "digits", *QUICK, *words.split()), tmp_path / "out")
+
+
+@pytest.mark.parametrize("time", ["0", "-5", "abc", "5x", "nan", "inf"])
+def test_bad_times(capsys, tmp_path: Path, time: str) -> None:
+    assert "time" in one_line(capsys, ("run", "digits", "--time", time), tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    "text, said",
+    [
+        ("", "empty"),
+        ("- digits", "mapping"),
+        ("a: [", "neither YAML nor JSON"),
+        ("data: digits\nepoch: 3", "Did you mean 'epochs'?"),
+        ("data: digits\ntrain: {modle: convnet}", "Did you mean 'train.model'?"),
+        ("data: digits\ntrain: convnet", "mapping"),
+        ("data: digits\nepochs: many", "epochs must be a number"),
+        ("data: digits\nselect: {examples: 50, method: random, 3: 4}", "has no options"),
+    ],
+)
+def test_bad_recipes(capsys, tmp_path: Path, text: str, said: str) -> None:
+    file = tmp_path / "recipe.yaml"
+    file.write_text(text)
+    assert said in one_line(capsys, ("run", "--recipe", str(file)), tmp_path / "out")
+
+
+def test_a_budget_too_small_names_the_least_that_works(capsys, tmp_path: Path) -> None:
+    words = ("run", "digits", "--model", "simplecnn", "--width", "0.25")
+    error = one_line(capsys, (*words, "--epochs", "0.5"), tmp_path / "out", code=3)
+    least = error.split("--epochs ")[-1].strip().rstrip(".")
+    assert main([*words, "--epochs", least, "--out", str(tmp_path / "out"), "--quiet"]) == 0
+
+
+def test_bad_images_can_be_left_out(capsys, tmp_path: Path) -> None:
+    data = with_bad(tmp_path / "photos", b"hello")
+    assert main(["run", str(data), *QUICK, "--skip-bad", "--width", "0.1", "--out", str(tmp_path / "out")]) == 0
+    assert "bad one.png" in capsys.readouterr().err
+
+
+def test_out_that_is_a_file_or_below_one(capsys, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("mine")
+    for out in (file, file / "sub"):
+        assert "--out" in one_line(capsys, ("run", "digits", *QUICK), out)
+    assert file.read_text() == "mine"
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="the superuser may write anywhere")
+def test_out_in_a_folder_that_may_not_be_written(capsys, tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    assert "--out" in one_line(capsys, ("run", "digits", *QUICK), tmp_path / "out")
+
+
+@pytest.mark.parametrize("content", ["[1]", "{", "{}"])
+@pytest.mark.parametrize("words", ["report RUN", "evaluate RUN", "predict RUN x.png", "prune RUN --macs 0.5"])
+def test_damaged_runs(capsys, tmp_path: Path, content: str, words: str) -> None:
+    (tmp_path / "run.json").write_text(content)
+    assert main([str(tmp_path) if word == "RUN" else word for word in words.split()]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "words", ["frobnicate", "rn", "list modles", "list models resnt20", "check nowhere", "select digits"]
+)
+def test_other_verbs(capsys, words: str) -> None:
+    assert main(words.split()) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and error.count("\n") == 1

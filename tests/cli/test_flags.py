@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from shoestring.cli.main import main
+
+
+def dry(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, dict]:
+    assert main([*words, "--dry-run", "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    assert main(list(words)) == 2
+    return capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "name, text",
+    [
+        ("r.yaml", "data: digits\nepochs: 3\ntrain: {model: simplecnn, width: 0.5}\n"),
+        ("r.json", '{"data": "digits", "epochs": 3, "train": {"model": "simplecnn", "width": 0.5}}'),
+    ],
+)
+def test_flags_win_over_the_recipe_and_the_recipe_over_defaults(capsys, tmp_path: Path, name: str, text: str) -> None:
+    file = tmp_path / name
+    file.write_text(text)
+    values = dry(capsys, "run", "--recipe", str(file), "--epochs", "7")
+    assert values["epochs"] == {"value": 7.0, "from": "flags"}
+    assert values["train.width"] == {"value": 0.5, "from": str(file)}
+    assert values["train.averaging"] == {"value": True, "from": "default"}
+
+
+def test_dry_run_writes_nothing(capsys, tmp_path: Path) -> None:
+    dry(capsys, "run", "digits", "--out", str(tmp_path / "run"))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("words", [("--select.order", "hardest"), ("--select.order=hardest",)])
+def test_a_dotted_flag_sets_an_option_of_a_method(capsys, words: tuple[str, ...]) -> None:
+    values = dry(capsys, "run", "digits", "--examples", "100", "--select", "forgetting", *words)
+    assert values["select.order"] == {"value": "hardest", "from": "flags"}
+
+
+def test_the_verb_itself_takes_its_methods_options_undotted(capsys) -> None:
+    values = dry(capsys, "select", "digits", "--examples", "100", "--method", "forgetting", "--order", "hardest")
+    assert (values["select.method"]["value"], values["select.order"]["value"]) == ("forgetting", "hardest")
+
+
+def test_switches_have_a_no(capsys) -> None:
+    assert dry(capsys, "run", "digits", "--no-averaging")["train.averaging"]["value"] is False
+    assert dry(capsys, "run", "digits", "--no-flip")["train.flip"]["value"] is False
+
+
+@pytest.mark.parametrize(
+    "words, near",
+    [
+        (("run", "digits", "--exmples", "5"), "--examples"),
+        (("run", "digits", "--modle=x"), "--model"),
+        (("run", "digits", "--slect.order", "x"), "--select"),
+        (("train", "digits", "--method", "x"), "--model"),
+        (("prune", "runs/x", "--mac", "0.5"), "--macs"),
+    ],
+)
+def test_an_unknown_flag_names_the_nearest(capsys, words: tuple[str, ...], near: str) -> None:
+    assert f"Did you mean {near}?" in refused(capsys, *words)
+
+
+def test_an_option_that_the_method_lacks_is_refused(capsys) -> None:
+    words = ("run", "digits", "--examples", "9", "--select", "forgetting", "--select.ordr", "hardest")
+    assert "Did you mean 'order'?" in refused(capsys, *words)
+
+
+def test_no_flag_is_taken_for_another_by_its_beginning(capsys) -> None:
+    assert "unknown flag --exam" in refused(capsys, "run", "digits", "--exam", "5")

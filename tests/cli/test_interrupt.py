@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from shoestring.cli.main import main
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
+NET = ("--model", "simplecnn", "--width", "0.25")
+
+
+def command(out: Path, *words: str) -> list[str]:
+    return ["run", "digits", "--threads", "1", *NET, *words, "--out", str(out), "--quiet", "--json"]
+
+
+@pytest.mark.parametrize("number, code", [("SIGTERM", 130), ("SIGKILL", -9)])
+def test_a_killed_run_goes_on(capsys, tmp_path: Path, number: str, code: int) -> None:
+    out = tmp_path / "run"
+    words = command(out, "--epochs", "150")
+    process = subprocess.Popen([sys.executable, "-m", "shoestring", *words], stderr=subprocess.PIPE, text=True)
+    while not (out / "train" / "state.pt").exists():
+        assert process.poll() is None, "ended before it could be interrupted"
+        time.sleep(0.02)
+    process.send_signal(getattr(signal, number))
+    _, error = process.communicate()
+    assert process.returncode == code
+    assert "Traceback" not in error
+    assert "result" not in json.loads((out / "run.json").read_text())
+    assert main([word for word in words if word != "--quiet"]) == 0
+    captured = capsys.readouterr()
+    assert "going on after" in captured.err
+    assert json.loads(captured.out)["out"] == str(out)
+    assert not [file for file in out.rglob("*") if file.name.startswith(".") or file.name == "state.pt"]
+
+
+def test_seconds_spent_before_are_counted(capsys, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    out.mkdir()
+    (out / "history.jsonl").write_text(
+        json.dumps({"seconds": 3590.0, "step": "train", "fraction": 0.9}) + "\nhalf a li"
+    )
+    assert main(command(out, "--time", "3591s")) == 3
+    assert "--time 3591s is too small" in capsys.readouterr().err
+
+
+def test_epochs_spent_before_are_counted(tmp_path: Path) -> None:
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    assert main(command(whole, "--epochs", "8", "--macs", "0.5")) == 0
+    shutil.copytree(whole, cut)
+    notes = json.loads((cut / "run.json").read_text())
+    rows = [json.loads(line) for line in (whole / "history.jsonl").read_text().splitlines()]
+    notes["counted"] = next(row["epoch"] for row in reversed(rows) if row["step"] == "train")
+    assert 0 < notes["counted"] < 8
+    for name in ("result", "recovery", "before_pruning"):
+        del notes[name]
+    (cut / "run.json").write_text(json.dumps(notes))
+    shutil.rmtree(cut / "prune")
+    assert main(command(cut, "--epochs", "8", "--macs", "0.5")) == 0
+    assert json.loads((cut / "run.json").read_text())["recovery"]["steps"] == pytest.approx(
+        json.loads((whole / "run.json").read_text())["recovery"]["steps"], abs=1
+    )

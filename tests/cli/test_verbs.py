@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from shoestring.cli.main import main
+
+KEYS = {"accuracy", "interval", "per_class", "params", "macs", "seconds", "out"}
+NET = ("--model", "convnet", "--width", "0.125")
+
+
+def call(capsys: pytest.CaptureFixture[str], *words: object) -> dict:
+    capsys.readouterr()
+    assert main([*map(str, words), "--json", "--quiet"]) == 0
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    return json.loads(captured.out)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "trained"
+    assert main(["train", "digits", "--epochs", "4", *NET, "--out", str(folder), "--quiet"]) == 0
+    return folder
+
+
+def test_run_does_all_the_steps_and_says_so(capsys, tmp_path: Path) -> None:
+    words = ("run", "digits", "--examples", "300", "--epochs", "24", "--macs", "0.5", *NET, "--baseline")
+    result = call(capsys, *words, "--out", tmp_path / "run")
+    assert result.keys() >= KEYS
+    assert result["macs"] <= 0.5 * result["before_pruning"]["macs"]
+    low, high = result["interval"]
+    assert low <= result["accuracy"] <= high
+    assert len(result["per_class"]) == 10
+    assert 0 <= result["baseline"]["accuracy"] <= 1
+    assert result["examples"] == 300
+    files = {str(file.relative_to(tmp_path / "run")) for file in (tmp_path / "run").rglob("*") if file.is_file()}
+    assert files >= {
+        *("recipe.yaml", "run.json", "history.jsonl", "select/subset.json", "report/report.md"),
+        *("train/model.json", "train/model.safetensors", "prune/model.json", "prune/model.safetensors"),
+        *(f"evaluate/{name}" for name in ("metrics.json", "per_class.csv", "confusion.csv", "predictions.csv")),
+    }
+    assert not [file for file in files if "state.pt" in file]
+    assert call(capsys, *words, "--out", tmp_path / "run") == result
+
+
+def test_a_counted_budget_repeats_exactly(capsys, tmp_path: Path, trained: Path) -> None:
+    again = call(capsys, "run", "--recipe", trained / "recipe.yaml", "--out", tmp_path / "again")
+    assert (tmp_path / "again/train/model.safetensors").read_bytes() == (
+        trained / "train/model.safetensors"
+    ).read_bytes()
+    assert again["accuracy"] == call(capsys, "report", trained)["accuracy"]
+
+
+def test_another_run_in_the_same_folder_is_refused(capsys, trained: Path) -> None:
+    assert main(["train", "digits", "--epochs", "5", *NET, "--out", str(trained)]) == 2
+    assert "epochs is 4.0 there and 5.0 here" in capsys.readouterr().err
+
+
+def test_select_leaves_a_subset_that_train_takes(capsys, tmp_path: Path) -> None:
+    words = ("select", "digits", "--examples", 200, "--method", "random", "--out", tmp_path / "chosen")
+    chosen = call(capsys, *words)
+    assert chosen["examples"] == 200 and set(chosen["per_class"].values()) == {20}
+    words = ("train", "digits", "--subset", chosen["subset"], "--epochs", 12, *NET, "--out", tmp_path / "run")
+    result = call(capsys, *words)
+    assert result.keys() >= KEYS and result["examples"] == 200
+
+
+def test_prune_takes_a_run(capsys, tmp_path: Path, trained: Path) -> None:
+    result = call(capsys, "prune", trained, "--params", "0.5", "--epochs", 3, "--out", tmp_path / "small")
+    assert result.keys() >= KEYS
+    assert result["params"] <= 0.5 * call(capsys, "report", trained)["params"]
+
+
+def test_evaluate_measures_the_runs_own_test_images_and_others(capsys, tmp_path: Path, trained: Path) -> None:
+    reported = call(capsys, "report", trained)
+    own = call(capsys, "evaluate", trained, "--out", tmp_path / "numbers")
+    assert (own["images"], own["accuracy"]) == (reported["images"], reported["accuracy"])
+    assert (tmp_path / "numbers" / "metrics.json").is_file()
+    assert call(capsys, "evaluate", trained, "--split", "validation")["accuracy"] == reported["validation"]
+    assert call(capsys, "evaluate", trained, "--on", "digits")["images"] == 1797
+
+
+def test_evaluate_on_a_folder_counts_the_models_classes(capsys, tmp_path: Path, trained: Path) -> None:
+    for name in ("7", "3"):
+        (tmp_path / name).mkdir()
+        for index in range(3):
+            Image.fromarray(np.full((8, 8), 80 * index, np.uint8)).save(tmp_path / name / f"{index}.png")
+    found = call(capsys, "evaluate", trained, "--on", tmp_path)
+    assert found["images"] == 6 and found["per_class"]["7"]["images"] == 3
+    (tmp_path / "7").rename(tmp_path / "seven")
+    assert main(["evaluate", str(trained), "--on", str(tmp_path)]) == 2
+    assert "seven" in capsys.readouterr().err
+
+
+def test_predict_names_classes_of_files(capsys, tmp_path: Path, trained: Path) -> None:
+    file, text = tmp_path / "ein Bild ü.png", tmp_path / "text.txt"
+    Image.fromarray(np.zeros((30, 20, 3), np.uint8)).save(file)
+    text.write_text("hello")
+    [entry] = call(capsys, "predict", trained, file, text, "--skip-bad", "--top", 3)
+    shares = [guess["probability"] for guess in entry["classes"]]
+    assert entry["image"] == str(file) and len(shares) == 3 and shares == sorted(shares, reverse=True)
+    assert main(["predict", str(trained), str(file), str(text)]) == 2
+    assert "text.txt" in capsys.readouterr().err
+
+
+def test_report_writes_the_page_anew(capsys, trained: Path) -> None:
+    page = trained / "report" / "report.md"
+    before = page.read_text()
+    page.unlink()
+    assert main(["report", str(trained)]) == 0
+    assert "test accuracy" in capsys.readouterr().out
+    assert page.read_text() == before
+
+
+def test_list_and_check(capsys) -> None:
+    assert "forgetting" in call(capsys, "list", "select")["select"]
+    assert "--select.order" in call(capsys, "list", "select", "forgetting")["select"]
+    found = call(capsys, "check", "digits")
+    assert found["data"]["train"] + found["data"]["validation"] + found["data"]["test"] == 1797
+    assert main(["check", "digits"]) == 0
+    assert "smallest class" in capsys.readouterr().out

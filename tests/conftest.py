@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+import torch
+
+from shoestring.context import Context
+from shoestring.data.images import Images
+from shoestring.data.loading import in_memory
+from shoestring.models.model import Model, Preprocessing, build
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _surroundings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """One thread, and an image cache that goes away."""
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SHOESTRING_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="session")
+def make_images() -> Callable[..., Images]:
+    """Makes images whose classes differ in which quarter is bright: make_images(60, classes=3, side=8, channels=1)."""
+
+    def make(
+        count: int = 60, *, classes: int = 3, side: int = 8, channels: int = 1, seed: int = 0, mirrored: bool = False
+    ) -> Images:
+        rng = np.random.default_rng(seed)
+        labels = np.arange(count) % classes
+        pixels = rng.integers(0, 80, (count, side, side, channels), dtype=np.uint8)
+        half = side // 2
+        for image, label in zip(pixels, labels):
+            top, left = divmod(int(label) % 4, 2)
+            image[top * half : (top + 1) * half, left * half : (left + 1) * half] += 150
+        names = [f"class{index}" for index in range(classes)]
+        return in_memory(pixels, labels.astype(np.int64), classes=names, resolution=side, mirrored=mirrored)
+
+    return make
+
+
+@pytest.fixture
+def images(make_images: Callable[..., Images]) -> Images:
+    """Sixty grey images of 8 x 8 pixels in three classes that are easy to tell apart."""
+    return make_images()
+
+
+@pytest.fixture
+def make_model() -> Callable[..., Model]:
+    """Makes a small network for images: make_model(images, "simplecnn", width=0.25)."""
+
+    def make(images: Images, name: str = "simplecnn", **options) -> Model:
+        torch.manual_seed(0)
+        side, _, channels = images.shape
+        size = Preprocessing(side, channels, (0.3,) * channels, (0.25,) * channels)
+        return build(name, classes=images.classes, preprocessing=size, options={"width": 0.125, **options})
+
+    return make
+
+
+@pytest.fixture
+def context() -> Context:
+    """The processor, seed 0, nobody told."""
+    return Context()

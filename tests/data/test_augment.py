@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from shoestring.data.augment import cut_out, gather, offsets, turn
+
+
+def _generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_gather_takes_what_a_slow_loop_takes(channels):
+    torch.manual_seed(0)
+    pixels = torch.randint(0, 256, (5, 6, 7, channels), dtype=torch.uint8)
+    index = torch.tensor([3, 0, 3])
+    mirrored = torch.tensor([True, False, True])
+    rows = torch.tensor([[-3, 0, 5], [1, 2, 3], [6, 7, 8]])
+    columns = torch.tensor([[-6, 0], [5, 6], [7, 12]])
+    taken = gather(pixels, index, mirrored=mirrored, rows=rows, columns=columns)
+
+    def reflect(place: int, size: int) -> int:
+        while not 0 <= place < size:
+            place = -place if place < 0 else 2 * (size - 1) - place
+        return place
+
+    for b in range(3):
+        for i, row in enumerate(rows[b].tolist()):
+            for j, column in enumerate(columns[b].tolist()):
+                x = reflect(column, 7)
+                x = 6 - x if mirrored[b] else x
+                assert torch.equal(taken[b, i, j], pixels[index[b], reflect(row, 6), x])
+    assert taken.dtype == torch.uint8
+
+
+@pytest.mark.parametrize(("size", "window", "shift"), [(8, 8, 2), (8, 6, 0), (8, 6, 1), (6, 8, 0), (8, 8, 0)])
+def test_offsets_are_windows_at_all_places_in_reach(size, window, shift):
+    places = offsets(500, size, window, shift, _generator())
+    assert places.shape == (500, window)
+    assert (places.diff(dim=1) == 1).all()
+    low, high = sorted([-shift, size - window + shift])
+    assert places[:, 0].unique().tolist() == list(range(low, high + 1))
+
+
+@pytest.mark.parametrize("side", [1, 2, 3, 5])
+def test_cut_out_is_one_square_that_may_cross_the_edge(side):
+    images = torch.rand(200, 2, 9, 9) + 1
+    cut = cut_out(images, side, _generator())
+    gone = cut == 0
+    assert torch.equal(gone[:, 0], gone[:, 1])
+    assert torch.equal(cut[~gone], images[~gone])
+    whole = 0
+    for hole in gone[:, 0]:
+        rows, columns = hole.any(1).nonzero()[:, 0], hole.any(0).nonzero()[:, 0]
+        assert hole.sum() == len(rows) * len(columns)
+        assert rows[-1] - rows[0] + 1 == len(rows) <= side
+        assert columns[-1] - columns[0] + 1 == len(columns) <= side
+        whole += len(rows) == len(columns) == side
+    assert whole > 30
+
+
+def test_nothing_to_cut_or_turn_gives_the_images_themselves():
+    images = torch.rand(2, 1, 8, 8)
+    assert cut_out(images, 0, _generator()) is images
+    assert turn(images, 0.0, 0.0, _generator()) is images
+
+
+def test_a_turn_by_next_to_nothing_is_next_to_nothing():
+    images = torch.rand(4, 3, 8, 8)
+    assert torch.allclose(turn(images, 1e-5, 0.0, _generator()), images, atol=1e-4)
+
+
+def test_turns_differ_between_images_and_stay_within_the_angle():
+    line = torch.zeros(64, 1, 33, 33)
+    line[:, :, 16, :] = 1
+    turned = turn(line, 30.0, 0.0, _generator())
+    rows = torch.arange(33.0)
+    heights = [(turned[:, 0, :, x] * rows).sum(1) / turned[:, 0, :, x].sum(1) for x in (10, 22)]
+    angles = torch.atan((heights[1] - heights[0]) / 12).rad2deg()
+    assert angles.abs().max() < 31
+    assert angles.min() < -10 and angles.max() > 10
+
+
+def test_zoom_changes_the_scale_within_its_share():
+    square = torch.zeros(64, 1, 32, 32)
+    square[:, :, 8:24, 8:24] = 1
+    sides = turn(square, 0.0, 0.25, _generator()).sum((1, 2, 3)).sqrt() / 16
+    assert 0.74 < sides.min() < 0.9
+    assert 1.1 < sides.max() < 1.26

@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+import math
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shoestring import budget as module
+from shoestring.budget import CAUTION, Budget, process_started, quantity, seconds, spell
+from shoestring.errors import BudgetTooSmall, UserError
+
+
+class Clock:
+    """A clock that goes on only when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(module, "_monotonic", clock)
+    return clock
+
+
+@given(st.integers(0, 99), st.integers(0, 59), st.integers(0, 59), st.booleans())
+def test_times_add_up(hours, minutes, rest, spaced):
+    text = (" " if spaced else "").join([f"{hours}h", f"{minutes}m", f"{rest}s"])
+    total = hours * 3600 + minutes * 60 + rest
+    if total:
+        assert seconds(text) == total
+        assert seconds(total) == seconds(str(total)) == total
+    else:
+        with pytest.raises(UserError):
+            seconds(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("90", 90), ("1.5m", 90), ("500ms", 0.5), ("2d", 172800), ("5 min", 300), (0.25, 0.25)]
+)
+def test_times_have_units(text, expected):
+    assert seconds(text) == expected
+
+
+@given(st.text())
+def test_any_other_text_is_refused_and_quoted(text):
+    for parse in (seconds, quantity):
+        try:
+            value = parse(text)
+        except UserError as error:
+            assert repr(text)[1:-1] in repr(str(error))[1:-1] or "'" in text
+        else:
+            assert 0 < value < math.inf
+
+
+@pytest.mark.parametrize("text", ["", "5x", "1m30", "-5m", "m", "5m!", "0s", 0, -1, math.inf, math.nan, "1e5"])
+def test_bad_times(text):
+    with pytest.raises(UserError, match="time"):
+        seconds(text)
+
+
+@given(st.floats(1e-3, 1e6), st.sampled_from([("", 1), ("k", 1e3), ("M", 1e6), ("G", 1e9), ("P", 1e15)]))
+def test_quantities_have_scales(number, scale):
+    letter, factor = scale
+    assert quantity(f"{number!r}{letter}") == pytest.approx(number * factor)
+    assert quantity(number) == number
+
+
+@pytest.mark.parametrize("text", ["", "k", "-1", "0", "5x", "1 2", "nan", "inf", "1e400"])
+def test_bad_quantities_name_what_was_meant(text):
+    with pytest.raises(UserError, match="is not a number of crumbs"):
+        quantity(text, what="number of crumbs")
+
+
+def test_seconds_are_spelt_for_people():
+    assert [spell(8.34), spell(291), spell(3729)] == ["8.3 s", "4:51", "1:02:09"]
+
+
+def test_the_process_started_before_now():
+    assert process_started() < time.monotonic()
+
+
+@pytest.mark.parametrize("given", [{}, {"time": "5m", "epochs": 3}, {"epochs": 1, "flops": 1}])
+def test_exactly_one_budget_is_given(given):
+    with pytest.raises(UserError, match="one of time, epochs or flops"):
+        Budget(**given)
+
+
+def test_the_reserve_is_fixed_costs_and_images_at_the_measured_pace(clock):
+    budget = Budget("100s")
+    budget.owe("exit", 2.0)
+    budget.owe("evaluate", 1.0, images=500)
+    assert budget.reserve == 3.0
+    budget.pace = 0.01
+    assert budget.reserve == pytest.approx(3.0 + CAUTION * 5.0)
+    budget.owe("evaluate", images=100)
+    assert budget.reserve == pytest.approx(2.0 + CAUTION * 1.0)
+    clock.now += 60
+    assert budget.left == pytest.approx(40 - 3.2)
+    clock.now += 60
+    assert budget.left == 0.0
+
+
+def test_paying_writes_the_ledger_and_drops_the_debt(clock):
+    budget = Budget("100s", ledger={"load": 1.0})
+    budget.owe("evaluate", 5.0)
+    for _ in range(2):
+        with budget.paying("evaluate"):
+            clock.now += 3
+    with pytest.raises(KeyError), budget.paying("load"):
+        clock.now += 2
+        raise KeyError
+    assert budget.ledger == {"load": 3.0, "evaluate": 6.0}
+    assert budget.reserve == 0.0
+    assert budget.spent == 8.0
+
+
+def test_the_clock_goes_on_after_an_interruption(clock):
+    budget = Budget("100s", started=90.0, spent=30.0)
+    assert budget.elapsed == budget.spent == 40.0
+
+
+def test_windows_divide_what_is_left_by_weight(clock):
+    budget = Budget("100s", steps={"select": 1, "train": 2, "prune": 1})
+    select = budget.window("select")
+    assert (select.start, select.end) == (0.0, 25.0)
+    clock.now += 20  # five seconds are handed on
+    train = budget.window("train")
+    assert train.length == pytest.approx(80 * 2 / 3)
+    assert train.fraction == 0.0
+    clock.now += train.length / 2
+    assert train.fraction == pytest.approx(0.5)
+    assert train.ahead(train.length) == 1.0
+    clock.now += train.length
+    assert (train.fraction, train.left) == (1.0, 0.0)
+    last = budget.window("prune")
+    assert last.end == pytest.approx(100.0)
+    assert budget.window("something else").end == 100.0
+    assert budget.window("train", share=0.0).fraction == 1.0
+
+
+def test_the_end_of_a_window_moves_with_the_reserve(clock):
+    budget = Budget("100s", steps=("train",))
+    window = budget.window("train")
+    budget.owe("evaluate", images=100)
+    budget.pace = 0.1
+    assert window.end == pytest.approx(88.0)
+    budget.pace = 0.2
+    assert window.end == pytest.approx(76.0)
+
+
+@given(st.floats(1, 1e4), st.lists(st.floats(0, 100), max_size=30))
+def test_fractions_never_leave_0_to_1_nor_go_back(total, steps):
+    budget = Budget(epochs=total, steps=("train",))
+    window, before = budget.window("train"), 0.0
+    for step in steps:
+        budget.charge(epochs=step, flops=1e9)
+        assert before <= window.fraction <= 1.0
+        assert 0.0 <= window.left <= window.length
+        before = window.fraction
+    assert budget.spent == sum(steps)
+
+
+def test_counted_budgets_count_only_their_own_unit():
+    flops = Budget(flops="2G")
+    flops.owe("evaluate", 100.0, images=5)
+    flops.charge(epochs=3, flops=5e8)
+    assert (flops.unit, flops.spent, flops.left, flops.reserve) == ("flops", 5e8, 1.5e9, 0.0)
+    seconds = Budget("10s")
+    seconds.charge(epochs=3, flops=5)
+    assert seconds.counted == 0.0
+    assert Budget(epochs=3, spent=1.5).left == 1.5
+
+
+def test_a_refusal_names_the_least_that_works():
+    refusal = Budget("10s").refuse(12.3, why="ten steps would not fit")
+    assert isinstance(refusal, BudgetTooSmall)
+    assert refusal.least == 13.0
+    assert str(refusal) == "--time 10s is too small: ten steps would not fit. The least that works is --time 13s."
+    assert "The least that works is --epochs 2.35." in str(Budget(epochs=1).refuse(2.345678, why="no"))

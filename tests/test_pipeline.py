@@ -1,0 +1,204 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from shoestring import pipeline, runs
+from shoestring.errors import BudgetTooSmall, UserError
+from shoestring.models.model import Model
+from shoestring.recipe import Prune, Recipe, Select, Train, read, resolve
+from shoestring.rundir import RunDir
+from shoestring.select import Subset
+from shoestring.train import loop
+from shoestring.train.checkpoint import Checkpoint
+
+RECIPE = Recipe(
+    epochs=8,
+    select=Select(method="forgetting", examples=100),
+    train=Train(model="convnet", width=0.125, batch_size=16),
+    prune=Prune(macs="0.5"),
+    device="cpu",
+)
+FILES = [
+    "recipe.yaml",
+    "run.json",
+    "history.jsonl",
+    "select/subset.json",
+    "train/model.json",
+    "train/model.safetensors",
+    "prune/model.json",
+    "prune/model.safetensors",
+    "evaluate/metrics.json",
+    "evaluate/per_class.csv",
+    "evaluate/confusion.csv",
+    "evaluate/predictions.csv",
+    "report/report.md",
+]
+QUICK = replace(RECIPE, select=Select("random", 100), prune=Prune(), epochs=2)
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch):
+    """A hundredth of a second for latencies, and digits few enough to be trained on in no time."""
+    monkeypatch.setattr(runs, "_LONGEST_TIMING", 0.01)
+    load = runs.load
+
+    def few(*args, **kwargs):
+        data = load(*args, **kwargs)
+        return replace(data, train=data.train[:300], validation=data.validation[:50], test=data.test[:100])
+
+    monkeypatch.setattr(runs, "load", few)
+
+
+@pytest.fixture
+def every_step(monkeypatch):
+    """Reports and checkpoints after each step, not after so many seconds."""
+    monkeypatch.setattr(loop, "_TICK", -1.0)
+    monkeypatch.setattr(Checkpoint, "due", lambda self: self.file is not None)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """Folder of the whole run, uninterrupted, and where it goes."""
+    return RunDir(tmp_path_factory.mktemp("runs") / "whole")
+
+
+@pytest.fixture
+def result(whole, context):
+    """What the whole run gave."""
+    return pipeline.run(RECIPE, whole, context=context)
+
+
+def _plain(result: dict) -> dict:
+    """Without what differs from run to run."""
+    return {k: v for k, v in result.items() if k not in ("seconds", "ledger", "out", "latency_ms", "latency_batch_ms")}
+
+
+def test_a_run_leaves_everything_behind(whole, result):
+    assert [name for name in FILES if not (whole / name).is_file()] == []
+    assert not list(whole.path.rglob("state.pt"))
+    assert {"accuracy", "interval", "per_class", "params", "macs", "seconds", "out"} <= result.keys()
+    assert whole.run["result"] == json.loads(json.dumps(result))
+    assert set(whole.run["ledger"]) == {"start", "load", "select", "train", "prune", "evaluate"}
+    assert resolve(("file", read(whole / "recipe.yaml")))[0] == RECIPE
+    assert {row["step"] for row in whole.history()} >= {"select", "train", "prune"}
+    assert result["macs"] <= 0.5 * result["before_pruning"]["macs"]
+    assert json.loads((whole / "evaluate" / "metrics.json").read_text())["accuracy"] == result["accuracy"]
+    assert Model.load(whole / "prune").classes == tuple("0123456789")
+
+
+def test_the_same_command_again_says_that_it_is_done(whole, result, context):
+    notes: list[str] = []
+    before = {file: file.stat().st_mtime_ns for file in whole.path.rglob("*")}
+    again = pipeline.run(RECIPE, whole, context=replace(context, say=notes.append))
+    assert again == json.loads(json.dumps(result))
+    assert notes == [f"{whole.path} is done already; delete it to run anew"]
+    assert {file: file.stat().st_mtime_ns for file in whole.path.rglob("*")} == before
+
+
+def test_another_recipe_in_the_same_folder_is_refused(whole, result, context):
+    with pytest.raises(UserError, match="seed is 0 there and 1 here"):
+        pipeline.run(replace(RECIPE, seed=1), whole, context=context)
+
+
+@pytest.mark.parametrize(("step", "count"), [("select", 5), ("train", 1), ("train", 4), ("prune", 1), ("prune", 3)])
+def test_an_interrupted_run_goes_on_to_the_same_result(whole, result, context, tmp_path, every_step, step, count):
+    folder, seen = RunDir(tmp_path / "run"), []
+
+    def interrupt(name: str, *_) -> None:
+        seen.append(name)
+        if seen.count(step) == count:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.run(RECIPE, folder, context=replace(context, tick=interrupt))
+    assert "result" not in folder.run
+    assert _plain(pipeline.run(RECIPE, folder, context=context)) == _plain(result)
+    for name in ("train", "prune"):
+        one, other = ((f / name / "model.safetensors").read_bytes() for f in (whole, folder))
+        assert one == other
+    assert not list(folder.path.rglob("state.pt"))
+
+
+def test_a_subset_once_chosen_is_used_again(whole, result, context, tmp_path):
+    file = whole / "select" / "subset.json"
+    recipe = replace(QUICK, epochs=3, select=Select(subset=str(file)))
+    again = pipeline.run(recipe, RunDir(tmp_path / "run"), context=context)
+    assert again["examples"] == 100
+    assert again["select"] == "forgetting"
+    other = replace(recipe, split_seed=1)
+    with pytest.raises(UserError, match="chosen from other images"):
+        pipeline.run(other, RunDir(tmp_path / "other"), context=context)
+    assert not (tmp_path / "other").exists()
+
+
+def test_the_baseline_is_a_run_of_its_own(context, tmp_path):
+    recipe = replace(RECIPE, baseline=True, prune=Prune())
+    folder = RunDir(tmp_path / "run")
+    result = pipeline.run(recipe, folder, context=context)
+    assert set(result["baseline"]) == {"accuracy", "interval", "seconds", "out"}
+    control = Subset.load(folder / "baseline" / "select" / "subset.json")
+    assert (control.method, len(control)) == ("random", 100)
+    assert folder.run["result"]["baseline"]["accuracy"] == RunDir(folder / "baseline").run["result"]["accuracy"]
+    assert "random images instead" in (folder / "report" / "report.md").read_text()
+
+
+def test_all_images_are_used_when_none_are_chosen(context, tmp_path):
+    recipe = replace(QUICK, select=Select())
+    result = pipeline.run(recipe, RunDir(tmp_path / "run"), context=context)
+    assert (result["examples"], result["select"], result["before_pruning"]) == (300, None, None)
+    assert not (tmp_path / "run" / "select").exists()
+
+
+def test_a_finished_run_can_be_pruned_without_training_anew(whole, result, context, tmp_path):
+    recipe = replace(QUICK, start=str(whole.path), epochs=3, select=Select(), prune=Prune(params="0.5"))
+    again = pipeline.run(recipe, RunDir(tmp_path / "run"), context=context)
+    assert again["params"] <= 0.5 * result["params"]
+    assert not (tmp_path / "run" / "train").exists()
+
+
+def test_selection_alone(context, tmp_path):
+    folder = RunDir(tmp_path / "run")
+    recipe = replace(QUICK, select=Select("random", 50))
+    result = pipeline.select_only(recipe, folder, context=context)
+    assert result["examples"] == 50
+    assert sum(result["per_class"].values()) == 50
+    assert result["subset"] == str(folder / "select" / "subset.json")
+    assert len(Subset.load(folder / "select" / "subset.json")) == 50
+    assert pipeline.select_only(recipe, folder, context=context) == json.loads(json.dumps(result))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"time": "5m"}, "give one budget, not --time and --epochs"),
+        ({"select": Select("randm", 10)}, "Did you mean 'random'"),
+        ({"select": Select("random", 10, options={"x": 1})}, "has no options"),
+        ({"select": Select("random", 10_000)}, "there are 300 training images"),
+        ({"train": Train(model="convnett")}, "Did you mean 'convnet'"),
+        ({"prune": Prune(macs="half")}, "'half' is not a size for --macs"),
+        ({"prune": Prune(macs="0.00001"), "epochs": 8}, "cannot be reached"),
+        ({"select": Select(subset="none.json")}, "no subset file none.json"),
+        ({"select": Select(), "baseline": True}, "say how many with --examples"),
+    ],
+)
+def test_mistakes_leave_no_folder_behind(context, tmp_path, changes, message):
+    with pytest.raises(UserError, match=message):
+        pipeline.run(replace(QUICK, **changes), RunDir(tmp_path / "run"), context=context)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "options", [{"select": Select(options={"exampels": 5})}, {"prune": Prune(options={"mcas": 0.5})}]
+)
+def test_a_misspelt_setting_is_not_ignored(context, tmp_path, options):
+    with pytest.raises(UserError, match=r"--examples|unknown option .* 'mcas'"):
+        pipeline.run(replace(QUICK, **{"select": Select(), **options}), RunDir(tmp_path / "run"), context=context)
+
+
+def test_a_budget_too_small_leaves_no_folder_behind(context, tmp_path):
+    with pytest.raises(BudgetTooSmall, match=r"--epochs 0\.1 is too small"):
+        pipeline.run(replace(QUICK, epochs=0.1), RunDir(tmp_path / "run"), context=context)
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from shoestring import Budget, BudgetTooSmall, UserError, evaluate, load, prune, select, train
+from shoestring.evaluate.cost import count_macs
+from shoestring.recipe import Train
+from shoestring.steps import default_method
+
+SMALL = {"model": "convnet", "width": 0.125, "batch_size": 16}
+
+
+def test_the_steps_share_one_budget(context):
+    data = load("digits")
+    pool = data.train[:300]
+    budget = Budget(epochs=8, steps=("select", "train", "prune"))
+    chosen = select(pool, 100, method="forgetting", budget=budget, context=context)
+    assert budget.spent == pytest.approx(8 * 0.35, abs=0.1)
+    assert len(chosen) == 100
+    assert pool[chosen].counts().tolist() == [10] * 10
+    model = train(pool[chosen], budget=budget, context=context, **SMALL)
+    assert budget.spent == pytest.approx(8 * 0.75, abs=0.2)
+    small = prune(model, pool[chosen], macs=0.5, budget=budget, context=context, settings=Train(batch_size=16))
+    assert budget.spent == pytest.approx(8, abs=0.3)
+    assert count_macs(small) <= 0.5 * count_macs(model)
+    metrics = evaluate(small, data.test)
+    assert metrics.split == "test"
+    assert metrics.images == len(data.test)
+    assert len(metrics.per_class) == 10
+    assert metrics.accuracy > 0.15
+
+
+def test_training_longer_learns_the_digits(context):
+    data = load("digits")
+    model = train(data.train[:400], budget=Budget(epochs=12, steps=("train",)), context=context, **SMALL)
+    assert evaluate(model, data.test).accuracy > 0.8
+
+
+def test_methods_without_signals_cost_nothing(images, context):
+    budget = Budget(epochs=1)
+    assert len(select(images, 9, method="random", budget=budget, context=context)) == 9
+    assert budget.spent == 0.0
+
+
+@pytest.mark.parametrize("method", ["forgetting", "diversity"])
+def test_select_alone_trains_a_proxy_of_its_own(images, context, method):
+    told = []
+    few = images[:40]
+    around = replace(context, say=told.append)
+    first, again = (
+        select(few, 9, method=method, budget=Budget(epochs=9, steps=("select",)), context=around) for _ in range(2)
+    )
+    assert first.indices.tolist() == again.indices.tolist()
+    assert told[0].startswith("proxy: convnet")
+
+
+def test_options_reach_the_method(images, context):
+    easy, hard = (
+        select(images, 60, method="forgetting", order=order, balance="none", context=context)
+        for order in ("easiest", "hardest")
+    )
+    assert easy.indices.tolist() != hard.indices.tolist()
+    assert hard.options == {"order": "hardest"}
+    with pytest.raises(UserError, match="Did you mean 'order'"):
+        select(images, 9, method="forgetting", oder="hardest", context=context)
+
+
+def test_auto_is_a_method_that_is_there():
+    from shoestring import registry
+
+    assert default_method(10, 100) in registry.names("select")
+    assert default_method(100, 100) == "random"
+
+
+def test_a_budget_too_small_for_the_proxy_is_refused(images, context):
+    with pytest.raises(BudgetTooSmall, match="--epochs"):
+        select(images, 9, method="forgetting", budget=Budget(epochs=0.1), context=context)
+
+
+def test_prune_without_a_budget_only_cuts(images, make_model, context):
+    model = make_model(images, "resnet20", width=0.5)
+    small = prune(model, images, params=0.4, context=context)
+    params = [sum(weight.numel() for weight in one.module.parameters()) for one in (model, small)]
+    assert params[1] <= 0.4 * params[0]
+    assert evaluate(small, images, split="x").split == "x"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"model": "convnt"}, "Did you mean 'convnet'"),
+        ({"grow": "constan"}, "Did you mean 'constant'"),
+        ({"widht": 1}, "Did you mean 'train.width'"),
+        ({"patience": 2}, "patience needs validation images"),
+    ],
+)
+def test_mistakes_in_training_are_told(images, context, settings, message):
+    with pytest.raises(UserError, match=message):
+        train(images, budget=Budget(epochs=1), context=context, **settings)
+
+
+def test_patience_scores_on_validation(images, make_images, context):
+    settings = {**SMALL, "patience": 1}
+    model = train(
+        images, validation=make_images(seed=1), budget=Budget(epochs=8, steps=("train",)), context=context, **settings
+    )
+    assert model.classes == images.classes
+
+
+def test_growing_resolution_trains_too(make_images, context):
+    images = make_images(side=16)
+    model = train(images, grow="resolution", budget=Budget(epochs=4, steps=("train",)), context=context, **SMALL)
+    assert model.preprocessing.resolution == 16
+
+
+def test_images_of_other_classes_are_refused(images, make_images, make_model):
+    with pytest.raises(UserError, match="the model tells class0, class1, class2 apart"):
+        evaluate(make_model(images), make_images(classes=2))
+
+
+def test_evaluation_is_the_same_each_time(images, make_model):
+    model = make_model(images)
+    first, again = evaluate(model, images), evaluate(model, images)
+    assert first == again
+    assert np.sum(first.confusion) == len(images)

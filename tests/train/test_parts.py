@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from shoestring.budget import Budget
+from shoestring.context import Context
+from shoestring.grow import Stage
+from shoestring.recipe import Train
+from shoestring.train import plan
+from shoestring.train.averaging import Average
+from shoestring.train.checkpoint import Checkpoint
+from shoestring.train.choose import choose_model, preprocessing
+from shoestring.train.dynamics import Recorder
+from shoestring.train.pace import Pace
+from shoestring.train.patience import Patience
+
+
+def test_the_recorder_counts_as_a_slow_loop_does():
+    rng = np.random.default_rng(0)
+    recorder = Recorder(12)
+    right, learnt, forgotten, margins = [False] * 11, [False] * 11, [0] * 11, [[] for _ in range(11)]
+    targets = rng.integers(0, 3, 12)
+    for _ in range(40):
+        index = rng.permutation(11)[:4]
+        logits = rng.normal(size=(4, 3)).astype(np.float32)
+        recorder(torch.from_numpy(index), torch.from_numpy(logits), torch.from_numpy(targets[index]))
+        for row, image in zip(logits, index):
+            truth = row[targets[image]]
+            margin = truth - max(value for label, value in enumerate(row) if label != targets[image])
+            forgotten[image] += right[image] and margin <= 0
+            right[image] = margin > 0
+            learnt[image] = learnt[image] or margin > 0
+            margins[image].append(margin)
+    found = recorder.result()
+    assert found.forgotten[:11].tolist() == forgotten
+    assert found.learnt[:11].tolist() == learnt
+    assert found.margin[:11] == pytest.approx([np.mean(own) for own in margins], abs=1e-6)
+    assert (found.forgotten[11], found.learnt[11], found.margin[11]) == (0, False, -np.inf)
+    again = Recorder(12)
+    again.restore(recorder.state())
+    assert np.array_equal(again.result().margin, found.margin)
+
+
+def test_the_average_follows_its_formula():
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
+    average = Average(module, share=0.5, every=2)
+    expected = module[0].weight.detach().clone()
+    for step in range(1, 12):
+        module(torch.randn(4, 2))
+        with torch.no_grad():
+            module[0].weight.add_(torch.randn(2, 2))
+        average.update(module)
+        if step % 2 == 0:
+            weight = min(1.0, 2 / (0.5 * step))
+            expected = (1 - weight) * expected + weight * module[0].weight.detach()
+    twin = Average(module, share=0.5, every=2)
+    twin.restore(average.state())
+    twin.apply(module)
+    assert torch.allclose(module[0].weight, expected, atol=1e-6)
+    assert module[1].num_batches_tracked == 11
+
+
+def test_pace_smooths_and_knows_how_much_slower_it_got():
+    pace = Pace(1.0, 32, memory=0.5)
+    assert pace.expect(16) == 0.25
+    assert pace.slowdown(32) == 1.0
+    for seconds in (2.0, 2.0, 6.0):
+        pace.add(32, seconds)
+    assert pace.expect(32) == 4.0
+    assert pace.slowdown(32) == 2.0
+    assert pace.expect(16) == 0.25
+
+
+def test_patience_counts_misses_in_a_row():
+    module = nn.Linear(1, 1, bias=False)
+    patience = Patience(2, every=0.1)
+    assert not patience.due(0.05)
+    for fraction, score, stop in [(0.1, 1.0, False), (0.21, 0.5, False), (0.32, 2.0, False), (0.43, 2.0, False)]:
+        assert patience.due(fraction)
+        module.weight.data.fill_(score)
+        assert patience.over(score, module, fraction) is stop
+        assert not patience.due(fraction + 0.05)
+    assert patience.over(1.0, module, 0.54)
+    assert patience.restore_best(module)
+    assert module.weight.item() == 2.0
+
+
+def test_without_a_limit_patience_never_asks():
+    patience = Patience(None)
+    assert not patience.due(1.0)
+    assert not patience.restore_best(nn.Linear(1, 1))
+
+
+def test_checkpoints_are_whole_or_absent(tmp_path, monkeypatch):
+    checkpoint = Checkpoint(tmp_path / "train")
+    assert checkpoint.load() is None
+    assert not checkpoint.due()
+    checkpoint.save({"steps": 3, "weights": [torch.ones(2)]})
+    monkeypatch.setattr(torch, "save", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        checkpoint.save({"steps": 4})
+    saved = checkpoint.load()
+    assert saved is not None and saved["steps"] == 3
+    assert [file.name for file in (tmp_path / "train").iterdir()] == ["state.pt"]
+    checkpoint.clear()
+    assert checkpoint.load() is None
+
+
+def test_without_a_folder_nothing_is_kept():
+    checkpoint = Checkpoint(None)
+    checkpoint.save({"steps": 1})
+    assert checkpoint.load() is None
+    assert not checkpoint.due()
+
+
+@pytest.mark.parametrize(("count", "size"), [(10, 32), (300, 37), (50_000, 500)])
+def test_small_data_gets_small_batches(count, size):
+    assert plan.first_batch_size(count) == size
+
+
+def test_batches_are_halved_while_time_is_short():
+    long, short = Budget("1000s").window("train"), Budget("10s").window("train")
+    assert plan.fewer_images_a_step(500, long, 0.001) == 500
+    assert plan.fewer_images_a_step(500, short, 0.001) == 62
+    assert plan.fewer_images_a_step(500, short, 1.0) == 62
+    assert plan.fewer_images_a_step(500, Budget(epochs=1).window("train"), 1.0) == 500
+
+
+@pytest.mark.parametrize(
+    ("share", "full", "side"), [(1.0, 30, 30), (0.75, 32, 24), (0.5, 8, 8), (0.1, 32, 8), (0.7, 32, 24), (0.99, 6, 6)]
+)
+def test_sides_of_stages(share, full, side):
+    assert plan.side(Stage(share), full) == side
+
+
+def test_small_images_are_cropped_and_large_ones_scaled():
+    assert plan.smaller(32, 32) == {}
+    assert plan.smaller(24, 32) == {"crop": 24}
+    assert plan.smaller(48, 64) == {"resolution": 48}
+
+
+def test_augmentation_is_what_was_asked_for_or_goes_by_the_data():
+    few, many = (plan.augmentation(Train(), count) for count in (500, 50_000))
+    assert (few.flip, few.shift, few.cutout) == (True, 0.125, 0.25)
+    assert (many.shift, many.cutout) == (0.0625, 0.0)
+    assert not plan.augmentation(Train(), 500, mirrored=False).flip
+    asked = plan.augmentation(Train(flip=True, shift=0.0, cutout=0.5, rotate=5, zoom=0.1), 500, mirrored=False)
+    assert (asked.flip, asked.shift, asked.cutout, asked.rotate, asked.zoom) == (True, 0.0, 0.5, 5, 0.1)
+
+
+def test_the_preprocessing_makes_channels_standard(make_images):
+    images = make_images(channels=3)
+    found = preprocessing(images, mirror=True)
+    pixels = images.pixels / 255
+    assert found.mean == pytest.approx(pixels.mean((0, 1, 2)), abs=1e-3)
+    assert found.std == pytest.approx(pixels.std((0, 1, 2)), abs=1e-3)
+    assert (found.resolution, found.channels, found.mirror) == (8, 3, True)
+
+
+def test_the_model_asked_for_is_built_from_the_seed(images):
+    def build(seed: int):
+        return choose_model(images, Train(model="convnet", width=0.25), context=Context(seed=seed), seconds=None)
+
+    one, same, other = build(0), build(0), build(1)
+    assert (one.name, one.options, one.classes) == ("convnet", {"width": 0.25}, images.classes)
+    assert not one.preprocessing.mirror  # these classes differ from their mirror images
+    for (name, a), b in zip(one.module.state_dict().items(), same.module.state_dict().values()):
+        assert torch.equal(a, b), name
+    assert any(not torch.equal(a, c) for a, c in zip(one.module.parameters(), other.module.parameters()))
+
+
+def test_auto_takes_a_wider_network_where_time_allows(images, monkeypatch):
+    from shoestring.train import choose
+    from shoestring.train.calibrate import Speed
+
+    monkeypatch.setattr(choose, "calibrate", lambda *_, **__: Speed("float32", 1e-3, 1e-4))
+    widths = [choose.fitting_width(images, 60, context=Context(), seconds=seconds) for seconds in (1, 200, 400, 1e6)]
+    assert widths[0] == 0.25 and widths[-1] == 2.0
+    assert widths == sorted(widths) and widths[1] < widths[2]
+    assert choose.fitting_width(images, 60, context=Context(), seconds=None) == 0.5
