@@ -63,7 +63,7 @@ def quantity(text: str | float, *, what: str = "number") -> float:
 
 def spell(amount: float) -> str:
     """Seconds for people: 8.3 s, 4:51, 1:02:09."""
-    if amount < 60:
+    if amount < 59.95:
         return f"{amount:.1f} s"
     whole = round(amount)
     hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -42,6 +43,7 @@ def prepare(
     """
     import torch
 
+    _keep_freed_memory()
     if threads is not None:
         torch.set_num_threads(threads)
     if device == "auto":
@@ -55,6 +57,21 @@ def prepare(
         _cap(device, memory)
     torch.manual_seed(seed)
     return Context(device=device, seed=seed, **rest)
+
+
+def _keep_freed_memory() -> None:
+    """Let the C library reuse large blocks instead of giving them back to the system after each step.
+
+    Activations are freed and asked for again at every step; without this each step faults in its pages anew, which
+    costs a tenth to a fifth of the time on a CPU.
+    """
+    import ctypes
+
+    trim_threshold, mmap_threshold = -1, -3  # of glibc's mallopt
+    with contextlib.suppress(OSError, AttributeError):
+        library = ctypes.CDLL("libc.so.6")
+        library.mallopt(mmap_threshold, 1 << 30)
+        library.mallopt(trim_threshold, (1 << 31) - 1)
 
 
 def _cap(device: str, memory: str) -> None:

@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from shoestring import context, steps
 from shoestring.budget import Budget
 from shoestring.data import in_memory
+from shoestring.errors import UserError
 from shoestring.models.inference import log_probabilities
 from shoestring.recipe import Grow, Prune, Select, Train
 from shoestring.select import Subset
@@ -59,10 +61,14 @@ class Classifier(ClassifierMixin, BaseEstimator):
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> Classifier:
         """Train on images X, (N, H, W) or (N, H, W, C), uint8 or floats from 0 to 1, with labels y (N,) of any kind."""
+        check_consistent_length(X, y)
+        check_classification_targets(y)
         wanted = Prune(self.prune, _text(self.macs), _text(self.params))
         budget = self._budget(wanted)
         around = context.prepare(device=self.device, seed=self.seed)
         self.classes_, codes = np.unique(np.asarray(y), return_inverse=True)
+        if len(self.classes_) < 2:
+            raise UserError(f"all labels are {self.classes_[0]}: a classifier needs two classes or more.")
         names = [str(name) for name in self.classes_]
         images = in_memory(X, codes.astype(np.int64), classes=names, mirrored=self.mirrored)
         self.n_features_in_ = int(np.prod(images.shape))

@@ -13,6 +13,7 @@ from shoestring.data import Dataset, Images
 from shoestring.evaluate.cost import cost, count_macs
 from shoestring.evaluate.files import write
 from shoestring.evaluate.metrics import measure
+from shoestring.forecast import check_budget
 from shoestring.models.inference import log_probabilities
 from shoestring.models.model import Model
 from shoestring.recipe import Recipe, Select, as_dict, to_yaml
@@ -28,14 +29,15 @@ def run(recipe: Recipe, folder: RunDir, *, context: Context, started: float | No
     The budget's clock began at `started` (`time.monotonic` scale; now, when None); what an interrupted run of the same
     recipe spent in this folder is counted. Raises `UserError` and `BudgetTooSmall`, leaving no new folder behind.
     """
-    check(recipe)
-    if folder.done(as_dict(recipe)):
-        context.say(f"{folder.path} is done already; delete it to run anew")
-        return folder.run["result"]
+    if result := _done(recipe, folder, context):
+        return result
+    fresh = not folder.run
     this = begin(recipe, folder, context=context, started=started)
     data = this.load()
     with folder.begin(as_dict(recipe), to_yaml(recipe)):
         this.owe(data)
+        if fresh:
+            check_budget(this, data.train)
         this.note(surroundings=surroundings(context), data={"name": data.name, "fingerprint": data.train.fingerprint})
         subset = select(this, data.train)
         images = data.train if subset is None else data.train[subset]
@@ -50,14 +52,15 @@ def run(recipe: Recipe, folder: RunDir, *, context: Context, started: float | No
 
 def select_only(recipe: Recipe, folder: RunDir, *, context: Context, started: float | None = None) -> dict[str, Any]:
     """Choose images and stop there; what was chosen, and the file that says so."""
-    check(recipe)
-    if folder.done(as_dict(recipe)):
-        context.say(f"{folder.path} is done already; delete it to run anew")
-        return folder.run["result"]
-    this = begin(recipe, folder, context=context, started=started)
+    if result := _done(recipe, folder, context):
+        return result
+    fresh = not folder.run
+    this = begin(recipe, folder, context=context, started=started, only="select")
     data = this.load()
     with folder.begin(as_dict(recipe), to_yaml(recipe)):
         this.budget.owe("exit", EXIT)
+        if fresh:
+            check_budget(this, data.train)
         subset = select(this, data.train)
         assert subset is not None
         result = {
@@ -71,6 +74,15 @@ def select_only(recipe: Recipe, folder: RunDir, *, context: Context, started: fl
     clean(folder)
     this.note(result=result)
     return result
+
+
+def _done(recipe: Recipe, folder: RunDir, context: Context) -> dict[str, Any] | None:
+    """The results of this very recipe when they are in the folder already; refuses what could never work."""
+    check(recipe)
+    if not folder.done(as_dict(recipe)):
+        return None
+    context.say(f"{folder.path} is done already; delete it to run anew")
+    return folder.run["result"]
 
 
 def select(this: Run, images: Images) -> Subset | None:
@@ -143,7 +155,7 @@ def evaluate(this: Run, model: Model, data: Dataset, images: Images, subset: Sub
         metrics = measure(scores, data.test.targets, classes=model.classes, split="test")
         write(this.folder / "evaluate", metrics, scores, data.test)
         validation = _accuracy(model, data.validation)
-        costs = asdict(cost(model, device=this.context.device, seconds=this.timing))
+        costs = asdict(cost(model, device=this.context.device, seconds=this.time_for_timing()))
     notes = this.folder.run
     return {
         **{key: value for key, value in metrics.as_dict().items() if key != "confusion"},

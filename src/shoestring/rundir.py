@@ -52,6 +52,9 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path} is not JSON: {error}.") from None
 
 
+_WORTH_KEEPING = ("select/subset.json", "train/model.json")
+
+
 class RunDir:
     """`runs/<name>/`: recipe.yaml, run.json, history.jsonl and a folder for each step.
 
@@ -92,7 +95,7 @@ class RunDir:
 
     @contextlib.contextmanager
     def begin(self, recipe: dict[str, Any], text: str) -> Iterator[None]:
-        """Make the folder with its recipe; a folder made here goes again when the user's error ends the block."""
+        """Make the folder with its recipe; a new one goes again when an error ends the block before any step."""
         new = not self.path.exists()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -103,7 +106,7 @@ class RunDir:
         try:
             yield
         except UserError:
-            if new:
+            if new and not any((self / name).exists() for name in _WORTH_KEEPING):
                 shutil.rmtree(self.path, ignore_errors=True)
             raise
 

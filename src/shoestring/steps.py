@@ -25,6 +25,8 @@ from shoestring.train.dynamics import Recorder
 from shoestring.train.loop import Training, fit
 
 _PROXY_EPOCHS = 6
+_LEAST_SEEN = 400  # images a proxy sees at least
+_FEW = 0.05  # share of the images up to which choosing the easy ones pays
 _RECOVERY = 0.3  # a cut network is trained on with this share of the usual learning rate
 _PRETRAINED = 0.1  # one that starts from trained weights, with this
 
@@ -46,7 +48,7 @@ def select(
     what cannot be chosen, `BudgetTooSmall` when the proxy cannot be trained.
     """
     context = context or prepare()
-    budget = budget or Budget(epochs=_PROXY_EPOCHS, steps=("select",))
+    budget = budget or Budget(epochs=max(_PROXY_EPOCHS, _LEAST_SEEN / len(images)), steps=("select",))
     settings = Select(method=method, examples=examples, balance=balance, options=options)  # type: ignore[arg-type]
     return run_select(images, settings, budget=budget, context=context)
 
@@ -70,8 +72,11 @@ def run_select(images: Images, settings: Select, *, budget: Budget, context: Con
 
 
 def default_method(examples: int, count: int) -> str:
-    """The method that measures best when a network is trained from scratch on so many of `count` images."""
-    return "forgetting" if examples < count else "random"
+    """The method that measures best when a network is trained from scratch on so many of `count` images.
+
+    Of few images the easy ones teach most; where a larger share is taken, random ones do better and cost nothing.
+    """
+    return "forgetting" if examples <= _FEW * count else "random"
 
 
 def _signals(images: Images, budget: Budget, context: Context) -> Signals:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
+import pickle
 import time
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from shoestring.errors import UserError
 from shoestring.rundir import replacing
 
 _SHARE = 0.01
@@ -24,7 +27,12 @@ class Checkpoint:
         """The last state, if there is one; tensors and plain values only, so nothing in the file can run."""
         if self.file is None or not self.file.exists():
             return None
-        return torch.load(self.file, map_location="cpu", weights_only=True)
+        try:
+            return torch.load(self.file, map_location="cpu", weights_only=True)
+        except (RuntimeError, EOFError, KeyError, ValueError, pickle.UnpicklingError) as error:
+            raise UserError(
+                f"{self.file} is damaged ({type(error).__name__}); remove it to start the step anew."
+            ) from None
 
     def due(self) -> bool:
         """Whether it is time to save again."""
@@ -35,8 +43,10 @@ class Checkpoint:
         if self.file is None:
             return
         before = time.monotonic()
+        packed = io.BytesIO()  # written by Python, because torch tells of a full disk in its own words
+        torch.save(state, packed)
         with replacing(self.file) as temporary:
-            torch.save(state, temporary)
+            temporary.write_bytes(packed.getbuffer())
         took = time.monotonic() - before
         self._due = time.monotonic() + max(1.0, took / _SHARE)
 

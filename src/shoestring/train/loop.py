@@ -74,6 +74,8 @@ def fit(
     budget, batches, full = window.budget, state.batches, model.preprocessing.resolution
     pace = Pace(state.speed.train * batches.size, full)
     patience = Patience(settings.patience)
+    if saved is not None:
+        patience.restore(saved["patience"])
     ended, factor, ticked = "budget", 1.0, time.monotonic()
     loss: Tensor | None = None
 
@@ -108,7 +110,7 @@ def fit(
             ended = "patience"
             break
         if checkpoint.due():
-            checkpoint.save(state.pack(window))
+            checkpoint.save({**state.pack(window), "patience": patience.state()})
 
     if loss is not None:
         _finite(loss)
@@ -137,11 +139,11 @@ def _step(state: State, side: int, full: int, factor: float, smoothing: float) -
 
 
 def _price(state: State, side: int, full: int) -> dict[str, float]:
-    """What the next step costs in epochs and in floating-point operations (forward, and twice that backward)."""
+    """What the next step costs in epochs and in floating-point operations."""
     size = state.batches.size
     return {
         "epochs": size / len(state.batches),
-        "flops": 6.0 * state.macs * (side / full) ** 2 * size,
+        "flops": plan.FLOPS_PER_MAC * state.macs * (side / full) ** 2 * size,
     }
 
 

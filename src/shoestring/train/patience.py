@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 
 
@@ -27,6 +29,15 @@ class Patience:
         else:
             self._misses += 1
         return self._misses >= self.limit
+
+    def state(self) -> dict[str, Any]:
+        """What `restore` needs."""
+        return {"next": self._next, "best": self._best, "misses": self._misses, "weights": self._weights}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a state taken before."""
+        self._next, self._best, self._misses = state["next"], state["best"], state["misses"]
+        self._weights = state["weights"]
 
     def restore_best(self, module: nn.Module) -> bool:
         """Give the module the weights of its best score; whether there are any."""

@@ -9,7 +9,8 @@ from shoestring.data.augment import Augment
 from shoestring.grow import Stage
 from shoestring.recipe import Train
 
-_LARGEST, _SMALLEST = 500, 32
+_LARGEST, SMALLEST = 500, 32
+FLOPS_PER_MAC = 6.0  # of a training step: two forward, and twice that backward
 _STEPS_AN_EPOCH = 8
 _STEPS_WANTED = 200
 _CROPPED = 32  # images up to this side are cropped to a smaller stage, larger ones are scaled
@@ -17,13 +18,13 @@ _CROPPED = 32  # images up to this side are cropped to a smaller stage, larger o
 
 def first_batch_size(count: int) -> int:
     """Images a step by their number: small data needs the noise of small batches."""
-    return max(_SMALLEST, min(_LARGEST, count // _STEPS_AN_EPOCH))
+    return max(SMALLEST, min(_LARGEST, count // _STEPS_AN_EPOCH))
 
 
 def fewer_images_a_step(size: int, window: Window, seconds_per_image: float) -> int:
     """Halve the batch while the window has time for too few steps of it."""
     if window.budget.unit == "seconds":
-        while size >= 2 * _SMALLEST and window.left / (size * seconds_per_image) < _STEPS_WANTED:
+        while size >= 2 * SMALLEST and window.left / (size * seconds_per_image) < _STEPS_WANTED:
             size //= 2
     return size
 

@@ -20,7 +20,7 @@ from shoestring.train.calibrate import Speed, calibrate
 from shoestring.train.optimiser import make
 from shoestring.train.state import State
 
-_LEAST_STEPS = 10  # a training of fewer steps is not worth the name
+LEAST_STEPS = 10  # a training of fewer steps is not worth the name
 _CALIBRATION = 0.02  # share of the budget that may go into calibration
 _CALIBRATION_IMAGES = 128
 
@@ -38,8 +38,7 @@ def begin(
 ) -> State:
     """All that a training needs, calibrated on this machine, or going on from a saved state.
 
-    Raises `BudgetTooSmall` when fewer than
-    ten steps fit into the window.
+    Raises `BudgetTooSmall` when fewer than ten steps fit into the window.
     """
     model.module.to(context.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     size = saved["batches"]["size"] if saved else settings.batch_size or plan.first_batch_size(len(images))
@@ -85,11 +84,11 @@ def _refuse_if_too_small(window: Window, batches: Batches, speed: Speed, macs: f
     price = {
         "seconds": batches.size * speed.train,
         "epochs": batches.size / len(batches),
-        "flops": 6.0 * macs * batches.size,
+        "flops": plan.FLOPS_PER_MAC * macs * batches.size,
     }[budget.unit]
-    needed = _LEAST_STEPS * price
+    needed = LEAST_STEPS * price
     if window.left >= needed:
         return
     used = budget.spent - window.start
     least = window.start + budget.reserve + 1.1 * (used + needed) / window.share
-    raise budget.refuse(least, why=f"{_LEAST_STEPS} training steps would not fit")
+    raise budget.refuse(least, why=f"{LEAST_STEPS} training steps would not fit")

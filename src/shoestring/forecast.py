@@ -1,0 +1,73 @@
+"""Before anything is spent: whether the budget can hold all steps, and whether the size asked for can be reached."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from shoestring.data import Images
+from shoestring.data.batches import Batch, on_device
+from shoestring.evaluate.cost import count_macs
+from shoestring.models.model import Model
+from shoestring.prune import shrink
+from shoestring.recipe import Train
+from shoestring.runs import Run
+from shoestring.train import plan
+from shoestring.train.calibrate import Speed, calibrate
+from shoestring.train.choose import choose_model
+from shoestring.train.setup import LEAST_STEPS
+
+_SAMPLE = 32  # images that a step is timed on
+_LIMIT = 0.003  # share of a time budget that timing one network may take
+_OVERHEAD = 1500  # images whose training takes as long as the calibrations before a step, at worst
+_CAUTION = 1.25
+
+
+def check_budget(this: Run, images: Images) -> None:
+    """Raise `BudgetTooSmall` naming the least that works when a step could not make ten steps of training.
+
+    `images` are those to choose from. Raises `UserError` when a fresh network of the recipe cannot be cut to the size.
+    """
+    recipe, budget = this.recipe, this.budget
+    examples = min(recipe.select.examples or len(images), len(images))
+    network = None if recipe.start else choose_model(images, recipe.train, context=this.context, seconds=None)
+    if network is not None and recipe.prune.wanted:
+        wanted = recipe.prune
+        shrink(network, [], method="random", macs=wanted.macs, params=wanted.params)
+    counts = {"select": len(images), "train": examples, "prune": examples}
+    shares = {name: weight / sum(budget.weights.values()) for name, weight in budget.weights.items()}
+    needed = {}
+    for name in budget.weights:
+        if name == "select" and recipe.select.method == "random":
+            continue
+        proxy = Train(model="convnet", width=0.5)
+        model = choose_model(images, proxy, context=this.context, seconds=None) if name == "select" else network
+        if model is not None:
+            settings = proxy if name == "select" else recipe.train
+            needed[name] = _needed(this, model, images, settings, counts[name]) / shares[name]
+    tightest = max(needed, key=needed.__getitem__, default=None)
+    if tightest is not None and needed[tightest] > budget.left:
+        least = budget.spent + budget.reserve + _CAUTION * needed[tightest]
+        raise budget.refuse(least, why=f"{LEAST_STEPS} steps of training would not fit into its share for {tightest}")
+
+
+def _needed(this: Run, model: Model, images: Images, settings: Train, count: int) -> float:
+    """What ten steps cost in the budget's unit, calibration before them included."""
+    size = min(settings.batch_size or plan.first_batch_size(count), count)
+    if this.budget.unit == "epochs":
+        return LEAST_STEPS * size / count
+    if this.budget.unit == "flops":
+        return LEAST_STEPS * plan.FLOPS_PER_MAC * count_macs(model) * size
+    speed = _speed(this, model, images)
+    this.budget.pace = speed.predict
+    smallest = settings.batch_size or min(size, plan.SMALLEST)
+    return (LEAST_STEPS * smallest + _OVERHEAD) * speed.train
+
+
+def _speed(this: Run, model: Model, images: Images) -> Speed:
+    model.module.to(this.context.device)
+    few = images[np.arange(min(_SAMPLE, len(images)))]
+    pixels = model.prepare(on_device(few, this.context.device))
+    labels = torch.from_numpy(few.targets).to(this.context.device)
+    batch = Batch(torch.arange(len(few)), pixels, labels)
+    return calibrate(model, batch, wanted="auto", limit=_LIMIT * this.budget.total)
