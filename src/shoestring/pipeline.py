@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
-from shoestring import steps
+from shoestring import stages
 from shoestring.checks import check
 from shoestring.context import Context
-from shoestring.data import Dataset, Images
-from shoestring.evaluate.cost import cost, count_macs
-from shoestring.evaluate.files import write
-from shoestring.evaluate.metrics import measure
 from shoestring.forecast import check_budget
-from shoestring.models.inference import log_probabilities
-from shoestring.models.model import Model
 from shoestring.recipe import Recipe, Select, as_dict, to_yaml
 from shoestring.report.markdown import write_report
 from shoestring.rundir import RunDir
-from shoestring.runs import EXIT, Run, begin, final_model, surroundings
-from shoestring.select import Subset
+from shoestring.runs import EXIT, begin, surroundings
 
 
 def run(recipe: Recipe, folder: RunDir, *, context: Context, started: float | None = None) -> dict[str, Any]:
@@ -39,15 +31,15 @@ def run(recipe: Recipe, folder: RunDir, *, context: Context, started: float | No
         if fresh:
             check_budget(this, data.train)
         this.note(surroundings=surroundings(context), data={"name": data.name, "fingerprint": data.train.fingerprint})
-        subset = select(this, data.train)
+        subset = stages.select(this, data.train)
         images = data.train if subset is None else data.train[subset]
-        trained = train(this, images, data.validation)
-        final = prune(this, trained, images, data.validation)
-        result = evaluate(this, final, data, images, subset)
+        trained = stages.train(this, images, data.validation)
+        final = stages.prune(this, trained, images, data.validation)
+        result = stages.evaluate(this, final, data, images, subset)
     if recipe.baseline:
         result["baseline"] = _baseline(recipe, len(images), folder, context)
-    finish(this, result)
-    return result
+    write_report(folder, result)
+    return stages.finish(this, result)
 
 
 def select_only(recipe: Recipe, folder: RunDir, *, context: Context, started: float | None = None) -> dict[str, Any]:
@@ -61,7 +53,7 @@ def select_only(recipe: Recipe, folder: RunDir, *, context: Context, started: fl
         this.budget.owe("exit", EXIT)
         if fresh:
             check_budget(this, data.train)
-        subset = select(this, data.train)
+        subset = stages.select(this, data.train)
         assert subset is not None
         result = {
             "examples": len(subset),
@@ -71,9 +63,7 @@ def select_only(recipe: Recipe, folder: RunDir, *, context: Context, started: fl
             "seconds": round(this.budget.elapsed, 3),
             "out": str(folder.path),
         }
-    clean(folder)
-    this.note(result=result)
-    return result
+    return stages.finish(this, result)
 
 
 def _done(recipe: Recipe, folder: RunDir, context: Context) -> dict[str, Any] | None:
@@ -83,121 +73,6 @@ def _done(recipe: Recipe, folder: RunDir, context: Context) -> dict[str, Any] | 
         return None
     context.say(f"{folder.path} is done already; delete it to run anew")
     return folder.run["result"]
-
-
-def select(this: Run, images: Images) -> Subset | None:
-    """The subset of the recipe: chosen before, chosen now, or None for all images."""
-    wanted = this.recipe.select
-    if wanted.subset is not None:
-        return Subset.load(Path(wanted.subset))
-    if wanted.examples is None:
-        return None
-
-    def choose() -> Subset:
-        with this.budget.paying("select"):
-            subset = steps.run_select(images, wanted, budget=this.budget, context=this.step("select"))
-        this.note()
-        return subset
-
-    return this.folder.once("select/subset.json", choose, Subset.save, Subset.load)
-
-
-def train(this: Run, images: Images, validation: Images) -> Model:
-    """The trained model: that of the run to start from, that in the folder, or one trained now."""
-    if this.recipe.start is not None:
-        return final_model(Path(this.recipe.start))
-
-    def make() -> Model:
-        with this.budget.paying("train"):
-            model, went = steps.run_train(
-                images,
-                this.recipe.train,
-                this.recipe.grow,
-                budget=this.budget,
-                context=this.step("train"),
-                validation=validation,
-            )
-        this.note(training=asdict(went))
-        return model
-
-    return _kept(this, "train", make)
-
-
-def prune(this: Run, model: Model, images: Images, validation: Images) -> Model:
-    """The model cut to the recipe's size, or as it is when none is asked for; notes what it was before."""
-    if not this.recipe.prune.wanted:
-        return model
-
-    def make() -> Model:
-        model.module.to(this.context.device)
-        before = {"validation": _accuracy(model, validation), "macs": count_macs(model), "params": _params(model)}
-        this.note(before_pruning=before)
-        with this.budget.paying("prune"):
-            small, went = steps.run_prune(
-                model,
-                images,
-                this.recipe.prune,
-                this.recipe.train,
-                budget=this.budget,
-                context=this.step("prune"),
-            )
-        this.note(recovery=asdict(went) if went else None)
-        return small
-
-    return _kept(this, "prune", make)
-
-
-def evaluate(this: Run, model: Model, data: Dataset, images: Images, subset: Subset | None) -> dict[str, Any]:
-    """Measure the final model, once, on the test split; all results as plain values."""
-    model.module.to(this.context.device)
-    with this.budget.paying("evaluate"):
-        scores = log_probabilities(model, data.test)
-        metrics = measure(scores, data.test.targets, classes=model.classes, split="test")
-        write(this.folder / "evaluate", metrics, scores, data.test)
-        validation = _accuracy(model, data.validation)
-        costs = asdict(cost(model, device=this.context.device, seconds=this.time_for_timing()))
-    notes = this.folder.run
-    return {
-        **{key: value for key, value in metrics.as_dict().items() if key != "confusion"},
-        "validation": validation,
-        **costs,
-        "model": model.name,
-        "options": model.options,
-        "examples": len(images),
-        "select": None if subset is None else subset.method,
-        "before_pruning": notes.get("before_pruning") if this.recipe.prune.wanted else None,
-        "budget": {"unit": this.budget.unit, "total": this.budget.total},
-        "seconds": round(this.budget.elapsed, 3),
-        "ledger": {name: round(seconds, 3) for name, seconds in this.budget.ledger.items()},
-        "out": str(this.folder.path),
-    }
-
-
-def finish(this: Run, result: dict[str, Any]) -> None:
-    """Results into run.json, from where on the run is done, and the page for people."""
-    clean(this.folder)
-    this.note(result=result)
-    write_report(this.folder, result)
-
-
-def clean(folder: RunDir) -> None:
-    """Remove the states of interrupted steps."""
-    for state in folder.path.glob("*/state.pt"):
-        state.unlink()
-
-
-def _kept(this: Run, name: str, make: Any) -> Model:
-    return this.folder.once(
-        f"{name}/model.json", make, lambda model, file: model.save(file.parent), lambda file: Model.load(file.parent)
-    )
-
-
-def _accuracy(model: Model, images: Images) -> float:
-    return float((log_probabilities(model, images).argmax(1) == images.targets).mean())
-
-
-def _params(model: Model) -> int:
-    return sum(weight.numel() for weight in model.module.parameters())
 
 
 def _baseline(recipe: Recipe, examples: int, folder: RunDir, context: Context) -> dict[str, Any]:

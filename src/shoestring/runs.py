@@ -62,8 +62,10 @@ class Run:
     def owe(self, data: Dataset) -> None:
         """Keep back what evaluation, timing, the last files and leaving will cost."""
         mirror = self.recipe.train.views == "flip" and data.mirrored and self.recipe.train.flip is not False
-        validated = len(data.validation) * (2 if self.recipe.prune.wanted else 1)
-        self.budget.owe("evaluate", self.timing, images=(validated + len(data.test)) * (2 if mirror else 1))
+        views = 2 if mirror else 1
+        if self.recipe.prune.wanted:
+            self.budget.owe("validate", images=len(data.validation) * views)
+        self.budget.owe("evaluate", self.timing, images=(len(data.validation) + len(data.test)) * views)
         self.budget.owe("exit", EXIT)
 
     @property
@@ -85,9 +87,7 @@ class Run:
         )
 
 
-def begin(
-    recipe: Recipe, folder: RunDir, *, context: Context, started: float | None, only: str | None = None
-) -> Run:
+def begin(recipe: Recipe, folder: RunDir, *, context: Context, started: float | None, only: str | None = None) -> Run:
     """A run, or one step of it, whose budget goes on where an interrupted one in this folder stopped."""
     wanted = {
         "select": recipe.select.examples is not None,

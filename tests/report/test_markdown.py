@@ -53,7 +53,7 @@ def test_rows_appear_only_where_there_is_something_to_say():
     }
     rows = dict(summary(more))
     assert rows["training images"] == "300"
-    assert rows["before pruning"] == "2,000 parameters, 5,000 MACs, validation 93.0 %: the cut cost 1.0 points"
+    assert rows["before pruning"] == "2,000 parameters, 5,000 MACs, validation 93.0 %: cut, it is -1.0 points"
     assert rows["random images instead"] == "90.0 %: the choice is worth +1.5 points"
     assert rows["time"] == "4:51 for 8 epochs"
 

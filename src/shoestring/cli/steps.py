@@ -26,7 +26,8 @@ _SETTINGS = ("recipe", "out", "dry_run", "json", "quiet", "debug", "data", "star
 
 def main(verb: str, words: Sequence[str]) -> int:
     """Run the verb; its exit code."""
-    parser = Parser(prog=f"shoestring {verb}", description=_ABOUT[verb])
+    what = "RUN" if verb == "prune" else "DATA"
+    parser = Parser(prog=f"shoestring {verb}", usage=f"shoestring {verb} {what} [flags]", description=_ABOUT[verb])
     if verb == "prune":
         parser.add_argument("start", metavar="RUN", nargs="?", help="folder of the finished run")
     else:

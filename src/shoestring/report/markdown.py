@@ -38,7 +38,7 @@ def page(result: dict[str, Any]) -> str:
 def headline(result: dict[str, Any]) -> str:
     """The one sentence."""
     low, high = map(percent, result["interval"])
-    return f"Accuracy {percent(result['accuracy'])} ({low} to {high}) on {result['images']:,} test images"
+    return f"Accuracy {percent(result['accuracy'])} ({low} to {high}) on {result['images']:,} {_whose(result['split'])}"
 
 
 def summary(result: dict[str, Any]) -> list[tuple[str, str]]:
@@ -85,6 +85,11 @@ def percent(share: float | None) -> str:
     return "-" if share is None else f"{100 * share:.1f} %"
 
 
+def _whose(split: str) -> str:
+    """Images of a split, or of the data that was named instead."""
+    return f"{split} images" if split in ("train", "validation", "test") else f"images of {split}"
+
+
 def _model(result: dict[str, Any]) -> str:
     options = ", ".join(
         f"{key} {value:g}" if isinstance(value, float) else f"{key} {value}" for key, value in result["options"].items()
@@ -93,8 +98,8 @@ def _model(result: dict[str, Any]) -> str:
 
 
 def _before(before: dict[str, Any], result: dict[str, Any]) -> str:
-    cost = 100 * (before["validation"] - result["validation"])
+    change = 100 * (result["validation"] - before["validation"])
     return (
         f"{before['params']:,} parameters, {before['macs']:,} MACs, validation {percent(before['validation'])}: "
-        f"the cut cost {cost:.1f} points"
+        f"cut, it is {change:+.1f} points"
     )

@@ -1,0 +1,129 @@
+"""The steps of a run: each takes its result from the folder when it is there, and makes and keeps it otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from shoestring import steps
+from shoestring.data import Dataset, Images
+from shoestring.evaluate.cost import cost, count_macs
+from shoestring.evaluate.files import write
+from shoestring.evaluate.metrics import measure
+from shoestring.models.inference import log_probabilities
+from shoestring.models.model import Model
+from shoestring.runs import Run, final_model
+from shoestring.select import Subset
+
+
+def select(this: Run, images: Images) -> Subset | None:
+    """The subset of the recipe: chosen before, chosen now, or None for all images."""
+    wanted = this.recipe.select
+    if wanted.subset is not None:
+        return Subset.load(Path(wanted.subset))
+    if wanted.examples is None:
+        return None
+
+    def choose() -> Subset:
+        with this.budget.paying("select"):
+            subset = steps.run_select(images, wanted, budget=this.budget, context=this.step("select"))
+        this.note()
+        return subset
+
+    return this.folder.once("select/subset.json", choose, Subset.save, Subset.load)
+
+
+def train(this: Run, images: Images, validation: Images) -> Model:
+    """The trained model: that of the run to start from, that in the folder, or one trained now."""
+    if this.recipe.start is not None:
+        return final_model(Path(this.recipe.start))
+
+    def make() -> Model:
+        with this.budget.paying("train"):
+            model, went = steps.run_train(
+                images,
+                this.recipe.train,
+                this.recipe.grow,
+                budget=this.budget,
+                context=this.step("train"),
+                validation=validation,
+            )
+        this.note(training=asdict(went))
+        return model
+
+    return _kept(this, "train", make)
+
+
+def prune(this: Run, model: Model, images: Images, validation: Images) -> Model:
+    """The model cut to the recipe's size, or as it is when none is asked for; notes what it was before."""
+    if not this.recipe.prune.wanted:
+        return model
+
+    def make() -> Model:
+        model.module.to(this.context.device)
+        with this.budget.paying("validate"):
+            before = {"validation": _accuracy(model, validation), "macs": count_macs(model), "params": _params(model)}
+        this.note(before_pruning=before)
+        with this.budget.paying("prune"):
+            small, went = steps.run_prune(
+                model,
+                images,
+                this.recipe.prune,
+                this.recipe.train,
+                budget=this.budget,
+                context=this.step("prune"),
+            )
+        this.note(recovery=asdict(went) if went else None)
+        return small
+
+    return _kept(this, "prune", make)
+
+
+def evaluate(this: Run, model: Model, data: Dataset, images: Images, subset: Subset | None) -> dict[str, Any]:
+    """Measure the final model, once, on the test split; all results as plain values."""
+    model.module.to(this.context.device)
+    with this.budget.paying("evaluate"):
+        scores = log_probabilities(model, data.test)
+        metrics = measure(scores, data.test.targets, classes=model.classes, split="test")
+        write(this.folder / "evaluate", metrics, scores, data.test)
+        validation = _accuracy(model, data.validation)
+        costs = asdict(cost(model, device=this.context.device, seconds=this.time_for_timing()))
+    notes = this.folder.run
+    return {
+        **{key: value for key, value in metrics.as_dict().items() if key != "confusion"},
+        "validation": validation,
+        **costs,
+        "model": model.name,
+        "options": model.options,
+        "examples": len(images),
+        "select": None if subset is None else subset.method,
+        "before_pruning": notes.get("before_pruning") if this.recipe.prune.wanted else None,
+        "budget": {"unit": this.budget.unit, "total": this.budget.total},
+        "seconds": round(this.budget.elapsed, 3),
+        "ledger": {name: round(seconds, 3) for name, seconds in this.budget.ledger.items()},
+        "out": str(this.folder.path),
+    }
+
+
+def finish(this: Run, result: dict[str, Any]) -> dict[str, Any]:
+    """The states of interrupted steps go, the results stay in run.json, and from here on the run is done."""
+    for state in this.folder.path.glob("*/state.pt"):
+        state.unlink()
+    this.note(result=result)
+    return result
+
+
+def _kept(this: Run, name: str, make: Callable[[], Model]) -> Model:
+    return this.folder.once(
+        f"{name}/model.json", make, lambda model, file: model.save(file.parent), lambda file: Model.load(file.parent)
+    )
+
+
+def _accuracy(model: Model, images: Images) -> float:
+    return float((log_probabilities(model, images).argmax(1) == images.targets).mean())
+
+
+def _params(model: Model) -> int:
+    return sum(weight.numel() for weight in model.module.parameters())
