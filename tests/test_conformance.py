@@ -21,7 +21,9 @@ def _pool(images) -> Pool:
     rng, count = np.random.default_rng(0), len(images)
     features = rng.normal(size=(count, 8)).astype(np.float32)
     features /= np.linalg.norm(features, axis=1, keepdims=True)
-    signals = Signals(features, rng.integers(0, 4, count), rng.random(count) < 0.9, rng.normal(size=count))
+    signals = Signals(
+        features, rng.integers(0, 4, count), rng.random(count) < 0.9, rng.normal(size=count), rng.normal(size=count)
+    )
     return Pool(images, lambda: signals)
 
 

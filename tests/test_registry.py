@@ -27,7 +27,7 @@ def plugin(monkeypatch):
 @pytest.mark.parametrize(
     ("kind", "expected"),
     [
-        ("select", {"random", "forgetting", "diversity"}),
+        ("select", {"random", "margin", "forgetting", "diversity"}),
         ("grow", {"constant", "resolution"}),
         ("prune", {"magnitude", "random"}),
         ("models", {"convnet", "resnet18", "resnet20", "resnet56", "vgg8", "vgg16", "simplecnn"}),

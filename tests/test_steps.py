@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from shoestring import Budget, BudgetTooSmall, UserError, evaluate, load, prune, select, train
+from shoestring.budget import WEIGHTS
 from shoestring.evaluate.cost import count_macs
 from shoestring.recipe import Train
 from shoestring.steps import default_method
@@ -18,11 +19,11 @@ def test_the_steps_share_one_budget(context):
     pool = data.train[:300]
     budget = Budget(epochs=8, steps=("select", "train", "prune"))
     chosen = select(pool, 100, method="forgetting", budget=budget, context=context)
-    assert budget.spent == pytest.approx(8 * 0.35, abs=0.1)
+    assert budget.spent == pytest.approx(8 * WEIGHTS["select"], abs=0.1)
     assert len(chosen) == 100
     assert pool[chosen].counts().tolist() == [10] * 10
     model = train(pool[chosen], budget=budget, context=context, **SMALL)
-    assert budget.spent == pytest.approx(8 * 0.75, abs=0.2)
+    assert budget.spent == pytest.approx(8 * (1 - WEIGHTS["prune"]), abs=0.2)
     small = prune(model, pool[chosen], macs=0.5, budget=budget, context=context, settings=Train(batch_size=16))
     assert budget.spent == pytest.approx(8, abs=0.3)
     assert count_macs(small) <= 0.5 * count_macs(model)

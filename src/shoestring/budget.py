@@ -21,7 +21,7 @@ from shoestring.errors import BudgetTooSmall, UserError
 Unit = Literal["seconds", "epochs", "flops"]
 
 # How a budget is divided between the steps it has to pay for, before anything is measured.
-WEIGHTS = {"select": 0.35, "train": 0.40, "prune": 0.25}
+WEIGHTS = {"select": 0.25, "train": 0.30, "prune": 0.45}
 # Evaluation is paid for at the measured pace times this, because the machine may be slower then.
 CAUTION = 1.2
 _SECONDS = {"ms": 1e-3, "s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
@@ -143,6 +143,10 @@ class Budget:
         """Keep so many seconds, and the time to evaluate so many images, for a later step; replaces the last word."""
         self._owed[name] = (seconds, images)
 
+    def settle(self, name: str) -> None:
+        """What was owed under this name is done."""
+        self._owed.pop(name, None)
+
     def charge(self, *, epochs: float = 0.0, flops: float = 0.0) -> None:
         """Count work done, for budgets that count it."""
         self.counted += epochs if self.unit == "epochs" else flops if self.unit == "flops" else 0.0
@@ -155,7 +159,7 @@ class Budget:
             yield
         finally:
             self.ledger[name] = self.ledger.get(name, 0.0) + _monotonic() - before
-            self._owed.pop(name, None)
+            self.settle(name)
 
     def window(self, step: str, *, share: float | None = None) -> Window:
         """The stretch that a step may spend: its share of all that is left, by default by the weights."""

@@ -29,7 +29,8 @@ def run(recipe: Recipe, folder: RunDir, *, context: Context, started: float | No
     with folder.begin(as_dict(recipe), to_yaml(recipe)):
         this.owe(data)
         if fresh:
-            check_budget(this, data.train)
+            with this.budget.paying("forecast"):
+                check_budget(this, data.train)
         this.note(surroundings=surroundings(context), data={"name": data.name, "fingerprint": data.train.fingerprint})
         subset = stages.select(this, data.train)
         images = data.train if subset is None else data.train[subset]
@@ -52,7 +53,8 @@ def select_only(recipe: Recipe, folder: RunDir, *, context: Context, started: fl
     with folder.begin(as_dict(recipe), to_yaml(recipe)):
         this.budget.owe("exit", EXIT)
         if fresh:
-            check_budget(this, data.train)
+            with this.budget.paying("forecast"):
+                check_budget(this, data.train)
         subset = stages.select(this, data.train)
         assert subset is not None
         result = {

@@ -21,6 +21,7 @@ EXIT = 1.0  # seconds that writing the last files and leaving Python take
 _TIMING = 0.01  # share of a time budget that goes into measuring latency
 _LONGEST_TIMING = 1.0
 _MOST_TIMING = 0.05
+_MARGIN = 0.01  # share of a time budget that is not filled up with timing
 _EPOCHS = 10.0  # where no budget is given
 
 
@@ -78,7 +79,8 @@ class Run:
         budget = self.budget
         if budget.unit != "seconds":
             return self.timing
-        return max(self.timing, min(budget.total - budget.spent - EXIT, _MOST_TIMING * budget.total))
+        spare = (1 - _MARGIN) * budget.total - EXIT - budget.spent
+        return max(self.timing, min(spare, _MOST_TIMING * budget.total))
 
     def note(self, **values: Any) -> None:
         """Write values into run.json, with the ledger and the epochs or operations counted as they stand."""

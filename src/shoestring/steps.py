@@ -14,20 +14,20 @@ from shoestring.data.augment import Augment
 from shoestring.errors import UserError
 from shoestring.evaluate.metrics import Metrics, measure
 from shoestring.grow import Stage
-from shoestring.models.inference import features, log_probabilities
+from shoestring.models.inference import embed, log_probabilities
 from shoestring.models.model import Model
 from shoestring.prune import shrink
 from shoestring.recipe import Grow, Prune, Select, Train, resolve
 from shoestring.select import Pool, Signals, Subset, choose
 from shoestring.train import plan
 from shoestring.train.choose import choose_model
-from shoestring.train.dynamics import Recorder
+from shoestring.train.dynamics import Recorder, margins
 from shoestring.train.loop import Training, fit
 
 _PROXY_EPOCHS = 6
 _LEAST_SEEN = 400  # images a proxy sees at least
 _FEW = 0.05  # share of the images up to which choosing the easy ones pays
-_RECOVERY = 0.3  # a cut network is trained on with this share of the usual learning rate
+_RECOVERY = 0.6  # a cut network is trained on with this share of the usual learning rate
 _PRETRAINED = 0.1  # one that starts from trained weights, with this
 
 
@@ -76,18 +76,21 @@ def default_method(examples: int, count: int) -> str:
 
     Of few images the easy ones teach most; where a larger share is taken, random ones do better and cost nothing.
     """
-    return "forgetting" if examples <= _FEW * count else "random"
+    return "margin" if examples <= _FEW * count else "random"
 
 
 def _signals(images: Images, budget: Budget, context: Context) -> Signals:
-    """Train a proxy on all images and note what it forgets; then take its features."""
+    """Train a proxy on all images and note what it forgets; then take its features and margins."""
     settings = Train(model="convnet", width=0.5)
     model = choose_model(images, settings, context=context, seconds=None)
     recorder = Recorder(len(images), context.device)
+    budget.owe("embed", images=len(images))
     went = fit(model, images, budget.window("select"), settings=settings, context=context, record=recorder)
     context.say(f"proxy: {model.name}, {went.epochs:.1f} epochs, {went.precision}")
     found = recorder.result()
-    return Signals(features(model, images), found.forgotten, found.learnt, found.margin)
+    features, logits = embed(model, images, precision=went.precision)
+    budget.settle("embed")
+    return Signals(features, found.forgotten, found.learnt, found.margin, margins(logits, images.targets))
 
 
 def train(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from shoestring.select import Pool, Signals
 from shoestring.select.diversity import diversity
 from shoestring.select.forgetting import forgetting
+from shoestring.select.margin import margin
 from shoestring.select.random import random
 
 
@@ -16,7 +18,13 @@ def _signals(count: int, rng: np.random.Generator, *, dimensions: int = 3) -> Si
     features /= np.linalg.norm(features, axis=1, keepdims=True)
     learnt = rng.random(count) < 0.8
     forgotten = np.where(learnt, rng.integers(0, 3, count), 0)
-    return Signals(features.astype(np.float32), forgotten, learnt, rng.integers(-2, 3, count).astype(np.float64))
+    return Signals(
+        features.astype(np.float32),
+        forgotten,
+        learnt,
+        rng.integers(-2, 3, count).astype(float),
+        rng.integers(-2, 3, count).astype(float),
+    )
 
 
 def _pool(images, signals: Signals) -> Pool:
@@ -59,6 +67,7 @@ def test_images_never_learnt_count_as_forgotten_most(images):
         np.array([5, 0, 1, 0]),
         np.array([True, False, True, True]),
         np.array([0.0, 9.0, 0.0, 0.0]),
+        np.zeros(4),
     )
     pool, rng = _pool(images, signals), np.random.default_rng(0)
     assert forgetting(pool, 4, rng=rng).tolist() == [3, 2, 0, 1]
@@ -66,11 +75,22 @@ def test_images_never_learnt_count_as_forgotten_most(images):
 
 
 def test_a_clear_margin_is_easy_and_the_seed_decides_the_rest(images):
-    equal = Signals(np.ones((30, 1), dtype=np.float32), np.zeros(30, int), np.ones(30, bool), np.zeros(30))
+    equal = Signals(
+        np.ones((30, 1), dtype=np.float32), np.zeros(30, int), np.ones(30, bool), np.zeros(30), np.zeros(30)
+    )
     orders = {tuple(forgetting(_pool(images, equal), 30, rng=np.random.default_rng(seed))) for seed in range(3)}
     assert len(orders) == 3
-    margins = Signals(equal.features, equal.forgotten, equal.learnt, np.arange(30.0))
+    margins = Signals(equal.features, equal.forgotten, equal.learnt, np.arange(30.0), np.zeros(30))
     assert forgetting(_pool(images, margins), 3, rng=np.random.default_rng(0)).tolist() == [29, 28, 27]
+
+
+@pytest.mark.parametrize(("order", "expected"), [("easiest", [2, 0, 3, 1]), ("hardest", [1, 3, 0, 2])])
+def test_margin_goes_by_the_trained_proxy(images, order, expected):
+    equal = Signals(np.ones((4, 1), dtype=np.float32), np.zeros(4, int), np.ones(4, bool), np.arange(4.0), np.zeros(4))
+    signals = replace(equal, final_margin=np.array([1.0, -2.0, 3.5, 0.0]))
+    assert margin(_pool(images, signals), 4, rng=np.random.default_rng(0), order=order).tolist() == expected
+    ties = {tuple(margin(_pool(images, equal), 4, rng=np.random.default_rng(seed), order=order)) for seed in range(9)}
+    assert len(ties) > 3
 
 
 def _spread(features: np.ndarray, chosen) -> float:

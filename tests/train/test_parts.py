@@ -13,9 +13,14 @@ from shoestring.train import plan
 from shoestring.train.averaging import Average
 from shoestring.train.checkpoint import Checkpoint
 from shoestring.train.choose import choose_model, preprocessing
-from shoestring.train.dynamics import Recorder
+from shoestring.train.dynamics import Recorder, margins
 from shoestring.train.pace import Pace
 from shoestring.train.patience import Patience
+
+
+def test_margins_are_the_label_less_the_best_other():
+    logits = np.array([[1.0, 4.0, 2.0], [3.0, 0.5, 2.5], [0.0, 0.0, 1.0]], dtype=np.float32)
+    assert margins(logits, np.array([1, 2, 0])).tolist() == [2.0, -0.5, -1.0]
 
 
 def test_the_recorder_counts_as_a_slow_loop_does():

@@ -38,19 +38,22 @@ def log_probabilities(model: Model, images: Images, *, batch_size: int = 500) ->
     return torch.cat(found).numpy()
 
 
-def features(model: Model, images: Images, *, precision: str = "float32", batch_size: int = 500) -> NDArray[np.float32]:
-    """What the last linear layer sees (N, D), scaled to unit length."""
+def embed(
+    model: Model, images: Images, *, precision: str = "float32", batch_size: int = 500
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """In one pass, what the last linear layer sees (N, D), scaled to unit length, and the logits (N, classes)."""
     last = [layer for layer in model.module.modules() if isinstance(layer, nn.Linear)][-1]
-    seen: list[Tensor] = []
-    hook = last.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].flatten(1).float().cpu()))
     device = next(model.module.parameters()).device
+    seen: list[Tensor] = []
+    logits: list[Tensor] = []
+    hook = last.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].flatten(1).float().cpu()))
     try:
-        with torch.inference_mode(), _evaluating(model.module):
+        with torch.inference_mode(), _evaluating(model.module), low_precision(device, precision):
             for pixels in _chunks(images, batch_size, device):
-                model.module(model.prepare(pixels))
+                logits.append(model.module(model.prepare(pixels)).float().cpu())
     finally:
         hook.remove()
-    return nn.functional.normalize(torch.cat(seen)).numpy()
+    return nn.functional.normalize(torch.cat(seen)).numpy(), torch.cat(logits).numpy()
 
 
 def _chunks(images: Images, size: int, device: torch.device) -> Iterator[Tensor]:

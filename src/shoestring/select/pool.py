@@ -16,13 +16,15 @@ class Signals:
     """What a proxy network tells about N images; all arrays have N rows.
 
     `features` float32 (N, D) of unit length; `forgotten` events int64; `learnt` bool, whether the proxy ever got the
-    image right; `margin` float64, logit of the label less the best other, averaged over the training.
+    image right; margins float64, the logit of the label less the best other: `margin` averaged over the training,
+    `final_margin` at its end.
     """
 
     features: NDArray[np.float32]
     forgotten: NDArray[np.int64]
     learnt: NDArray[np.bool_]
     margin: NDArray[np.float64]
+    final_margin: NDArray[np.float64]
 
 
 class Pool:
@@ -72,8 +74,13 @@ class Pool:
 
     @property
     def margin(self) -> NDArray[np.float64]:
-        """Mean margin (N,)."""
+        """Mean margin over the training (N,)."""
         return self._of(self._signals.margin)
+
+    @property
+    def final_margin(self) -> NDArray[np.float64]:
+        """Margin of the trained proxy (N,)."""
+        return self._of(self._signals.final_margin)
 
     @property
     def _signals(self) -> Signals:

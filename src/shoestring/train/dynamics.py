@@ -19,6 +19,15 @@ class Dynamics:
     margin: NDArray[np.float64]
 
 
+def margins(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The logit of the label less the best other (N,), from logits (N, C) and labels (N,)."""
+    rows = np.arange(len(labels))
+    others = logits.astype(np.float64)
+    truth = others[rows, labels]
+    others[rows, labels] = -np.inf
+    return truth - others.max(1)
+
+
 class Recorder:
     """Watches the batches of one training (Toneva et al. 2019): an event is a step from right to wrong."""
 
