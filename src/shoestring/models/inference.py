@@ -45,12 +45,11 @@ def embed(
     last = [layer for layer in model.module.modules() if isinstance(layer, nn.Linear)][-1]
     device = next(model.module.parameters()).device
     seen: list[Tensor] = []
-    logits: list[Tensor] = []
     hook = last.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].flatten(1).float().cpu()))
     try:
         with torch.inference_mode(), _evaluating(model.module), low_precision(device, precision):
-            for pixels in _chunks(images, batch_size, device):
-                logits.append(model.module(model.prepare(pixels)).float().cpu())
+            chunks = _chunks(images, batch_size, device)
+            logits = [model.module(model.prepare(pixels)).float().cpu() for pixels in chunks]
     finally:
         hook.remove()
     return nn.functional.normalize(torch.cat(seen)).numpy(), torch.cat(logits).numpy()
