@@ -126,7 +126,8 @@ def run_train(
     if settings.patience is not None and validation is None:
         raise UserError("patience needs validation images to score on.")
     window = budget.window("train")
-    model = choose_model(images, settings, context=context, seconds=window.left if budget.unit == "seconds" else None)
+    # A network that will be cut and trained on is chosen for all the time that both have.
+    model = choose_model(images, settings, context=context, seconds=budget.left if budget.unit == "seconds" else None)
     went = fit(
         model,
         images,
