@@ -21,7 +21,7 @@ EXIT = 1.0  # seconds that writing the last files and leaving Python take
 _TIMING = 0.01  # share of a time budget that goes into measuring latency
 _LONGEST_TIMING = 1.0
 _MOST_TIMING = 0.05
-_MARGIN = 0.01  # share of a time budget that is not filled up with timing
+_MARGIN = 0.01  # share of a time budget that stays free, because a machine may be slow to write and to leave
 _EPOCHS = 10.0  # where no budget is given
 
 
@@ -67,7 +67,7 @@ class Run:
         if self.recipe.prune.wanted:
             self.budget.owe("validate", images=len(data.validation) * views)
         self.budget.owe("evaluate", self.timing, images=(len(data.validation) + len(data.test)) * views)
-        self.budget.owe("exit", EXIT)
+        self.budget.owe("exit", EXIT + _MARGIN * self.budget.total)
 
     @property
     def timing(self) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import torch
 
@@ -10,13 +12,16 @@ from shoestring.data.batches import Batch, on_device
 from shoestring.data.images import Images
 from shoestring.models.model import Model, Preprocessing, build
 from shoestring.recipe import Train
+from shoestring.train import plan
 from shoestring.train.calibrate import calibrate
+from shoestring.train.muon import orthogonalise
 
 _OPTIONS = ("width", "norm", "dropout", "shortcut")
 _TRIAL = 0.5  # width that is timed, and taken where time does not count
 _TRIAL_IMAGES = 128
 _EPOCHS, _SEEN = 8, 200_000  # an epoch budget that is enough for many images, and images to see for few
-_GROWTH = 1.3  # seconds a step grow with this power of the width (measured on two cores)
+_GROWTH = 1.3  # seconds an image grow with this power of the width (measured on two cores)
+_STEP_GROWTH = 3  # and those of making updates orthogonal with this one
 _NARROWEST, _WIDEST = 0.25, 2.0
 _SAMPLE = 2000  # images that the mean colour and the first layer are taken from
 
@@ -67,6 +72,22 @@ def fitting_width(sample: Images, count: int, *, context: Context, seconds: floa
     labels = torch.from_numpy(few.targets).to(context.device)
     batch = Batch(torch.arange(len(few)), model.prepare(on_device(few, context.device)), labels)
     speed = calibrate(model, batch, wanted="auto", limit=0.01 * seconds)
-    wider = seconds / (max(_EPOCHS * count, _SEEN) * speed.train)
-    width = _TRIAL * wider ** (1 / _GROWTH)
-    return min(max(int(width * 8) / 8, _NARROWEST), _WIDEST)
+    step, size = _orthogonalising(model), plan.first_batch_size(count)
+    for eighths in range(round(8 * _WIDEST), round(8 * _NARROWEST), -1):
+        wider = eighths / 8 / _TRIAL
+        price = speed.train * wider**_GROWTH + step * wider**_STEP_GROWTH / size
+        if max(_EPOCHS * count, _SEEN) * price <= seconds:
+            return eighths / 8
+    return _NARROWEST
+
+
+def _orthogonalising(model: Model) -> float:
+    """Seconds that Muon takes for its matrices in one step, however few images this has."""
+    matrices = [weight.detach().flatten(1) for weight in model.module.parameters() if weight.ndim == 4]
+    took = []
+    for _ in range(2):
+        before = time.monotonic()
+        for matrix in matrices:
+            orthogonalise(matrix)
+        took.append(time.monotonic() - before)
+    return min(took)
