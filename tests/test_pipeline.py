@@ -81,7 +81,8 @@ def test_a_run_leaves_everything_behind(whole, result):
     assert not list(whole.path.rglob("state.pt"))
     assert {"accuracy", "interval", "per_class", "params", "macs", "seconds", "out"} <= result.keys()
     assert whole.run["result"] == json.loads(json.dumps(result))
-    assert set(whole.run["ledger"]) == {"start", "load", "select", "train", "prune", "evaluate"}
+    steps = {"start", "load", "forecast", "select", "train", "validate", "prune", "evaluate"}
+    assert set(whole.run["ledger"]) == steps
     assert resolve(("file", read(whole / "recipe.yaml")))[0] == RECIPE
     assert {row["step"] for row in whole.history()} >= {"select", "train", "prune"}
     assert result["macs"] <= 0.5 * result["before_pruning"]["macs"]

@@ -24,6 +24,7 @@ from shoestring.train.choose import choose_model
 from shoestring.train.dynamics import Recorder, margins
 from shoestring.train.loop import Training, fit
 
+PROXY = Train(model="convnet", width=0.5)  # the network that methods learn from
 _PROXY_EPOCHS = 6
 _LEAST_SEEN = 400  # images a proxy sees at least
 _FEW = 0.05  # share of the images up to which choosing the easy ones pays
@@ -81,7 +82,7 @@ def default_method(examples: int, count: int) -> str:
 
 def _signals(images: Images, budget: Budget, context: Context) -> Signals:
     """Train a proxy on all images and note what it forgets; then take its features and margins."""
-    settings = Train(model="convnet", width=0.5)
+    settings = PROXY
     model = choose_model(images, settings, context=context, seconds=None)
     recorder = Recorder(len(images), context.device)
     budget.owe("embed", images=len(images))
