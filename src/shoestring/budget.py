@@ -24,6 +24,7 @@ Unit = Literal["seconds", "epochs", "flops"]
 WEIGHTS = {"select": 0.25, "train": 0.30, "prune": 0.45}
 # Evaluation is paid for at the measured pace times this, because the machine may be slower then.
 CAUTION = 1.2
+_SLOWEST_START = 5.0  # seconds that Python may take from nothing to the first line of ours, waiting for the disk
 _SECONDS = {"ms": 1e-3, "s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _SCALES = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18}
 
@@ -71,14 +72,18 @@ def spell(amount: float) -> str:
 
 
 def process_started() -> float:
-    """When this process began, on the scale of `time.monotonic`: interpreter start-up and imports are paid for too."""
-    now = time.monotonic()
+    """When this process began, on the scale of `time.monotonic`: interpreter start-up and imports are paid for too.
+
+    To be called early. A shell may become its last command without a new process (`sh -c "sleep 100; shoestring ..."`);
+    then the system's start is the shell's, long before, and the processor time used so far tells better.
+    """
+    now, used = time.monotonic(), time.process_time()
     try:
         ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
         age = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
     except (OSError, AttributeError, IndexError, ValueError):
-        age = time.process_time()
-    return now - max(age, 0.0)
+        age = used
+    return now - max(age if age < used + _SLOWEST_START else used, 0.0)
 
 
 class Budget:

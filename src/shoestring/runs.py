@@ -17,7 +17,7 @@ from shoestring.models.model import Model
 from shoestring.recipe import Recipe
 from shoestring.rundir import RunDir
 
-EXIT = 1.0  # seconds that writing the last files and leaving Python take
+EXIT = 1.6  # seconds that writing the last files and leaving Python take
 _TIMING = 0.01  # share of a time budget that goes into measuring latency
 _LONGEST_TIMING = 1.0
 _MOST_TIMING = 0.05
