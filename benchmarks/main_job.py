@@ -134,13 +134,13 @@ def table(found: list[dict[str, Any]]) -> str:
         mine = [row for row in found if row["case"] == name]
         accuracy = [100 * row["accuracy"] for row in mine]
         wall = [row["wall_seconds"] for row in mine]
-        command = " ".join(mine[0]["command"]) + (" (a core taken half-way)" if mine[0]["hog"] else "")
+        command = "`" + " ".join(mine[0]["command"]) + "`" + (", a core taken half-way" if mine[0]["hog"] else "")
         spread = f" ({min(accuracy):.2f} to {max(accuracy):.2f})" if len(mine) > 1 else ""
         used = f"{min(wall):.1f} to {max(wall):.1f}" if len(mine) > 1 else f"{wall[0]:.1f}"
         share = (
             f"{100 * min(wall) / mine[0]['asked_seconds']:.1f} to {100 * max(wall) / mine[0]['asked_seconds']:.1f} %"
         )
-        lines.append(f"| `{command}` | {len(mine)} | {statistics.mean(accuracy):.2f} %{spread} | {used} ({share}) |")
+        lines.append(f"| {command} | {len(mine)} | {statistics.mean(accuracy):.2f} %{spread} | {used} ({share}) |")
     return "\n".join(lines)
 
 
