@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
@@ -29,6 +31,7 @@ def check_budget(this: Run, images: Images) -> None:
 
     `images` are those to choose from. Raises `UserError` when a fresh network of the recipe cannot be cut to the size.
     """
+    this = replace(this, context=replace(this.context, say=lambda text: None))  # trials are not worth a note
     recipe, budget = this.recipe, this.budget
     examples = min(recipe.select.examples or len(images), len(images))
     network = None if recipe.start else choose_model(images, recipe.train, context=this.context, seconds=None)
