@@ -73,6 +73,16 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
         pass
 
 
+def test_two_runs_do_not_share_a_folder(tmp_path):
+    one, other = RunDir(tmp_path / "run"), RunDir(tmp_path / "run")
+    with one.begin({"seed": 0}, ""):
+        with pytest.raises(UserError, match="another process is at work"), other.begin({"seed": 1}, ""):
+            pass
+        assert one.run == {"recipe": {"seed": 0}}
+    with other.begin({"seed": 0}, ""):
+        pass
+
+
 def test_history_leaves_out_a_line_cut_off(tmp_path):
     folder = RunDir(tmp_path)
     assert folder.history() == []

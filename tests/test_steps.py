@@ -10,6 +10,7 @@ from shoestring.budget import WEIGHTS
 from shoestring.evaluate.cost import count_macs
 from shoestring.recipe import Train
 from shoestring.steps import default_method
+from shoestring.train import loop
 
 SMALL = {"model": "convnet", "width": 0.125, "batch_size": 16}
 
@@ -32,6 +33,26 @@ def test_the_steps_share_one_budget(context):
     assert metrics.images == len(data.test)
     assert len(metrics.per_class) == 10
     assert metrics.accuracy > 0.15
+
+
+def test_one_schedule_runs_through_training_and_recovery(images, context):
+    rates = []
+
+    def tick(step, fraction, values):
+        nonlocal rates
+        rates.append(values["learning_rate"])
+
+    around = replace(context, tick=tick)
+    budget = Budget(epochs=20, steps={"train": 1, "prune": 3})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "_TICK", 0.0)
+        model = train(images, budget=budget, context=around, **SMALL)
+        trained, rates = rates, []
+        prune(model, images, macs=0.5, budget=budget, context=around, settings=Train(batch_size=16))
+    assert trained[0] == pytest.approx(1.0, abs=0.02)
+    assert trained[-1] == pytest.approx(0.75, abs=0.02)
+    assert rates[0] == pytest.approx(0.75, abs=0.02)
+    assert rates[-1] == pytest.approx(0.0, abs=0.02)
 
 
 def test_training_longer_learns_the_digits(context):

@@ -95,20 +95,26 @@ class RunDir:
 
     @contextlib.contextmanager
     def begin(self, recipe: dict[str, Any], text: str) -> Iterator[None]:
-        """Make the folder with its recipe; a new one goes again when an error ends the block before any step."""
+        """Make the folder with its recipe; a new one goes again when an error ends the block before any step.
+
+        `UserError` when it cannot be written to, or while another process is at work in it.
+        """
         new = not self.path.exists()
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            write_text(self / "recipe.yaml", text)
-            self.update(recipe=recipe)
-        except OSError as error:
-            raise UserError(f"cannot write to {self.path}: {error.strerror or error}. Choose another --out.") from None
-        try:
-            yield
-        except UserError:
-            if new and not any((self / name).exists() for name in _WORTH_KEEPING):
-                shutil.rmtree(self.path, ignore_errors=True)
-            raise
+        with contextlib.ExitStack() as held:
+            try:
+                self.path.mkdir(parents=True, exist_ok=True)
+                held.enter_context(_alone(self.path))
+                write_text(self / "recipe.yaml", text)
+                self.update(recipe=recipe)
+            except OSError as error:
+                told = f"cannot write to {self.path}: {error.strerror or error}. Choose another --out."
+                raise UserError(told) from None
+            try:
+                yield
+            except UserError:
+                if new and not any((self / name).exists() for name in _WORTH_KEEPING):
+                    shutil.rmtree(self.path, ignore_errors=True)
+                raise
 
     def log(self, **values: Any) -> None:
         """Append one line to history.jsonl."""
@@ -131,6 +137,27 @@ class RunDir:
         value = make()
         save(value, self / name)
         return value
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold a folder against other processes, as far as the system can; it is free again when this one ends, however."""
+    try:
+        import fcntl
+    except ImportError:  # not on Windows
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"another process is at work in {folder}. Wait for it, or choose another --out.") from None
+        except OSError:  # a file system without locks
+            pass
+        yield
+    finally:
+        os.close(handle)
 
 
 def _differences(one: dict[str, Any], other: dict[str, Any], prefix: str = "") -> list[str]:

@@ -146,7 +146,12 @@ def surroundings(context: Context) -> dict[str, Any]:
 
 def final_model(run: Path) -> Model:
     """The model that a run ended with, pruned or as trained, or the one in a model folder; `UserError` when none is."""
+    return Model.load(model_folder(run))
+
+
+def model_folder(run: Path) -> Path:
+    """Where the last model of a run is, or the folder itself when it holds a model; `UserError` when there is none."""
     for folder in (run / "prune", run / "train", run):
         if (folder / "model.json").exists():
-            return Model.load(folder)
+            return folder
     raise UserError(f"{run} holds no model: give the folder of a finished run.")

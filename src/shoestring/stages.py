@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,10 @@ from shoestring.data import Dataset, Images
 from shoestring.evaluate.cost import cost, count_macs
 from shoestring.evaluate.files import write
 from shoestring.evaluate.metrics import measure
+from shoestring.evaluate.temperature import fit_temperature
 from shoestring.models.inference import log_probabilities
 from shoestring.models.model import Model
-from shoestring.runs import Run, final_model
+from shoestring.runs import Run, final_model, model_folder
 from shoestring.select import Subset
 
 
@@ -64,7 +65,12 @@ def prune(this: Run, model: Model, images: Images, validation: Images) -> Model:
     def make() -> Model:
         model.module.to(this.context.device)
         with this.budget.paying("validate"):
-            before = {"validation": _accuracy(model, validation), "macs": count_macs(model), "params": _params(model)}
+            before = {
+                "validation": _accuracy(model, validation),
+                "macs": count_macs(model),
+                "params": _params(model),
+                "finished": this.recipe.start is not None,
+            }
         this.note(before_pruning=before)
         with this.budget.paying("prune"):
             small, went = steps.run_prune(
@@ -82,13 +88,19 @@ def prune(this: Run, model: Model, images: Images, validation: Images) -> Model:
 
 
 def evaluate(this: Run, model: Model, data: Dataset, images: Images, subset: Subset | None) -> dict[str, Any]:
-    """Measure the final model, once, on the test split; all results as plain values."""
+    """Measure the final model, once, on the test split; all results as plain values.
+
+    How sure it may be of its predictions is set on the validation split before.
+    """
     model.module.to(this.context.device)
     with this.budget.paying("evaluate"):
+        scores = log_probabilities(model, data.validation)
+        validation = float((scores.argmax(1) == data.validation.targets).mean())
+        model = replace(model, temperature=model.temperature * fit_temperature(scores, data.validation.targets))
+        model.describe(model_folder(this.folder.path))
         scores = log_probabilities(model, data.test)
         metrics = measure(scores, data.test.targets, classes=model.classes, split="test")
         write(this.folder / "evaluate", metrics, scores, data.test)
-        validation = _accuracy(model, data.validation)
         costs = asdict(cost(model, device=this.context.device, seconds=this.time_for_timing()))
     notes = this.folder.run
     return {

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from shoestring import registry
-from shoestring.budget import Budget
+from shoestring.budget import WEIGHTS, Budget
 from shoestring.context import Context, prepare
 from shoestring.data import Images
 from shoestring.data.augment import Augment
@@ -28,8 +28,7 @@ PROXY = Train(model="convnet", width=0.5)  # the network that methods learn from
 _PROXY_EPOCHS = 6
 _LEAST_SEEN = 400  # images a proxy sees at least
 _FEW = 0.05  # share of the images up to which choosing the easy ones pays
-_RECOVERY = 0.6  # a cut network is trained on with this share of the usual learning rate
-_PRETRAINED = 0.1  # one that starts from trained weights, with this
+_PRETRAINED = 0.1  # a network that starts from trained weights is trained with this share of the usual learning rate
 
 
 def select(
@@ -137,7 +136,8 @@ def run_train(
         context=context,
         schedule=_schedule(grow, model),
         augment=_augment(images, settings),
-        scale=1.0 if settings.weights is None else _PRETRAINED,
+        scale=_scale(settings),
+        part=_part(budget, "train"),
         score=partial(_accuracy, images=validation) if validation is not None else None,
     )
     return model, went
@@ -150,6 +150,23 @@ def _schedule(grow: Grow, model: Model) -> Callable[[float], Stage]:
 
 def _augment(images: Images, settings: Train) -> Augment:
     return plan.augmentation(settings, len(images), mirrored=images.mirrored)
+
+
+def _scale(settings: Train) -> float:
+    return 1.0 if settings.weights is None else _PRETRAINED
+
+
+def _part(budget: Budget, step: str) -> tuple[float, float]:
+    """The stretch of the learning rate's schedule that a step covers: one schedule runs through training and recovery.
+
+    So a network that will be cut is not annealed before, and one that was trained elsewhere is taken up where it would
+    have been cut.
+    """
+    weights = WEIGHTS | budget.weights
+    cut = weights["train"] / (weights["train"] + weights["prune"])
+    if step == "prune":
+        return cut, 1.0
+    return 0.0, cut if "prune" in budget.weights else 1.0
 
 
 def _accuracy(model: Model, images: Images) -> float:
@@ -197,7 +214,8 @@ def run_prune(
         settings=settings,
         context=context,
         augment=_augment(images, settings),
-        scale=_RECOVERY,
+        scale=_scale(settings),
+        part=_part(budget, "prune"),
     )
     return small, went
 

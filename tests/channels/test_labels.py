@@ -53,17 +53,19 @@ def test_freezing_reports_news_once():
     assert labels.find(a).tolist() == [FROZEN, FROZEN, a[2].item()]
 
 
-def test_along_and_varies_see_joined_labels():
+def test_along_couples_all_other_axes():
     labels = Labels()
     a = labels.fresh(3)
     maps = a.view(1, 3, 1, 1).expand(2, 3, 4, 5)
     assert torch.equal(labels.along(maps, 1), a)
-    assert labels.along(maps, 2) is None
     assert [labels.varies(maps, dim) for dim in range(4)] == [False, True, False, False]
     table = labels.fresh(2, 3)
-    assert labels.along(table, 1) is None
+    assert torch.equal(labels.find(labels.along(table, 1)), table[0])
+    assert torch.equal(labels.find(table), table[:1].expand(2, 3))
     labels.join(table, a.expand(2, 3))
-    assert torch.equal(labels.find(labels.along(table, 1)), labels.find(a))
+    assert torch.equal(labels.find(labels.along(table, -1)), a)
+    assert len(labels.find(labels.along(maps, 2)).unique()) == 1
+    assert not labels.varies(maps, 1)
 
 
 def test_empty_axes_are_no_trouble():

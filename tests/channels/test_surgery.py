@@ -4,57 +4,11 @@ import pytest
 import torch
 from torch import nn
 
-from shoestring.channels import Table, drop, trace
-from shoestring.models import Preprocessing, build
+from networks import FOREIGN, NETWORKS, cut, difference, names, network
+from shoestring.channels import drop, operate, trace
+from shoestring.channels.surgery import Edit, silence
 
-NETWORKS = [
-    ("convnet", {"width": 0.25}),
-    ("convnet", {"width": 0.25, "norm": False}),
-    ("resnet20", {"shortcut": "A"}),
-    ("resnet20", {"shortcut": "B"}),
-    ("resnet56", {"width": 0.5}),
-    ("resnet18", {"width": 0.125}),
-    ("vgg8", {"width": 0.125}),
-    ("vgg16", {"width": 0.125, "norm": False}),
-    ("simplecnn", {"width": 0.5}),
-    ("timm:resnet18", {}),
-    ("timm:mobilenetv3_small_050", {}),
-]
-EVERY = pytest.mark.parametrize(("name", "options"), NETWORKS, ids=[f"{n} {o}" for n, o in NETWORKS])
-
-
-def network(name: str, options: dict) -> nn.Module:
-    """A network whose batch norms hold statistics and weights that matter."""
-    torch.manual_seed(0)
-    size = Preprocessing(16, 3, (0.0,) * 3, (1.0,) * 3)
-    module = build(name, classes=list("abcde"), preprocessing=size, options=options).module
-    for layer in module.modules():
-        if isinstance(layer, nn.BatchNorm2d):
-            nn.init.uniform_(layer.running_mean, -0.2, 0.2)
-            nn.init.uniform_(layer.weight, 0.5, 1.5)
-            nn.init.uniform_(layer.bias, -0.2, 0.2)
-    return module.eval()
-
-
-def cut(table: Table, share: float) -> dict[str, torch.Tensor]:
-    """Random channels of every group, at least one."""
-    return {
-        name: torch.randperm(group.size)[: max(1, int(group.size * share))].sort().values
-        for name, group in table.groups.items()
-    }
-
-
-def silence(module: nn.Module, table: Table, kept: dict[str, torch.Tensor]) -> None:
-    """Set to zero what makes the channels that are not kept."""
-    gone = torch.ones(table.size + 1, dtype=torch.bool)
-    gone[-1] = False
-    for name, indices in kept.items():
-        gone[table.groups[name].start + indices] = False
-    parameters = dict(module.named_parameters())
-    with torch.no_grad():
-        for (name, dim), numbers in table.axes.items():
-            if dim == 0 and name in parameters:
-                parameters[name][gone[numbers]] = 0
+EVERY = pytest.mark.parametrize(("name", "options"), NETWORKS, ids=names(NETWORKS))
 
 
 @EVERY
@@ -63,12 +17,23 @@ def test_dropping_silent_channels_changes_no_output(name, options):
     images = torch.randn(3, 3, 16, 16)
     table = trace(module, images)
     kept = cut(table, 0.4)
-    silence(module, table, kept)
     smaller = drop(module, table, kept)
     with torch.no_grad():
-        before, after = module(images), smaller(images)
-    assert torch.allclose(after, before, rtol=1e-5, atol=1e-5 * before.abs().max().item())
+        assert difference(smaller(images), silence(module, table, kept)(images)) < 1e-5
     assert sum(p.numel() for p in smaller.parameters()) < 0.4 * sum(p.numel() for p in module.parameters())
+
+
+@pytest.mark.parametrize(("name", "options"), FOREIGN, ids=names(FOREIGN))
+def test_networks_of_other_kinds_are_cut_too(name, options):
+    module = network(name, options, side=32)
+    images = torch.randn(2, 3, 32, 32)
+    table = trace(module, images)
+    smaller = drop(module, table, cut(table, 0.5))
+    assert smaller(images).shape == module(images).shape
+    assert sum(p.numel() for p in smaller.parameters()) < 0.8 * sum(p.numel() for p in module.parameters())
+    exact = {group: kept for group, kept in cut(table, 0.5).items() if table.groups[group].separable}
+    with torch.no_grad():
+        assert difference(drop(module, table, exact)(images), silence(module, table, exact)(images)) < 1e-5
 
 
 @EVERY
@@ -79,7 +44,7 @@ def test_shapes_and_costs_are_those_of_the_table(name, options):
     smaller = drop(module, table, kept)
     named = dict(smaller.named_parameters()) | dict(smaller.named_buffers())
     assert {key: tuple(tensor.shape) for key, tensor in named.items()} == table.sizes(kept)
-    again = trace(smaller, torch.zeros(1, 3, 16, 16))
+    again = trace(smaller, torch.zeros(1, 3, 16, 16), verify=False)
     assert again.params() == table.params(kept)
     assert again.macs() == table.macs(kept)
     for layer in smaller.modules():
@@ -136,3 +101,61 @@ def test_a_network_cut_twice_still_runs():
         table = trace(module, images)
         module = drop(module, table, cut(table, 0.5))
     assert module(images).shape == (2, 5)
+
+
+def test_surgery_in_place_takes_the_optimiser_and_averages_along():
+    module, images = network("resnet20", {"width": 0.5}).train(), torch.randn(4, 3, 16, 16)
+    table = trace(module, images)
+    optimiser = torch.optim.Adam(module.parameters())
+    module(images).square().sum().backward()
+    optimiser.step()
+    before = {name: optimiser.state[p]["exp_avg"].clone() for name, p in module.named_parameters()}
+    average = {name: value.clone() for name, value in module.state_dict().items()}
+    kept = cut(table, 0.5)
+    assert drop(module, table, kept, inplace=True, optimiser=optimiser, averages=[average]) is module
+    chosen = table.selection(kept)
+    for name, parameter in module.named_parameters():
+        expected = before[name]
+        for dim in range(expected.ndim):
+            if (name, dim) in chosen:
+                expected = expected.index_select(dim, chosen[name, dim])
+        assert torch.equal(optimiser.state[parameter]["exp_avg"], expected)
+        assert torch.equal(average[name], parameter)
+    module(images).square().sum().backward()
+    optimiser.step()
+
+
+def test_a_copy_cannot_take_the_optimiser_along():
+    module = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 2, 1))
+    table = trace(module, torch.zeros(1, 3, 4, 4))
+    with pytest.raises(AssertionError):
+        drop(module, table, {}, optimiser=torch.optim.SGD(module.parameters(), 0.1))
+
+
+def test_sizes_in_the_code_of_modules_follow():
+    import timm
+
+    module = timm.create_model("vit_tiny_patch16_224", img_size=16, patch_size=8, embed_dim=32, depth=1, num_heads=4)
+    images = torch.randn(2, 3, 16, 16)
+    table = trace(module, images)
+    smaller = drop(module, table, {"blocks.0.attn.qkv": torch.tensor([0, 2, 3])})
+    attention = smaller.blocks[0].attn
+    assert (attention.num_heads, attention.head_dim, attention.attn_dim, attention.scale) == (3, 8, 24, 8**-0.5)
+    assert smaller.sizes_changed == {"blocks.0.attn.num_heads": 3, "blocks.0.attn.attn_dim": 24}
+    assert not hasattr(module, "sizes_changed")
+    assert (
+        difference(smaller(images), silence(module, table, {"blocks.0.attn.qkv": torch.tensor([0, 2, 3])})(images))
+        < 1e-5
+    )
+
+
+def test_readers_are_multiplied_and_everything_else_is_indexed():
+    """Brute force: h ~ A h_S for a convolution, its batch norm and a linear layer behind flattened maps."""
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(16, 2)).eval()
+    table = trace(module, torch.zeros(1, 3, 4, 4))
+    matrix, source = torch.randn(4, 3), torch.tensor([0, 2, 2])
+    changed = operate(module, table, {"0": Edit(source, lambda axis, weight: weight @ matrix)})
+    assert torch.equal(changed[0].weight, module[0].weight[source])
+    assert torch.equal(changed[1].running_var, module[1].running_var[source])
+    expected = torch.einsum("ocp,cs->osp", module[3].weight.view(2, 4, 4), matrix).flatten(1)
+    assert torch.allclose(changed[3].weight, expected)

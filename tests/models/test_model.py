@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from shoestring.channels import drop, trace
 from shoestring.errors import UserError
 from shoestring.models import Model, Preprocessing, build
+from shoestring.models.inference import log_probabilities
 
 COLOUR = Preprocessing(16, 3, (0.5, 0.4, 0.3), (0.2, 0.25, 0.3))
 GREY = Preprocessing(16, 1, (0.5,), (0.25,))
@@ -104,6 +106,16 @@ def test_saved_models_give_the_same_bits(name, cut, tmp_path):
     with torch.inference_mode():
         assert torch.equal(loaded.module.eval()(images), model.module.eval()(images))
     assert [p.requires_grad for p in loaded.module.parameters()] == [p.requires_grad for p in model.module.parameters()]
+
+
+def test_the_temperature_is_saved_and_softens_predictions(images, make_model, tmp_path):
+    model = make_model(images)
+    before = log_probabilities(model, images)
+    replace(model, temperature=2.0).save(tmp_path)
+    loaded = Model.load(tmp_path)
+    assert loaded.temperature == 2.0
+    expected = torch.from_numpy(before / 2).log_softmax(1).numpy()
+    assert log_probabilities(loaded, images) == pytest.approx(expected, abs=1e-5)
 
 
 def test_broken_and_foreign_files_are_named(tmp_path):

@@ -47,13 +47,15 @@ def test_rows_appear_only_where_there_is_something_to_say():
     more = {
         **RESULT,
         "select": None,
-        "before_pruning": {"params": 2000, "macs": 5000, "validation": 0.93},
+        "before_pruning": {"params": 2000, "macs": 5000, "validation": 0.93, "finished": True},
         "baseline": {"accuracy": 0.9},
         "budget": {"unit": "epochs", "total": 8.0},
     }
     rows = dict(summary(more))
     assert rows["training images"] == "300"
     assert rows["before pruning"] == "2,000 parameters, 5,000 MACs, validation 93.0 %: cut, it is -1.0 points"
+    more["before_pruning"]["finished"] = False
+    assert dict(summary(more))["before pruning"].endswith("validation 93.0 %: at the cut, with training still to come")
     assert rows["random images instead"] == "90.0 %: the choice is worth +1.5 points"
     assert rows["time"] == "4:51 for 8 epochs"
 

@@ -1,8 +1,29 @@
-"""The channel map: which channels belong together, and surgery that cuts them everywhere at once."""
+"""The channel map: which channels belong together, and surgery that changes them everywhere at once."""
 
 from __future__ import annotations
 
-from shoestring.channels.surgery import drop
-from shoestring.channels.table import Group, Kept, Table, trace
+from shoestring.channels.compensate import compensate
+from shoestring.channels.constants import fold_constants
+from shoestring.channels.merge import equal_channels, merge, merge_proportional
+from shoestring.channels.surgery import Edit, drop, operate
+from shoestring.channels.table import Group, Kept, Table
+from shoestring.channels.trace import trace
+from shoestring.channels.tracer import Axis
+from shoestring.channels.widen import widen
 
-__all__ = ["Group", "Kept", "Table", "drop", "trace"]
+__all__ = [
+    "Axis",
+    "Edit",
+    "Group",
+    "Kept",
+    "Table",
+    "compensate",
+    "drop",
+    "equal_channels",
+    "fold_constants",
+    "merge",
+    "merge_proportional",
+    "operate",
+    "trace",
+    "widen",
+]

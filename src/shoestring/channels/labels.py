@@ -34,7 +34,7 @@ class Labels:
 
     def join(self, one: Tensor, other: Tensor) -> None:
         """Make labels at the same place of two tensors (of shapes that broadcast) the same channel."""
-        one, other = _compact(*torch.broadcast_tensors(one, other))
+        one, other = compact(*torch.broadcast_tensors(one, other))
         while True:
             one, other = self.find(one), self.find(other)
             differ = one != other
@@ -45,26 +45,35 @@ class Labels:
 
     def freeze(self, labels: Tensor) -> bool:
         """Never cut these channels; says whether any of them could have been cut before."""
-        (labels,) = _compact(labels)
+        (labels,) = compact(labels)
         news = bool((self.find(labels) != FROZEN).any())
         self.join(labels, torch.tensor(FROZEN))
         return news
 
     def varies(self, labels: Tensor, dim: int) -> bool:
         """Whether places along this axis belong to different channels."""
-        (labels,) = _compact(labels)
+        (labels,) = compact(labels)
         roots = self.find(labels)
         return roots.numel() > 0 and bool((roots != roots.narrow(dim, 0, 1)).any())
 
-    def along(self, labels: Tensor, dim: int) -> Tensor | None:
-        """The labels (size of the axis,) when they change along this axis only, else None."""
-        size = labels.shape[dim]
-        (labels,) = _compact(labels)
-        roots = self.find(labels).movedim(dim, 0).unsqueeze(-1).flatten(1)
-        return roots[:, 0].expand(size) if bool((roots == roots[:, :1]).all()) else None
+    def couple(self, labels: Tensor, dim: int) -> Tensor:
+        """Make all places along this axis the same channel; the labels with one place left there."""
+        if not labels.shape[dim]:
+            return labels
+        first = labels.narrow(dim, 0, 1)
+        if self.varies(labels, dim):
+            self.join(labels, first)
+        return first
+
+    def along(self, labels: Tensor, dim: int) -> Tensor:
+        """The labels (size of the axis,), all other axes coupled: what one axis of a weight reads must agree."""
+        for other in range(labels.ndim):
+            if other != dim % labels.ndim:
+                labels = self.couple(labels, other)
+        return labels.flatten()
 
 
-def _compact(*labels: Tensor) -> list[Tensor]:
+def compact(*labels: Tensor) -> list[Tensor]:
     """One place of every axis along which all the tensors only repeat themselves."""
     repeated = [all(one.stride(dim) == 0 for one in labels) for dim in range(labels[0].ndim)]
     index = tuple(slice(0, 1) if again else slice(None) for again in repeated)
@@ -89,12 +98,23 @@ class Labelled(torch.Tensor):
         with torch._C.DisableTorchFunctionSubclass():
             result = func(*args, **kwargs)
             tracer = next(iter(labelled((args, kwargs)))).tracer
-            if isinstance(result, Tensor):
-                return label(result, tracer, tracer.follow(func, args, kwargs, result))
-            stored = result is None and func.__name__ != "__get__"  # item assignment and its like
-            if stored or any(isinstance(leaf, Tensor) for leaf in tree_leaves(result)):
-                tracer.give_up(func, args, kwargs)
-            return tree_map_only(Tensor, lambda part: label(part, tracer, frozen(part)), result)
+            if tracer.quiet:
+                tracer.overhear(func, args)
+                return result
+            if not any(isinstance(leaf, Tensor) for leaf in tree_leaves(result)):
+                if result is None and func.__name__ != "__get__":  # item assignment and its like
+                    tracer.give_up(func, args, kwargs)
+                return result
+            return relabel(result, tracer, tracer.follow(func, args, kwargs, result))
+
+
+def relabel(result: Any, tracer: Any, labels: Any) -> Any:
+    """A result, a tensor or a tuple or list of tensors, with its labels."""
+    if isinstance(result, Tensor):
+        return label(result, tracer, labels)
+    if isinstance(labels, tuple | list) and isinstance(result, tuple | list) and len(labels) == len(result):
+        return type(result)(label(part, tracer, own) for part, own in zip(result, labels))
+    return tree_map_only(Tensor, lambda part: label(part, tracer, frozen(part)), result)
 
 
 def frozen(tensor: Tensor) -> Tensor:

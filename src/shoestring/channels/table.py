@@ -10,8 +10,7 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
-from shoestring.channels.labels import FROZEN
-from shoestring.channels.rules import RULES
+from shoestring.channels.labels import FROZEN, Labels
 from shoestring.channels.tracer import Axis, Tracer
 
 Kept = Mapping[str, Tensor]
@@ -21,29 +20,44 @@ Kept = Mapping[str, Tensor]
 class Group:
     """Channels that the same layers make and that can only be cut together with their places in all of them.
 
-    They have the numbers `start` to `start + size - 1` in the table. `producers` are the weights whose first axis
-    makes them, `consumers` the weights whose second axis takes them in.
+    They have the numbers `start` to `start + size - 1` in the table. `producers` are the axes (tensor name, dimension)
+    that make them, `consumers` those that layers read them by. Dropping channels of a `separable` group is the same as
+    silencing them; others meet statistics or products over channels, such as layer normalisation. Channels of a
+    `proportional` group meet nothing that a factor above zero could not be drawn through.
     """
 
     start: int
     size: int
-    producers: tuple[str, ...]
-    consumers: tuple[str, ...]
+    producers: tuple[Axis, ...]
+    consumers: tuple[Axis, ...]
+    separable: bool = True
+    proportional: bool = False
+
+
+@dataclass(frozen=True)
+class Size:
+    """A number in the code of a module that may have to follow the channels (-1: never cut) of one axis."""
+
+    module: str
+    number: int
+    channels: Tensor
 
 
 @dataclass(frozen=True)
 class Table:
     """All groups of a network, the channel numbers of its axes (-1: never cut), and what its layers cost.
 
-    `axes` maps (tensor name, dimension) to numbers (size of the axis,). `positions` counts how often one image uses a
-    weight, `notes` says what could not be followed.
+    `axes` maps (tensor name, dimension) to numbers (size of the axis,); a channel can stand at several places of one.
+    `positions` counts how often one image uses a weight, `notes` says what could not be followed or cut.
     """
 
     groups: dict[str, Group]
     axes: dict[Axis, Tensor]
+    readers: frozenset[Axis]
     shapes: dict[str, tuple[int, ...]]
     parameters: frozenset[str]
     positions: dict[str, int]
+    sizes_in_code: tuple[Size, ...]
     notes: tuple[str, ...]
 
     @cached_property
@@ -55,17 +69,22 @@ class Table:
         """Values of all channels (size,) by group."""
         return {name: values[group.start : group.start + group.size] for name, group in self.groups.items()}
 
-    def selection(self, kept: Kept) -> dict[Axis, Tensor]:
-        """The indices that stay of every axis that loses some, when of each group named only these channels are kept.
+    def stays(self, kept: Kept) -> Tensor:
+        """Whether each channel stays, bool (size + 1,), when of each group named only these channels are kept.
 
-        At least one channel of a group stays; groups that are not named stay whole.
+        At least one channel of a group stays; groups that are not named stay whole. The last place answers for -1.
         """
-        stays = torch.ones(self.size + 1, dtype=torch.bool)  # the last place answers for number -1
+        stays = torch.ones(self.size + 1, dtype=torch.bool)
         for name, indices in kept.items():
             group = self.groups[name]
             assert set(indices.tolist()) <= set(range(group.size)) and len(indices), f"{name}: {indices}"
             stays[group.start : group.start + group.size] = False
             stays[group.start + indices] = True
+        return stays
+
+    def selection(self, kept: Kept) -> dict[Axis, Tensor]:
+        """The indices that stay of every axis that loses some."""
+        stays = self.stays(kept)
         return {axis: stays[numbers].nonzero()[:, 0] for axis, numbers in self.axes.items() if not stays[numbers].all()}
 
     def sizes(self, kept: Kept) -> dict[str, tuple[int, ...]]:
@@ -85,6 +104,22 @@ class Table:
         sizes = self.sizes(kept or {})
         return sum(times * prod(sizes[name]) for name, times in self.positions.items())
 
+    def without(self, names: set[str], note: str) -> Table:
+        """The same table with these groups frozen."""
+        renumbered = torch.full((self.size + 1,), -1)
+        groups: dict[str, Group] = {}
+        start = 0
+        for name, group in self.groups.items():
+            if name not in names:
+                groups[name] = Group(**{**vars(group), "start": start})
+                renumbered[group.start : group.start + group.size] = torch.arange(start, start + group.size)
+                start += group.size
+        axes = {axis: renumbered[numbers] for axis, numbers in self.axes.items()}
+        sizes = tuple(Size(one.module, one.number, renumbered[one.channels]) for one in self.sizes_in_code)
+        kept = {axis: numbers for axis, numbers in axes.items() if bool((numbers >= 0).any())}
+        changed = {"groups": groups, "axes": kept, "sizes_in_code": sizes, "notes": (*self.notes, note)}
+        return Table(**{**{name: getattr(self, name) for name in self.__dataclass_fields__}, **changed})
+
     def __str__(self) -> str:
         rows = [
             f"{name}: {group.size} channels, made by {len(group.producers)}, used by {len(group.consumers)} layers"
@@ -94,51 +129,70 @@ class Table:
         return "\n".join([*rows, total, *self.notes])
 
 
-def trace(module: nn.Module, example: Tensor) -> Table:
-    """The channel table of a module, from one forward pass of `example` (N, C, H, W) in evaluation mode.
+def places(table: Table, axis: Axis, group: Group) -> Tensor | None:
+    """Where the channels of a group stand along an axis: (size, places of each), or None when they do not.
 
-    Channels of the input and of the output, and those that meet an operation without a rule, are never cut; `notes`
-    names the operation. A module that cannot be traced at all gives a table without groups.
+    Raises `ValueError` when some channels stand there more often than others.
     """
-    tracer = Tracer(module, RULES)
-    notes: list[str] = []
-    try:
-        tracer.run(example)
-        notes += [f"channels that meet '{name}' stay: it has no rule here." for name in tracer.notes]
-    except Exception as error:  # whatever a foreign module does with its tensors: it is then left whole
-        tracer = Tracer(module, RULES)
-        notes.append(f"nothing can be cut: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
-    return _table(module, tracer, tuple(notes))
+    numbers = table.axes[axis]
+    own = ((numbers >= group.start) & (numbers < group.start + group.size)).nonzero()[:, 0]
+    if not len(own):
+        return None
+    if len(own) % group.size:
+        raise ValueError(f"channels of {group.producers[0][0]} stand unequally often along {axis}.")
+    return own[numbers[own].argsort(stable=True)].view(group.size, -1)
 
 
-def _table(module: nn.Module, tracer: Tracer, notes: tuple[str, ...]) -> Table:
+def tabulate(module: nn.Module, tracer: Tracer) -> Table:
+    """The table of what a tracer found out about a module."""
     axes = {axis: tracer.labels.find(labels) for axis, labels in tracer.axes.items()}
-    makers: dict[int, list[str]] = {}
-    for weight in tracer.producers:
-        for channel in dict.fromkeys(axes[weight, 0].tolist()):
-            makers.setdefault(channel, []).append(weight)
+    makers: dict[int, list[Axis]] = {}
+    for axis in tracer.producers:
+        for channel in dict.fromkeys(axes[axis].tolist()):
+            makers.setdefault(channel, []).append(axis)
     makers.pop(FROZEN, None)
-    members: dict[tuple[str, ...], list[int]] = {}
-    for channel, weights in sorted(makers.items()):
-        members.setdefault(tuple(weights), []).append(channel)
+    mixed, bent = _roots(tracer.labels, tracer.mixed), _roots(tracer.labels, tracer.bent)
+    members: dict[tuple, list[int]] = {}
+    for channel, own in sorted(makers.items()):
+        members.setdefault((tuple(own), channel in mixed, channel in bent), []).append(channel)
 
-    inputs = {name: set(labels.tolist()) for (name, dim), labels in axes.items() if dim == 1}
+    read = {axis: set(axes[axis].tolist()) for axis in axes if axis in tracer.readers}
     groups: dict[str, Group] = {}
     numbers: dict[int, int] = {}
-    for weights, channels in members.items():
-        users = [name for name, labels in inputs.items() if not labels.isdisjoint(channels)]
-        groups[_unused_name(weights[0], groups)] = Group(len(numbers), len(channels), weights, tuple(users))
+    for (own, is_mixed, is_bent), channels in members.items():
+        users = tuple(axis for axis, labels in read.items() if not labels.isdisjoint(channels))
+        name = _unused_name(own[0][0], groups)
+        groups[name] = Group(len(numbers), len(channels), own, users, not is_mixed, not is_bent)
         numbers |= {channel: len(numbers) + index for index, channel in enumerate(channels)}
-    numbered = {axis: torch.tensor([numbers.get(one, -1) for one in labels.tolist()]) for axis, labels in axes.items()}
+
+    def numbered(labels: Tensor) -> Tensor:
+        return torch.tensor([numbers.get(one, -1) for one in labels.tolist()], dtype=torch.int64)
+
+    every = {axis: numbered(labels) for axis, labels in axes.items()}
     named = dict(module.named_parameters()) | dict(module.named_buffers())
     return Table(
         groups=groups,
-        axes={axis: own for axis, own in numbered.items() if bool((own >= 0).any())},
+        axes={axis: own for axis, own in every.items() if bool((own >= 0).any())},
+        readers=frozenset(tracer.readers),
         shapes={name: tuple(tensor.shape) for name, tensor in named.items()},
         parameters=frozenset(name for name, _ in module.named_parameters()),
         positions=tracer.positions,
-        notes=notes,
+        sizes_in_code=tuple(
+            Size(inside, size, numbered(tracer.labels.find(_line(labels, dim))))
+            for inside, size, labels, dim in tracer.sizes
+            if tracer.labels.varies(labels, dim)
+        ),
+        notes=tuple(f"channels that meet '{name}' stay: it has no rule here." for name in tracer.notes),
     )
+
+
+def _roots(labels: Labels, marked: list[Tensor]) -> set[int]:
+    return {root for own in marked for root in labels.find(own).unique().tolist()}
+
+
+def _line(labels: Tensor, dim: int) -> Tensor:
+    """The labels along one axis, at the first place of all others."""
+    return labels.movedim(dim, 0).flatten(1)[:, 0] if labels.ndim > 1 else labels
 
 
 def _unused_name(weight: str, groups: Mapping[str, Group]) -> str:

@@ -23,7 +23,7 @@ def low_precision(device: torch.device | str, precision: str) -> contextlib.Abst
 
 
 def log_probabilities(model: Model, images: Images, *, batch_size: int = 500) -> NDArray[np.float32]:
-    """Log-probabilities (N, classes), in full precision.
+    """Log-probabilities (N, classes), in full precision, at the model's temperature.
 
     Where the model's preprocessing says so, they are of the mean probability of the image and its mirror image.
     """
@@ -34,7 +34,8 @@ def log_probabilities(model: Model, images: Images, *, batch_size: int = 500) ->
             batch = model.prepare(pixels)
             views = [batch, batch.flip(-1)] if model.preprocessing.mirror else [batch]
             each = torch.stack([model.module(view).float().log_softmax(1) for view in views])
-            found.append((each.logsumexp(0) - math.log(len(views))).cpu())
+            mean = each.logsumexp(0) - math.log(len(views))
+            found.append((mean / model.temperature).log_softmax(1).cpu())
     return torch.cat(found).numpy()
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -60,13 +63,22 @@ def _add_zeros(module: nn.Module, state: dict[str, Tensor], prefix: str, *_: obj
         state.setdefault(prefix + name, zeros)
 
 
-def resize(module: nn.Module, sizes: dict[str, torch.Size]) -> None:
-    """Give the named parameters and buffers these shapes (contents undefined), and their layers numbers to match."""
+def resize(module: nn.Module, shapes: Mapping[str, torch.Size], sizes: Mapping[str, Any]) -> None:
+    """Give the named parameters and buffers these shapes (contents undefined), and their layers numbers to match.
+
+    `sizes` are further numbers by the full names of the attributes that hold them, as surgery leaves them in the
+    attribute `sizes_changed` of a module.
+    """
     for name, tensor in tensors(module).items():
-        if name in sizes and tensor.shape != sizes[name] and tensor.ndim == len(sizes[name]):
-            tensor.data = tensor.data.new_empty(sizes[name])
+        if name in shapes and tensor.shape != shapes[name] and tensor.ndim == len(shapes[name]):
+            tensor.data = tensor.data.new_empty(shapes[name])
     module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     fit(module)
+    for name, value in sizes.items():
+        owner, _, attribute = name.rpartition(".")
+        setattr(module.get_submodule(owner), attribute, tuple(value) if isinstance(value, list) else value)
+    if sizes:
+        module.sizes_changed = dict(sizes)  # type: ignore[assignment]
 
 
 def tensors(module: nn.Module) -> dict[str, Tensor]:
@@ -74,15 +86,28 @@ def tensors(module: nn.Module) -> dict[str, Tensor]:
     return module.state_dict(keep_vars=True)
 
 
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+# Layers whose sizes can be told from their tensors alone.
+FITTED = (*_CONVOLUTIONS, *_TRANSPOSED, nn.Linear, nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
+
+
 def fit(module: nn.Module) -> None:
     """Set the numbers that layers keep beside their tensors (in_channels, groups, ...) to what the tensors say."""
     for layer in module.modules():
-        if isinstance(layer, nn.Conv2d):
-            depthwise = 1 < layer.groups == layer.in_channels == layer.out_channels
-            layer.out_channels = len(layer.weight)
-            layer.groups = layer.out_channels if depthwise else layer.groups
-            layer.in_channels = layer.weight.shape[1] * layer.groups
+        if isinstance(layer, _CONVOLUTIONS):
+            if 1 < layer.groups == layer.in_channels:  # depthwise, perhaps with several filters for each channel
+                layer.groups = len(layer.weight) // (layer.out_channels // layer.in_channels)
+            layer.out_channels, layer.in_channels = len(layer.weight), layer.weight.shape[1] * layer.groups
+        elif isinstance(layer, _TRANSPOSED):
+            if 1 < layer.groups == layer.in_channels:
+                layer.groups = len(layer.weight)
+            layer.in_channels, layer.out_channels = len(layer.weight), layer.weight.shape[1] * layer.groups
         elif isinstance(layer, nn.Linear):
             layer.out_features, layer.in_features = layer.weight.shape
-        elif isinstance(layer, nn.BatchNorm2d | nn.BatchNorm1d) and layer.running_mean is not None:
+        elif isinstance(layer, nn.modules.batchnorm._BatchNorm) and layer.running_mean is not None:
             layer.num_features = len(layer.running_mean)
+        elif isinstance(layer, nn.LayerNorm) and isinstance(layer.weight, Tensor):
+            layer.normalized_shape = tuple(layer.weight.shape)
+        elif isinstance(layer, nn.GroupNorm) and isinstance(layer.weight, Tensor):
+            layer.num_channels = len(layer.weight)

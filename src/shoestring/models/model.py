@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,13 +43,17 @@ class Preprocessing:
 
 @dataclass(frozen=True)
 class Model:
-    """A network with class names and preprocessing; `name` and `options` say how to build it afresh."""
+    """A network with class names and preprocessing; `name` and `options` say how to build it afresh.
+
+    Predictions divide the logits by `temperature`, so that they are as sure as they are right.
+    """
 
     module: nn.Module
     name: str
     options: dict[str, Any]
     classes: tuple[str, ...]
     preprocessing: Preprocessing
+    temperature: float = 1.0
 
     def prepare(self, pixels: Tensor, *, resolution: int | None = None) -> Tensor:
         """Uint8 pixels (N, H, W, C) as the network's float32 input (N, channels, R, R), channels-last, on their device.
@@ -69,12 +73,18 @@ class Model:
         return ((images - mean) / std).contiguous(memory_format=torch.channels_last)
 
     def save(self, folder: Path) -> None:
-        """Write `model.safetensors` and `model.json` into the folder; sizes live in the tensors."""
+        """Write `model.safetensors` and `model.json` into the folder; sizes live in the tensors, where they can."""
         state = {name: tensor.detach().contiguous() for name, tensor in self.module.state_dict().items()}
         with replacing(folder / TENSORS) as temporary:
             save_file(state, temporary)
+        self.describe(folder)
+
+    def describe(self, folder: Path) -> None:
+        """Write `model.json` alone: everything but the tensors."""
         about = {"name": self.name, "options": self.options, "classes": list(self.classes)}
-        write_json(folder / DESCRIPTION, about | {"preprocessing": asdict(self.preprocessing)})
+        about |= {"preprocessing": asdict(self.preprocessing), "temperature": self.temperature}
+        about |= {"sizes": getattr(self.module, "sizes_changed", {})}
+        write_json(folder / DESCRIPTION, about)
 
     @classmethod
     def load(cls, folder: Path) -> Model:
@@ -90,13 +100,14 @@ class Model:
                 prepared["mirror"],
             )
             name, options, classes = str(about["name"]), dict(about["options"]), tuple(map(str, about["classes"]))
+            temperature, sizes = float(about["temperature"]), dict(about["sizes"])
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(f"{folder / DESCRIPTION} does not describe a model ({error!r}).") from None
         model = build(name, classes=classes, preprocessing=preprocessing, options=options)
         state = read_tensors(folder / TENSORS)
-        resize(model.module, {key: tensor.shape for key, tensor in state.items()})
+        resize(model.module, {key: tensor.shape for key, tensor in state.items()}, sizes)
         _fill(model.module, state, source=folder / TENSORS)
-        return model
+        return replace(model, temperature=temperature)
 
 
 def build(

@@ -13,7 +13,7 @@ from shoestring import registry
 from shoestring.budget import quantity
 from shoestring.channels import drop, trace
 from shoestring.errors import UserError, unknown
-from shoestring.models import Model
+from shoestring.models import Model, Preprocessing
 from shoestring.prune.cut import Scope, choose
 
 __all__ = ["choose", "shrink"]
@@ -45,8 +45,7 @@ def shrink(
     if scope not in get_args(Scope):
         raise unknown("scope of pruning", scope, get_args(Scope))
     size, device = model.preprocessing, next(model.module.parameters()).device
-    example = torch.zeros(1, size.channels, size.resolution, size.resolution, device=device)
-    table = trace(model.module, example)
+    table = trace(model.module, _example(size).to(device))
     scores = criterion(model.module, batches, table, **options)
     kept = choose(
         scores,
@@ -58,6 +57,12 @@ def shrink(
     smaller = drop(model.module, table, kept)
     smaller.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return replace(model, module=smaller)
+
+
+def _example(size: Preprocessing) -> Tensor:
+    """An image of noise: what an operation does shows on it, as it would not on a blank one."""
+    shape = (1, size.channels, size.resolution, size.resolution)
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0))
 
 
 def _absolute(target: str | float | None, whole: int, flag: str) -> float | None:

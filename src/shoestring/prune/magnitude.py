@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from shoestring.channels import Table
+from shoestring.channels import Axis, Table
 
 
 def magnitude(
@@ -19,17 +19,17 @@ def magnitude(
     Norms are compared with the mean of their layer and summed over all layers that make, or read, the channel: float
     (size,) for each group of the table. Looks at weights only, so `batches` is left alone.
     """
-    makers = [name for group in table.groups.values() for name in group.producers]
-    readers = [name for group in table.groups.values() for name in group.consumers]
-    made, read = (_norms(model, table, names, dim, norm) for dim, names in enumerate((makers, readers)))
+    makers = [axis for group in table.groups.values() for axis in group.producers]
+    readers = [axis for group in table.groups.values() for axis in group.consumers]
+    made, read = (_norms(model, table, axes, norm) for axes in (makers, readers))
     return table.split(made * read)
 
 
-def _norms(model: nn.Module, table: Table, names: Iterable[str], dim: int, norm: str) -> Tensor:
-    """For every channel of the table (size,), the sum of the norms of its slices of these weights along an axis."""
+def _norms(model: nn.Module, table: Table, axes: Iterable[Axis], norm: str) -> Tensor:
+    """For every channel of the table (size,), the sum of the norms of its slices of weights along these axes."""
     tensors = dict(model.named_parameters()) | dict(model.named_buffers())
     totals = torch.zeros(table.size)
-    for name in dict.fromkeys(names):
+    for name, dim in dict.fromkeys(axes):
         slices = tensors[name].detach().transpose(0, dim).flatten(1).float().cpu()
         norms = slices.norm(p=1 if norm == "l1" else 2, dim=1)
         if not tensors[name].requires_grad:  # the size of fixed weights, such as whitening filters, says nothing

@@ -99,7 +99,6 @@ def _model(result: dict[str, Any]) -> str:
 
 def _before(before: dict[str, Any], result: dict[str, Any]) -> str:
     change = 100 * (result["validation"] - before["validation"])
-    return (
-        f"{before['params']:,} parameters, {before['macs']:,} MACs, validation {percent(before['validation'])}: "
-        f"cut, it is {change:+.1f} points"
-    )
+    what = f"cut, it is {change:+.1f} points" if before["finished"] else "at the cut, with training still to come"
+    size = f"{before['params']:,} parameters, {before['macs']:,} MACs"
+    return f"{size}, validation {percent(before['validation'])}: {what}"

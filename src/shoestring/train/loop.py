@@ -54,14 +54,16 @@ def fit(
     schedule: Callable[[float], Stage] = lambda spent: Stage(),
     augment: Augment | None = None,
     scale: float = 1.0,
+    part: tuple[float, float] = (0.0, 1.0),
     record: Recorder | None = None,
     score: Callable[[Model], float] | None = None,
 ) -> Training:
     """Train the model in place on the images until the window of the budget is spent.
 
-    `schedule` says what to train at each fraction; `scale` multiplies the usual learning rate; `record` watches all
-    batches. With `settings.patience`, training stops when that many scores in a row (`score(model)`, higher is
-    better) brought nothing, and the best weights are kept. Without it the weights are averaged over the last steps.
+    `schedule` says what to train at each fraction; `scale` multiplies the usual learning rate, and `part` is the
+    stretch of its schedule that this training covers (all of it, unless others go on); `record` watches all batches.
+    With `settings.patience`, training stops when that many scores in a row (`score(model)`, higher is better) brought
+    nothing, and the best weights are kept. Without it the weights are averaged over the last steps.
     An interrupted training goes on from the state in `context.folder`. Raises `BudgetTooSmall` before the first step
     when not even ten steps fit, `UserError` when the loss stops being a number.
     """
@@ -72,6 +74,7 @@ def fit(
     if record is not None:
         state.watch(record)
     budget, batches, full = window.budget, state.batches, model.preprocessing.resolution
+    first, last = part
     pace = Pace(state.speed.train * batches.size, full)
     patience = Patience(settings.patience)
     if saved is not None:
@@ -86,7 +89,7 @@ def fit(
         if window.left < (cost if budget.unit == "seconds" else cost / 2):
             break
         began = time.monotonic()
-        factor = state.optimiser.factor(window.ahead(cost / 2))
+        factor = state.optimiser.factor(first + (last - first) * window.ahead(cost / 2))
         try:
             loss = _step(state, side, full, factor, settings.label_smoothing)
         except RuntimeError as error:
@@ -116,7 +119,7 @@ def fit(
         _finite(loss)
     if not patience.restore_best(model.module) and state.average is not None:
         state.average.apply(model.module)
-    context.tick("train", 1.0, {"learning_rate": 0.0, "epoch": state.epoch})
+    context.tick("train", 1.0, {"learning_rate": state.optimiser.factor(last), "epoch": state.epoch})
     return Training(state.steps, state.epoch, batches.size, state.optimiser.name, state.speed.precision, factor, ended)
 
 

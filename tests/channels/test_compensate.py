@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from networks import NETWORKS, cut, difference, names, network
+from shoestring.channels import compensate, drop, fold_constants, trace
+
+
+def test_channels_that_others_foretell_are_not_missed():
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv2d(3, 5, 3), nn.Conv2d(5, 4, 3, padding=1), nn.Flatten(), nn.Linear(16, 2)).eval()
+    with torch.no_grad():  # the last two are sums of the first three
+        for weight in (module[0].weight, module[0].bias):
+            weight[3], weight[4] = weight[0] + weight[1], weight[1] - 2 * weight[2]
+    images = torch.randn(8, 3, 4, 4)
+    table = trace(module, images)
+    kept = {"0": torch.tensor([0, 1, 2])}
+    assert difference(compensate(module, table, kept, [images])(images), module(images)) < 1e-3
+    assert difference(drop(module, table, kept)(images), module(images)) > 0.1
+
+
+def test_readers_are_the_least_squares_solution():
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3)).eval()
+    inputs = torch.randn(200, 6)
+    table = trace(module, inputs)
+    kept = torch.tensor([0, 2, 3, 7])
+    small = compensate(module, table, {"0": kept}, [inputs[:100], inputs[100:]])
+    hidden = module[:2](inputs).detach().double()
+    matrix = torch.linalg.lstsq(hidden[:, kept], hidden).solution.T
+    assert difference(small[2].weight.double(), module[2].weight.double() @ matrix) < 1e-2
+    assert torch.equal(small[2].bias, module[2].bias)
+
+
+@pytest.mark.parametrize(("name", "options"), NETWORKS, ids=names(NETWORKS))
+def test_compensating_helps_every_network(name, options):
+    module, images = network(name, options), torch.randn(32, 3, 16, 16)
+    table = trace(module, images)
+    kept = cut(table, 0.7)
+    with torch.no_grad():
+        whole = module(images)
+        errors = [
+            (small(images) - whole).square().mean()
+            for small in (compensate(module, table, kept, [images]), drop(module, table, kept))
+        ]
+    assert errors[0] < errors[1]
+
+
+def test_dead_channels_and_whole_groups_are_no_trouble():
+    module = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), nn.Conv2d(4, 2, 1)).eval()
+    module[0].weight.data.zero_()
+    module[0].bias.data.fill_(-1.0)
+    images = torch.randn(2, 3, 4, 4)
+    table = trace(module, images)
+    for kept in ([0, 1], [0, 1, 2, 3]):
+        small = compensate(module, table, {"0": torch.tensor(kept)}, [images])
+        assert torch.allclose(small(images), module(images), atol=1e-6)
+
+
+def _constant(reader: nn.Module, *behind: nn.Module) -> nn.Sequential:
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.GELU(), reader, *behind).eval()
+    with torch.no_grad():
+        module[0].weight[[1, 3]] = 0
+        module[1].bias.copy_(torch.tensor([0.1, 0.7, -0.2, 1.5]))
+    return module
+
+
+@pytest.mark.parametrize(
+    ("behind", "left"),
+    [
+        ([nn.Conv2d(4, 5, 3)], 2),
+        ([nn.Conv2d(4, 5, 3, bias=False), nn.BatchNorm2d(5), nn.ReLU(), nn.Conv2d(5, 2, 1)], 2),
+        ([nn.Conv2d(4, 5, 3, bias=False), nn.ReLU(), nn.Conv2d(5, 2, 1)], 4),  # nowhere to put the constant
+        ([nn.Conv2d(4, 5, 3, padding=1)], 4),  # zeros at the border are not the constant
+        ([nn.Flatten(), nn.Linear(4 * 36, 3)], 2),
+    ],
+)
+def test_constants_move_into_what_follows(behind, left):
+    module, images = _constant(*behind), torch.randn(4, 3, 6, 6)
+    table = trace(module, images)
+    folded = fold_constants(module, table, [images])
+    assert folded[0].weight.shape[0] == left
+    assert difference(folded(images), module(images)) < 1e-5
+
+
+def test_a_constant_of_zero_passes_padding():
+    module, images = _constant(nn.Conv2d(4, 5, 3, padding=1)), torch.randn(4, 3, 6, 6)
+    module[0].bias.data[1] = module[1].bias.data[1] = 0
+    folded = fold_constants(module, trace(module, images), [images])
+    assert folded[0].weight.shape[0] == 3
+    assert difference(folded(images), module(images)) < 1e-5

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from networks import NETWORKS, difference, names, network
+from shoestring.channels import trace, widen
+
+EVERY = pytest.mark.parametrize(("name", "options"), NETWORKS, ids=names(NETWORKS))
+
+
+def _outputs(module: nn.Module, images: torch.Tensor, *, training: bool) -> torch.Tensor:
+    with torch.no_grad():
+        return module.train(training)(images)
+
+
+@EVERY
+@pytest.mark.parametrize("new", ["copies", "fresh"])
+def test_a_wider_network_computes_the_same(name, options, new):
+    module, images = network(name, options), torch.randn(6, 3, 16, 16)
+    table = trace(module, images)
+    sizes = {group: own.size + 1 + own.size // 2 for group, own in table.groups.items()}
+    for training in (False, True):
+        wider = widen(module, table, sizes, new=new)
+        if new == "fresh" and training:
+            continue  # fresh channels are not read, and their statistics are their own
+        expected = _outputs(module, images, training=training)
+        assert difference(_outputs(wider, images, training=training), expected) < 1e-5
+        again = trace(wider, images, verify=False)
+        assert [group.size for group in again.groups.values()] == list(sizes.values())
+        module = network(name, options)
+
+
+def test_copies_are_read_with_parts_that_add_up():
+    module = nn.Sequential(nn.Conv2d(3, 2, 1), nn.Conv2d(2, 5, 3))
+    table = trace(module, torch.zeros(1, 3, 4, 4))
+    wider = widen(module, table, {"0": 6})
+    assert torch.equal(wider[0].weight, module[0].weight[[0, 0, 0, 1, 1, 1]])
+    parts = wider[1].weight.unflatten(1, (2, 3))
+    assert torch.allclose(parts.sum(2), module[1].weight, atol=1e-6)
+    shares = parts / module[1].weight[:, :, None]
+    assert shares.std() > 0.1
+    same = widen(module, table, {"0": 6})
+    assert torch.equal(same[1].weight, wider[1].weight)
+    assert not torch.equal(widen(module, table, {"0": 6}, seed=1)[1].weight, wider[1].weight)
+
+
+@pytest.mark.parametrize("name", ["convnet", "resnet20", "timm:test_efficientnet"])
+def test_twins_do_not_stay_twins(name):
+    module, images = network(name, {}).train(), torch.randn(8, 3, 16, 16)
+    table = trace(module, images)
+    wider = widen(module, table, {group: 2 * own.size for group, own in table.groups.items()})
+    functional.cross_entropy(wider(images), torch.arange(8) % 5).backward()
+    cosines = []
+    weights = dict(wider.named_parameters())
+    for group in table.groups.values():
+        for axis, dim in group.producers:
+            gradient = weights[axis].grad
+            if gradient is not None and gradient.norm() > 0:
+                one, other = gradient.movedim(dim, 0)[::2].flatten(1), gradient.movedim(dim, 0)[1::2].flatten(1)
+                cosines.append(functional.cosine_similarity(one, other).mean())
+    assert torch.stack(cosines).mean() < 0.9
+    assert max(cosines) < 0.99
+
+
+@pytest.mark.parametrize(
+    "make", [lambda p: torch.optim.SGD(p, 0.05, momentum=0.9), lambda p: torch.optim.Adam(p, 1e-3)]
+)
+def test_the_optimiser_goes_on_without_a_jump(make):
+    torch.manual_seed(0)
+    module = network("resnet20", {"width": 0.25}).train()
+    images, labels = torch.randn(64, 3, 16, 16), torch.arange(64) % 5
+    optimiser = make(module.parameters())
+
+    def step() -> float:
+        optimiser.zero_grad()
+        loss = functional.cross_entropy(module(images), labels)
+        loss.backward()
+        optimiser.step()
+        return loss.item()
+
+    losses = [step() for _ in range(12)]
+    table = trace(module, images)
+    sizes = {group: 2 * own.size for group, own in table.groups.items()}
+    assert widen(module, table, sizes, inplace=True, optimiser=optimiser) is module
+    for parameter in module.parameters():
+        assert all(v.shape in ((), parameter.shape) for v in optimiser.state[parameter].values() if torch.is_tensor(v))
+    later = [step() for _ in range(4)]
+    assert later[0] <= losses[-1] * 1.02  # the same function, one step on
+    assert max(later) <= losses[-1] * 1.1
+    assert later[-1] < losses[-1]
+
+
+def test_averaged_weights_are_widened_with_the_same_split():
+    module, images = network("convnet", {"width": 0.25}), torch.randn(4, 3, 16, 16)
+    average = {name: value.clone() for name, value in module.state_dict().items()}
+    expected = module(images)
+    table = trace(module, images)
+    sizes = {group: own.size + 3 for group, own in table.groups.items()}
+    widen(module, table, sizes, inplace=True, averages=[average])
+    module.load_state_dict(average)
+    assert difference(module(images), expected) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("sizes", "new", "message"),
+    [
+        ({"nothing": 4}, "copies", "no group 'nothing': the groups are 0, 3"),
+        ({"0": 1}, "copies", "has 2 channels already"),
+        ({"3": 5}, "copies", "normalised together"),
+        ({"3": 8}, "fresh", "normalised together"),
+    ],
+)
+def test_mistakes_are_told(sizes, new, message):
+    module = nn.Sequential(
+        nn.Conv2d(3, 2, 1), nn.ReLU(), nn.Identity(), nn.Conv2d(2, 4, 1), nn.GroupNorm(1, 4), nn.Conv2d(4, 2, 1)
+    )
+    table = trace(module, torch.randn(1, 3, 4, 4))
+    with pytest.raises(ValueError, match=message):
+        widen(module, table, sizes, new=new)
+
+
+def test_normalised_channels_are_copied_all_alike():
+    module = nn.Sequential(nn.Conv2d(3, 4, 1), nn.GroupNorm(2, 4), nn.GELU(), nn.Conv2d(4, 2, 1))
+    images = torch.randn(2, 3, 4, 4)
+    table = trace(module, images)
+    assert table.groups["0"].size == 2
+    wider = widen(module, table, {"0": 6})
+    assert wider[0].weight.shape[0] == 12
+    assert difference(wider(images), module(images)) < 1e-5

@@ -1,0 +1,62 @@
+"""Networks that surgery is tried on, with batch norms and weights that matter."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from shoestring.channels import Table
+from shoestring.models import Preprocessing, build
+
+NETWORKS = [
+    ("convnet", {"width": 0.25}),
+    ("convnet", {"width": 0.25, "norm": False}),
+    ("resnet20", {"shortcut": "A"}),
+    ("resnet20", {"shortcut": "B"}),
+    ("resnet56", {"width": 0.5}),
+    ("resnet18", {"width": 0.125}),
+    ("vgg8", {"width": 0.125}),
+    ("vgg16", {"width": 0.125, "norm": False}),
+    ("simplecnn", {"width": 0.5}),
+    ("timm:test_resnet", {}),
+    ("timm:test_efficientnet", {}),
+    ("timm:mobilenetv3_small_050", {}),
+]
+FOREIGN = [
+    ("timm:test_byobnet", {}),
+    ("timm:test_convnext", {}),
+    ("timm:test_nfnet", {}),
+    ("timm:test_vit", {"img_size": 32}),
+]
+
+
+def names(networks: list[tuple[str, dict]]) -> list[str]:
+    """Test ids."""
+    return [f"{name} {options}" for name, options in networks]
+
+
+def network(name: str, options: dict, side: int = 16) -> nn.Module:
+    """A network in evaluation mode whose norms hold statistics and weights that matter."""
+    torch.manual_seed(0)
+    size = Preprocessing(side, 3, (0.0,) * 3, (1.0,) * 3)
+    module = build(name, classes=list("abcde"), preprocessing=size, options=options).module
+    for layer in module.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            nn.init.uniform_(layer.running_mean, -0.2, 0.2)
+            nn.init.uniform_(layer.running_var, 0.5, 1.5)
+            nn.init.uniform_(layer.weight, 0.5, 1.5)
+            nn.init.uniform_(layer.bias, -0.2, 0.2)
+    return module.eval()
+
+
+def cut(table: Table, share: float) -> dict[str, Tensor]:
+    """Random channels of every group, at least one."""
+    return {
+        name: torch.randperm(group.size)[: max(1, int(group.size * share))].sort().values
+        for name, group in table.groups.items()
+    }
+
+
+def difference(one: Tensor, other: Tensor) -> float:
+    """The largest difference, relative to the largest entry."""
+    return ((one - other).abs().max() / other.abs().max()).item()
