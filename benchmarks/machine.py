@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,14 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "shoestring": shoestring.__version__,
+        "commit": _commit(),
         "load_before": round(os.getloadavg()[0], 2),
         "at": time.strftime("%Y-%m-%d %H:%M"),
     }
+
+
+def _commit() -> str | None:
+    """The commit of the code measured, "+" behind it when files differ from it."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty=+", "--exclude=*"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or None

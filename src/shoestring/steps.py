@@ -6,6 +6,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from shoestring import registry
 from shoestring.budget import WEIGHTS, Budget
 from shoestring.context import Context, prepare
@@ -28,6 +30,7 @@ PROXY = Train(model="convnet", width=0.5)  # the network that methods learn from
 _PROXY_EPOCHS = 6
 _LEAST_SEEN = 400  # images a proxy sees at least
 _FEW = 0.05  # share of the images up to which choosing the easy ones pays
+_LOOKED_AT, _TOGETHER = 512, 128  # images that a cut is made up for on, and how many of them at a time
 _PRETRAINED = 0.1  # a network that starts from trained weights is trained with this share of the usual learning rate
 
 
@@ -201,10 +204,11 @@ def run_prune(
     """`prune` with its settings as a recipe has them; also how the recovery went."""
     import torch
 
-    rows = images[: min(len(images), 256)]
-    batch = model.prepare(torch.from_numpy(rows.pixels.copy()).to(context.device))
+    few = images[np.random.default_rng(context.seed).permutation(len(images))[:_LOOKED_AT]]
+    pixels = torch.from_numpy(np.array(few.pixels)).to(context.device)
+    batches = [model.prepare(part) for part in pixels.split(_TOGETHER)]
     model.module.to(context.device)
-    small = shrink(model, [batch], method=wanted.method, macs=wanted.macs, params=wanted.params, **wanted.options)
+    small = shrink(model, batches, method=wanted.method, macs=wanted.macs, params=wanted.params, **wanted.options)
     if budget is None:
         return small, None
     went = fit(

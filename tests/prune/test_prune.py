@@ -11,6 +11,7 @@ from shoestring.models import Model, Preprocessing, build
 from shoestring.prune import shrink
 from shoestring.prune.magnitude import magnitude
 from shoestring.prune.random import random
+from shoestring.prune.recalibrate import recalibrate
 
 
 def _model(name: str = "resnet20", **options) -> Model:
@@ -119,6 +120,32 @@ def test_mistakes_are_one_line(options, message):
     with pytest.raises(UserError, match=message) as caught:
         shrink(_model("simplecnn"), [], **options)
     assert "\n" not in str(caught.value)
+
+
+def test_calibration_images_keep_the_outputs_nearer():
+    model = _model("resnet20", shortcut="B")
+    images = torch.randn(64, 3, 16, 16)
+    recalibrate(model.module, [images])
+    with torch.no_grad():
+        whole = model.module.eval()(images)
+        errors = [
+            (shrink(model, batches, macs=0.6).module.eval()(images) - whole).square().mean()
+            for batches in ([images[:32], images[32:]], [])
+        ]
+    assert errors[0] < 0.5 * errors[1]
+
+
+def test_recalibration_sets_the_statistics_and_nothing_else():
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4, momentum=0.3), nn.Dropout(0.5)).eval()
+    images = torch.randn(3, 8, 3, 4, 4)
+    weights = [p.clone() for p in module.parameters()]
+    recalibrate(module, images)
+    maps = torch.stack([module[0](batch) for batch in images])
+    assert torch.allclose(module[1].running_mean, maps.mean((0, 1, 3, 4)), atol=1e-6)
+    assert torch.allclose(module[1].running_var, maps.var((1, 3, 4)).mean(0), rtol=0.05)
+    assert (module[1].momentum, module[1].training, module.training) == (0.3, False, False)
+    assert all(torch.equal(p, before) for p, before in zip(module.parameters(), weights))
 
 
 def test_shrunk_models_train_and_survive_saving(tmp_path):

@@ -41,7 +41,7 @@ def compensate(module: Network, table: Table, kept: Kept, batches: Iterable[Tens
             for axis in group.consumers:
                 where = places(table, axis, group)
                 if axis in energy and where is not None:
-                    gram = sum(energy[axis][own][:, own] for own in where.T.to(energy[axis].device))
+                    gram = torch.stack([energy[axis][own][:, own] for own in where.T]).sum(0)
                     matrices[axis] = _least_squares(gram, kept[name])
             edits[name] = Edit(kept[name], _reader(kept[name], matrices))
         elif name in kept:

@@ -111,7 +111,7 @@ def folded(module: nn.Module, table: Table, group: Group) -> Tensor | None:
     """The filters and shifts (size, D) that a single layer and the batch norm behind it come to; None for others."""
     touched = [axis for axis in table.axes if axis not in table.readers and places(table, axis, group) is not None]
     owners = list(dict.fromkeys(name.rpartition(".")[0] for name, _ in touched))
-    layers = [module.get_submodule(owner) for owner in owners]
+    layers: list[Any] = [module.get_submodule(owner) for owner in owners]
     if len(group.producers) != 1 or len(layers) > 2 or (len(layers) == 2 and not isinstance(layers[1], _BatchNorm)):
         return None
     layer, norm = layers[0], layers[1] if len(layers) == 2 else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -32,12 +33,12 @@ def visit(module: nn.Module, table: Table, batches: Iterable[Tensor], note: Call
 
 
 def _hook(axis: Axis, note: Callable[[Axis, Tensor], None]) -> Callable[[nn.Module, tuple], None]:
-    def hook(layer: nn.Module, inputs: tuple) -> None:
+    def hook(layer: Any, inputs: tuple) -> None:
         if getattr(layer, "groups", 1) > 1 or axis[0].rpartition(".")[2] != "weight":
             return
         values = inputs[0].detach()
         dim = values.ndim - 1 if isinstance(layer, nn.Linear) else values.ndim - layer.weight.ndim + 1
-        if isinstance(layer, nn.Module) and values.shape[dim] == layer.weight.shape[axis[1]]:
+        if values.shape[dim] == layer.weight.shape[axis[1]]:
             note(axis, values.movedim(dim, -1).flatten(0, -2))
 
     return hook

@@ -175,6 +175,7 @@ def _read(before: Tensor, after: Tensor, axis: Axis, table: Table, group: str, e
     new = torch.isin(layout.places, old).nonzero()[:, 0]
     new = new[layout.copies[new].argsort(stable=True)].view(len(edit.source), -1)
     weight = before.index_select(dim, old.flatten().to(before.device)).movedim(dim, -1)
+    assert edit.read is not None
     weight = edit.read(axis, weight.unflatten(-1, old.shape).transpose(-1, -2))  # (..., places, k)
     weight = weight.transpose(-1, -2).flatten(-2).movedim(-1, dim)
     return after.index_copy(dim, new.flatten().to(after.device), weight.to(after.dtype))
@@ -243,7 +244,7 @@ def _replace(module: nn.Module, name: str, old: int, new: int) -> dict[str, Any]
     for attribute, value in vars(module).items():
         if type(value) is int and value == old:
             found[attribute] = new
-        elif type(value) in (tuple, list) and old in value and all(type(entry) is int for entry in value):
+        elif isinstance(value, tuple | list) and old in value and all(type(entry) is int for entry in value):
             found[attribute] = type(value)(new if entry == old else entry for entry in value)
     for attribute, value in found.items():
         setattr(module, attribute, value)

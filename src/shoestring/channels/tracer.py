@@ -170,7 +170,7 @@ class Tracer:
         module.register_forward_pre_hook(enter)
         module.register_forward_hook(leave)
 
-    def _layer(self, module: nn.Module, inputs: Any, result: Tensor) -> Tensor:
+    def _layer(self, module: Any, inputs: Any, result: Tensor) -> Tensor:
         function: Any = nn.functional.linear
         args = [inputs, module.weight, module.bias]
         if not isinstance(module, nn.Linear):

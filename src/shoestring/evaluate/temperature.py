@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
+from scipy.optimize import fminbound
 
 _RANGE = 3.0  # temperatures from exp(-3) to exp(3)
 
@@ -24,7 +24,7 @@ def fit_temperature(log_probabilities: NDArray[np.float32], labels: NDArray[np.i
     def loss(log_temperature: float) -> float:
         return -float((targets * rescale(scores, np.exp(log_temperature))).sum())
 
-    return float(np.exp(minimize_scalar(loss, bounds=(-_RANGE, _RANGE), method="bounded").x))
+    return float(np.exp(fminbound(loss, -_RANGE, _RANGE)))
 
 
 def rescale(log_probabilities: NDArray, temperature: float) -> NDArray:

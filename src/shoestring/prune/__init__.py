@@ -11,10 +11,11 @@ from torch import Tensor
 
 from shoestring import registry
 from shoestring.budget import quantity
-from shoestring.channels import drop, trace
+from shoestring.channels import compensate, drop, trace
 from shoestring.errors import UserError, unknown
 from shoestring.models import Model, Preprocessing
 from shoestring.prune.cut import Scope, choose
+from shoestring.prune.recalibrate import recalibrate
 
 __all__ = ["choose", "shrink"]
 
@@ -31,10 +32,11 @@ def shrink(
 ) -> Model:
     """A new model with fewer channels in real smaller tensors; the given one stays as it is.
 
-    `batches` are prepared images (N, C, R, R) for criteria that look at activations. `macs` (multiply-accumulates for
-    one image) and `params` are shares of the given model in (0, 1] or numbers above 1, also as "200k" or "12M". With
-    the scope "uniform" every group of channels loses the same share, with "global" all channels compete. `options` are
-    those of the method. Accuracy usually needs some training afterwards.
+    `batches` are prepared images (N, C, R, R), without labels: criteria may look at activations, the layers that lose
+    channels make up for them by least squares, and batch norms are set anew. Without any, channels are just dropped.
+    `macs` (multiply-accumulates for one image) and `params` are shares of the given model in (0, 1] or numbers above 1,
+    also as "200k" or "12M". With the scope "uniform" every group of channels loses the same share, with "global" all
+    channels compete. `options` are those of the method. Accuracy usually needs some training afterwards.
 
     Raises `UserError` for a missing or unreachable target and for an unknown method or option.
     """
@@ -54,7 +56,12 @@ def shrink(
         params=_absolute(params, table.params(), "params"),
         scope=scope,
     )
-    smaller = drop(model.module, table, kept)
+    batches = list(batches)
+    if batches:
+        smaller = compensate(model.module, table, kept, batches)
+        recalibrate(smaller, batches)
+    else:
+        smaller = drop(model.module, table, kept)
     smaller.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return replace(model, module=smaller)
 
