@@ -5,6 +5,7 @@ import shlex
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -54,11 +55,11 @@ def _counted(words: list[str]) -> list[str]:
     return text
 
 
-def execute(block: Block, page: str) -> None:
-    """Run a block as a reader would."""
+def execute(block: Block, page: str, names: dict[str, Any]) -> None:
+    """Run a block as a reader would, who keeps the names that the blocks before it made."""
     if block.language == "python":
         source = "\n" * block.line + block.body
-        exec(compile(source, page, "exec"), {"__name__": "__main__"})
+        exec(compile(source, page, "exec"), names)
     for words in commands(block.body) if block.language != "python" else ():
         assert main(words) == 0, f"{page}, line {block.line}: shoestring {shlex.join(words)}"
 
@@ -102,16 +103,24 @@ def test_commands_are_read_with_epochs_for_seconds() -> None:
 
 def test_a_block_that_fails_is_noticed() -> None:
     with pytest.raises(RuntimeError, match="line 22"):
-        execute(blocks(SAMPLE)[1], "sample")
+        execute(blocks(SAMPLE)[1], "sample", {})
     with pytest.raises(AssertionError, match="line 3: shoestring frobnicate"):
-        execute(Block(3, "console", "$ shoestring frobnicate\n"), "sample")
+        execute(Block(3, "console", "$ shoestring frobnicate\n"), "sample", {})
 
 
-def test_the_readme_does_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_pages_do_what_they_say(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All blocks, one after another, in one folder: later ones use what earlier ones left."""
     monkeypatch.chdir(tmp_path)
     shutil.copytree(ROOT / "recipes", tmp_path / "recipes")
-    found = blocks((ROOT / "README.md").read_text(encoding="utf-8"))
+    names: dict[str, Any] = {"__name__": "__main__"}
+    for block in blocks(page.read_text(encoding="utf-8")):
+        execute(block, page.name, names)
+
+
+def test_the_readme_has_blocks_to_run() -> None:
+    found = blocks(PAGES[0].read_text(encoding="utf-8"))
     assert {block.language for block in found} >= {"python", "console"}
-    for block in found:
-        execute(block, "README.md")

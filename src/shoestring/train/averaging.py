@@ -17,7 +17,7 @@ class Average:
 
     def __init__(self, module: nn.Module, *, share: float = 0.05, every: int = 2) -> None:
         self.share, self.every, self.steps = share, every, 0
-        self.values = [value.detach().clone() for value in _floating(module)]
+        self.values = {name: value.clone() for name, value in _floating(module).items()}
 
     @torch.no_grad()
     def update(self, module: nn.Module) -> None:
@@ -26,8 +26,8 @@ class Average:
         if self.steps % self.every:
             return
         weight = min(1.0, self.every / (self.share * self.steps))
-        for average, value in zip(self.values, _floating(module)):
-            average.lerp_(value, weight)
+        for name, value in _floating(module).items():
+            self.values[name].lerp_(value, weight)
 
     def state(self) -> dict[str, Any]:
         """What `restore` needs."""
@@ -36,15 +36,15 @@ class Average:
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from a state taken before."""
         self.steps = state["steps"]
-        for own, saved in zip(self.values, state["values"]):
-            own.copy_(saved)
+        for name, saved in state["values"].items():
+            self.values[name].copy_(saved)
 
     @torch.no_grad()
     def apply(self, module: nn.Module) -> None:
         """Give the module the averaged weights."""
-        for value, average in zip(_floating(module), self.values):
-            value.copy_(average)
+        for name, value in _floating(module).items():
+            value.copy_(self.values[name])
 
 
-def _floating(module: nn.Module) -> list[Tensor]:
-    return [value.detach() for value in module.state_dict().values() if value.is_floating_point()]
+def _floating(module: nn.Module) -> dict[str, Tensor]:
+    return {name: value for name, value in module.state_dict().items() if value.is_floating_point()}
