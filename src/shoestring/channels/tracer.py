@@ -161,9 +161,9 @@ class Tracer:
 
         def leave(module: nn.Module, args: tuple, result: Any) -> Any:
             self._inside.pop()
-            if not whole:
-                return None
             self.quiet = False
+            if not whole or not args or not isinstance(result, Tensor):
+                return None
             with torch._C.DisableTorchFunctionSubclass():
                 return label(result, self, self._layer(module, args[0], result))
 
@@ -179,9 +179,10 @@ class Tracer:
         labels = self.follow(function, tuple(args), {}, result)
         if not self._plain:  # norms of the weights of all channels
             self.mixed.append(self.of(inputs))
+        made = self.axes.get((name_of(module.weight), 0))
         for parameter in module.parameters(recurse=False):
-            if parameter is not module.weight and parameter is not module.bias:
-                self.bind(parameter, 0, self.axes[name_of(module.weight), 0])
+            if parameter is not module.weight and parameter is not module.bias and made is not None:
+                self.bind(parameter, 0, made)
         return labels
 
     def _settle(self) -> None:

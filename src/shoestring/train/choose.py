@@ -18,8 +18,9 @@ from shoestring.train.muon import orthogonalise
 
 _OPTIONS = ("width", "norm", "dropout", "shortcut")
 _TRIAL = 0.5  # width that is timed, and taken where time does not count
-_TRIAL_IMAGES = 128
-_EPOCHS, _SEEN = 8, 200_000  # an epoch budget that is enough for many images, and images to see for few
+_TRIAL_IMAGES = 256
+_EPOCH_SECONDS = 12.0  # see `_epochs`
+_SEEN = 200_000  # images to see at least, where there are few
 _GROWTH = 1.3  # seconds an image grow with this power of the width (measured on two cores)
 _STEP_GROWTH = 3  # and those of making updates orthogonal with this one
 _NARROWEST, _WIDEST = 0.25, 2.0
@@ -71,14 +72,23 @@ def fitting_width(sample: Images, count: int, *, context: Context, seconds: floa
     few = sample[:_TRIAL_IMAGES]
     labels = torch.from_numpy(few.targets).to(context.device)
     batch = Batch(torch.arange(len(few)), model.prepare(on_device(few, context.device)), labels)
-    speed = calibrate(model, batch, wanted="auto", limit=0.01 * seconds)
+    speed = calibrate(model, batch, wanted="auto", limit=0.015 * seconds)
     step, size = _orthogonalising(model), plan.first_batch_size(count)
     for eighths in range(round(8 * _WIDEST), round(8 * _NARROWEST), -1):
         wider = eighths / 8 / _TRIAL
         price = speed.train * wider**_GROWTH + step * wider**_STEP_GROWTH / size
-        if max(_EPOCHS * count, _SEEN) * price <= seconds:
+        if max(_epochs(seconds) * count, _SEEN) * price <= seconds:
             return eighths / 8
     return _NARROWEST
+
+
+def _epochs(seconds: float) -> float:
+    """Passes over the images that are worth more than a wider network: they grow with the root of the time.
+
+    In 280 seconds five epochs of a network of three quarters of the width gave 92.0 % of CIFAR-10's validation images,
+    nine epochs of one of half of the width 91.5 %.
+    """
+    return (seconds / _EPOCH_SECONDS) ** 0.5
 
 
 def _orthogonalising(model: Model) -> float:

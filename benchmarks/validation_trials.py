@@ -1,0 +1,70 @@
+"""Choices of the main job tried on validation images: how wide a network, and when it is cut.
+
+    python benchmarks/validation_trials.py CIFAR10 [--width W] [--cut SHARE] [--macs TARGET] [--seconds S] [--seed N]
+
+Trains on 40,000 of the training images and scores on the other 10,000; test images are not touched. `--cut` is the
+share of the time after which the network is cut to the target. One row is added to results/validation_trials.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from machine import machine
+
+RESULTS = Path(__file__).parent / "results" / "validation_trials.json"
+HELD_OUT = 10_000
+EVALUATION = 5.0  # seconds kept for scoring a network before it is cut
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data")
+    parser.add_argument("--width", type=float, default=0.5)
+    parser.add_argument("--cut", type=float)
+    parser.add_argument("--macs", default="0.5")
+    parser.add_argument("--seconds", type=float, default=285.0)
+    parser.add_argument("--seed", type=int, default=1)
+    given = parser.parse_args()
+    row = {**vars(given), "data": Path(given.data).name, **trial(given), "machine": machine()}
+    rows = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
+    RESULTS.write_text(json.dumps([*rows, row], indent=1) + "\n")
+    print(json.dumps(row))
+
+
+def trial(given: argparse.Namespace) -> dict[str, Any]:
+    from shoestring import Budget, context, load, steps
+    from shoestring.evaluate.cost import count_macs
+    from shoestring.models.inference import log_probabilities
+    from shoestring.recipe import Grow, Prune, Train
+
+    around = context.prepare(seed=given.seed)
+    images = load(given.data).train
+    rows = np.random.default_rng(7).permutation(len(images))
+    validation, images = images[rows[:HELD_OUT]], images[rows[HELD_OUT:]]
+    shares = {"train": given.cut, "prune": 1 - given.cut} if given.cut else ("train",)
+    budget = Budget(given.seconds, steps=shares)
+    budget.owe("validate", EVALUATION)
+
+    def accuracy(model: Any) -> float:
+        return float((log_probabilities(model, validation).argmax(1) == validation.targets).mean())
+
+    settings = Train(model="convnet", width=given.width)
+    model, went = steps.run_train(images, settings, Grow(), budget=budget, context=around)
+    found: dict[str, Any] = {"steps": went.steps}
+    if given.cut:
+        found["before_the_cut"] = accuracy(model)
+        wanted = Prune("magnitude", given.macs, None)
+        model, went = steps.run_prune(model, images, wanted, settings, budget=budget, context=around)
+        found["steps_after_the_cut"] = went.steps if went else 0
+    found["trained_seconds"] = round(budget.elapsed, 2)
+    return {**found, "macs_left": count_macs(model), "validation_accuracy": accuracy(model)}
+
+
+if __name__ == "__main__":
+    main()
