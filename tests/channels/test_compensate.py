@@ -92,3 +92,41 @@ def test_a_constant_of_zero_passes_padding():
     folded = fold_constants(module, trace(module, images), [images])
     assert folded[0].weight.shape[0] == 3
     assert difference(folded(images), module(images)) < 1e-5
+
+
+class Branches(nn.Module):
+    """A constant channel that a batch norm behind an activation, or a second reader, would get wrong."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.first, self.kind = nn.Conv2d(3, 4, 1), kind
+        self.one, self.other = nn.Conv2d(4, 5, 1, bias=False), nn.Conv2d(4, 5, 1, bias=False)
+        self.norm, self.last = nn.BatchNorm2d(5), nn.Conv2d(5, 2, 1)
+        self.up = nn.ConvTranspose2d(4, 2, 3, 2)
+        nn.init.zeros_(self.first.weight[1].data)
+        self.first.bias.data[1] = 1.0
+
+    def forward(self, images):
+        maps = self.first(images).relu()
+        if self.kind == "norm behind an activation":
+            return self.last(self.norm(self.one(maps).relu()))
+        if self.kind == "second reader":
+            return self.last(self.norm(self.one(maps)) + self.other(maps))
+        return self.up(maps)
+
+
+@pytest.mark.parametrize("kind", ["norm behind an activation", "second reader", "transposed convolution"])
+def test_constants_that_cannot_be_moved_stay(kind):
+    torch.manual_seed(0)
+    module, images = Branches(kind).eval(), torch.randn(2, 3, 6, 6)
+    folded = fold_constants(module, trace(module, images), [images])
+    assert folded.first.weight.shape[0] == 4
+    assert difference(folded(images), module(images)) < 1e-5
+
+
+def test_folding_in_place_changes_the_module_itself():
+    module, images = _constant(nn.Conv2d(4, 5, 3)), torch.randn(4, 3, 6, 6)
+    before = module(images)
+    assert fold_constants(module, trace(module, images), [images], inplace=True) is module
+    assert module[0].weight.shape[0] == 2
+    assert difference(module(images), before) < 1e-5

@@ -6,7 +6,7 @@ from torch import nn
 
 from networks import NETWORKS, difference, names, network
 from shoestring.channels import Edit, equal_channels, merge, merge_proportional, operate, trace
-from shoestring.channels.merge import first_of_each
+from shoestring.channels.merge import first_members
 
 EVERY = pytest.mark.parametrize(("name", "options"), NETWORKS, ids=names(NETWORKS))
 
@@ -90,7 +90,7 @@ def test_multiples_merge_only_where_factors_pass_through(middle, left):
     _copy(module, 1, 4, 0.5)
     _copy(module, 2, 5, -1.0)  # a factor below zero does not pass through ReLU
     table = trace(module, images)
-    merged = merge_proportional(module, table)
+    merged = merge_proportional(module, table, images)
     assert merged[0].weight.shape[0] == left
     assert difference(merged(images), module(images)) < 1e-5
 
@@ -123,4 +123,26 @@ def test_clusters_of_the_wrong_size_are_refused():
 
 
 def test_first_members():
-    assert first_of_each(torch.tensor([7, 7, 3, 9, 3])).tolist() == [0, 2, 3]
+    assert first_members(torch.tensor([7, 7, 3, 9, 3])).tolist() == [0, 0, 2, 3, 2]
+
+
+PROPORTIONAL_TRAPS = {
+    "a batch norm behind the activation": lambda: nn.Sequential(
+        nn.Conv2d(3, 6, 3), nn.ReLU(), nn.BatchNorm2d(6), nn.Conv2d(6, 4, 3)
+    ),
+    "a norm over channels": lambda: nn.Sequential(
+        nn.Conv2d(3, 6, 3), nn.GroupNorm(1, 6, affine=False), nn.ReLU(), nn.Conv2d(6, 4, 3)
+    ),
+    "padding with ones": lambda: nn.Sequential(nn.Conv2d(3, 6, 3), nn.ConstantPad2d(1, 1.0), nn.Conv2d(6, 4, 3)),
+}
+
+
+@pytest.mark.parametrize("make", PROPORTIONAL_TRAPS.values(), ids=PROPORTIONAL_TRAPS.keys())
+def test_multiples_that_do_not_stay_multiples_are_left_alone(make):
+    torch.manual_seed(0)
+    module, images = make().eval(), torch.randn(2, 3, 8, 8)
+    with torch.no_grad():
+        module[0].weight[4], module[0].bias[4] = 3 * module[0].weight[1], 3 * module[0].bias[1]
+    merged = merge_proportional(module, trace(module, images), images)
+    assert merged[0].weight.shape[0] == 6
+    assert difference(merged(images), module(images)) < 1e-5

@@ -6,7 +6,8 @@ from torch import nn
 
 from networks import FOREIGN, NETWORKS, cut, difference, names, network
 from shoestring.channels import drop, operate, trace
-from shoestring.channels.surgery import Edit, silence
+from shoestring.channels.surgery import Edit
+from shoestring.channels.trace import silence
 
 EVERY = pytest.mark.parametrize(("name", "options"), NETWORKS, ids=names(NETWORKS))
 
@@ -80,8 +81,13 @@ def test_one_channel_is_enough_and_can_be_cut_no_further():
     least = drop(module, table, {name: torch.tensor([0]) for name in table.groups})
     assert least(torch.randn(2, 3, 16, 16)).shape == (2, 5)
     assert all(group.size == 1 for group in trace(least, torch.zeros(1, 3, 16, 16)).groups.values())
-    with pytest.raises(AssertionError):
-        table.selection({"conv1": torch.tensor([], dtype=torch.long)})
+    for kept in ([], [0, 0], [0, 16], [-1]):
+        with pytest.raises(ValueError, match="of the 16 channels of group 'conv1' some must stay"):
+            drop(module, table, {"conv1": torch.tensor(kept, dtype=torch.long)})
+    with pytest.raises(ValueError, match="no group 'conv2'"):
+        drop(module, table, {"conv2": torch.tensor([0])})
+    with pytest.raises(ValueError, match="this table is of another network"):
+        drop(least, table, {})
 
 
 def test_gradients_frozen_weights_and_training_survive():
@@ -125,11 +131,77 @@ def test_surgery_in_place_takes_the_optimiser_and_averages_along():
     optimiser.step()
 
 
+MAKERS = {
+    "momentum": lambda p: torch.optim.SGD(p, 0.1, momentum=0.9),
+    "adam": lambda p: torch.optim.Adam(p),
+    "rmsprop": lambda p: torch.optim.RMSprop(p),
+    "adagrad": lambda p: torch.optim.Adagrad(p),
+}
+
+
+@pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS.keys())
+def test_moments_are_those_of_the_gradients_to_come(make):
+    """A channel read by halves gets half of the gradient, what reads it all of it."""
+    module, images = nn.Sequential(nn.Conv2d(3, 2, 1), nn.Conv2d(2, 3, 1)), torch.randn(2, 3, 4, 4)
+    table, optimiser = trace(module, images), make(module.parameters())
+    module(images).square().sum().backward()
+    optimiser.step()
+    key = next(key for key, value in optimiser.state[module[0].weight].items() if value.ndim == 4)
+    before = {i: optimiser.state[module[i].weight][key].clone() for i in (0, 1)}
+    source = torch.tensor([0, 0, 1])
+    halves = Edit(source, lambda axis, w: w[..., source] * torch.tensor([0.5, 0.5, 1.0]), torch.tensor([0.5, 0.5, 1]))
+    operate(module, table, {"0": halves}, inplace=True, optimiser=optimiser)
+    power = 2 if key in ("exp_avg_sq", "square_avg", "sum") else 1
+    scale = torch.tensor([0.5, 0.5, 1.0])[:, None, None, None] ** power
+    assert torch.allclose(optimiser.state[module[0].weight][key], before[0][source] * scale)
+    assert torch.allclose(optimiser.state[module[1].weight][key], before[1][:, source])
+    optimiser.zero_grad()
+    module(images).square().sum().backward()
+    optimiser.step()
+
+
 def test_a_copy_cannot_take_the_optimiser_along():
     module = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 2, 1))
     table = trace(module, torch.zeros(1, 3, 4, 4))
-    with pytest.raises(AssertionError):
+    with pytest.raises(ValueError, match="inplace"):
         drop(module, table, {}, optimiser=torch.optim.SGD(module.parameters(), 0.1))
+
+
+def test_shared_layers_and_their_averages_stay_shared():
+    class Shared(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.one, self.other, self.last = (nn.Conv2d(*io, 1) for io in ((3, 4), (4, 4), (4, 4), (4, 2)))
+            self.other.weight = self.one.weight
+
+        def forward(self, images):
+            return self.last(self.other(self.one(self.first(images))))
+
+    module, images = Shared(), torch.randn(1, 3, 4, 4)
+    average = {name: value.clone() for name, value in module.state_dict().items()}
+    kept = {"first": torch.tensor([1, 3])}
+    smaller = drop(module, trace(module, images), kept, averages=[average])
+    assert smaller.one.weight is smaller.other.weight
+    assert average["other.weight"].shape == average["one.weight"].shape == (2, 2, 1, 1)
+    smaller.load_state_dict(average)
+
+
+def test_sizes_that_follow_each_other_are_replaced_once():
+    class Split(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.last, self.parts = nn.Conv2d(3, 12, 1), nn.Conv2d(12, 2, 1), [8, 4]
+
+        def forward(self, images):
+            one, other = self.first(images).split(self.parts, 1)
+            return self.last(torch.cat([other, one], 1))
+
+    module, images = Split(), torch.randn(2, 3, 4, 4)
+    table = trace(module, images)
+    kept = {"first": torch.arange(0, 12, 2)}
+    smaller = drop(module, table, kept)
+    assert smaller.parts == [4, 2]
+    assert difference(smaller(images), silence(module, table, kept)(images)) < 1e-5
 
 
 def test_sizes_in_the_code_of_modules_follow():

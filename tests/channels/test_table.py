@@ -7,6 +7,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from shoestring.channels import drop, trace
+from shoestring.channels.trace import silence
 from shoestring.models.convnet import convnet
 from shoestring.models.resnet import BasicBlock, resnet20
 from shoestring.models.vgg import vgg8
@@ -106,6 +107,7 @@ class Step(nn.Module):
         self.first, self.step, self.second = nn.Conv2d(3, 4, 1), step, nn.Conv2d(between, 4, 1)
         self.scale = nn.Parameter(torch.rand(4, 1, 1))
         self.half, self.groups = 2, 2
+        self.gamma = nn.Parameter(torch.tensor(1e-7))
 
     def forward(self, images):
         return self.second(self.step(self, self.first(images)))
@@ -172,13 +174,34 @@ MIXED = {
     "mean": lambda m, x: x - x.mean(1, keepdim=True),
     "unit length": lambda m, x: F.normalize(x),
     "layer norm": lambda m, x: F.layer_norm(x.movedim(1, 3), x.shape[1:2]).movedim(3, 1),
+    "length": lambda m, x: x / x.norm(p=2, dim=1, keepdim=True),
+    "variance": lambda m, x: x - x.var(dim=1, keepdim=True),
 }
+COPYABLE = {"mean", "layer norm"}
 
 
-@pytest.mark.parametrize("step", MIXED.values(), ids=MIXED.keys())
-def test_statistics_over_channels_are_told(step):
+@pytest.mark.parametrize(("name", "step"), MIXED.items(), ids=MIXED.keys())
+def test_statistics_over_channels_are_told(name, step):
     table = trace(Step(step), IMAGE)
-    assert {name: (group.size, group.separable) for name, group in table.groups.items()} == {"first": (4, False)}
+    (group,) = table.groups.values()
+    assert (group.size, group.separable, group.proportional) == (4, False, False)
+    assert group.copyable == (name in COPYABLE)
+
+
+@pytest.mark.parametrize("size", [2, 3, 4, 5, 9, 16])
+@pytest.mark.parametrize("first", [1, 2])
+def test_fixed_slices_are_found_whatever_the_size(size, first):
+    class Slice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.make, self.read = nn.Conv2d(3, size, 1), nn.Conv2d(size, 2, 1)
+
+        def forward(self, images):
+            maps = self.make(images)
+            return self.read(maps.softmax(1) + 0.1 * maps[:, :first].mean(1, keepdim=True))
+
+    groups = trace(Slice(), torch.zeros(1, 3, 8, 8)).groups
+    assert not groups or first >= size
 
 
 FIXED = {
@@ -198,6 +221,7 @@ def test_operations_without_a_rule_freeze_what_they_meet(name, step):
 FAILING = {
     "reshape": lambda m, x: x.reshape(1, 2, 2, 64).reshape(1, 4, 8, 8),
     "slice": lambda m, x: F.pad(x, (0, 0, 0, 0, 1, 1))[:, 1:5],
+    "behind a scale that starts at zero": lambda m, x: x + m.gamma * torch.cat([2 * x[:, :2], x[:, 2:]], 1),
     "silent slice": lambda m, x: torch.cat([2 * x[:, :2], x[:, 2:]], 1),
     "silent slice under a norm": lambda m, x: torch.cat([2 * x[:, :2], x[:, 2:]], 1).softmax(1),
 }
@@ -208,6 +232,23 @@ def test_what_does_not_hold_when_cut_for_trial_is_frozen_and_noted(step):
     table = trace(Step(step), IMAGE)
     assert "first" not in table.groups
     assert any("channels of first stay: cut for trial" in note for note in table.notes)
+
+
+@pytest.mark.parametrize(
+    ("step", "left"),
+    [
+        (lambda m, x: x + 0.3 * x[:, :1].sigmoid(), 3),  # one channel that all others meet stays
+        (lambda m, x: x + 0.3 * x[:, -1:].sigmoid(), 3),
+        (lambda m, x: x + 0.3 * x.roll(1, 1), 1),  # every channel meets the next: they are all one
+    ],
+)
+def test_channels_that_meet_others(step, left):
+    module, images = Step(step), torch.randn(1, 3, 8, 8)
+    table = trace(module, images)
+    assert {name: group.size for name, group in table.groups.items()} == {"first": left}
+    kept = {"first": torch.tensor([left - 1])}
+    with torch.no_grad():
+        assert torch.allclose(drop(module, table, kept)(images), silence(module, table, kept)(images), atol=1e-5)
 
 
 def test_constants_freeze_what_they_meet():

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from shoestring.channels.readers import visit
-from shoestring.channels.surgery import Edit, Network, operate
-from shoestring.channels.table import Kept, Table, places
+from shoestring.channels.surgery import Edit, Network, Reader, operate
+from shoestring.channels.table import Kept, Table, where
 from shoestring.channels.tracer import Axis
 
 _ROWS = 4096  # positions of a batch that are looked at
@@ -23,29 +23,27 @@ def compensate(module: Network, table: Table, kept: Kept, batches: Iterable[Tens
     The channels h of a group are foretold from those that stay, h ~ A h_S with A = E[h h_S'] E[h_S h_S']^-1 over
     `batches` (N, C, H, W), and readers get their weights times A (as in ThiNet, Luo et al. 2017, and Optimal Brain
     Compression, Frantar & Alistarh 2022, for whole channels). Nothing is trained; labels are not needed. Layers that
-    read channels in separate groups only lose them. Further arguments are those of `operate`.
+    read channels in separate groups only lose them. Further arguments and errors are those of `drop`.
     """
-    energy: dict[Axis, Tensor] = {}
-    touched = {name: table.groups[name] for name, own in kept.items() if len(own) < table.groups[name].size}
+    table.check(module, kept)
+    places = {
+        axis: {name: where(table, axis, table.groups[name]) for name in kept if axis in table.groups[name].consumers}
+        for axis in table.readers & table.axes.keys()
+    }
+    energy: dict[tuple[Axis, str], Tensor] = {}
 
     def note(axis: Axis, values: Tensor) -> None:
-        rows = values[torch.randperm(len(values), generator=generator)[:_ROWS].to(values.device)].double()
-        energy[axis] = energy.get(axis, 0) + rows.T @ rows
+        rows = values[:: max(1, len(values) // _ROWS)].double()
+        for name, own in places[axis].items():
+            channels = rows[:, own].transpose(1, 2).flatten(0, 1)  # (rows x places, size)
+            energy[axis, name] = energy.get((axis, name), torch.zeros(())) + channels.T @ channels
 
-    generator = torch.Generator().manual_seed(0)
     visit(module, table, batches, note)
     edits = {}
-    for name, group in table.groups.items():
-        if name in touched:
-            matrices = {}
-            for axis in group.consumers:
-                where = places(table, axis, group)
-                if axis in energy and where is not None:
-                    gram = torch.stack([energy[axis][own][:, own] for own in where.T]).sum(0)
-                    matrices[axis] = _least_squares(gram, kept[name])
-            edits[name] = Edit(kept[name], _reader(kept[name], matrices))
-        elif name in kept:
-            edits[name] = Edit(kept[name])
+    for name, indices in kept.items():
+        stay = indices.sort().values
+        matrices = {axis: _least_squares(gram, stay) for (axis, group), gram in energy.items() if group == name}
+        edits[name] = Edit(stay, _reader(stay, matrices))
     return operate(module, table, edits, **more)
 
 
@@ -58,7 +56,7 @@ def _least_squares(gram: Tensor, stay: Tensor) -> Tensor:
     return torch.linalg.solve(inner, gram[stay]).T
 
 
-def _reader(stay: Tensor, matrices: dict[Axis, Tensor]):
+def _reader(stay: Tensor, matrices: Mapping[Axis, Tensor]) -> Reader:
     def read(axis: Axis, weight: Tensor) -> Tensor:
         if axis not in matrices:
             return weight[..., stay.to(weight.device)]

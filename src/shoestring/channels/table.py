@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
 
@@ -32,6 +32,11 @@ class Group:
     consumers: tuple[Axis, ...]
     separable: bool = True
     proportional: bool = False
+    copyable: bool = True
+
+    def holds(self, numbers: Tensor) -> Tensor:
+        """Which of these channel numbers are of this group."""
+        return (numbers >= self.start) & (numbers < self.start + self.size)
 
 
 @dataclass(frozen=True)
@@ -72,15 +77,33 @@ class Table:
     def stays(self, kept: Kept) -> Tensor:
         """Whether each channel stays, bool (size + 1,), when of each group named only these channels are kept.
 
-        At least one channel of a group stays; groups that are not named stay whole. The last place answers for -1.
+        Groups that are not named stay whole. The last place answers for -1.
         """
         stays = torch.ones(self.size + 1, dtype=torch.bool)
         for name, indices in kept.items():
             group = self.groups[name]
-            assert set(indices.tolist()) <= set(range(group.size)) and len(indices), f"{name}: {indices}"
             stays[group.start : group.start + group.size] = False
             stays[group.start + indices] = True
         return stays
+
+    def group(self, name: str) -> Group:
+        """The group of that name; `ValueError` with those that there are when there is none."""
+        if name not in self.groups:
+            raise ValueError(f"no group '{name}': the groups are {', '.join(self.groups) or 'none'}.")
+        return self.groups[name]
+
+    def check(self, module: nn.Module, kept: Kept) -> None:
+        """Raise `ValueError` when the table is of another network, or when these channels cannot be what stays."""
+        for name, tensor in named_tensors(module).items():
+            if tuple(tensor.shape) != self.shapes.get(name):
+                raise ValueError(f"this table is of another network: {name} has the shape {tuple(tensor.shape)} here.")
+        for name, indices in kept.items():
+            size = self.group(name).size
+            inside = len(indices) > 0 and int(indices.min()) >= 0 and int(indices.max()) < size
+            if not inside or len(indices.unique()) < len(indices):
+                raise ValueError(
+                    f"of the {size} channels of group '{name}' some must stay, each once: {indices.tolist()}."
+                )
 
     def selection(self, kept: Kept) -> dict[Axis, Tensor]:
         """The indices that stay of every axis that loses some."""
@@ -111,14 +134,17 @@ class Table:
         start = 0
         for name, group in self.groups.items():
             if name not in names:
-                groups[name] = Group(**{**vars(group), "start": start})
+                groups[name] = replace(group, start=start)
                 renumbered[group.start : group.start + group.size] = torch.arange(start, start + group.size)
                 start += group.size
         axes = {axis: renumbered[numbers] for axis, numbers in self.axes.items()}
-        sizes = tuple(Size(one.module, one.number, renumbered[one.channels]) for one in self.sizes_in_code)
-        kept = {axis: numbers for axis, numbers in axes.items() if bool((numbers >= 0).any())}
-        changed = {"groups": groups, "axes": kept, "sizes_in_code": sizes, "notes": (*self.notes, note)}
-        return Table(**{**{name: getattr(self, name) for name in self.__dataclass_fields__}, **changed})
+        return replace(
+            self,
+            groups=groups,
+            axes={axis: numbers for axis, numbers in axes.items() if bool((numbers >= 0).any())},
+            sizes_in_code=tuple(replace(one, channels=renumbered[one.channels]) for one in self.sizes_in_code),
+            notes=(*self.notes, note),
+        )
 
     def __str__(self) -> str:
         rows = [
@@ -129,18 +155,16 @@ class Table:
         return "\n".join([*rows, total, *self.notes])
 
 
-def places(table: Table, axis: Axis, group: Group) -> Tensor | None:
-    """Where the channels of a group stand along an axis: (size, places of each), or None when they do not.
+def named_tensors(module: nn.Module) -> dict[str, Tensor]:
+    """All parameters and buffers by name; those that layers share once."""
+    return dict(module.named_parameters()) | dict(module.named_buffers())
 
-    Raises `ValueError` when some channels stand there more often than others.
-    """
+
+def where(table: Table, axis: Axis, group: Group) -> Tensor | None:
+    """Where the channels of a group stand along an axis: (size, places of each), or None when they do not."""
     numbers = table.axes[axis]
-    own = ((numbers >= group.start) & (numbers < group.start + group.size)).nonzero()[:, 0]
-    if not len(own):
-        return None
-    if len(own) % group.size:
-        raise ValueError(f"channels of {group.producers[0][0]} stand unequally often along {axis}.")
-    return own[numbers[own].argsort(stable=True)].view(group.size, -1)
+    own = group.holds(numbers).nonzero()[:, 0]
+    return own[numbers[own].argsort(stable=True)].view(group.size, -1) if len(own) else None
 
 
 def tabulate(module: nn.Module, tracer: Tracer) -> Table:
@@ -152,14 +176,17 @@ def tabulate(module: nn.Module, tracer: Tracer) -> Table:
             makers.setdefault(channel, []).append(axis)
     makers.pop(FROZEN, None)
     mixed, bent = _roots(tracer.labels, tracer.mixed), _roots(tracer.labels, tracer.bent)
+    stands = _stands(axes)
     members: dict[tuple, list[int]] = {}
     for channel, own in sorted(makers.items()):
-        members.setdefault((tuple(own), channel in mixed, channel in bent), []).append(channel)
+        is_mixed = channel in mixed
+        kind = (tuple(own), is_mixed, is_mixed or channel in bent, tuple(stands[channel]))
+        members.setdefault(kind, []).append(channel)
 
     read = {axis: set(axes[axis].tolist()) for axis in axes if axis in tracer.readers}
     groups: dict[str, Group] = {}
     numbers: dict[int, int] = {}
-    for (own, is_mixed, is_bent), channels in members.items():
+    for (own, is_mixed, is_bent, _), channels in members.items():
         users = tuple(axis for axis, labels in read.items() if not labels.isdisjoint(channels))
         name = _unused_name(own[0][0], groups)
         groups[name] = Group(len(numbers), len(channels), own, users, not is_mixed, not is_bent)
@@ -169,7 +196,7 @@ def tabulate(module: nn.Module, tracer: Tracer) -> Table:
         return torch.tensor([numbers.get(one, -1) for one in labels.tolist()], dtype=torch.int64)
 
     every = {axis: numbered(labels) for axis, labels in axes.items()}
-    named = dict(module.named_parameters()) | dict(module.named_buffers())
+    named = named_tensors(module)
     return Table(
         groups=groups,
         axes={axis: own for axis, own in every.items() if bool((own >= 0).any())},
@@ -184,6 +211,15 @@ def tabulate(module: nn.Module, tracer: Tracer) -> Table:
         ),
         notes=tuple(f"channels that meet '{name}' stay: it has no rule here." for name in tracer.notes),
     )
+
+
+def _stands(axes: Mapping[Axis, Tensor]) -> dict[int, list[tuple[Axis, int]]]:
+    """For each channel the axes it stands on, and at how many places of each."""
+    found: dict[int, list[tuple[Axis, int]]] = {}
+    for axis, labels in axes.items():
+        for channel, count in zip(*(part.tolist() for part in labels.unique(return_counts=True))):
+            found.setdefault(channel, []).append((axis, count))
+    return found
 
 
 def _roots(labels: Labels, marked: list[Tensor]) -> set[int]:

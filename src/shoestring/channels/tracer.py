@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -12,12 +13,28 @@ from torch import Tensor, nn
 from shoestring.channels.labels import Labelled, Labels, frozen, label, labelled
 
 Axis = tuple[str, int]
-Rule = Callable[["Tracer", Any, tuple, dict[str, Any], Any], Any]
+Rule = Callable[..., Any]
 _LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 
 
 class Unknown(Exception):
     """Raised by a rule that cannot say what happens to the labels; the tracer then freezes them."""
+
+
+class Rules:
+    """Rules by the names of the operations that they are for: `@rule("conv1d conv2d")` above a function adds it."""
+
+    def __init__(self) -> None:
+        self.by_name: dict[str, Rule] = {}
+
+    def __call__(self, names: str) -> Callable[[Rule], Rule]:
+        """Register the function below for these names."""
+
+        def register(function: Rule) -> Rule:
+            self.by_name |= dict.fromkeys(names.split(), function)
+            return function
+
+        return register
 
 
 class Tracer:
@@ -27,8 +44,8 @@ class Tracer:
     order, `readers` those whose weights are multiplied with channels; the others pass them on one by one. `positions`
     says how often an image uses each weight. Channels that are `mixed` meet statistics or products over channels, so
     that to drop one is not the same as to silence it; `bent` ones meet more than layers, batch norms and functions f
-    with f(ax) = a f(x). `sizes` are numbers of channels in a module's own code: (module, number, labels, dimension).
-    `notes` names the operations without a rule that cost channels.
+    with f(ax) = a f(x) for a > 0. `sizes` are numbers of channels in a module's own code: (module, number, labels,
+    dimension). `notes` names the operations without a rule that cost channels.
     """
 
     def __init__(self, module: nn.Module, rules: Mapping[str, Rule]) -> None:
@@ -49,6 +66,8 @@ class Tracer:
         self._inside: list[str] = []
         self._batch = 1
         self._module = copy.deepcopy(module).eval()  # a module may keep what it computes
+        saved = module.state_dict(keep_vars=True)
+        self._fixed |= {name for name, _ in module.named_buffers() if name not in saved}  # would not be saved cut
         self._rules = rules
 
     def run(self, example: Tensor) -> None:
@@ -68,11 +87,9 @@ class Tracer:
     def follow(self, func: Any, args: tuple, kwargs: dict[str, Any], result: Any) -> Any:
         """The labels of an operation's result: a tensor, or as many tensors as the result has."""
         rule = self._rules.get(operation(func))
-        try:
-            if rule is not None:
-                return rule(self, func, args, kwargs, result)
-        except (Unknown, TypeError, LookupError, RuntimeError):  # called in a form that the rule does not know
-            pass
+        if rule is not None:
+            with contextlib.suppress(Exception):  # called in a form that the rule does not know
+                return rule(self, func, result, *args, **kwargs)
         self.give_up(func, args, kwargs)
         return frozen(result) if isinstance(result, Tensor) else None
 
@@ -168,7 +185,7 @@ class Tracer:
                 return label(result, self, self._layer(module, args[0], result))
 
         module.register_forward_pre_hook(enter)
-        module.register_forward_hook(leave)
+        module.register_forward_hook(leave, always_call=True)
 
     def _layer(self, module: Any, inputs: Any, result: Tensor) -> Tensor:
         function: Any = nn.functional.linear
@@ -177,6 +194,7 @@ class Tracer:
             function = getattr(nn.functional, f"conv{module.weight.ndim - 2}d")
             args += [module.stride, module.padding, module.dilation, module.groups]
         labels = self.follow(function, tuple(args), {}, result)
+        self.bent += [self.of(inputs), labels]
         if not self._plain:  # norms of the weights of all channels
             self.mixed.append(self.of(inputs))
         made = self.axes.get((name_of(module.weight), 0))
@@ -193,7 +211,7 @@ class Tracer:
                     self.labels.couple(labels, dim)
         for name, labels in self._elements.items():
             dims = self.varying(labels) or ([0] if labels.ndim == 1 else [])
-            if len(dims) != 1 or any(key[0] == name for key in self.axes):
+            if name in self._fixed or len(dims) != 1 or any(key[0] == name for key in self.axes):
                 self.labels.freeze(labels)
                 self._fixed.add(name)
             else:

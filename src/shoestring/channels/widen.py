@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from shoestring.channels.surgery import Edit, Network, Reader, layouts, operate
-from shoestring.channels.table import Group, Table
+from shoestring.channels.table import Group, Table, named_tensors
 from shoestring.channels.tracer import Axis
 
 _SPREAD = 0.85  # of the random parts that a weight is split into: halves are 0.5 with a deviation of 0.3
@@ -33,36 +33,45 @@ def widen(
     start as random as the old ones are spread, and are read with zero weights. Further arguments are those of
     `operate`.
 
-    Raises `ValueError` for unknown groups, for fewer channels than there are, and where the function cannot be kept:
-    channels under a normalisation over channels can only be copied all equally often.
+    Raises `ValueError` for unknown groups, for fewer channels than there are, and where the function would change:
+    channels under a normalisation over channels can only be copied all equally often, those under a softmax over
+    channels not at all.
     """
     generator = torch.Generator().manual_seed(seed)
-    edits: dict[str, Edit] = {}
-    for name, size in sizes.items():
-        if name not in table.groups:
-            raise ValueError(f"no group '{name}': the groups are {', '.join(table.groups) or 'none'}.")
-        edits[name] = _wider(name, table.groups[name], size, new, generator)
+    edits = {name: _wider(name, table.group(name), size, new, generator) for name, size in sizes.items()}
     wider = operate(module, table, edits, **more)
     if new == "fresh":
         _randomise(wider, table, edits, generator)
     return wider
 
 
+def doubled(group: Group, *, seed: int = 0) -> Edit:
+    """Every channel twice."""
+    return _copies(torch.full((group.size,), 2), seed)
+
+
 def _wider(name: str, group: Group, size: int, new: str, generator: torch.Generator) -> Edit:
     extra = size - group.size
     if extra < 0:
         raise ValueError(f"group '{name}' has {group.size} channels already, and {size} are asked for.")
-    if not group.separable and extra and (extra % group.size or new == "fresh"):
+    if extra and not group.separable and not group.copyable:
+        raise ValueError(
+            f"channels of group '{name}' cannot be copied: what is computed from all of them would change."
+        )
+    if extra and not group.separable and (extra % group.size or new == "fresh"):
         raise ValueError(f"channels of group '{name}' are normalised together: they can only be copied, all equally.")
-    counts = torch.ones(group.size, dtype=torch.int64)
-    if new == "copies":
-        counts += extra // group.size
-        counts[torch.randperm(group.size, generator=generator)[: extra % group.size]] += 1
-        read = _split(counts, int(torch.randint(2**31, (), generator=generator)))
-    else:
-        counts[-1] += extra
-        read = _unread(extra)
-    return Edit(torch.arange(group.size).repeat_interleave(counts), read)
+    if new == "fresh":
+        source = torch.arange(size).clamp_max(group.size - 1)
+        share = (torch.arange(size) < group.size).float()
+        return Edit(source, lambda axis, weight: nn.functional.pad(weight, (0, extra)), share)
+    counts = torch.full((group.size,), size // group.size)
+    counts[torch.randperm(group.size, generator=generator)[: size % group.size]] += 1
+    return _copies(counts, int(torch.randint(2**31, (), generator=generator)))
+
+
+def _copies(counts: Tensor, seed: int) -> Edit:
+    source = torch.arange(len(counts)).repeat_interleave(counts)
+    return Edit(source, _split(counts, seed), 1 / counts[source])
 
 
 def _split(counts: Tensor, seed: int) -> Reader:
@@ -80,24 +89,22 @@ def _split(counts: Tensor, seed: int) -> Reader:
     return read
 
 
-def _unread(extra: int) -> Reader:
-    return lambda axis, weight: nn.functional.pad(weight, (0, extra))
-
-
 def _randomise(wider: nn.Module, table: Table, edits: Mapping[str, Edit], generator: torch.Generator) -> None:
     """What makes the new channels gets random weights with the deviation of those that make the old ones."""
-    tensors = dict(wider.named_parameters())
+    tensors = named_tensors(wider)
     for axis, layout in layouts(table, edits).items():
         name, dim = axis
+        numbers = table.axes[axis][layout.sources]
         for group in edits:
             own = table.groups[group]
+            inside = own.holds(numbers)
             if axis not in own.producers:
                 continue
-            numbers = table.axes[axis][layout.places]
-            inside = (numbers >= own.start) & (numbers < own.start + own.size)
-            fresh = (inside & (layout.copies >= own.size)).nonzero()[:, 0]
-            old = (inside & (layout.copies < own.size)).nonzero()[:, 0]
+            fresh, old = (
+                (inside & part).nonzero()[:, 0].to(tensors[name].device)
+                for part in (layout.copies >= own.size, layout.copies < own.size)
+            )
             weight = tensors[name].data
-            deviation = weight.index_select(dim, old.to(weight.device)).std()
-            drawn = torch.randn(weight.index_select(dim, fresh.to(weight.device)).shape, generator=generator)
-            weight.index_copy_(dim, fresh.to(weight.device), drawn.to(weight) * deviation)
+            deviation = weight.index_select(dim, old).std(correction=0)
+            drawn = torch.randn(weight.index_select(dim, fresh).shape, generator=generator)
+            weight.index_copy_(dim, fresh, drawn.to(weight) * deviation)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from shoestring.data.images import Images
+from shoestring.models.layers import evaluating
 from shoestring.models.model import Model
 
 
@@ -29,7 +30,7 @@ def log_probabilities(model: Model, images: Images, *, batch_size: int = 500) ->
     """
     device = next(model.module.parameters()).device
     found = []
-    with torch.inference_mode(), _evaluating(model.module):
+    with torch.inference_mode(), evaluating(model.module):
         for pixels in _chunks(images, batch_size, device):
             batch = model.prepare(pixels)
             views = [batch, batch.flip(-1)] if model.preprocessing.mirror else [batch]
@@ -48,7 +49,7 @@ def embed(
     seen: list[Tensor] = []
     hook = last.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].flatten(1).float().cpu()))
     try:
-        with torch.inference_mode(), _evaluating(model.module), low_precision(device, precision):
+        with torch.inference_mode(), evaluating(model.module), low_precision(device, precision):
             chunks = _chunks(images, batch_size, device)
             logits = [model.module(model.prepare(pixels)).float().cpu() for pixels in chunks]
     finally:
@@ -59,13 +60,3 @@ def embed(
 def _chunks(images: Images, size: int, device: torch.device) -> Iterator[Tensor]:
     for start in range(0, len(images), size):
         yield torch.from_numpy(np.array(images.pixels[start : start + size])).to(device)
-
-
-@contextlib.contextmanager
-def _evaluating(module: nn.Module) -> Iterator[None]:
-    training = module.training
-    module.eval()
-    try:
-        yield
-    finally:
-        module.train(training)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -72,18 +73,30 @@ def resize(module: nn.Module, shapes: Mapping[str, torch.Size], sizes: Mapping[s
     for name, tensor in tensors(module).items():
         if name in shapes and tensor.shape != shapes[name] and tensor.ndim == len(shapes[name]):
             tensor.data = tensor.data.new_empty(shapes[name])
-    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    fit(module)
     for name, value in sizes.items():
         owner, _, attribute = name.rpartition(".")
         setattr(module.get_submodule(owner), attribute, tuple(value) if isinstance(value, list) else value)
     if sizes:
         module.sizes_changed = dict(sizes)  # type: ignore[assignment]
+    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    fit(module)
 
 
 def tensors(module: nn.Module) -> dict[str, Tensor]:
     """All parameters and saved buffers by the names they have in the state dict."""
     return module.state_dict(keep_vars=True)
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside the block; afterwards every part is in the mode it was in."""
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, training in modes:
+            part.training = training
 
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)

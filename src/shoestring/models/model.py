@@ -74,7 +74,10 @@ class Model:
 
     def save(self, folder: Path) -> None:
         """Write `model.safetensors` and `model.json` into the folder; sizes live in the tensors, where they can."""
-        state = {name: tensor.detach().contiguous() for name, tensor in self.module.state_dict().items()}
+        state = {
+            name: tensor.detach().clone(memory_format=torch.contiguous_format)
+            for name, tensor in self.module.state_dict().items()
+        }
         with replacing(folder / TENSORS) as temporary:
             save_file(state, temporary)
         self.describe(folder)

@@ -46,6 +46,7 @@ def shrink(
     options = registry.bind("prune", method, options)
     if scope not in get_args(Scope):
         raise unknown("scope of pruning", scope, get_args(Scope))
+    batches = list(batches)
     size, device = model.preprocessing, next(model.module.parameters()).device
     table = trace(model.module, _example(size).to(device))
     scores = criterion(model.module, batches, table, **options)
@@ -56,7 +57,6 @@ def shrink(
         params=_absolute(params, table.params(), "params"),
         scope=scope,
     )
-    batches = list(batches)
     if batches:
         smaller = compensate(model.module, table, kept, batches)
         recalibrate(smaller, batches)

@@ -28,7 +28,8 @@ def choose(
     `params` are absolute. With the scope "uniform" every group loses the same share; with "global" channels compete
     across groups by score over the mean score of their group. `UserError` when a target is too small to reach.
     """
-    places = torch.cat([torch.empty(0), *(_places(own, scope) for own in scores.values())])
+    assert scores.keys() == table.groups.keys() and all(len(scores[n]) == g.size for n, g in table.groups.items())
+    places = torch.cat([torch.empty(0), *(_places(scores[name], scope) for name in table.groups)])
     order = places.argsort(stable=True)
 
     def fits(channels: Tensor) -> bool:

@@ -8,22 +8,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from shoestring.models.layers import evaluating
+
 
 @torch.no_grad()
 def recalibrate(module: nn.Module, batches: Iterable[Tensor]) -> None:
     """Set the running statistics of all batch norms to those of batches (N, C, H, W); nothing else changes."""
     norms = [layer for layer in module.modules() if isinstance(layer, _BatchNorm) and layer.track_running_stats]
-    if not norms:
-        return
-    modes, momenta = [(part, part.training) for part in module.modules()], [layer.momentum for layer in norms]
-    module.eval()
-    for layer in norms:
-        layer.train()
-        layer.reset_running_stats()
-        layer.momentum = None  # the plain mean over all batches
-    for batch in batches:
-        module(batch)
+    momenta = [layer.momentum for layer in norms]
+    with evaluating(module):
+        for layer in norms:
+            layer.train()
+            layer.reset_running_stats()
+            layer.momentum = None  # the plain mean over all batches
+        for batch in batches if norms else ():
+            module(batch)
     for layer, momentum in zip(norms, momenta):
         layer.momentum = momentum
-    for part, training in modes:
-        part.training = training
