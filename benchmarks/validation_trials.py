@@ -1,6 +1,6 @@
 """Choices of the main job tried on validation images: how wide a network, and when it is cut.
 
-    python benchmarks/validation_trials.py CIFAR10 [--width W] [--cut SHARE] [--macs TARGET] [--seconds S] [--seed N]
+    python benchmarks/validation_trials.py CIFAR10 [--width W] [--cut SHARE] [--grow SCHEDULE] [--seconds S] [--seed N]
 
 Trains on 40,000 of the training images and scores on the other 10,000; test images are not touched. `--cut` is the
 share of the time after which the network is cut to the target. One row is added to results/validation_trials.json.
@@ -27,6 +27,7 @@ def main() -> None:
     parser.add_argument("data")
     parser.add_argument("--width", type=float, default=0.5)
     parser.add_argument("--cut", type=float)
+    parser.add_argument("--grow", default="constant")
     parser.add_argument("--macs", default="0.5")
     parser.add_argument("--seconds", type=float, default=285.0)
     parser.add_argument("--seed", type=int, default=1)
@@ -55,7 +56,7 @@ def trial(given: argparse.Namespace) -> dict[str, Any]:
         return float((log_probabilities(model, validation).argmax(1) == validation.targets).mean())
 
     settings = Train(model="convnet", width=given.width)
-    model, went = steps.run_train(images, settings, Grow(), budget=budget, context=around)
+    model, went = steps.run_train(images, settings, Grow(given.grow), budget=budget, context=around)
     found: dict[str, Any] = {"steps": went.steps}
     if given.cut:
         found["before_the_cut"] = accuracy(model)

@@ -69,7 +69,9 @@ def test_rows_that_stay_are_the_ones_named():
 def test_padding_shrinks_with_its_channels():
     module = network("resnet20", {})
     table = trace(module, torch.zeros(1, 3, 16, 16))
-    smaller = drop(module, table, {"layer2.0.conv2": torch.tensor([3, 8, 9])})
+    before, after = "layer2.0.conv2", "layer2.0.conv2#2"
+    assert table.groups[before].size == table.groups[after].size == 8
+    smaller = drop(module, table, {before: torch.tensor([3]), after: torch.tensor([0, 1])})
     padding = smaller.get_submodule("layer2.0.shortcut.1")
     assert (len(padding.before), len(padding.after)) == (1, 2)
     assert smaller.get_submodule("layer2.0.conv2").out_channels == 16 + 3
