@@ -141,6 +141,10 @@ PROPORTIONAL_TRAPS = {
 def test_multiples_that_do_not_stay_multiples_are_left_alone(make):
     torch.manual_seed(0)
     module, images = make().eval(), torch.randn(2, 3, 8, 8)
+    for layer in module:
+        if isinstance(layer, nn.BatchNorm2d):
+            nn.init.uniform_(layer.running_mean, -1, 1)
+            nn.init.uniform_(layer.bias, -1, 1)
     with torch.no_grad():
         module[0].weight[4], module[0].bias[4] = 3 * module[0].weight[1], 3 * module[0].bias[1]
     merged = merge_proportional(module, trace(module, images), images)

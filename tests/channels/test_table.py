@@ -189,8 +189,8 @@ def test_statistics_over_channels_are_told(name, step):
     assert group.copyable == (name in COPYABLE)
 
 
-@pytest.mark.parametrize("size", [2, 3, 4, 5, 9, 16])
-@pytest.mark.parametrize("first", [1, 2])
+@pytest.mark.parametrize("size", [4, 5, 9, 16])
+@pytest.mark.parametrize("first", [2, 3])
 def test_fixed_slices_are_found_whatever_the_size(size, first):
     class Slice(nn.Module):
         def __init__(self) -> None:
@@ -201,8 +201,7 @@ def test_fixed_slices_are_found_whatever_the_size(size, first):
             maps = self.make(images)
             return self.read(maps.softmax(1) + 0.1 * maps[:, :first].mean(1, keepdim=True))
 
-    groups = trace(Slice(), torch.zeros(1, 3, 8, 8)).groups
-    assert not groups or first >= size
+    assert not trace(Slice(), torch.zeros(1, 3, 8, 8)).groups
 
 
 FIXED = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -34,49 +34,50 @@ def fold_constants(module: Network, table: Table, batches: Iterable[Tensor], *, 
         means[axis] = total + values.double().sum(0), rows + len(values)
 
     visit(module, table, batches, note)
-    silent = {name: own for name, group in table.groups.items() if (own := _silent(module, table, group)) is not None}
+    silent = [f"{name}:{channel}" for name, own in table.groups.items() for channel in _silent(module, table, own)]
     whole = drop(module, table, {}).eval()
     expected = outputs(whole, batches[0]) if silent else []
 
-    def holds(names: Sequence[str]) -> bool:
+    def holds(channels: Sequence[str]) -> bool:
         changed = drop(whole, table, {})
-        can = all(_shift(changed, table, table.groups[name], silent[name], means) for name in names)
-        return can and same(outputs(_without(changed, table, names, silent), batches[0]), expected)
+        return _fold(changed, table, channels, means) and same(outputs(changed, batches[0]), expected)
 
-    bad = culprits(list(silent), holds)
+    bad = culprits(silent, holds)
     changed = module if inplace else drop(module, table, {})
-    for name in silent.keys() - bad:
-        _shift(changed, table, table.groups[name], silent[name], means)
-    return _without(changed, table, silent.keys() - bad, silent)
+    _fold(changed, table, [channel for channel in silent if channel not in bad], means)
+    return changed
 
 
-def _silent(module: nn.Module, table: Table, group: Group) -> Tensor | None:
-    """Which channels of a group have filters of zeros (size,), all but one if need be; None when none has."""
+def _silent(module: nn.Module, table: Table, group: Group) -> list[int]:
+    """The channels of a group whose filters are zero; one channel of the group always stays."""
     filters = folded(module, table, group) if group.separable else None
     if filters is None:
-        return None
-    zero = filters[:, :-1].abs().amax(1) == 0
-    zero[-1] &= not zero.all()
-    return zero if zero.any() else None
+        return []
+    return (filters[:, :-1].abs().amax(1) == 0).nonzero()[:, 0].tolist()[: group.size - 1]
 
 
-def _without(module: Network, table: Table, names: Iterable[str], silent: Mapping[str, Tensor]) -> Network:
-    return drop(module, table, {name: (~silent[name]).nonzero()[:, 0] for name in names}, inplace=True)
-
-
-def _shift(module: nn.Module, table: Table, group: Group, silent: Tensor, means: Means) -> bool:
-    """Move what silent channels contribute into the biases behind all that read them; whether that can be done."""
+def _fold(module: nn.Module, table: Table, channels: Sequence[str], means: Means) -> bool:
+    """Move what these channels ("group:index") contribute into the biases behind them and drop them, if that can be."""
+    gone: dict[str, list[int]] = {}
+    for channel in channels:
+        name, _, index = channel.rpartition(":")
+        gone.setdefault(name, []).append(int(index))
     named = named_tensors(module)
-    for axis in group.consumers:
-        target, places = _target(module, table, axis), where(table, axis, group)
-        if axis not in means or target is None or places is None:
-            return False
-        total, rows = means[axis]
-        own = places[silent].flatten()
-        weight = named[axis[0]].detach().double()[:, own]
-        amount = weight.flatten(2).sum(2) if weight.ndim > 2 else weight
-        shifted, sign = target
-        shifted.data = shifted.data + sign * (amount @ (total[own] / rows)).to(shifted)
+    for name, indices in gone.items():
+        for axis in table.groups[name].consumers:
+            target, places = _target(module, table, axis), where(table, axis, table.groups[name])
+            if axis not in means or target is None or places is None:
+                return False
+            total, rows = means[axis]
+            own = places[indices].flatten()
+            weight = named[axis[0]].detach().double()[:, own]
+            amount = weight.flatten(2).sum(2) if weight.ndim > 2 else weight
+            shifted, sign = target
+            shifted.data = shifted.data + sign * (amount @ (total[own] / rows)).to(shifted)
+    every = {name: set(range(table.groups[name].size)) for name in gone}
+    drop(
+        module, table, {name: torch.tensor(sorted(every[name] - set(own))) for name, own in gone.items()}, inplace=True
+    )
     return True
 
 

@@ -46,10 +46,10 @@ def _replaced(module: nn.Module, numbers: dict[int, int]) -> dict[str, Any]:
     for attribute, value in vars(module).items():
         if type(value) is int and value in numbers:
             found[attribute] = numbers[value]
-        elif type(value) in (tuple, list) and all(type(entry) is int for entry in value):
+        elif isinstance(value, tuple | list) and all(type(entry) is int for entry in value):
             entries = [numbers.get(entry, entry) for entry in value]
             if entries != list(value):
-                found[attribute] = type(value)(entries)
+                found[attribute] = tuple(entries) if isinstance(value, tuple) else entries
     return found
 
 

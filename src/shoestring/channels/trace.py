@@ -59,7 +59,7 @@ def reorder(smaller: nn.Module, table: Table, kept: Kept) -> nn.Module:
     changed = copy.deepcopy(smaller)
     named = named_tensors(changed)
     stays = table.stays(kept)
-    takes = torch.arange(table.size + 1)  # whose place each channel takes
+    takes = torch.cat([torch.arange(table.size), torch.tensor([-1])])  # whose place each channel takes
     for name, own in kept.items():
         takes[table.groups[name].start + own] = table.groups[name].start + own.flip(0)
     for (name, dim), numbers in table.axes.items():

@@ -76,7 +76,7 @@ def _normalize(tracer: Tracer, func, result, values, p=2.0, dim=1, *more, **opti
     return _along(tracer, values, dim)
 
 
-def _along(tracer: Tracer, values: Any, dim: int) -> Tensor:
+def _along(tracer: Tracer, values: Any, dim: Any) -> Tensor:
     """Statistics over one axis that all its elements are set against."""
     labels = tracer.of(values)
     if tracer.labels.varies(labels, dim):
