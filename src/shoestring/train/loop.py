@@ -98,7 +98,7 @@ def fit(
             continue
         budget.charge(**price)
         pace.add(side, time.monotonic() - began)
-        budget.pace = state.speed.predict * pace.slowdown(side)
+        budget.pace = state.speed.predict * pace.slowdown
         if time.monotonic() - ticked > _TICK:
             ticked = time.monotonic()
             value = _finite(loss)
