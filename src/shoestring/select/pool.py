@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shoestring.data.images import Images
+from shoestring.errors import UserError
+from shoestring.rundir import replacing
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,25 @@ class Signals:
     learnt: NDArray[np.bool_]
     margin: NDArray[np.float64]
     final_margin: NDArray[np.float64]
+
+    def save(self, file: Path, fingerprint: str) -> None:
+        """Write an .npz file that tells which images (by their fingerprint) the signals are of."""
+        with replacing(file) as temporary, temporary.open("wb") as out:
+            np.savez(out, fingerprint=np.array(fingerprint), **vars(self))
+
+    @classmethod
+    def load(cls, file: Path, fingerprint: str) -> Signals:
+        """Read what `save` wrote; `UserError` when it is no such file, or of other images."""
+        try:
+            with np.load(file, allow_pickle=False) as content:
+                own, values = str(content["fingerprint"]), {f.name: content[f.name] for f in fields(cls)}
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            raise UserError(f"{file} is not a file of signals ({type(error).__name__}).") from None
+        if own != fingerprint:
+            raise UserError(
+                f"the signals in {file} are of other images (their fingerprints differ). Leave out --signals."
+            )
+        return cls(**values)
 
 
 class Pool:
