@@ -119,7 +119,8 @@ def _train_proxy(images: Images, budget: Budget, context: Context) -> Signals:
     found = recorder.result()
     features, logits = embed(model, images, precision=went.precision)
     budget.settle("embed")
-    return Signals(features, found.forgotten, found.learnt, found.margin, margins(logits, images.targets))
+    final = margins(logits, images.targets)
+    return Signals(features, found.forgotten, found.learnt, found.margin, final, found.confidence, found.error)
 
 
 def train(
