@@ -21,9 +21,10 @@ def _pool(images) -> Pool:
     rng, count = np.random.default_rng(0), len(images)
     features = rng.normal(size=(count, 8)).astype(np.float32)
     features /= np.linalg.norm(features, axis=1, keepdims=True)
-    signals = Signals(
-        features, rng.integers(0, 4, count), rng.random(count) < 0.9, rng.normal(size=count), rng.normal(size=count)
-    )
+    confidence, error = (rng.random((5, count)).astype(np.float32) for _ in range(2))
+    confidence[-1, :7] = error[-1, :7] = np.nan  # the last epoch is not over
+    margin, final = rng.normal(size=(2, count))
+    signals = Signals(features, rng.integers(0, 4, count), rng.random(count) < 0.9, margin, final, confidence, error)
     return Pool(images, lambda: signals)
 
 

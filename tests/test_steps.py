@@ -8,8 +8,8 @@ import pytest
 from shoestring import Budget, BudgetTooSmall, UserError, evaluate, load, prune, select, train
 from shoestring.budget import WEIGHTS
 from shoestring.evaluate.cost import count_macs
-from shoestring.recipe import Train
-from shoestring.steps import default_method
+from shoestring.recipe import Select, Train
+from shoestring.steps import default_method, needs_proxy
 from shoestring.train import loop
 
 SMALL = {"model": "convnet", "width": 0.125, "batch_size": 16}
@@ -77,6 +77,28 @@ def test_select_alone_trains_a_proxy_of_its_own(images, context, method):
     )
     assert first.indices.tolist() == again.indices.tolist()
     assert told[0].startswith("proxy: convnet")
+
+
+def test_what_the_proxy_told_is_kept_and_read_again(images, context, tmp_path):
+    told: list[str] = []
+    around, file = replace(context, say=told.append), str(tmp_path / "signals.npz")
+    first = select(images, 9, method="margin", signals=file, context=around)
+    assert any(note.startswith("proxy") for note in told)
+    told.clear()
+    again = select(images, 9, method="margin", signals=file, budget=Budget(epochs=1e-6), context=around)
+    assert told == [f"signals: read from {file}"]
+    assert again.indices.tolist() == first.indices.tolist()
+
+
+def test_a_proxy_is_trained_only_where_one_is_needed(tmp_path):
+    assert not needs_proxy(Select("random", 9), 100)
+    assert needs_proxy(Select("random", 9, within="easiest:0.5"), 100)
+    assert needs_proxy(Select("diversity", 9), 100)
+    assert not needs_proxy(Select("auto", 90), 100)
+    file = tmp_path / "signals.npz"
+    assert needs_proxy(Select("diversity", 9, signals=str(file)), 100)
+    file.touch()
+    assert not needs_proxy(Select("diversity", 9, signals=str(file)), 100)
 
 
 def test_options_reach_the_method(images, context):

@@ -19,6 +19,10 @@ def check(recipe: Recipe) -> None:
     if given:
         Budget(recipe.time, epochs=recipe.epochs, flops=recipe.flops)
     _names(recipe)
+    if recipe.select.within is not None:
+        from shoestring.select.within import parse
+
+        parse(recipe.select.within)
     for flag, target in (("macs", recipe.prune.macs), ("params", recipe.prune.params)):
         if target is not None:
             quantity(target, what=f"size for --{flag}")
@@ -27,7 +31,8 @@ def check(recipe: Recipe) -> None:
             raise UserError(f"no subset file {recipe.select.subset}.")
         if recipe.select.examples is not None:
             raise UserError("--subset says which images to use; leave out --examples.")
-    if recipe.select.examples is None and (recipe.select.method != "auto" or recipe.select.options):
+    chooses = recipe.select.method != "auto" or recipe.select.options or recipe.select.within or recipe.select.signals
+    if recipe.select.examples is None and chooses:
         raise UserError("a selection method chooses images: say how many with --examples.")
     if recipe.prune.options and not recipe.prune.wanted:
         raise UserError("pruning has options, but no size to cut to: say --macs or --params.")

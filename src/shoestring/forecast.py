@@ -14,7 +14,7 @@ from shoestring.models.model import Model
 from shoestring.prune import shrink
 from shoestring.recipe import Train
 from shoestring.runs import Run
-from shoestring.steps import PROXY, default_method
+from shoestring.steps import PROXY, needs_proxy
 from shoestring.train import plan
 from shoestring.train.calibrate import Speed, calibrate
 from shoestring.train.choose import choose_model
@@ -38,7 +38,7 @@ def check_budget(this: Run, images: Images) -> None:
     if network is not None and recipe.prune.wanted:
         wanted = recipe.prune
         shrink(network, [], method="random", macs=wanted.macs, params=wanted.params)
-    models = {name: model for name, model in _models(this, images, network, examples).items() if model is not None}
+    models = {name: model for name, model in _models(this, images, network).items() if model is not None}
     tightest, least = _tightest(this, images, models, examples)
     if least > budget.left:  # the first steps of a process can be slow: measure again before refusing
         tightest, least = _tightest(this, images, models, examples)
@@ -47,13 +47,10 @@ def check_budget(this: Run, images: Images) -> None:
         raise budget.refuse(total, why=f"{LEAST_STEPS} steps of training would not fit into its share for {tightest}")
 
 
-def _models(this: Run, images: Images, network: Model | None, examples: int) -> dict[str, Model | None]:
+def _models(this: Run, images: Images, network: Model | None) -> dict[str, Model | None]:
     """The network that each step trains; None where it trains none, or one that is not known yet."""
-    method = this.recipe.select.method
-    if method == "auto":
-        method = default_method(examples, len(images))
     proxy = None
-    if "select" in this.budget.weights and method != "random":
+    if "select" in this.budget.weights and needs_proxy(this.recipe.select, len(images)):
         proxy = choose_model(images, PROXY, context=this.context, seconds=None)
     return {name: proxy if name == "select" else network for name in this.budget.weights}
 

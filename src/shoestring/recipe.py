@@ -35,6 +35,8 @@ class Select:
     balance: Literal["equal", "proportional", "none"] = _about(
         "images per class: equal, as in the data, or free", "equal"
     )
+    within: str | None = _about("choose among the easiest:0.2, hardest:0.1 or middle:0.5 of the images only")
+    signals: str | None = _about("file (.npz) of what the proxy told: read when it is there, written when it is not")
     subset: str | None = _about("a subset.json chosen before; nothing is chosen anew")
     options: dict[str, Any] = field(default_factory=dict)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -40,11 +41,16 @@ def select(
     *,
     method: str = "auto",
     balance: str = "equal",
+    within: str | None = None,
+    signals: str | None = None,
     budget: Budget | None = None,
     context: Context | None = None,
     **options: Any,
 ) -> Subset:
     """Choose `examples` of the images, best first.
+
+    `within` ("easiest:0.2") lets the method see a part of them by difficulty; `signals` names a file in which what the
+    proxy told is kept, so that choosing anew trains nothing.
 
     Methods that need features or training dynamics train a small proxy network on all images, within the budget's
     share for `select` (six epochs when there is no budget). `options` are the method's own. Raises `UserError` for
@@ -52,7 +58,7 @@ def select(
     """
     context = context or prepare()
     budget = budget or Budget(epochs=max(_PROXY_EPOCHS, _LEAST_SEEN / len(images)), steps=("select",))
-    settings = Select(method=method, examples=examples, balance=balance, options=options)  # type: ignore[arg-type]
+    settings = Select(method, examples, balance, within, signals, options=options)  # type: ignore[arg-type]
     return run_select(images, settings, budget=budget, context=context)
 
 
@@ -63,12 +69,13 @@ def run_select(images: Images, settings: Select, *, budget: Budget, context: Con
     if method == "auto":
         method = default_method(settings.examples, len(images))
         context.say(f"method {method}: {registry.summary('select', method)}")
-    pool = Pool(images, partial(_signals, images, budget, context))
+    pool = Pool(images, partial(_signals, images, settings.signals, budget, context))
     return choose(
         pool,
         settings.examples,
         method=method,
         balance=settings.balance,
+        within=settings.within,
         seed=context.seed,
         options=settings.options,
     )
@@ -82,7 +89,26 @@ def default_method(examples: int, count: int) -> str:
     return "margin" if examples <= _FEW * count else "random"
 
 
-def _signals(images: Images, budget: Budget, context: Context) -> Signals:
+def _signals(images: Images, file: str | None, budget: Budget, context: Context) -> Signals:
+    """What a proxy tells about all images: read from the file when it is there, else found out and kept there."""
+    if file is not None and Path(file).exists():
+        context.say(f"signals: read from {file}")
+        return Signals.load(Path(file), images.fingerprint)
+    found = _train_proxy(images, budget, context)
+    if file is not None:
+        found.save(Path(file), images.fingerprint)
+    return found
+
+
+def needs_proxy(settings: Select, count: int) -> bool:
+    """Whether choosing from so many images trains a proxy: none for random ones of all, or when its word is on file."""
+    assert settings.examples is not None
+    method = default_method(settings.examples, count) if settings.method == "auto" else settings.method
+    on_file = settings.signals is not None and Path(settings.signals).exists()
+    return not on_file and (method != "random" or settings.within is not None)
+
+
+def _train_proxy(images: Images, budget: Budget, context: Context) -> Signals:
     """Train a proxy on all images and note what it forgets; then take its features and margins."""
     settings = PROXY
     model = choose_model(images, settings, context=context, seconds=None)
@@ -93,7 +119,8 @@ def _signals(images: Images, budget: Budget, context: Context) -> Signals:
     found = recorder.result()
     features, logits = embed(model, images, precision=went.precision)
     budget.settle("embed")
-    return Signals(features, found.forgotten, found.learnt, found.margin, margins(logits, images.targets))
+    final = margins(logits, images.targets)
+    return Signals(features, found.forgotten, found.learnt, found.margin, final, found.confidence, found.error)
 
 
 def train(

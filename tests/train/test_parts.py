@@ -27,6 +27,7 @@ def test_the_recorder_counts_as_a_slow_loop_does():
     rng = np.random.default_rng(0)
     recorder = Recorder(12)
     right, learnt, forgotten, margins = [False] * 11, [False] * 11, [0] * 11, [[] for _ in range(11)]
+    confidence, error = [[] for _ in range(11)], [[] for _ in range(11)]
     targets = rng.integers(0, 3, 12)
     for _ in range(40):
         index = rng.permutation(11)[:4]
@@ -39,11 +40,20 @@ def test_the_recorder_counts_as_a_slow_loop_does():
             right[image] = margin > 0
             learnt[image] = learnt[image] or margin > 0
             margins[image].append(margin)
+            shares = np.exp(row) / np.exp(row).sum()
+            confidence[image].append(shares[targets[image]])
+            error[image].append(np.linalg.norm(shares - np.eye(3)[targets[image]]))
     found = recorder.result()
     assert found.forgotten[:11].tolist() == forgotten
     assert found.learnt[:11].tolist() == learnt
     assert found.margin[:11] == pytest.approx([np.mean(own) for own in margins], abs=1e-6)
     assert (found.forgotten[11], found.learnt[11], found.margin[11]) == (0, False, -np.inf)
+    epochs = max(len(own) for own in confidence)
+    for values, expected in ((found.confidence, confidence), (found.error, error)):
+        assert values.shape == (epochs, 12)
+        for image in range(11):
+            assert values[: len(expected[image]), image] == pytest.approx(expected[image], abs=1e-6)
+            assert np.isnan(values[len(expected[image]) :, image]).all()
     again = Recorder(12)
     again.restore(recorder.state())
     assert np.array_equal(again.result().margin, found.margin)

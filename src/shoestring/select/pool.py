@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shoestring.data.images import Images
+from shoestring.errors import UserError
+from shoestring.rundir import replacing
 
 
 @dataclass(frozen=True)
@@ -17,7 +21,9 @@ class Signals:
 
     `features` float32 (N, D) of unit length; `forgotten` events int64; `learnt` bool, whether the proxy ever got the
     image right; margins float64, the logit of the label less the best other: `margin` averaged over the training,
-    `final_margin` at its end.
+    `final_margin` at its end. Epoch by epoch float32 (E, N), NaN where an image was not seen: `confidence`, the
+    probability of the label, and `error`, the length of the probabilities less the label's (at most the root of 2);
+    None where no training told them.
     """
 
     features: NDArray[np.float32]
@@ -25,6 +31,29 @@ class Signals:
     learnt: NDArray[np.bool_]
     margin: NDArray[np.float64]
     final_margin: NDArray[np.float64]
+    confidence: NDArray[np.float32] | None = None
+    error: NDArray[np.float32] | None = None
+
+    def save(self, file: Path, fingerprint: str) -> None:
+        """Write an .npz file that tells which images (by their fingerprint) the signals are of."""
+        with replacing(file) as temporary, temporary.open("wb") as out:
+            known = {name: values for name, values in vars(self).items() if values is not None}
+            np.savez(out, fingerprint=np.array(fingerprint), **known)
+
+    @classmethod
+    def load(cls, file: Path, fingerprint: str) -> Signals:
+        """Read what `save` wrote; `UserError` when it is no such file, or of other images."""
+        try:
+            with np.load(file, allow_pickle=False) as content:
+                own = str(content["fingerprint"])
+                found = cls(**{name: content[name] for name in content.files if name != "fingerprint"})
+        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+            raise UserError(f"{file} is not a file of signals ({type(error).__name__}).") from None
+        if own != fingerprint:
+            raise UserError(
+                f"the signals in {file} are of other images (their fingerprints differ). Leave out --signals."
+            )
+        return found
 
 
 class Pool:
@@ -81,6 +110,21 @@ class Pool:
     def final_margin(self) -> NDArray[np.float64]:
         """Margin of the trained proxy (N,)."""
         return self._of(self._signals.final_margin)
+
+    @property
+    def confidence(self) -> NDArray[np.float32]:
+        """Probability of the label, epoch by epoch (E, N); NaN where an image was not seen."""
+        return self._by_epoch(self._signals.confidence)
+
+    @property
+    def error(self) -> NDArray[np.float32]:
+        """Length of the probabilities less the label's, epoch by epoch (E, N); NaN where an image was not seen."""
+        return self._by_epoch(self._signals.error)
+
+    def _by_epoch(self, values: NDArray[np.float32] | None) -> NDArray[np.float32]:
+        if values is None or not len(values):
+            raise UserError("this method looks at a training epoch by epoch, which is not known here; margin does not.")
+        return self._of(values.T).T
 
     @property
     def _signals(self) -> Signals:

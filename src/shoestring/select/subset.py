@@ -28,6 +28,7 @@ class Subset:
     options: dict[str, Any] = field(default_factory=dict)
     balance: str = "equal"
     seed: int = 0
+    within: str | None = None  # the part of the images by difficulty that was chosen from
 
     def __len__(self) -> int:
         return len(self.indices)

@@ -12,11 +12,17 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Dynamics:
-    """Per image (N,): forgetting events, whether it was ever learnt, and the mean margin over all times it was seen."""
+    """Per image (N,): forgetting events, whether it was ever learnt, and the mean margin over all times it was seen.
+
+    Epoch by epoch (E, N), NaN where an image was not seen: `confidence`, the probability of the label, and `error`, the
+    length of the vector of probabilities less the label's.
+    """
 
     forgotten: NDArray[np.int64]
     learnt: NDArray[np.bool_]
     margin: NDArray[np.float64]
+    confidence: NDArray[np.float32]
+    error: NDArray[np.float32]
 
 
 def margins(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -37,6 +43,8 @@ class Recorder:
         self.forgotten = torch.zeros(count, dtype=torch.int64, device=device)
         self.margin = torch.zeros(count, dtype=torch.float64, device=device)
         self.seen = torch.zeros(count, dtype=torch.int64, device=device)
+        self.confidence = torch.empty(0, count, device=device)
+        self.error = torch.empty(0, count, device=device)
 
     @torch.no_grad()
     def __call__(self, index: Tensor, logits: Tensor, labels: Tensor) -> None:
@@ -49,7 +57,18 @@ class Recorder:
         self.right[index] = now
         self.learnt[index] |= now
         self.margin[index] += (truth - others).double()
+        self._note_epoch(index, logits.softmax(1), labels)
         self.seen[index] += 1
+
+    def _note_epoch(self, index: Tensor, shares: Tensor, labels: Tensor) -> None:
+        """Probabilities (B, C) of images that are seen once an epoch."""
+        epoch = self.seen[index]
+        if int(epoch.max()) == len(self.confidence):
+            blank = torch.full((1, len(self.seen)), torch.nan, device=self.seen.device)
+            self.confidence, self.error = torch.cat([self.confidence, blank]), torch.cat([self.error, blank])
+        own = shares.gather(1, labels[:, None])
+        self.confidence[epoch, index] = own.squeeze(1)
+        self.error[epoch, index] = shares.scatter_add(1, labels[:, None], -torch.ones_like(own)).norm(dim=1)
 
     def state(self) -> dict[str, Tensor]:
         """All counts so far."""
@@ -63,4 +82,5 @@ class Recorder:
     def result(self) -> Dynamics:
         """The counts as plain arrays; an image never seen has margin minus infinity and was never learnt."""
         mean = torch.where(self.seen > 0, self.margin / self.seen.clamp(min=1), -torch.inf)
-        return Dynamics(self.forgotten.cpu().numpy(), self.learnt.cpu().numpy(), mean.cpu().numpy())
+        found = (self.forgotten, self.learnt, mean, self.confidence, self.error)
+        return Dynamics(*(values.cpu().numpy() for values in found))
