@@ -58,7 +58,7 @@ def slices(count: int, step: int, start: int = 0) -> Iterator[slice]:
 def products(left: Floats, right: Floats) -> Floats:
     """left @ right.T, of features (A, D) with features (B, D) or with a vector (D,).
 
-    Not by `@`: that trusts error flags which BLAS sometimes leaves set, and then warns of invalid numbers where none are.
+    Not by `@`: that trusts error flags which BLAS sometimes leaves set, and then warns although all numbers are valid.
     """
     return np.dot(left, right.T)
 
