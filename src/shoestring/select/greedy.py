@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from shoestring.select.similarity import Floats, Places, Similarity
 from shoestring.select.ties import TOLERANCE, highest
 
-_BATCH = 64  # candidates that are looked at together
+_BATCH = 16  # candidates that are looked at together at first; twice as many each further time
 
 
 def cover(similarity: Similarity, size: int, *, rng: np.random.Generator, sample: float = 1.0) -> NDArray[np.int64]:
@@ -59,6 +59,7 @@ class Gains:
 
     def leader(self, looked: NDArray[np.bool_], rng: np.random.Generator) -> int:
         """The image, of those in the mask (N,), that adds most."""
+        batch = _BATCH
         while True:
             bounds = np.where(looked, self.bounds, -np.inf)
             stale = looked & (self.seen < self.changes)
@@ -66,16 +67,17 @@ class Gains:
             rivals = np.flatnonzero(stale & (bounds >= ahead - TOLERANCE))
             if not len(rivals):
                 return highest(bounds, rng)
-            if ahead > -np.inf and self._effort(rivals) > len(looked) ** 2:
+            if ahead > -np.inf and 2 * self._effort(rivals) > len(looked) ** 2:
                 self._look_at_all()
             else:
-                self._look(_top(rivals, bounds, _BATCH))
+                self._look(_top(rivals, bounds, batch))
+                batch *= 2
 
     def add(self, pick: int) -> None:
         """Choose an image."""
         row = self.similarity.row(pick, self.bounds)
         nearer = np.flatnonzero(row > self.best)
-        keep = max(1, len(row) // 2)
+        keep = max(1, int(self.similarity.window * len(row)))
         self.points = np.concatenate([self.points, nearer])[-keep:]
         self.old = np.concatenate([self.old, self.best[nearer]])[-keep:]
         self.new = np.concatenate([self.new, row[nearer]])[-keep:]
@@ -96,8 +98,12 @@ class Gains:
         far = behind > len(self.points)
         if far.any():
             self.bounds[rows[far]] = self.similarity.gains(rows[far], self.best)
-        if not far.all():
-            self.bounds[rows[~far]] -= self._lost(rows[~far], behind[~far])
+        magnitude = np.where(
+            far, 0, np.frexp(behind)[1]
+        )  # those of one magnitude together: the longest ago sets the cost
+        for own in np.unique(magnitude[~far]):
+            alike = magnitude == own
+            self.bounds[rows[alike]] -= self._lost(rows[alike], behind[alike])
         self.seen[rows] = self.changes
 
     def _lost(self, rows: Places, behind: Places) -> NDArray[np.float64]:

@@ -24,6 +24,8 @@ _ROW_MEMORY = 32_000_000  # bytes of single rows that are remembered
 class Similarity(Protocol):
     """N images to be compared."""
 
+    window: float  # changes, as a share of N, up to which `at` is cheaper than `gains`
+
     def __len__(self) -> int: ...
 
     def row(self, pick: int, promise: NDArray[np.float64]) -> Floats:
@@ -66,6 +68,8 @@ def products(left: Floats, right: Floats) -> Floats:
 class Kept:
     """Every pair once computed and kept: 4 N^2 bytes."""
 
+    window = 0.125
+
     def __init__(self, features: Floats, kernel: Kernel) -> None:
         count = len(features)
         self.table = np.empty((count, count), dtype=np.float32)
@@ -97,6 +101,8 @@ class Kept:
 
 class Computed:
     """Every block computed when it is needed: memory for a block and for some single rows."""
+
+    window = 0.25
 
     def __init__(self, features: Floats, kernel: Kernel) -> None:
         self.features = features
