@@ -87,6 +87,7 @@ class _Held:
         self.least[rows] = self.cosines[rows, : self.count].min(1)
 
     def finished(self) -> tuple[NDArray[np.int32], Floats]:
+        """The nearest of every image (N, count), and their cosines."""
         for part in slices(len(self.places), 4096):
             self._sort_out(np.arange(part.start, part.stop))
-        return self.places[:, : self.count], self.cosines[:, : self.count]
+        return self.places[:, : self.count].copy(), self.cosines[:, : self.count].copy()  # the spare room is freed
