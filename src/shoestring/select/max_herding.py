@@ -1,0 +1,42 @@
+"""MaxHerding: coverage that fades with the distance."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shoestring.select.greedy import cover
+from shoestring.select.pool import Pool
+from shoestring.select.similarity import Floats, products, similarity
+from shoestring.values import limited
+
+_SAMPLE = 1000  # images whose distances give the bandwidth
+
+
+def max_herding(pool: Pool, size: int, *, rng: np.random.Generator, bandwidth: float = 0.0) -> NDArray[np.int64]:
+    """Images that cover all others by a Gaussian kernel, the generalised coverage of Bae et al. (2024).
+
+    Greedy: each next image raises most the sum over all images of exp(-d^2 / (2 bandwidth^2)) with d the distance to
+    the nearest chosen one. Bandwidth 0 takes the median distance between (a sample of 1,000) images.
+    Raises `UserError` for a negative bandwidth.
+    """
+    limited(bandwidth, "max_herding's bandwidth", least=0)
+    features = pool.features
+    narrow = np.float32(1 / (bandwidth or median_distance(features, rng)) ** 2)
+
+    def gaussian(cosines: Floats) -> Floats:
+        cosines -= 1  # -d^2 / 2 for unit vectors
+        cosines *= narrow
+        return np.exp(cosines, out=cosines)
+
+    return cover(similarity(features, gaussian), size, rng=rng)
+
+
+def median_distance(features: Floats, rng: np.random.Generator) -> float:
+    """The median distance between two images (of a sample); 1 where most are the same."""
+    if len(features) > _SAMPLE:
+        features = features[rng.choice(len(features), _SAMPLE, replace=False)]
+    upper = np.triu_indices(len(features), 1)
+    squares = np.maximum(2 - 2 * (products(features, features))[upper], 0)
+    middle = float(np.sqrt(np.median(squares))) if len(squares) else 0.0
+    return middle if middle > 1e-3 else 1.0

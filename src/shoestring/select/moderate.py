@@ -1,0 +1,22 @@
+"""Moderate images: neither the most typical nor the strangest."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shoestring.select.pool import Pool
+from shoestring.select.similarity import products
+from shoestring.select.ties import lowest_first
+
+
+def moderate(pool: Pool, size: int, *, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Images whose distance to the mean of the class is nearest to the median distance (Xia et al. 2023).
+
+    The mean is that of the pool: of each class when the choice is balanced, of all images otherwise. O(N D).
+    """
+    features = pool.features
+    mean = features.mean(0, dtype=np.float64)
+    along = products(features, mean.astype(np.float32)).astype(np.float64)
+    distances = np.sqrt(np.maximum(1 - 2 * along + mean @ mean, 0))
+    return lowest_first(np.abs(distances - np.median(distances)), rng)[:size]

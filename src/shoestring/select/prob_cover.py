@@ -1,0 +1,53 @@
+"""ProbCover: balls around the chosen images that hold as many others as can be."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shoestring.select.clusters import clusters
+from shoestring.select.greedy import cover
+from shoestring.select.pool import Pool
+from shoestring.select.similarity import Floats, products, similarity, slices
+from shoestring.values import limited
+
+_PURE = 0.95  # share of the balls without an image of another cluster
+_SAMPLE = 2000  # balls that are looked at
+
+
+def prob_cover(pool: Pool, size: int, *, rng: np.random.Generator, radius: float = 0.0) -> NDArray[np.int64]:
+    """Images whose balls of one radius hold most images together (ProbCover, Yehuda et al. 2022).
+
+    Greedy: each next image brings most images into a ball that are in none yet. Radius 0 takes, as the paper does, the
+    largest with which 95 % of all balls are pure: hold images of one k-means cluster only, with as many clusters as
+    the data has classes. When all images are in a ball the seed takes the rest. Raises `UserError` for a
+    negative radius.
+    """
+    limited(radius, "prob_cover's radius", least=0)
+    features = pool.features
+    if not radius:
+        count = min(max(2, len(pool.images.classes)), len(features))
+        radius = pure_radius(features, clusters(features, count, rng)[0], rng)
+    least = np.float32(min(1 - radius**2 / 2, 1 - 1e-6))  # every image is in its own ball, whatever the rounding
+
+    def inside(cosines: Floats) -> Floats:
+        return (cosines > least).astype(np.float32)
+
+    return cover(similarity(features, inside), size, rng=rng)
+
+
+def pure_radius(features: Floats, labels: NDArray[np.int64], rng: np.random.Generator) -> float:
+    """The largest radius with which 95 % of the balls hold images of one label only.
+
+    A ball is pure up to the distance of the nearest image of another label, so the radius is one of these distances.
+    """
+    centres = np.arange(len(features))
+    if len(features) > _SAMPLE:
+        centres = rng.choice(len(features), _SAMPLE, replace=False)
+    nearest = np.full(len(centres), -1, dtype=np.float32)  # highest cosine with an image of another label
+    for part in slices(len(features), 4096):
+        cosines = products(features[centres], features[part])
+        cosines[labels[centres][:, None] == labels[part]] = -1
+        np.maximum(nearest, cosines.max(1), out=nearest)
+    impure = int((1 - _PURE) * len(centres) + 1e-9)  # balls that may be
+    return float(np.sqrt(max(0, np.sort(2 - 2 * nearest)[impure])))

@@ -1,0 +1,18 @@
+"""One of the best, whichever: ties are broken by the random generator, never by the place in the pool."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+TOLERANCE = 1e-6  # what sums of float32 products cannot tell apart, so that equal images tie wherever they stand
+
+
+def highest(values: NDArray[np.floating], rng: np.random.Generator) -> int:
+    """The place of the highest value (N,), by chance among those that are equal but for rounding."""
+    return int(rng.choice(np.flatnonzero(values >= values.max() - TOLERANCE)))
+
+
+def lowest_first(values: NDArray[np.floating], rng: np.random.Generator) -> NDArray[np.int64]:
+    """All places (N,) in the order of their values, equal ones in random order."""
+    return np.lexsort((rng.random(len(values)), values))
