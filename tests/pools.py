@@ -26,7 +26,8 @@ def pool_of(features: np.ndarray, *, classes: int = 1) -> Pool:
     labels = np.arange(count) % classes
     names = [f"class{index}" for index in range(classes)]
     images = in_memory(np.zeros((count, 4, 4, 1), dtype=np.uint8), labels, classes=names)
-    signals = Signals(features, np.zeros(count, int), np.ones(count, bool), np.zeros(count), np.zeros(count))
+    nothing, epochs = np.zeros(count), np.zeros((3, count), dtype=np.float32)
+    signals = Signals(features, nothing.astype(int), nothing == 0, nothing, nothing, epochs, epochs)
     return Pool(images, lambda: signals)
 
 

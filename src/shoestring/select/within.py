@@ -27,19 +27,19 @@ def parse(within: str) -> tuple[str, float]:
     return kind, value
 
 
-def rows_within(pool: Pool, within: str, *, least: int) -> NDArray[np.int64]:
-    """Ascending rows of the pool whose margin by the trained proxy is among the easiest, hardest or middle ones.
+def rows_within(images: Pool, within: str, *, least: int) -> NDArray[np.int64]:
+    """Ascending rows of the candidates whose margin by the trained proxy is among the easiest, hardest or middle ones.
 
-    The share is of the images of this pool, so of a class where classes are balanced. `UserError` when fewer than
+    The share is of these candidates, so of a class where classes are balanced. `UserError` when fewer than
     `least` are left to choose from.
     """
     kind, share = parse(within)
-    count = math.ceil(share * len(pool) - 1e-9)
+    count = math.ceil(share * len(images) - 1e-9)
     if count < least:
         raise UserError(
-            f"--within {within} leaves {count:,} of {len(pool):,} images, and {least:,} are to be chosen. "
+            f"--within {within} leaves {count:,} of {len(images):,} images, and {least:,} are to be chosen. "
             "Take a larger share, or fewer examples."
         )
-    order = np.argsort(-pool.final_margin, kind="stable")  # easiest first
-    start = {"easiest": 0, "hardest": len(pool) - count, "middle": (len(pool) - count) // 2}[kind]
+    order = np.argsort(-images.final_margin, kind="stable")  # easiest first
+    start = {"easiest": 0, "hardest": len(images) - count, "middle": (len(images) - count) // 2}[kind]
     return np.sort(order[start : start + count])
