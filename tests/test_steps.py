@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from shoestring import Budget, BudgetTooSmall, UserError, evaluate, load, prune, select, train
+from shoestring import Budget, BudgetTooSmall, UserError, evaluate, load, prune, select, steps, train
 from shoestring.budget import WEIGHTS
 from shoestring.evaluate.cost import count_macs
-from shoestring.recipe import Select, Train
+from shoestring.recipe import Grow, Prune, Select, Train
 from shoestring.steps import default_method, needs_proxy
 from shoestring.train import loop
 
@@ -53,6 +53,23 @@ def test_one_schedule_runs_through_training_and_recovery(images, context):
     assert trained[-1] == pytest.approx(0.75, abs=0.02)
     assert rates[0] == pytest.approx(0.75, abs=0.02)
     assert rates[-1] == pytest.approx(0.0, abs=0.02)
+
+
+@pytest.mark.parametrize(("macs", "worth"), [(None, 1.0), ("20M", 1.0), ("1.0", 1.0), ("0.25", 0.4 + 0.6 / 0.25**0.65)])
+def test_a_network_that_will_be_cut_is_chosen_for_the_time_that_this_saves(images, context, monkeypatch, macs, worth):
+    asked = []
+
+    def choose(images, settings, *, context, seconds):
+        asked.append(seconds)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(steps, "choose_model", choose)
+    for unit in ({"time": 100}, {"epochs": 10}):
+        budget = Budget(**unit, steps=("train", "prune"))
+        with pytest.raises(KeyboardInterrupt):
+            steps.run_train(images, Train(), Grow(), budget=budget, context=context, later=Prune(macs=macs))
+    assert asked[0] == pytest.approx(100 * worth, rel=0.02)
+    assert asked[1] is None
 
 
 def test_training_longer_learns_the_digits(context):

@@ -81,7 +81,9 @@ class Classifier(ClassifierMixin, BaseEstimator):
             images = images[self.subset_]
         with budget.paying("train"):
             settings = Train(model=self.model)
-            self.model_, _ = steps.run_train(images, settings, Grow(self.grow), budget=budget, context=around)
+            self.model_, _ = steps.run_train(
+                images, settings, Grow(self.grow), budget=budget, context=around, later=wanted
+            )
         if wanted.wanted:
             with budget.paying("prune"):
                 self.model_, _ = steps.run_prune(self.model_, images, wanted, settings, budget=budget, context=around)

@@ -50,6 +50,7 @@ def train(this: Run, images: Images, validation: Images) -> Model:
                 budget=this.budget,
                 context=this.step("train"),
                 validation=validation,
+                later=this.recipe.prune,
             )
         this.note(training=asdict(went))
         return model

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from shoestring import registry
-from shoestring.budget import WEIGHTS, Budget
+from shoestring.budget import WEIGHTS, Budget, quantity
 from shoestring.context import Context, prepare
 from shoestring.data import Images
 from shoestring.data.augment import Augment
@@ -32,6 +32,7 @@ _PROXY_EPOCHS = 6
 _LEAST_SEEN = 400  # images a proxy sees at least
 _FEW = 0.05  # share of the images up to which choosing the easy ones pays
 _LOOKED_AT, _TOGETHER = 512, 128  # images that a cut is made up for on, and how many of them at a time
+_COST = 0.65  # seconds a step grow with this power of the MACs
 _PRETRAINED = 0.1  # a network that starts from trained weights is trained with this share of the usual learning rate
 
 
@@ -151,13 +152,16 @@ def run_train(
     budget: Budget,
     context: Context,
     validation: Images | None = None,
+    later: Prune | None = None,
 ) -> tuple[Model, Training]:
-    """`train` with its settings as a recipe has them; also how the training went."""
+    """`train` with its settings as a recipe has them; also how the training went.
+
+    `later` says how the network will be cut when the budget pays for that too: an automatic width takes it in.
+    """
     if settings.patience is not None and validation is None:
         raise UserError("patience needs validation images to score on.")
     window = budget.window("train")
-    # A network that will be cut and trained on is chosen for all the time that both have.
-    model = choose_model(images, settings, context=context, seconds=budget.left if budget.unit == "seconds" else None)
+    model = choose_model(images, settings, context=context, seconds=_time_at_full_size(budget, later))
     went = fit(
         model,
         images,
@@ -180,6 +184,18 @@ def _schedule(grow: Grow, model: Model) -> Callable[[float], Stage]:
 
 def _augment(images: Images, settings: Train) -> Augment:
     return plan.augmentation(settings, len(images), mirrored=images.mirrored)
+
+
+def _time_at_full_size(budget: Budget, later: Prune | None) -> float | None:
+    """Seconds of training that the whole network could have for the work that fits into training and recovery.
+
+    A network that is cut on the way trains faster from there on. None where time does not count.
+    """
+    if budget.unit != "seconds":
+        return None
+    share = quantity(later.macs) if later is not None and later.macs is not None else 1.0
+    cut = _part(budget, "train")[1]
+    return budget.left * (cut + (1 - cut) / min(share, 1.0) ** _COST)
 
 
 def _scale(settings: Train) -> float:
