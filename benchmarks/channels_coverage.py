@@ -74,7 +74,7 @@ def measure(wanted: list[tuple[str, str, str]], jobs: int) -> None:
     with ThreadPoolExecutor(jobs) as pool:
         for (kind, name, tool), row in zip(wanted, pool.map(lambda entry: _process(entry[2], entry[1]), wanted)):
             others = [r for r in rows() if (r["list"], r["model"], r["tool"]) != (kind, name, tool)]
-            row = {"list": kind, "model": name, "tool": tool, **row}
+            row = {"list": kind, "model": name, "tool": tool, "commit": around["commit"], **row}
             ROWS.write_text(json.dumps({"machine": around, "rows": [*others, row]}, indent=1) + "\n")
             print(kind, tool, name, row["result"], row.get("params_left"), row.get("cause", ""), flush=True)
 
@@ -159,7 +159,8 @@ def _shoestring(module: Any, example: Any) -> tuple[Any, dict[str, Any]]:
     table = trace(module, example)
     cut = drop(module, table, {name: torch.arange(0, group.size, 2) for name, group in table.groups.items()})
     extra: dict[str, Any] = {"groups": len(table.groups), "notes": list(table.notes)}
-    exact = {name: group for name, group in table.groups.items() if group.separable}
+    exact = {name: group for name, group in table.groups.items() if group.separable and group.copyable}
+    extra["not_copyable"] = sum(not group.copyable for group in table.groups.values())
     if exact:
         extra["merge_error"] = _merge_error(module, table, exact, example)
         sizes = {name: group.size + (group.size + 1) // 2 for name, group in exact.items()}
@@ -181,11 +182,9 @@ def _merge_error(module: Any, table: Any, groups: Any, example: Any) -> float:
     }
     twice = operate(module, table, {name: Edit(source, _split(source)) for name, source in sources.items()})
     again = trace(twice, example, verify=False)
-    named = {(group.producers, group.separable, group.proportional): name for name, group in again.groups.items()}
-    clusters = {}
-    for name, source in sources.items():
-        group = groups[name]
-        clusters[named[group.producers, group.separable, group.proportional]] = source
+    assert len(again.groups) == len(table.groups), "doubling changed the structure of the table"
+    names = dict(zip(table.groups, again.groups))  # the same layers make them, in the same order
+    clusters = {names[name]: source for name, source in sources.items()}
     merged = merge(twice, again, clusters)
     assert _params(merged) == _params(module), "merging did not bring the network back to its size"
     return _difference(_output(merged, example), _output(module, example))

@@ -23,8 +23,8 @@ def trace(module: nn.Module, example: Tensor, *, verify: bool = True) -> Table:
     Channels of the input and of the output, and those that meet an operation without a rule, are never cut; `notes`
     names the operation. With `verify` half of all channels is cut for trial: the result must run, keep the shapes of
     the outputs, and give what silencing the same channels gives; where statistics over channels change, the order of
-    the channels must not matter instead. Groups for which this does not hold are frozen and noted. The module is left
-    as it is.
+    the channels must not matter instead. Groups for which this does not hold are frozen and noted. Then all channels
+    are doubled for trial (`Group.copyable`). The module is left as it is.
 
     Raises `ValueError` when the module itself fails on the example. A module that runs but cannot be traced gives a
     table without groups.
@@ -89,8 +89,8 @@ def _verified(module: nn.Module, table: Table, example: Tensor) -> Table:
         wider = operate(whole, table, {name: doubled(table.groups[name]) for name in names})
         return _runs_as(wider, example, expected)
 
-    uneven = culprits([name for name, group in table.groups.items() if not group.separable], copied)
-    return replace(table, groups={n: replace(g, copyable=n not in uneven) for n, g in table.groups.items()})
+    fixed = culprits(list(table.groups), copied)
+    return replace(table, groups={n: replace(g, copyable=n not in fixed) for n, g in table.groups.items()})
 
 
 def _half(size: int, generator: torch.Generator) -> Tensor:

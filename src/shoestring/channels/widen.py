@@ -54,10 +54,8 @@ def _wider(name: str, group: Group, size: int, new: str, generator: torch.Genera
     extra = size - group.size
     if extra < 0:
         raise ValueError(f"group '{name}' has {group.size} channels already, and {size} are asked for.")
-    if extra and not group.separable and not group.copyable:
-        raise ValueError(
-            f"channels of group '{name}' cannot be copied: what is computed from all of them would change."
-        )
+    if extra and not group.copyable:
+        raise ValueError(f"channels of group '{name}' cannot be copied: doubled for trial, the model did not hold.")
     if extra and not group.separable and (extra % group.size or new == "fresh"):
         raise ValueError(f"channels of group '{name}' are normalised together: they can only be copied, all equally.")
     if new == "fresh":
