@@ -155,6 +155,7 @@ def _shoestring(module: Any, example: Any) -> tuple[Any, dict[str, Any]]:
     import torch
 
     from shoestring.channels import drop, trace, widen
+    from shoestring.channels.trial import lively
 
     table = trace(module, example)
     cut = drop(module, table, {name: torch.arange(0, group.size, 2) for name, group in table.groups.items()})
@@ -162,6 +163,7 @@ def _shoestring(module: Any, example: Any) -> tuple[Any, dict[str, Any]]:
     exact = {name: group for name, group in table.groups.items() if group.separable and group.copyable}
     extra["not_copyable"] = sum(not group.copyable for group in table.groups.values())
     if exact:
+        module = lively(module)  # a head of zeros, as some networks start with, would hide every mistake
         extra["merge_error"] = _merge_error(module, table, exact, example)
         sizes = {name: group.size + (group.size + 1) // 2 for name, group in exact.items()}
         for mode in ("evaluation", "training"):
