@@ -31,6 +31,11 @@ def _reshape(tracer: Tracer, func, result, values, *shape):
     return labels
 
 
+@rule("reshape_as view_as")
+def _reshape_as(tracer: Tracer, func, result, values, other):
+    return _reshape(tracer, func, result, values, result.shape)
+
+
 @rule("unflatten")
 def _unflatten(tracer: Tracer, func, result, values, *more, **options):
     return _reshape(tracer, func, result, values, result.shape)
