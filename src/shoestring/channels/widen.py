@@ -80,10 +80,10 @@ def _split(counts: Tensor, seed: int) -> Reader:
 
     def read(axis: Axis, weight: Tensor) -> Tensor:
         own = torch.Generator().manual_seed(seed + zlib.crc32(f"{axis[0]}/{axis[1]}".encode()))
-        noise = torch.randn((*weight.shape[:-1], len(source)), generator=own)
-        mean = torch.zeros(weight.shape).index_add(-1, source, noise) / counts
+        noise = torch.randn((*weight.shape[:-1], len(source)), generator=own, dtype=torch.float64)
+        mean = torch.zeros(weight.shape, dtype=noise.dtype).index_add(-1, source, noise) / counts
         parts = torch.where(copied, 1 + _SPREAD * (noise - mean[..., source]), 1.0) / counts[source]
-        return weight[..., source.to(weight.device)] * parts.to(weight)
+        return (weight[..., source.to(weight.device)].double() * parts.to(weight.device)).to(weight)
 
     return read
 
