@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from shoestring.errors import UserError
@@ -54,6 +54,7 @@ def test_mistakes_are_one_line(content, message):
     assert "\n" not in str(caught.value)
 
 
+@example(seed=0, time=None, skip_bad=False, epochs=None, options={"swaps": "\x85"}, examples=None)
 @given(
     seed=st.integers(0, 2**31),
     time=st.none() | st.sampled_from(["90", "5m"]),

@@ -8,8 +8,8 @@ import pytest
 from shoestring import Budget, BudgetTooSmall, UserError, evaluate, load, prune, select, steps, train
 from shoestring.budget import WEIGHTS
 from shoestring.evaluate.cost import count_macs
+from shoestring.proxy import default_method, needs_proxy
 from shoestring.recipe import Grow, Prune, Select, Train
-from shoestring.steps import default_method, needs_proxy
 from shoestring.train import loop
 
 SMALL = {"model": "convnet", "width": 0.125, "batch_size": 16}

@@ -11,10 +11,10 @@ from shoestring.data import Images
 from shoestring.data.batches import Batch, on_device
 from shoestring.evaluate.cost import count_macs
 from shoestring.models.model import Model
+from shoestring.proxy import PROXY, needs_proxy
 from shoestring.prune import shrink
 from shoestring.recipe import Train
 from shoestring.runs import Run
-from shoestring.steps import PROXY, needs_proxy
 from shoestring.train import plan
 from shoestring.train.calibrate import Speed, calibrate
 from shoestring.train.choose import choose_model

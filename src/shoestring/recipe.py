@@ -196,7 +196,9 @@ def to_yaml(recipe: Recipe) -> str:
     """The recipe as a YAML file."""
     import yaml
 
-    return yaml.safe_dump(as_dict(recipe), sort_keys=False, allow_unicode=True)
+    values = as_dict(recipe)
+    readable = json.dumps(values, ensure_ascii=False).isprintable()  # PyYAML loses a bare next-line character
+    return yaml.safe_dump(values, sort_keys=False, allow_unicode=readable)
 
 
 def digest(recipe: Recipe) -> str:

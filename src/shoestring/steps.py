@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,20 +16,18 @@ from shoestring.data.augment import Augment
 from shoestring.errors import UserError
 from shoestring.evaluate.metrics import Metrics, measure
 from shoestring.grow import Stage
-from shoestring.models.inference import embed, log_probabilities
+from shoestring.models.inference import log_probabilities
 from shoestring.models.model import Model
+from shoestring.proxy import default_method, signals_of
 from shoestring.prune import shrink
 from shoestring.recipe import Grow, Prune, Select, Train, resolve
-from shoestring.select import Pool, Signals, Subset, choose
+from shoestring.select import Pool, Subset, choose
 from shoestring.train import plan
 from shoestring.train.choose import choose_model
-from shoestring.train.dynamics import Recorder, margins
 from shoestring.train.loop import Training, fit
 
-PROXY = Train(model="convnet", width=0.5)  # the network that methods learn from
 _PROXY_EPOCHS = 6
 _LEAST_SEEN = 400  # images a proxy sees at least
-_FEW = 0.05  # share of the images up to which choosing the easy ones pays
 _LOOKED_AT, _TOGETHER = 512, 128  # images that a cut is made up for on, and how many of them at a time
 _COST = 0.65  # seconds a step grow with this power of the MACs
 _PRETRAINED = 0.1  # a network that starts from trained weights is trained with this share of the usual learning rate
@@ -51,10 +48,9 @@ def select(
     """Choose `examples` of the images, best first.
 
     `within` ("easiest:0.2") lets the method see a part of them by difficulty; `signals` names a file in which what the
-    proxy told is kept, so that choosing anew trains nothing.
-
-    Methods that need features or training dynamics train a small proxy network on all images, within the budget's
-    share for `select` (six epochs when there is no budget). `options` are the method's own. Raises `UserError` for
+    proxy told is kept, so that choosing anew trains nothing. Methods that need features or training dynamics train a
+    small proxy network on all images, within the budget's share for `select` (six epochs when there is no budget).
+    `options` are the method's own. Raises `UserError` for
     what cannot be chosen, `BudgetTooSmall` when the proxy cannot be trained.
     """
     context = context or prepare()
@@ -70,7 +66,7 @@ def run_select(images: Images, settings: Select, *, budget: Budget, context: Con
     if method == "auto":
         method = default_method(settings.examples, len(images))
         context.say(f"method {method}: {registry.summary('select', method)}")
-    pool = Pool(images, partial(_signals, images, settings.signals, budget, context))
+    pool = Pool(images, partial(signals_of, images, settings.signals, budget, context))
     return choose(
         pool,
         settings.examples,
@@ -80,48 +76,6 @@ def run_select(images: Images, settings: Select, *, budget: Budget, context: Con
         seed=context.seed,
         options=settings.options,
     )
-
-
-def default_method(examples: int, count: int) -> str:
-    """The method that measures best when a network is trained from scratch on so many of `count` images.
-
-    Of few images the easy ones teach most; where a larger share is taken, random ones do better and cost nothing.
-    """
-    return "margin" if examples <= _FEW * count else "random"
-
-
-def _signals(images: Images, file: str | None, budget: Budget, context: Context) -> Signals:
-    """What a proxy tells about all images: read from the file when it is there, else found out and kept there."""
-    if file is not None and Path(file).exists():
-        context.say(f"signals: read from {file}")
-        return Signals.load(Path(file), images.fingerprint)
-    found = _train_proxy(images, budget, context)
-    if file is not None:
-        found.save(Path(file), images.fingerprint)
-    return found
-
-
-def needs_proxy(settings: Select, count: int) -> bool:
-    """Whether choosing from so many images trains a proxy: none for random ones of all, or when its word is on file."""
-    assert settings.examples is not None
-    method = default_method(settings.examples, count) if settings.method == "auto" else settings.method
-    on_file = settings.signals is not None and Path(settings.signals).exists()
-    return not on_file and (method != "random" or settings.within is not None)
-
-
-def _train_proxy(images: Images, budget: Budget, context: Context) -> Signals:
-    """Train a proxy on all images and note what it forgets; then take its features and margins."""
-    settings = PROXY
-    model = choose_model(images, settings, context=context, seconds=None)
-    recorder = Recorder(len(images), context.device)
-    budget.owe("embed", images=len(images))
-    went = fit(model, images, budget.window("select"), settings=settings, context=context, record=recorder)
-    context.say(f"proxy: {model.name}, {went.epochs:.1f} epochs, {went.precision}")
-    found = recorder.result()
-    features, logits = embed(model, images, precision=went.precision)
-    budget.settle("embed")
-    final = margins(logits, images.targets)
-    return Signals(features, found.forgotten, found.learnt, found.margin, final, found.confidence, found.error)
 
 
 def train(
