@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,8 @@ def trial(given: argparse.Namespace) -> dict[str, Any]:
     budget = Budget(given.seconds, steps=shares)
     budget.owe("validate", EVALUATION)
 
-    def accuracy(model: Any) -> float:
+    def accuracy(model: Any, **views: Any) -> float:
+        model = replace(model, preprocessing=replace(model.preprocessing, **views))
         return float((log_probabilities(model, validation).argmax(1) == validation.targets).mean())
 
     settings = Train(model="convnet", width=given.width)
@@ -64,7 +66,9 @@ def trial(given: argparse.Namespace) -> dict[str, Any]:
         model, went = steps.run_prune(model, images, wanted, settings, budget=budget, context=around)
         found["steps_after_the_cut"] = went.steps if went else 0
     found["trained_seconds"] = round(budget.elapsed, 2)
-    return {**found, "macs_left": count_macs(model), "validation_accuracy": accuracy(model)}
+    views = {"one": {"mirror": False, "shift": 0}, "flip": {"shift": 0}, "crops": {}}
+    found["views"] = {name: accuracy(model, **seen) for name, seen in views.items()}
+    return {**found, "macs_left": count_macs(model), "validation_accuracy": found["views"]["crops"]}
 
 
 if __name__ == "__main__":

@@ -64,8 +64,8 @@ class Train:
     rotate: float = _about("largest rotation in degrees", 0.0, least=0, most=180)
     zoom: float = _about("largest change of scale, as a share", 0.0, least=0, below=1)
     averaging: bool = _about("average the weights over the last steps", True)
-    views: Literal["one", "flip"] = _about(
-        "what a prediction averages over: the image, or its mirror image too", "flip"
+    views: Literal["one", "flip", "crops"] = _about(
+        "what a prediction averages over: the image, its mirror image too, and in doubt four shifted ones", "crops"
     )
     precision: Literal["auto", "float32", "bfloat16"] = _about("auto measures which is faster", "auto")
     patience: int | None = _about("stop when this many validations in a row brought nothing better", least=1)

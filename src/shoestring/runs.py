@@ -13,9 +13,11 @@ from shoestring.budget import Budget
 from shoestring.context import Context
 from shoestring.data import Dataset, load
 from shoestring.errors import UserError
+from shoestring.models.inference import views
 from shoestring.models.model import Model
 from shoestring.recipe import Recipe
 from shoestring.rundir import RunDir
+from shoestring.train.choose import preprocessing
 
 EXIT = 1.6  # seconds that writing the last files and leaving Python take
 _TIMING = 0.01  # share of a time budget that goes into measuring latency
@@ -62,11 +64,10 @@ class Run:
 
     def owe(self, data: Dataset) -> None:
         """Keep back what evaluation, timing, the last files and leaving will cost."""
-        mirror = self.recipe.train.views == "flip" and data.mirrored and self.recipe.train.flip is not False
-        views = 2 if mirror else 1
+        seen = views(preprocessing(data.train[:1], mirror=data.mirrored, views=self.recipe.train.views))
         if self.recipe.prune.wanted:
-            self.budget.owe("validate", images=len(data.validation) * views)
-        self.budget.owe("evaluate", self.timing, images=(len(data.validation) + len(data.test)) * views)
+            self.budget.owe("validate", images=round(len(data.validation) * seen))
+        self.budget.owe("evaluate", self.timing, images=round((len(data.validation) + len(data.test)) * seen))
         self.budget.owe("exit", EXIT + _MARGIN * self.budget.total)
 
     @property

@@ -35,6 +35,7 @@ class Preprocessing:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     mirror: bool = False  # predictions are the mean of the image's and its mirror image's
+    shift: int = 0  # and, where these leave a doubt, of the image moved by so many pixels along both diagonals
 
     def __post_init__(self) -> None:
         if not len(self.mean) == len(self.std) == self.channels:
@@ -101,6 +102,7 @@ class Model:
                 tuple(prepared["mean"]),
                 tuple(prepared["std"]),
                 prepared["mirror"],
+                prepared["shift"],
             )
             name, options, classes = str(about["name"]), dict(about["options"]), tuple(map(str, about["classes"]))
             temperature, sizes = float(about["temperature"]), dict(about["sizes"])

@@ -24,6 +24,7 @@ _SEEN = 200_000  # images to see at least, where there are few
 _GROWTH = 1.3  # seconds an image grow with this power of the width (measured on two cores)
 _STEP_GROWTH = 3  # and those of making updates orthogonal with this one
 _NARROWEST, _WIDEST = 0.25, 2.0
+_SHIFT = 1 / 32  # share of the side by which the further views of a doubtful image are moved (Jordan 2024)
 _SAMPLE = 2000  # images that the mean colour and the first layer are taken from
 
 
@@ -43,7 +44,7 @@ def choose_model(images: Images, settings: Train, *, context: Context, seconds: 
     model = build(
         name,
         classes=images.classes,
-        preprocessing=preprocessing(sample, mirror=images.mirrored and settings.views == "flip"),
+        preprocessing=preprocessing(sample, mirror=images.mirrored, views=settings.views),
         options=options,
         weights=settings.weights,
     )
@@ -53,21 +54,24 @@ def choose_model(images: Images, settings: Train, *, context: Context, seconds: 
     return model
 
 
-def preprocessing(sample: Images, *, mirror: bool) -> Preprocessing:
-    """Resolution and channels of the images, mean and deviation of each channel over a sample of them."""
+def preprocessing(sample: Images, *, mirror: bool = False, views: str = "one") -> Preprocessing:
+    """Resolution and channels of the images, mean and deviation of each channel over a sample of them.
+
+    `views` are those that predictions average over; `mirror` says whether a mirrored image keeps its class.
+    """
     pixels = sample.pixels.reshape(-1, sample.shape[2]).astype(np.float64) / 255
     mean = tuple(round(float(value), 4) for value in pixels.mean(0))
     std = tuple(round(max(float(value), 1e-3), 4) for value in pixels.std(0))
-    return Preprocessing(sample.shape[0], sample.shape[2], mean, std, mirror)
+    side, channels = sample.shape[0], sample.shape[2]
+    shift = round(_SHIFT * side) if views == "crops" else 0
+    return Preprocessing(side, channels, mean, std, mirror and views != "one", shift)
 
 
 def fitting_width(sample: Images, count: int, *, context: Context, seconds: float | None) -> float:
     """The widest convnet that sees `count` images often enough in the time, from the speed of one that is timed."""
     if seconds is None:
         return _TRIAL
-    model = build(
-        "convnet", classes=sample.classes, preprocessing=preprocessing(sample, mirror=False), options={"width": _TRIAL}
-    )
+    model = build("convnet", classes=sample.classes, preprocessing=preprocessing(sample), options={"width": _TRIAL})
     model.module.to(context.device)
     few = sample[:_TRIAL_IMAGES]
     labels = torch.from_numpy(few.targets).to(context.device)
