@@ -71,6 +71,12 @@ def result(whole, context):
     return pipeline.run(RECIPE, whole, context=context)
 
 
+def _stop(name: str, *_) -> None:
+    """Progress that interrupts the training."""
+    if name == "train":
+        raise KeyboardInterrupt
+
+
 def _plain(result: dict) -> dict:
     """Without what differs from run to run."""
     return {k: v for k, v in result.items() if k not in ("seconds", "ledger", "out", "latency_ms", "latency_batch_ms")}
@@ -144,6 +150,86 @@ def test_the_baseline_is_a_run_of_its_own(context, tmp_path):
     assert (control.method, len(control)) == ("random", 100)
     assert folder.run["result"]["baseline"]["accuracy"] == RunDir(folder / "baseline").run["result"]["accuracy"]
     assert "random images instead" in (folder / "report" / "report.md").read_text()
+
+
+def test_the_baseline_draws_other_images_in_the_same_balance(context, tmp_path):
+    first = pipeline.run(
+        replace(QUICK, select=Select("random", 100, "proportional")), RunDir(tmp_path / "a"), context=context
+    )
+    chosen = str(tmp_path / "a" / "select" / "subset.json")
+    folder = RunDir(tmp_path / "run")
+    pipeline.run(replace(QUICK, select=Select(subset=chosen), baseline=True), folder, context=context)
+    control = Subset.load(folder / "baseline" / "select" / "subset.json")
+    assert control.balance == "proportional" and len(control) == first["examples"]
+    assert sorted(control.indices) != sorted(Subset.load(tmp_path / "a" / "select" / "subset.json").indices)
+
+
+def test_a_network_that_fitted_the_time_is_gone_on_with_when_less_is_left(context, tmp_path, every_step, monkeypatch):
+    from shoestring.train import choose
+
+    recipe = replace(QUICK, train=Train(batch_size=16))
+    folder = RunDir(tmp_path / "run")
+    monkeypatch.setattr(choose, "fitting_width", lambda *_, **__: 0.25)
+    seen: list[str] = []
+
+    def interrupt(name: str, *_) -> None:
+        seen.append(name)
+        if seen.count("train") == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.run(recipe, folder, context=replace(context, tick=interrupt))
+    monkeypatch.setattr(choose, "fitting_width", lambda *_, **__: 0.125)
+    assert pipeline.run(recipe, folder, context=context)["options"] == {"width": 0.25}
+
+
+def test_the_seconds_before_an_interruption_are_counted_whatever_the_budget(context, tmp_path, every_step):
+    folder = RunDir(tmp_path / "run")
+
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.run(QUICK, folder, context=replace(context, tick=_stop))
+    folder.log(seconds=1000.0, step="train")
+    assert pipeline.run(QUICK, folder, context=context)["seconds"] > 1000
+
+
+def test_a_run_does_not_go_on_with_other_images(whole, result, context, tmp_path, every_step, monkeypatch):
+    load = runs.load
+
+    def fewer(*args, **kwargs):
+        data = load(*args, **kwargs)
+        return replace(data, train=data.train[1:])
+
+    folder = RunDir(tmp_path / "run")
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.run(QUICK, folder, context=replace(context, tick=_stop))
+    monkeypatch.setattr(runs, "load", fewer)
+    with pytest.raises(UserError, match=r"have changed since .* was begun"):
+        pipeline.run(QUICK, folder, context=context)
+    recipe = replace(QUICK, start=str(whole.path), select=Select(), prune=Prune(params="0.5"))
+    with pytest.raises(UserError, match=r"have changed since .* was begun"):
+        pipeline.run(recipe, RunDir(tmp_path / "other"), context=context)
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_selection_and_a_run_do_not_pass_for_each_other(context, tmp_path):
+    folder = RunDir(tmp_path / "run")
+    pipeline.select_only(QUICK, folder, context=context)
+    with pytest.raises(UserError, match="only is select there"):
+        pipeline.run(QUICK, folder, context=context)
+
+
+def test_a_run_starts_from_the_network_of_another_as_it_was_cut(whole, result, context, tmp_path):
+    recipe = replace(QUICK, train=Train(weights=str(whole.path), batch_size=16))
+    again = pipeline.run(recipe, RunDir(tmp_path / "run"), context=context)
+    assert (again["model"], again["options"]) == (result["model"], result["options"])
+    assert again["params"] == result["params"]
+
+
+@pytest.mark.parametrize(("flip", "mirror"), [(True, True), (False, False), (None, False)])
+def test_predictions_mirror_images_where_training_does(context, tmp_path, flip, mirror):
+    recipe = replace(QUICK, train=replace(QUICK.train, flip=flip))
+    pipeline.run(recipe, RunDir(tmp_path / "run"), context=context)
+    assert Model.load(tmp_path / "run" / "train").preprocessing.mirror is mirror
 
 
 def test_all_images_are_used_when_none_are_chosen(context, tmp_path):

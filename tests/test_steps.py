@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from shoestring import Budget, BudgetTooSmall, UserError, evaluate, load, prune, select, steps, train
+from shoestring import Budget, BudgetTooSmall, UserError, evaluate, load, prune, registry, select, steps, train
 from shoestring.budget import WEIGHTS
 from shoestring.evaluate.cost import count_macs
 from shoestring.proxy import default_method, needs_proxy
@@ -107,15 +107,17 @@ def test_what_the_proxy_told_is_kept_and_read_again(images, context, tmp_path):
     assert again.indices.tolist() == first.indices.tolist()
 
 
-def test_a_proxy_is_trained_only_where_one_is_needed(tmp_path):
-    assert not needs_proxy(Select("random", 9), 100)
-    assert needs_proxy(Select("random", 9, within="easiest:0.5"), 100)
-    assert needs_proxy(Select("diversity", 9), 100)
-    assert not needs_proxy(Select("auto", 90), 100)
+def test_a_proxy_is_trained_only_where_one_is_needed(images, tmp_path):
+    assert not needs_proxy(Select("random", 9), images)
+    assert needs_proxy(Select("random", 9, within="easiest:0.5"), images)
+    assert needs_proxy(Select("auto", 3), images)
+    assert not needs_proxy(Select("auto", 50), images)
+    for name in registry.names("select"):
+        assert needs_proxy(Select(name, 9), images) == (name != "random")
     file = tmp_path / "signals.npz"
-    assert needs_proxy(Select("diversity", 9, signals=str(file)), 100)
+    assert needs_proxy(Select("diversity", 9, signals=str(file)), images)
     file.touch()
-    assert not needs_proxy(Select("diversity", 9, signals=str(file)), 100)
+    assert not needs_proxy(Select("diversity", 9, signals=str(file)), images)
 
 
 def test_options_reach_the_method(images, context):

@@ -91,7 +91,8 @@ class Budget:
 
     `steps` names the steps the budget will pay for, in order, so that each leaves room for the next:
     `Budget("5m", steps=("train", "prune"))`; a mapping gives the weights. `started` is when the clock began
-    (`time.monotonic` scale; now, when None); `spent` and `ledger` are what an interrupted run had used before.
+    (`time.monotonic` scale; now, when None). `spent` of the unit, `before` seconds and `ledger` are what an interrupted
+    run had used.
     """
 
     def __init__(
@@ -103,6 +104,7 @@ class Budget:
         steps: Sequence[str] | dict[str, float] | None = None,
         started: float | None = None,
         spent: float = 0.0,
+        before: float | None = None,
         ledger: dict[str, float] | None = None,
     ) -> None:
         if sum(value is not None for value in (time, epochs, flops)) != 1:
@@ -115,7 +117,7 @@ class Budget:
         steps = ("select", "train") if steps is None else steps
         self.weights = dict(steps) if isinstance(steps, dict) else {name: WEIGHTS[name] for name in steps}
         self._started = _monotonic() if started is None else started
-        self._before = spent if self.unit == "seconds" else 0.0
+        self._before = before or (spent if self.unit == "seconds" else 0.0)
         self.counted = spent if self.unit != "seconds" else 0.0
         self.ledger: dict[str, float] = dict(ledger or {})
         self._owed: dict[str, tuple[float, int]] = {}
@@ -123,7 +125,7 @@ class Budget:
 
     @property
     def elapsed(self) -> float:
-        """Seconds since the clock began, those of an interrupted run before included when the unit is seconds."""
+        """Seconds since the clock began, those of an interrupted run before included."""
         return self._before + _monotonic() - self._started
 
     @property

@@ -83,5 +83,7 @@ def _cap(device: str, memory: str) -> None:
     size = quantity(memory.strip().removesuffix("B").removesuffix("b"), what="memory size")
     if not device.startswith("cuda"):
         raise UserError(f"--memory caps accelerator memory, and the device is '{device}'. Leave it out.")
-    total = torch.cuda.get_device_properties(device).total_memory
-    torch.cuda.set_per_process_memory_fraction(min(size / total, 1.0), torch.device(device))
+    index = torch.device(device).index
+    index = torch.cuda.current_device() if index is None else index
+    total = torch.cuda.get_device_properties(index).total_memory
+    torch.cuda.set_per_process_memory_fraction(min(size / total, 1.0), index)

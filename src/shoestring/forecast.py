@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from shoestring.proxy import PROXY, needs_proxy
 from shoestring.prune import shrink
 from shoestring.recipe import Train
 from shoestring.runs import Run
+from shoestring.select import Subset
 from shoestring.train import plan
 from shoestring.train.calibrate import Speed, calibrate
 from shoestring.train.choose import choose_model
@@ -33,7 +35,8 @@ def check_budget(this: Run, images: Images) -> None:
     """
     this = replace(this, context=replace(this.context, say=lambda text: None))  # trials are not worth a note
     recipe, budget = this.recipe, this.budget
-    examples = min(recipe.select.examples or len(images), len(images))
+    chosen = recipe.select.examples if recipe.select.subset is None else len(Subset.load(Path(recipe.select.subset)))
+    examples = min(chosen or len(images), len(images))
     network = None if recipe.start else choose_model(images, recipe.train, context=this.context, seconds=None)
     if network is not None and recipe.prune.wanted:
         wanted = recipe.prune
@@ -50,14 +53,15 @@ def check_budget(this: Run, images: Images) -> None:
 def _models(this: Run, images: Images, network: Model | None) -> dict[str, Model | None]:
     """The network that each step trains; None where it trains none, or one that is not known yet."""
     proxy = None
-    if "select" in this.budget.weights and needs_proxy(this.recipe.select, len(images)):
+    if "select" in this.budget.weights and needs_proxy(this.recipe.select, images):
         proxy = choose_model(images, PROXY, context=this.context, seconds=None)
     return {name: proxy if name == "select" else network for name in this.budget.weights}
 
 
 def _tightest(this: Run, images: Images, models: dict[str, Model], examples: int) -> tuple[str, float]:
     """The step that needs most for its share, and what all steps together need because of it."""
-    shares = {name: weight / sum(this.budget.weights.values()) for name, weight in this.budget.weights.items()}
+    weights = {name: this.budget.weights[name] for name in models}  # a step that trains nothing leaves its share
+    shares = {name: weight / sum(weights.values()) for name, weight in weights.items()}
     needed = {"none": 0.0}
     for name, model in models.items():
         settings, count = (PROXY, len(images)) if name == "select" else (this.recipe.train, examples)
@@ -82,7 +86,7 @@ def _needed(this: Run, model: Model, images: Images, settings: Train, count: int
 def _speed(this: Run, model: Model, images: Images) -> Speed:
     model.module.to(this.context.device)
     few = images[np.arange(min(_SAMPLE, len(images)))]
-    pixels = model.prepare(on_device(few, this.context.device))
+    pixels = model.prepare(on_device(few.pixels, this.context.device))
     labels = torch.from_numpy(few.targets).to(this.context.device)
     batch = Batch(torch.arange(len(few)), pixels, labels)
     return calibrate(model, batch, wanted="auto", limit=_LIMIT * this.budget.total)

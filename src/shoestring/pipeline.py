@@ -6,13 +6,13 @@ from dataclasses import replace
 from typing import Any
 
 from shoestring import stages
-from shoestring.checks import check
 from shoestring.context import Context
 from shoestring.forecast import check_budget
-from shoestring.recipe import Recipe, Select, as_dict, to_yaml
+from shoestring.recipe import Recipe, Select
 from shoestring.report.markdown import write_report
 from shoestring.rundir import RunDir
-from shoestring.runs import EXIT, begin, surroundings
+from shoestring.runs import EXIT, begin, finished, surroundings
+from shoestring.select import Subset
 
 
 def run(recipe: Recipe, folder: RunDir, *, context: Context, started: float | None = None) -> dict[str, Any]:
@@ -21,36 +21,37 @@ def run(recipe: Recipe, folder: RunDir, *, context: Context, started: float | No
     The budget's clock began at `started` (`time.monotonic` scale; now, when None); what an interrupted run of the same
     recipe spent in this folder is counted. Raises `UserError` and `BudgetTooSmall`, leaving no new folder behind.
     """
-    if result := _done(recipe, folder, context):
+    if result := finished(recipe, folder, context=context):
         return result
     fresh = not folder.run
     this = begin(recipe, folder, context=context, started=started)
     data = this.load()
-    with folder.begin(as_dict(recipe), to_yaml(recipe)):
+    with this.working(data):
+        this = this.settled(data)
         this.owe(data)
         if fresh:
             with this.budget.paying("forecast"):
                 check_budget(this, data.train)
-        this.note(surroundings=surroundings(context), data={"name": data.name, "fingerprint": data.train.fingerprint})
+        this.note(surroundings=surroundings(context))
         subset = stages.select(this, data.train)
         images = data.train if subset is None else data.train[subset]
         trained = stages.train(this, images, data.validation)
         final = stages.prune(this, trained, images, data.validation)
         result = stages.evaluate(this, final, data, images, subset)
     if recipe.baseline:
-        result["baseline"] = _baseline(recipe, len(images), folder, context)
+        result["baseline"] = _baseline(recipe, subset, len(images), folder, context)
     write_report(folder, result)
     return stages.finish(this, result)
 
 
 def select_only(recipe: Recipe, folder: RunDir, *, context: Context, started: float | None = None) -> dict[str, Any]:
     """Choose images and stop there; what was chosen, and the file that says so."""
-    if result := _done(recipe, folder, context):
+    if result := finished(recipe, folder, context=context, only="select"):
         return result
     fresh = not folder.run
     this = begin(recipe, folder, context=context, started=started, only="select")
     data = this.load()
-    with folder.begin(as_dict(recipe), to_yaml(recipe)):
+    with this.working(data):
         this.budget.owe("exit", EXIT)
         if fresh:
             with this.budget.paying("forecast"):
@@ -68,18 +69,11 @@ def select_only(recipe: Recipe, folder: RunDir, *, context: Context, started: fl
     return stages.finish(this, result)
 
 
-def _done(recipe: Recipe, folder: RunDir, context: Context) -> dict[str, Any] | None:
-    """The results of this very recipe when they are in the folder already; refuses what could never work."""
-    check(recipe)
-    if not folder.done(as_dict(recipe)):
-        return None
-    context.say(f"{folder.path} is done already; delete it to run anew")
-    return folder.run["result"]
-
-
-def _baseline(recipe: Recipe, examples: int, folder: RunDir, context: Context) -> dict[str, Any]:
-    """The same recipe with random images and a budget of its own, in a folder inside."""
+def _baseline(recipe: Recipe, subset: Subset | None, examples: int, folder: RunDir, context: Context) -> dict[str, Any]:
+    """The same recipe with random images, drawn by the next seed, and a budget of its own, in a folder inside."""
     context.say("baseline: random images, an equal budget")
-    control = Select("random", examples, recipe.select.balance)
-    result = run(replace(recipe, select=control, baseline=False), RunDir(folder / "baseline"), context=context)
+    control = Select("random", examples, subset.balance if subset else recipe.select.balance)  # type: ignore[arg-type]
+    other = replace(recipe, select=control, seed=recipe.seed + 1, baseline=False)
+    around = replace(context, seed=other.seed)
+    result = run(other, RunDir(folder / "baseline"), context=around)
     return {key: result[key] for key in ("accuracy", "interval", "seconds", "out")}

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
+from shoestring import registry
 from shoestring.budget import Budget
 from shoestring.context import Context
 from shoestring.data import Images
+from shoestring.errors import UserError
 from shoestring.models.inference import embed
 from shoestring.recipe import Select, Train
-from shoestring.select import Signals
+from shoestring.select import Pool, Signals
 from shoestring.train.choose import choose_model
 from shoestring.train.dynamics import Recorder, margins
 from shoestring.train.loop import fit
 
 PROXY = Train(model="convnet", width=0.5)
+_TRIED = 8  # images that a method is tried on
 _FEW = 0.05  # share of the images up to which choosing the easy ones pays
 
 
@@ -37,12 +42,28 @@ def signals_of(images: Images, file: str | None, budget: Budget, context: Contex
     return found
 
 
-def needs_proxy(settings: Select, count: int) -> bool:
-    """Whether choosing from so many images trains a proxy: none for random ones of all, or when its word is on file."""
+def needs_proxy(settings: Select, images: Images) -> bool:
+    """Whether choosing from these images trains a proxy: the method is tried on a few to see what it asks for."""
     assert settings.examples is not None
-    method = default_method(settings.examples, count) if settings.method == "auto" else settings.method
-    on_file = settings.signals is not None and Path(settings.signals).exists()
-    return not on_file and (method != "random" or settings.within is not None)
+    if settings.signals is not None and Path(settings.signals).exists():
+        return False
+    if settings.within is not None:
+        return True
+    method = default_method(settings.examples, len(images)) if settings.method == "auto" else settings.method
+    options = registry.bind("select", method, settings.options, without=("rng",))
+    try:
+        registry.find("select", method)(Pool(images[:_TRIED], _asked), 1, rng=np.random.default_rng(0), **options)
+    except (_Asked, UserError):
+        return True
+    return False
+
+
+class _Asked(Exception):
+    """A method asked for what a proxy tells."""
+
+
+def _asked() -> Signals:
+    raise _Asked
 
 
 def _train_proxy(images: Images, budget: Budget, context: Context) -> Signals:

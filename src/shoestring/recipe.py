@@ -64,11 +64,15 @@ class Train:
     rotate: float = _about("largest rotation in degrees", 0.0, least=0, most=180)
     zoom: float = _about("largest change of scale, as a share", 0.0, least=0, below=1)
     averaging: bool = _about("average the weights over the last steps", True)
-    views: Literal["one", "flip", "crops"] = _about(
-        "what a prediction averages over: the image, its mirror image too, and in doubt four shifted ones", "crops"
+    views: Literal["auto", "one", "flip", "crops"] = _about(
+        "what a prediction averages over: the image, its mirror image too, and in doubt four shifted ones", "auto"
     )
     precision: Literal["auto", "float32", "bfloat16"] = _about("auto measures which is faster", "auto")
     patience: int | None = _about("stop when this many validations in a row brought nothing better", least=1)
+
+    def mirrors(self, keeps_class: bool) -> bool:
+        """Whether images are mirrored: as asked, else when a mirrored image keeps its class."""
+        return keeps_class if self.flip is None else self.flip
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,9 @@ class Recipe:
         "a folder, a data set name, a folder of Parquet files, a Hub id, an .npz file, or digits", "digits"
     )
     time: str | None = _about("time budget for everything, from process start to exit: 90s, 5m, 1h")
-    epochs: float | None = _about("budget in passes over the images instead of time; reproducible")
+    epochs: float | None = _about(
+        "budget in passes over the images instead of time; reproducible (10, when no budget is given)"
+    )
     flops: str | None = _about("budget in floating-point operations of training instead of time; reproducible")
     resolution: int | None = _about("side of the square images (native up to 64 pixels, when left out)", least=1)
     validation: float = _about(
@@ -130,10 +136,11 @@ def read(file: str | Path) -> dict[str, Any]:
     import yaml
 
     try:
-        content = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+        text = Path(file).read_text(encoding="utf-8")
+        content = json.loads(text) if Path(file).suffix.lower() == ".json" else yaml.safe_load(text)
     except OSError as error:
         raise UserError(f"cannot read recipe {file}: {error.strerror}.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:
         raise UserError(f"recipe {file} is neither YAML nor JSON: {' '.join(str(error).split())}.") from None
     if content is None:
         raise UserError(f"recipe {file} is empty: expected a mapping such as 'data: cifar10'.")

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from shoestring.budget import Budget
+from shoestring.checks import check
 from shoestring.context import Context
 from shoestring.data import Dataset, load
 from shoestring.errors import UserError
+from shoestring.evaluate.cost import LEAST
 from shoestring.models.inference import views
-from shoestring.models.model import Model
-from shoestring.recipe import Recipe
+from shoestring.models.model import Model, model_folder
+from shoestring.recipe import Recipe, as_dict, to_yaml
 from shoestring.rundir import RunDir
 from shoestring.train.choose import preprocessing
 
@@ -24,17 +27,19 @@ _TIMING = 0.01  # share of a time budget that goes into measuring latency
 _LONGEST_TIMING = 1.0
 _MOST_TIMING = 0.08
 _MARGIN = 0.01  # share of a time budget that stays free, because a machine may be slow to write and to leave
+_EVALUATED = 100  # images to evaluate for each second of a time budget up to which predictions look at more views
 _EPOCHS = 10.0  # where no budget is given
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run of a recipe."""
+    """One run of a recipe, or of `only` one step of it."""
 
     recipe: Recipe
     folder: RunDir
     budget: Budget
     context: Context
+    only: str | None = None
 
     def step(self, name: str) -> Context:
         """The surroundings of one step: its states go into the folder of its name, its progress bears that name."""
@@ -62,12 +67,21 @@ class Run:
             say(note)
         return data
 
+    def settled(self, data: Dataset) -> Run:
+        """The run with what its data decide: predictions look at more views where that takes little of the time."""
+        train, images = self.recipe.train, len(data.validation) + len(data.test)
+        if train.views != "auto":
+            return self
+        dear = self.budget.unit == "seconds" and images > _EVALUATED * self.budget.total
+        return replace(self, recipe=replace(self.recipe, train=replace(train, views="flip" if dear else "crops")))
+
     def owe(self, data: Dataset) -> None:
         """Keep back what evaluation, timing, the last files and leaving will cost."""
-        seen = views(preprocessing(data.train[:1], mirror=data.mirrored, views=self.recipe.train.views))
+        train = self.recipe.train
+        seen = views(preprocessing(data.train[:1], mirror=train.mirrors(data.mirrored), views=train.views))
         if self.recipe.prune.wanted:
             self.budget.owe("validate", images=round(len(data.validation) * seen))
-        self.budget.owe("evaluate", self.timing, images=round((len(data.validation) + len(data.test)) * seen))
+        self.budget.owe("evaluate", self.timing, images=round((len(data.validation) + len(data.test)) * seen) + LEAST)
         self.budget.owe("exit", EXIT + _MARGIN * self.budget.total)
 
     @property
@@ -83,11 +97,41 @@ class Run:
         spare = (1 - _MARGIN) * budget.total - EXIT - budget.spent
         return max(self.timing, min(spare, _MOST_TIMING * budget.total))
 
+    @contextlib.contextmanager
+    def working(self, data: Dataset) -> Iterator[None]:
+        """Hold the folder, begun anew or gone on with; the seconds spent are on record however the block ends.
+
+        Raises `UserError` when the images are not those that the run began with, or was trained on.
+        """
+        with self.folder.begin(_content(self.recipe, self.only), to_yaml(self.recipe)):
+            for folder in (self.folder, *([RunDir(Path(self.recipe.start))] if self.recipe.start else [])):
+                same_images(folder, data)
+            self.note(data={"name": data.name, "fingerprint": data.train.fingerprint})
+            try:
+                yield
+            finally:
+                with contextlib.suppress(OSError):  # the disk may be full
+                    self.folder.log(seconds=round(self.budget.elapsed, 3), step="end")
+
     def note(self, **values: Any) -> None:
         """Write values into run.json, with the ledger and the epochs or operations counted as they stand."""
         self.folder.update(
             **values, counted=self.budget.counted, ledger={name: round(s, 3) for name, s in self.budget.ledger.items()}
         )
+
+
+def finished(recipe: Recipe, folder: RunDir, *, context: Context, only: str | None = None) -> dict[str, Any] | None:
+    """The results of this very run when they are in the folder already; `UserError` for what could never work."""
+    check(recipe)
+    if not folder.done(_content(recipe, only)):
+        return None
+    context.say(f"{folder.path} is done already; delete it to run anew")
+    return folder.run["result"]
+
+
+def _content(recipe: Recipe, only: str | None) -> dict[str, Any]:
+    """What run.json holds of a recipe, and by which two runs are told apart."""
+    return as_dict(recipe) | ({"only": only} if only else {})
 
 
 def begin(recipe: Recipe, folder: RunDir, *, context: Context, started: float | None, only: str | None = None) -> Run:
@@ -106,12 +150,14 @@ def begin(recipe: Recipe, folder: RunDir, *, context: Context, started: float | 
         steps=[name for name, here in wanted.items() if here and only in (None, name)],
         started=started,
         spent=spent if timed else folder.run.get("counted", 0.0),
+        before=spent,
         ledger=ledger,
     )
-    budget.ledger["start"] = ledger.get("start", 0.0) + budget.elapsed - (spent if timed else 0.0)
+    budget.ledger["start"] = ledger.get("start", 0.0) + budget.elapsed - spent
     if spent:
         context.say(f"{folder.path} was interrupted after {spent:.0f} s; going on")
-    return Run(recipe, folder, budget, replace(context, folder=folder.path, tick=_logged(context.tick, folder, budget)))
+    around = replace(context, folder=folder.path, tick=_logged(context.tick, folder, budget))
+    return Run(recipe, folder, budget, around, only)
 
 
 def _logged(
@@ -126,6 +172,16 @@ def _logged(
             folder.log(seconds=round(budget.elapsed, 3), step=name, fraction=round(fraction, 4), **rounded)
 
     return tick
+
+
+def same_images(folder: RunDir, data: Dataset) -> None:
+    """Raise `UserError` when these are not the images that the run in the folder held out others of."""
+    before = folder.run.get("data")
+    if before is not None and before["fingerprint"] != data.train.fingerprint:
+        raise UserError(
+            f"the images of {data.name} have changed since {folder.path} was begun, and others would be held out of "
+            "training now. Bring them back, or choose another --out and start anew."
+        )
 
 
 def surroundings(context: Context) -> dict[str, Any]:
@@ -147,12 +203,7 @@ def surroundings(context: Context) -> dict[str, Any]:
 
 def final_model(run: Path) -> Model:
     """The model that a run ended with, pruned or as trained, or the one in a model folder; `UserError` when none is."""
-    return Model.load(model_folder(run))
-
-
-def model_folder(run: Path) -> Path:
-    """Where the last model of a run is, or the folder itself when it holds a model; `UserError` when there is none."""
-    for folder in (run / "prune", run / "train", run):
-        if (folder / "model.json").exists():
-            return folder
-    raise UserError(f"{run} holds no model: give the folder of a finished run.")
+    folder = model_folder(run)
+    if folder is None:
+        raise UserError(f"{run} holds no model: give the folder of a finished run.")
+    return Model.load(folder)

@@ -14,8 +14,8 @@ from shoestring.evaluate.files import write
 from shoestring.evaluate.metrics import measure
 from shoestring.evaluate.temperature import fit_temperature
 from shoestring.models.inference import log_probabilities
-from shoestring.models.model import Model
-from shoestring.runs import Run, final_model, model_folder
+from shoestring.models.model import Model, model_folder
+from shoestring.runs import Run, final_model
 from shoestring.select import Subset
 
 
@@ -67,7 +67,7 @@ def prune(this: Run, model: Model, images: Images, validation: Images) -> Model:
         model.module.to(this.context.device)
         with this.budget.paying("validate"):
             before = {
-                "validation": _accuracy(model, validation),
+                "validation": steps.accuracy(model, validation),
                 "macs": count_macs(model),
                 "params": _params(model),
                 "finished": this.recipe.start is not None,
@@ -98,7 +98,9 @@ def evaluate(this: Run, model: Model, data: Dataset, images: Images, subset: Sub
         scores = log_probabilities(model, data.validation)
         validation = float((scores.argmax(1) == data.validation.targets).mean())
         model = replace(model, temperature=model.temperature * fit_temperature(scores, data.validation.targets))
-        model.describe(model_folder(this.folder.path))
+        folder = model_folder(this.folder.path)
+        assert folder is not None
+        model.describe(folder)
         scores = log_probabilities(model, data.test)
         metrics = measure(scores, data.test.targets, classes=model.classes, split="test")
         write(this.folder / "evaluate", metrics, scores, data.test)
@@ -132,10 +134,6 @@ def _kept(this: Run, name: str, make: Callable[[], Model]) -> Model:
     return this.folder.once(
         f"{name}/model.json", make, lambda model, file: model.save(file.parent), lambda file: Model.load(file.parent)
     )
-
-
-def _accuracy(model: Model, images: Images) -> float:
-    return float((log_probabilities(model, images).argmax(1) == images.targets).mean())
 
 
 def _params(model: Model) -> int:

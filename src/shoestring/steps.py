@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -23,6 +24,7 @@ from shoestring.prune import shrink
 from shoestring.recipe import Grow, Prune, Select, Train, resolve
 from shoestring.select import Pool, Subset, choose
 from shoestring.train import plan
+from shoestring.train.checkpoint import Checkpoint
 from shoestring.train.choose import choose_model
 from shoestring.train.loop import Training, fit
 
@@ -115,6 +117,8 @@ def run_train(
     if settings.patience is not None and validation is None:
         raise UserError("patience needs validation images to score on.")
     window = budget.window("train")
+    if begun := Checkpoint(context.folder).network():  # another width would fit by now
+        settings = replace(settings, model=begun[0], **begun[1])
     model = choose_model(images, settings, context=context, seconds=_time_at_full_size(budget, later))
     went = fit(
         model,
@@ -122,16 +126,16 @@ def run_train(
         window,
         settings=settings,
         context=context,
-        schedule=_schedule(grow, model),
+        schedule=_schedule(grow),
         augment=_augment(images, settings),
         scale=_scale(settings),
         part=_part(budget, "train"),
-        score=partial(_accuracy, images=validation) if validation is not None else None,
+        score=partial(accuracy, images=validation) if validation is not None else None,
     )
     return model, went
 
 
-def _schedule(grow: Grow, model: Model) -> Callable[[float], Stage]:
+def _schedule(grow: Grow) -> Callable[[float], Stage]:
     name = grow.method if grow.method != "auto" else "constant"
     return partial(registry.find("grow", name), **registry.bind("grow", name, grow.options))
 
@@ -169,7 +173,8 @@ def _part(budget: Budget, step: str) -> tuple[float, float]:
     return 0.0, cut if "prune" in budget.weights else 1.0
 
 
-def _accuracy(model: Model, images: Images) -> float:
+def accuracy(model: Model, images: Images) -> float:
+    """Share of images whose class the model names."""
     return float((log_probabilities(model, images).argmax(1) == images.targets).mean())
 
 
@@ -202,7 +207,7 @@ def run_prune(
     import torch
 
     few = images[np.random.default_rng(context.seed).permutation(len(images))[:_LOOKED_AT]]
-    pixels = torch.from_numpy(np.array(few.pixels)).to(context.device)
+    pixels = torch.from_numpy(few.pixels).to(context.device)
     batches = [model.prepare(part) for part in pixels.split(_TOGETHER)]
     model.module.to(context.device)
     small = shrink(model, batches, method=wanted.method, macs=wanted.macs, params=wanted.params, **wanted.options)

@@ -62,6 +62,7 @@ DATA: list[tuple[Callable[[Path], Path], tuple[str, ...]]] = [
     (lambda folder: with_bad(folder, b"hello"), ("bad one.png", "--skip-bad")),
     (truncated, ("3.png", "--skip-bad")),
     (split, ("zebra", "cat, dog")),
+    (lambda folder: photos(folder, cat=9, dog=9, Test=9), ("Test", "no train folder")),
     (arrays, ("labels", "some.npz")),
 ]
 
@@ -105,6 +106,9 @@ def test_bad_data(capsys, tmp_path: Path, make: Callable[[Path], Path], said: tu
         ("--prune.norm l1", "--macs"),
         ("--baseline", "--examples"),
         ("--batch-size 0", "at least 1"),
+        ("--batch-size 1 --model convnet", "two images a step"),
+        ("--resolution 1 --model convnet", "does not take images of 1 x 1 pixels"),
+        ("--model timm:vit_tiny_patch16_224", "does not take images of 8 x 8 pixels"),
         ("--learning-rate nan", "above 0"),
         ("--width -1", "above 0"),
         ("--dropout 1", "below 1"),

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from shoestring.cli.flags import Parser
 from shoestring.cli.main import main
 
 
@@ -39,10 +40,29 @@ def test_dry_run_writes_nothing(capsys, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_a_json_recipe_may_be_indented_with_tabs(capsys, tmp_path: Path) -> None:
+    file = tmp_path / "r.json"
+    file.write_text('{\n\t"data": "digits",\n\t"epochs": 3\n}\n')
+    assert dry(capsys, "run", "--recipe", str(file))["epochs"]["value"] == 3.0
+
+
+def test_a_single_step_takes_its_own_part_of_a_recipe(tmp_path: Path) -> None:
+    from shoestring.cli.steps import _recipe
+
+    file = tmp_path / "r.yaml"
+    file.write_text("data: digits\nepochs: 3\nselect: {examples: 50}\nprune: {macs: 0.5}\ntrain: {width: 0.5}\n")
+    recipe, _ = _recipe(Parser(), "train", {"recipe": str(file)}, {})
+    assert (recipe.select.examples, recipe.prune.wanted, recipe.train.width) == (None, False, 0.5)
+    assert _recipe(Parser(), "run", {"recipe": str(file)}, {})[0].prune.wanted
+
+
 @pytest.mark.parametrize("words", [("--select.order", "hardest"), ("--select.order=hardest",)])
-def test_a_dotted_flag_sets_an_option_of_a_method(capsys, words: tuple[str, ...]) -> None:
-    values = dry(capsys, "run", "digits", "--examples", "100", "--select", "forgetting", *words)
+@pytest.mark.parametrize("first", [True, False])
+def test_a_dotted_flag_sets_an_option_of_a_method(capsys, words: tuple[str, ...], first: bool) -> None:
+    words = (*words, "digits") if first else ("digits", *words)
+    values = dry(capsys, "run", *words, "--examples", "100", "--select", "forgetting")
     assert values["select.order"] == {"value": "hardest", "from": "flags"}
+    assert values["data"]["value"] == "digits"
 
 
 def test_the_verb_itself_takes_its_methods_options_undotted(capsys) -> None:

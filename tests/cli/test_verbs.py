@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +71,69 @@ def test_select_leaves_a_subset_that_train_takes(capsys, tmp_path: Path) -> None
     words = ("train", "digits", "--subset", chosen["subset"], "--epochs", 12, *NET, "--out", tmp_path / "run")
     result = call(capsys, *words)
     assert result.keys() >= KEYS and result["examples"] == 200
+
+
+def test_steps_of_the_same_words_go_to_folders_of_their_own(capsys, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ("digits", "--examples", "50", "--epochs", "8")
+    chosen = call(capsys, "select", *words, "--method", "random")
+    assert call(capsys, "run", *words, "--select", "random")["out"] != chosen["out"]
+    assert main(["report", chosen["out"]]) == 2
+    assert "is a selection" in capsys.readouterr().err
+
+
+def test_prune_takes_the_recipe_of_a_pruning(capsys, tmp_path: Path, trained: Path) -> None:
+    one = call(capsys, "prune", trained, "--params", "0.5", "--epochs", 2, "--out", tmp_path / "one")
+    other = call(capsys, "prune", "--recipe", tmp_path / "one" / "recipe.yaml", "--out", tmp_path / "other")
+    assert other["params"] == one["params"]
+
+
+def _photos(folder: Path, count: int = 12) -> Path:
+    rng = np.random.default_rng(0)
+    for name in ("cat", "dog"):
+        (folder / name).mkdir(parents=True)
+        for index in range(count):
+            Image.fromarray(rng.integers(0, 255, (8, 8, 3), dtype=np.uint8)).save(folder / name / f"{index}.png")
+    return folder
+
+
+def test_images_that_changed_are_not_taken_for_those_held_out(capsys, tmp_path: Path) -> None:
+    photos = _photos(tmp_path / "photos")
+    call(capsys, "train", photos, "--epochs", 20, *NET, "--out", tmp_path / "run")
+    assert call(capsys, "evaluate", tmp_path / "run")["images"] == 5
+    shutil.copy(photos / "cat" / "1.png", photos / "cat" / "more.png")
+    assert main(["evaluate", str(tmp_path / "run")]) == 2
+    assert "have changed since" in capsys.readouterr().err
+
+
+def test_images_left_out_are_listed(capsys, tmp_path: Path, trained: Path) -> None:
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    Image.new("L", (8, 8)).save(tmp_path / "good.png")
+    names = [str(tmp_path / name) for name in ("good.png", "broken.png")]
+    assert main(["predict", str(trained), *names, "--skip-bad"]) == 0
+    captured = capsys.readouterr()
+    assert "broken.png" in captured.err and "good.png" in captured.out
+
+
+def test_images_of_one_class_can_be_measured_on_but_not_trained_on(capsys, tmp_path: Path) -> None:
+    call(capsys, "train", _photos(tmp_path / "photos"), "--epochs", 20, *NET, "--out", tmp_path / "run")
+    shutil.rmtree(_photos(tmp_path / "cats") / "dog")
+    assert call(capsys, "evaluate", tmp_path / "run", "--on", tmp_path / "cats")["images"] == 12
+    assert main(["train", str(tmp_path / "cats"), "--epochs", "20", "--out", str(tmp_path / "other")]) == 2
+    assert "one class only" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are text there")
+def test_file_names_need_not_be_text(capsys, tmp_path: Path) -> None:
+    photos = _photos(tmp_path / "photos")
+    for index in range(12):
+        (photos / "dog" / f"{index}.png").rename(os.fsdecode(os.fsencode(photos / "dog") + b"/\xff%d.png" % index))
+    words = ("run", photos, "--examples", 10, "--epochs", 20, *NET, "--select", "random", "--out", tmp_path / "run")
+    result = call(capsys, *words)
+    assert call(capsys, *words) == result
+    assert "\\udcff" in (tmp_path / "run" / "evaluate" / "predictions.csv").read_text()
+    odd = str(next((photos / "dog").iterdir()))
+    assert main(["predict", str(tmp_path / "run"), odd]) == 0
 
 
 def test_prune_takes_a_run(capsys, tmp_path: Path, trained: Path) -> None:

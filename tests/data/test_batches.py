@@ -113,10 +113,19 @@ def test_a_restored_stream_goes_on_with_the_same_batches(batches, steps):
         assert torch.equal(batch.images, again.images)
 
 
+def test_a_part_of_the_images_is_read_where_it_lies(images):
+    part = images[np.arange(40, 10, -1)]
+    stream = Batches(part, _prepare, size=9, augment=PLAIN)
+    batch = stream.draw()
+    assert np.shares_memory(stream.pixels.numpy(), images.store)
+    assert torch.equal(batch.images, _prepare(torch.from_numpy(part.pixels)[batch.index]))
+    assert np.array_equal(batch.labels, part.targets[batch.index])
+
+
 def test_read_only_pixels_become_a_tensor_without_a_warning(images):
     pixels = images.pixels
     pixels.flags.writeable = False
     try:
-        assert np.array_equal(on_device(images, "cpu").numpy(), pixels)
+        assert np.array_equal(on_device(images.pixels, "cpu").numpy(), pixels)
     finally:
         pixels.flags.writeable = True

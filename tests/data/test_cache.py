@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -85,6 +86,14 @@ def test_nothing_is_left_by_an_interrupt_or_a_failure(photos, cache, monkeypatch
 
     monkeypatch.setattr(build, "decode", stop)
     with pytest.raises(KeyboardInterrupt):
+        load(photos(COUNTS))
+    assert entries(cache) == []
+
+
+def test_a_disk_too_small_is_told_before_anything_is_decoded(photos, cache, monkeypatch):
+    usage = shutil.disk_usage(cache.parent)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
+    with pytest.raises(UserError, match=r"take .* GB, and .* has 0\.0 GB left.*--resolution"):
         load(photos(COUNTS))
     assert entries(cache) == []
 

@@ -36,6 +36,18 @@ def test_splits_that_exist_are_used(photos, validation):
     assert isinstance(data.train.pixels, np.memmap) and isinstance(data.test.pixels, np.memmap)
 
 
+def test_folders_of_splits_may_have_capitals_and_longer_names(photos):
+    photos(TWO, at="Training")
+    photos({"cat": 2, "dog": 1}, at="VAL")
+    data = load(photos({"cat": 1, "dog": 3}, at="Testing"))
+    assert data.classes == ("cat", "dog")
+    assert [len(split) for split in (data.train, data.validation, data.test)] == [20, 3, 4]
+
+
+def test_valid_may_be_a_class(photos):
+    assert load(photos({"valid": 10, "invalid": 10})).classes == ("invalid", "valid")
+
+
 def test_a_class_that_train_lacks_is_named_with_the_nearest(photos):
     photos(TWO, at="train")
     with pytest.raises(UserError, match=r"class in test 'dogs'\. Did you mean 'dog'\?"):

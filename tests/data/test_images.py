@@ -17,12 +17,12 @@ def test_rows_of_rows_keep_their_order_and_share_the_store(images):
     part = images[[7, 1, 4, 3]][[2, 0]]
     assert part.ids.tolist() == ["photo 4", "photo 7"] and part.targets.tolist() == [1, 1]
     np.testing.assert_array_equal(part.pixels, images.pixels[[4, 7]])
-    assert part._store is images._store and len(part) == 2 and part.shape == (2, 3, 1)
+    assert part.store is images.store and len(part) == 2 and part.shape == (2, 3, 1)
     assert images[2:5].ids.tolist() == ["photo 2", "photo 3", "photo 4"] and len(images[:0]) == 0
 
 
 def test_all_pixels_are_the_store_itself(images):
-    assert images.pixels is images._store
+    assert images.pixels is images.store
 
 
 def test_fingerprints_tell_rows_apart_but_not_the_way_to_them(images):

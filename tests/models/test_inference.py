@@ -70,5 +70,20 @@ def test_fewer_views_are_one_word(photos, name, mirror, seen):
     assert model.module.seen == seen * len(photos) == views(model.preprocessing) * len(photos)
 
 
+def test_predictions_go_on_in_smaller_chunks_when_memory_runs_out(photos):
+    model = _model(photos, "flip")
+    expected = log_probabilities(model, photos)
+    model.module.register_forward_pre_hook(lambda _, inputs: _room_for(9, inputs[0]))
+    assert log_probabilities(model, photos) == pytest.approx(expected, abs=1e-5)
+    model.module.register_forward_pre_hook(lambda _, inputs: _room_for(0, inputs[0]))
+    with pytest.raises(torch.OutOfMemoryError):
+        log_probabilities(model, photos)
+
+
+def _room_for(most: int, images: torch.Tensor) -> None:
+    if len(images) > most:
+        raise torch.OutOfMemoryError("no room")
+
+
 def test_tiny_images_are_not_moved(make_images):
     assert preprocessing(make_images(side=8), mirror=False, views="crops").shift == 0

@@ -4,8 +4,10 @@ import json
 import logging
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from shoestring.channels import drop, trace
@@ -74,7 +76,8 @@ def test_prepare_turns_grey_into_colour_and_back():
     grey, colour = _pixels(2, 16, 16, 1), _pixels(2, 16, 16, 3)
     assert torch.allclose(_model().prepare(grey), _model().prepare(grey.expand(-1, -1, -1, 3)))
     model = build("simplecnn", classes=CLASSES, preprocessing=GREY)
-    assert torch.allclose(model.prepare(colour)[:, 0], (colour.float().mean(3) / 255 - 0.5) / 0.25, atol=1e-5)
+    brightness = colour.float() @ torch.tensor([0.299, 0.587, 0.114])
+    assert torch.allclose(model.prepare(colour)[:, 0], (brightness / 255 - 0.5) / 0.25, atol=1e-5)
 
 
 def test_prepare_refuses_what_is_not_pixels():
@@ -151,6 +154,28 @@ def test_weights_come_from_a_file_a_model_folder_or_a_run(tmp_path):
         assert torch.equal(model.module.state_dict()["head.weight"], saved.module.state_dict()["head.weight"])
     with pytest.raises(UserError, match="no weights at"):
         build("simplecnn", classes=CLASSES, preprocessing=COLOUR, weights=str(tmp_path))
+
+
+@pytest.mark.parametrize("classes", [CLASSES, ("yes", "no")])
+def test_a_network_that_was_cut_is_started_from_as_it_is(tmp_path, classes):
+    saved = _model("convnet", width=0.25)
+    table = trace(saved.module.eval(), torch.rand(2, 3, 16, 16))
+    small = drop(saved.module, table, {name: torch.arange(0, g.size, 2) for name, g in table.groups.items()})
+    replace(saved, module=small).save(tmp_path)
+    options = {"width": 0.25}
+    model = build("convnet", classes=classes, preprocessing=COLOUR, options=options, weights=str(tmp_path))
+    state, other = small.state_dict(), model.module.state_dict()
+    assert all(torch.equal(other[key], state[key]) for key in state if key != "head.weight")
+    assert torch.equal(other["head.weight"], state["head.weight"]) == (classes == CLASSES)
+    assert model.module(torch.rand(2, 3, 16, 16)).shape == (2, len(classes))
+
+
+def test_colours_become_the_brightness_that_image_files_are_read_with():
+    model = replace(_model(), preprocessing=GREY)
+    colours = _pixels(5, 16, 16, 3)
+    grey = np.stack([np.asarray(Image.fromarray(image.numpy()).convert("L")) for image in colours])
+    expected = model.prepare(torch.from_numpy(grey)[..., None])
+    assert (model.prepare(colours) - expected).abs().max() <= 1.01 / 255 / 0.25
 
 
 def test_a_head_for_other_classes_is_left_out(tmp_path, caplog):

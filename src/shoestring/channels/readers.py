@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from shoestring.channels.table import Table
 from shoestring.channels.tracer import Axis
-from shoestring.models.layers import evaluating
+from shoestring.running import evaluating
 
 LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 

@@ -25,7 +25,8 @@ def main(verb: str, words: Sequence[str]) -> int:
     parser.add_argument("--on", metavar="DATA", help="images (those of the run, when left out)")
     parser.add_argument("--split", metavar="NAME", help="train, validation or test (test if there is one, else all)")
     parser.add_argument("--out", metavar="DIR", help="also write metrics.json and the CSV files there")
-    parser.add_argument("--skip-bad", action="store_true", default=False, help="leave out broken images")
+    parser.add_argument("--skip-bad", action="store_true", default=False, help="leave out broken images and list them")
+    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, mps, or auto")
     add_output(parser)
     given = parser.parse_args(words)
     progress = Progress(quiet="quiet" in given)
@@ -36,6 +37,7 @@ def main(verb: str, words: Sequence[str]) -> int:
             split=given.split if "split" in given else None,
             out=Path(given.out) if "out" in given else None,
             skip_bad=given.skip_bad,
+            device=given.device,
             progress=progress,
         )
     finally:
@@ -59,9 +61,17 @@ def main(verb: str, words: Sequence[str]) -> int:
 
 
 def evaluate(
-    run: Path, on: str | None, *, split: str | None, out: Path | None, skip_bad: bool, progress: Progress
+    run: Path,
+    on: str | None,
+    *,
+    split: str | None,
+    out: Path | None,
+    skip_bad: bool,
+    device: str,
+    progress: Progress,
 ) -> dict[str, Any]:
     """Metrics of the model of `run` on a split of the data `on` (the run's own data when None)."""
+    from shoestring.context import prepare
     from shoestring.data import load_split
     from shoestring.evaluate.files import write
     from shoestring.evaluate.metrics import measure
@@ -69,6 +79,7 @@ def evaluate(
     from shoestring.runs import final_model
 
     model = final_model(run)
+    model.module.to(prepare(device=device).device)
 
     def tick(done: int, total: int) -> None:
         progress.tick("load", done / total if total else 0.0, {"images": done})
@@ -83,6 +94,7 @@ def evaluate(
             resolution=model.preprocessing.resolution,
             skip_bad=skip_bad,
             progress=tick,
+            say=progress.say,
         )
     scores = log_probabilities(model, images)
     metrics = measure(scores, images.targets, classes=model.classes, split=split or on or "test")
@@ -94,6 +106,7 @@ def evaluate(
 def _own(run: Path, split: str, *, skip_bad: bool, tick: Callable[[int, int], None]) -> Images:
     """A split of the data of the run, divided as the run divided it, so that its test images are those never seen."""
     from shoestring.data import load
+    from shoestring.runs import same_images
 
     recipe = RunDir(run).run.get("recipe")
     if recipe is None:
@@ -106,6 +119,7 @@ def _own(run: Path, split: str, *, skip_bad: bool, tick: Callable[[int, int], No
         skip_bad=skip_bad or recipe["skip_bad"],
         progress=tick,
     )
+    same_images(RunDir(run), data)
     splits = {"train": data.train, "validation": data.validation, "test": data.test}
     if split not in splits:
         raise unknown("split", split, splits)

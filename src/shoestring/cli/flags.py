@@ -85,7 +85,8 @@ def _add_fields(group: Any, cls: type, fields: Sequence[dataclasses.Field], *, s
 
 def _help(field: dataclasses.Field) -> str:
     about = field.metadata["help"]
-    return about if field.default in (None, "auto", False) else f"{about} (default: {field.default})".replace("%", "%%")
+    about = about if field.default in (None, "auto", False) else f"{about} (default: {field.default})"
+    return about.replace("%", "%%")
 
 
 def _plain(kind: Any) -> Any:
@@ -118,6 +119,22 @@ def layer(parser: Parser, verb: str, given: Mapping[str, Any], rest: Sequence[st
     return nested
 
 
+def with_values(parser: Parser, words: Sequence[str]) -> list[str]:
+    """The words with the values of flags that the parser does not know tied to them: `--order hardest` as one word.
+
+    So the value of a method's option is not taken for what stands by its place, as DATA does.
+    """
+    tied: list[str] = []
+    known = {"--", *parser.flags()}
+    for word in words:
+        waits = bool(tied) and tied[-1].startswith("--") and "=" not in tied[-1] and tied[-1] not in known
+        if waits and not word.startswith("--"):
+            tied[-1] += f"={word}"
+        else:
+            tied.append(word)
+    return tied
+
+
 def _takes_options(verb: str) -> bool:
     return verb in SECTIONS and "options" in {field.name for field in dataclasses.fields(SECTIONS[verb])}
 
@@ -131,17 +148,14 @@ def _put(nested: dict[str, Any], name: str, value: Any) -> None:
 
 
 def _pairs(parser: Parser, rest: Sequence[str]) -> list[tuple[str, str]]:
-    """`--name value` and `--name=value` as pairs."""
-    pairs, waiting = [], list(rest)
-    while waiting:
-        word = waiting.pop(0)
+    """`--name=value` as pairs."""
+    pairs = []
+    for word in rest:
         if not word.startswith("--"):
             raise UserError(f"'{word}' was not expected here. (`{parser.prog} --help`)")
         name, equals, value = word[2:].partition("=")
         if not equals:
-            if not waiting or waiting[0].startswith("--"):
-                raise unknown_flag(parser, word)
-            value = waiting.pop(0)
+            raise unknown_flag(parser, word)
         pairs.append((name, value))
     return pairs
 

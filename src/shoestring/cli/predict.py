@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from shoestring.cli.flags import Parser, add_output
+from shoestring.cli.progress import Progress
 from shoestring.errors import UserError
 
 
@@ -17,12 +18,17 @@ def main(verb: str, words: Sequence[str]) -> int:
     parser.add_argument("run", metavar="RUN", help="folder of the finished run, or of a saved model")
     parser.add_argument("images", metavar="IMAGE", nargs="+", help="image files")
     parser.add_argument("--top", type=int, default=1, metavar="K", help="how many classes to name (default: 1)")
-    parser.add_argument("--skip-bad", action="store_true", default=False, help="leave out files that are no images")
+    parser.add_argument(
+        "--skip-bad", action="store_true", default=False, help="leave out files that are no images and list them"
+    )
+    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, mps, or auto")
     add_output(parser)
     given = parser.parse_args(words)
     if given.top < 1:
         raise UserError(f"--top must be 1 or more, not {given.top}.")
-    found = predict(Path(given.run), [Path(name) for name in given.images], top=given.top, skip_bad=given.skip_bad)
+    files = [Path(name) for name in given.images]
+    say = Progress(quiet="quiet" in given).say
+    found = predict(Path(given.run), files, top=given.top, skip_bad=given.skip_bad, device=given.device, say=say)
     if "json" in given:
         print(json.dumps(found, indent=1))
         return 0
@@ -32,24 +38,38 @@ def main(verb: str, words: Sequence[str]) -> int:
     return 0
 
 
-def predict(run: Path, files: Sequence[Path], *, top: int = 1, skip_bad: bool = False) -> list[dict[str, Any]]:
-    """For each file its `top` classes, likeliest first. `UserError` names a file that is no image."""
+def predict(
+    run: Path,
+    files: Sequence[Path],
+    *,
+    top: int = 1,
+    skip_bad: bool = False,
+    device: str = "auto",
+    say: Callable[[str], None] = lambda note: None,
+) -> list[dict[str, Any]]:
+    """For each file its `top` classes, likeliest first. `UserError` names a file that is no image.
+
+    With `skip_bad` such files are left out, and `say` is told of each.
+    """
     import numpy as np
 
+    from shoestring.context import prepare
     from shoestring.data import Images, decode_file
     from shoestring.models.inference import log_probabilities
     from shoestring.runs import final_model
 
     model = final_model(run)
+    model.module.to(prepare(device=device).device)
     wanted = model.preprocessing
     good, pixels = [], []
     for file in files:
         try:
             pixels.append(decode_file(file, resolution=wanted.resolution, channels=wanted.channels))
             good.append(file)
-        except UserError:
+        except UserError as error:
             if not skip_bad:
                 raise
+            say(f"left out: {error}")
     if not good:
         raise UserError("none of the files is an image.")
     names = np.array([str(file) for file in good])

@@ -23,6 +23,8 @@ def main(verb: str, words: Sequence[str]) -> int:
     result = folder.run.get("result")
     if result is None:
         raise UserError(f"{given.run} is no finished run (its run.json has no result).")
+    if "accuracy" not in result:
+        raise UserError(f"{given.run} is a selection: there is no network to report on.")
     from shoestring.cli.show import show
     from shoestring.report.markdown import write_report
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from shoestring.budget import process_started
 from shoestring.checks import check
-from shoestring.cli.flags import Parser, add_output, add_recipe, layer
+from shoestring.cli.flags import Parser, add_output, add_recipe, layer, with_values
 from shoestring.cli.progress import Progress
 from shoestring.errors import UserError
-from shoestring.recipe import Recipe, digest, read, resolve
+from shoestring.recipe import Prune, Recipe, Select, digest, read, resolve
 from shoestring.rundir import RunDir
 
 _ABOUT = {
@@ -26,6 +27,7 @@ _SETTINGS = ("recipe", "out", "dry_run", "json", "quiet", "debug", "data", "star
 
 def main(verb: str, words: Sequence[str]) -> int:
     """Run the verb; its exit code."""
+    started = process_started()
     what = "RUN" if verb == "prune" else "DATA"
     parser = Parser(prog=f"shoestring {verb}", usage=f"shoestring {verb} {what} [flags]", description=_ABOUT[verb])
     if verb == "prune":
@@ -39,14 +41,14 @@ def main(verb: str, words: Sequence[str]) -> int:
         )
     add_recipe(parser, verb)
     add_output(parser)
-    known, rest = parser.parse_known_args(words)
+    known, rest = parser.parse_known_args(with_values(parser, words))
     given = vars(known)
     settings = {name: given.pop(name) for name in _SETTINGS if name in given}
     recipe, origin = _recipe(parser, verb, settings, layer(parser, verb, given, rest))
     check(recipe)
     if settings.get("dry_run"):
         return _dry(recipe, origin, as_json=settings.get("json", False))
-    return _do(verb, recipe, settings)
+    return _do(verb, recipe, settings, started)
 
 
 def _recipe(
@@ -59,11 +61,14 @@ def _recipe(
     where = {name: settings[name] for name in ("data", "start") if name in settings}
     layers.append(("flags", {**where, **flags}))
     needed = "start" if verb == "prune" else "data"
-    if not any(content.get(needed) for _, content in layers):
+    told = [content[needed] for _, content in layers if content.get(needed)]
+    if not told:
         raise UserError(f"which {'run' if verb == 'prune' else 'data'}? (`{parser.prog} --help`)")
     if verb == "prune":
-        layers.insert(0, _started(layers[-1][1]["start"]))
+        layers.insert(0, _started(str(told[-1])))
     recipe, origin = resolve(*layers)
+    if verb == "train":  # of a recipe for everything this step takes its own part
+        recipe = replace(recipe, select=Select(subset=recipe.select.subset), prune=Prune())
     if verb == "select" and recipe.select.examples is None:
         raise UserError("how many images? Say --examples N.")
     if verb == "prune" and not recipe.prune.wanted:
@@ -104,10 +109,9 @@ def _value(recipe: Recipe, name: str) -> Any:
     return getattr(part, field) if hasattr(part, field) else part.options[field]
 
 
-def _do(verb: str, recipe: Recipe, settings: dict[str, Any]) -> int:
-    started = process_started()
+def _do(verb: str, recipe: Recipe, settings: dict[str, Any], started: float) -> int:
     progress = Progress(quiet=settings.get("quiet", False))
-    folder = RunDir(Path(settings.get("out") or _default_folder(recipe)))
+    folder = RunDir(Path(settings.get("out") or _default_folder(recipe, verb)))
     from shoestring import context, pipeline
     from shoestring.cli.show import show
 
@@ -131,9 +135,9 @@ def _do(verb: str, recipe: Recipe, settings: dict[str, Any]) -> int:
     return 0
 
 
-def _default_folder(recipe: Recipe) -> str:
+def _default_folder(recipe: Recipe, verb: str) -> str:
     """A name that says what is in it and is the same for the same command, so that this goes on or is done."""
     source = recipe.start or recipe.data
     stem = Path(source).expanduser().name.partition(".")[0] or "data"
-    what = "pruned" if recipe.start else recipe.train.model.replace("timm:", "")
+    what = {"select": "chosen", "prune": "pruned"}.get(verb) or recipe.train.model.replace("timm:", "")
     return f"runs/{stem}-{what}-{digest(recipe)}"

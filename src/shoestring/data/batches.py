@@ -1,4 +1,4 @@
-"""Shuffled, augmented batches from images that live on the device as bytes: no worker processes."""
+"""Shuffled, augmented batches from bytes, on the device or in a memory map: no worker processes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from shoestring.data.augment import Augment, cut_out, gather, offsets, turn
@@ -23,12 +24,21 @@ class Batch:
     labels: Tensor
 
 
-def on_device(images: Images, device: str) -> Tensor:
-    """The pixels as a uint8 tensor (N, H, W, C) on the device; on the CPU without a copy where that is possible."""
-    pixels = images.pixels
+def on_device(pixels: NDArray[np.uint8], device: str) -> Tensor:
+    """Pixels (N, H, W, C) as a tensor on the device; on the CPU without a copy where that is possible."""
     if not pixels.flags.writeable and device == "cpu":
         pixels = np.array(pixels)
     return torch.from_numpy(np.ascontiguousarray(pixels)).to(device)
+
+
+def _resident(images: Images, device: str) -> tuple[Tensor, Tensor]:
+    """Bytes (M, H, W, C) on the device, and which of them the images are (N,).
+
+    On the CPU they are the store of the images itself: a memory map larger than the memory is read, never copied.
+    """
+    if device != "cpu":
+        return on_device(images.pixels, device), torch.arange(len(images), device=device)
+    return on_device(images.store, device), torch.from_numpy(images.rows)
 
 
 class Batches:
@@ -48,7 +58,7 @@ class Batches:
         device: str = "cpu",
         seed: int = 0,
     ) -> None:
-        self.pixels = on_device(images, device)
+        self.pixels, self.rows = _resident(images, device)
         self.labels = torch.from_numpy(np.array(images.targets)).to(device)
         self.prepare, self.size, self.augment = prepare, min(size, len(images)), augment
         self.generator = torch.Generator(device).manual_seed(seed)
@@ -68,7 +78,7 @@ class Batches:
         tall, wide = (crop or height), (crop or width)
         taken = gather(
             self.pixels,
-            index,
+            self.rows[index],
             mirrored=mirrored,
             rows=offsets(len(index), height, tall, round(change.shift * height), self.generator),
             columns=offsets(len(index), width, wide, round(change.shift * width), self.generator),

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -39,19 +40,28 @@ class _Block(NamedTuple):
 
 
 def build(
-    listing: Listing, folder: Path, *, key: str, resolution: int | None, skip_bad: bool, progress: Progress | None
+    listing: Listing,
+    folder: Path,
+    *,
+    key: str,
+    resolution: int | None,
+    skip_bad: bool,
+    trained_on: bool = True,
+    progress: Progress | None,
 ) -> None:
     """Decode every image of the listing into `folder`: pixels.npy, labels.npy, ids.npy and meta.json.
 
-    `UserError` naming the first image that cannot be read, unless `skip_bad`, which leaves such images out.
+    `UserError` naming the first image that cannot be read, unless `skip_bad`, which leaves such images out; and for
+    images that cannot be `trained_on`, of one class or with a class that has none.
     """
-    if len(listing.classes) < 2:
+    if trained_on and len(listing.classes) < 2:
         raise one_class(listing.classes)
     side, notes = choose_resolution(listing, resolution)
     channels = 1 if all(_is_grey(item) for items in listing.splits.values() for item in items()) else 3
     decode_block = partial(_decode_block, resolution=side, channels=channels, skip_bad=skip_bad)
     report = _Report(listing.size, progress)
     shape = (side, side, channels)
+    _check_room(folder, listing.size, side * side * channels)
     splits, labels, ids, skipped = {}, [], [], []
     with _Pixels(folder, shape) as pixels:
         for name, items in listing.splits.items():
@@ -65,7 +75,7 @@ def build(
                 report.add(len(block.labels) + len(block.skipped))
             here = np.array(labels[start:], dtype=np.int64)
             splits[name] = {"size": len(here), "fingerprint": seal(digest, shape, here, listing.classes)}
-            if name == "train":
+            if name == "train" and trained_on:
                 check_classes(here, listing.classes)
     report.close()
     meta = {"key": key, "classes": listing.classes, "splits": splits, "resolution": side, "skipped": skipped}
@@ -88,6 +98,17 @@ def choose_resolution(listing: Listing, wanted: int | None) -> tuple[int, list[s
     if usual <= SMALL:
         return usual, []
     return SMALL, [f"images are some {usual} px and were made {SMALL} px: --resolution {usual} keeps their size."]
+
+
+def _check_room(folder: Path, images: int, size: int) -> None:
+    """`UserError` when so many decoded images of `size` bytes cannot fit on the disk."""
+    with writing(folder):
+        free = shutil.disk_usage(folder).free
+    if images * size > free:
+        raise UserError(
+            f"the decoded images take {images * size / 1e9:.1f} GB, and {folder.parent} has {free / 1e9:.1f} GB left. "
+            "Make room, set SHOESTRING_CACHE to a folder on another disk, or take a smaller --resolution."
+        )
 
 
 def _is_grey(item: Item) -> bool:

@@ -9,7 +9,13 @@ from pathlib import Path
 from shoestring.data.listing import Item, Items, Listing, Source, files_key
 from shoestring.errors import UserError, unknown
 
-_SPLITS = {"validation": ("validation", "val", "valid"), "test": ("test",)}
+# names of the folders of splits, in any case; "valid" may be a class, beside "invalid"
+_SPLITS = {
+    "train": ("train", "training"),
+    "validation": ("validation", "val", "valid"),
+    "test": ("test", "testing"),
+}
+_NO_CLASS = ("train", "training", "validation", "val", "test", "testing")
 _SYSTEM = ("thumbs.db", "desktop.ini")  # left by file managers; hidden files are passed over as well
 
 ByClass = dict[str, list[str]]  # class name -> paths, both sorted; text, because many Path objects are slow
@@ -36,16 +42,18 @@ def folder(where: str) -> Source:
 
 def _find(root: Path) -> tuple[dict[str, ByClass], tuple[str, ...]]:
     """The files of every split, whose classes fit together, and notes."""
-    if not (root / "train").is_dir():
+    places = {name: _places(root, names) for name, names in _SPLITS.items()}
+    if not places["train"]:
         train = _by_class(root)
         _check_train(root, train)
-        if train.keys() <= set(sum(_SPLITS.values(), ())):
-            raise UserError(f"{root} has {', '.join(train)} but no train folder: put training images in {root}/train.")
+        if stray := [name for name in train if name.lower() in _NO_CLASS]:
+            raise UserError(f"{root} has {', '.join(stray)} but no train folder: put training images in {root}/train.")
         return {"train": train}, ()
-    splits, notes = {"train": _by_class(root / "train")}, []
-    _check_train(root / "train", splits["train"])
-    for name, others in _SPLITS.items():
-        for place in (root / other for other in others if (root / other).is_dir()):
+    place = places.pop("train")[0]
+    splits, notes = {"train": _by_class(place)}, []
+    _check_train(place, splits["train"])
+    for name, found_in in places.items():
+        for place in found_in:
             found = _by_class(place)
             if not any(found.values()):
                 notes.append(f"{place} has no class folders with images: without labels it is not used.")
@@ -56,6 +64,13 @@ def _find(root: Path) -> tuple[dict[str, ByClass], tuple[str, ...]]:
                 )
             splits[name] = found
     return splits, tuple(notes)
+
+
+def _places(root: Path, names: tuple[str, ...]) -> list[Path]:
+    """Folders of these names, however they are capitalised, the first name first."""
+    with os.scandir(root) as entries:
+        found = [entry.name for entry in entries if entry.is_dir() and entry.name.lower() in names]
+    return [root / name for name in sorted(found, key=lambda name: names.index(name.lower()))]
 
 
 def _check_train(place: Path, train: ByClass) -> None:

@@ -33,14 +33,14 @@ class Images:
         mirrored: bool = True,
     ) -> None:
         assert store.ndim == 4 and store.dtype == np.uint8, "pixels are uint8 (N, H, W, C)"
-        self._store, self._rows = store, rows
+        self.store, self._rows = store, rows
         self._labels, self._ids = labels, ids
         self.classes = tuple(classes)
         self._fingerprint = fingerprint
         self.mirrored = mirrored
 
     def __len__(self) -> int:
-        return len(self._store) if self._rows is None else len(self._rows)
+        return len(self.store) if self._rows is None else len(self._rows)
 
     def __repr__(self) -> str:
         height, width, channels = self.shape
@@ -49,12 +49,17 @@ class Images:
     @property
     def shape(self) -> tuple[int, int, int]:
         """(H, W, C) of every image."""
-        return self._store.shape[1], self._store.shape[2], self._store.shape[3]
+        return self.store.shape[1], self.store.shape[2], self.store.shape[3]
+
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        """Which images of the store these are (N,)."""
+        return np.arange(len(self.store)) if self._rows is None else self._rows
 
     @cached_property
     def pixels(self) -> NDArray[np.uint8]:
-        """Uint8 (N, H, W, C); the memory map itself when these are all images of it."""
-        return self._store if self._rows is None else self._store[self._rows]
+        """Uint8 (N, H, W, C); the memory map itself when these are all images of it, else a copy."""
+        return self.store if self._rows is None else self.store[self._rows]
 
     @cached_property
     def labels(self) -> NDArray[np.int64] | None:
@@ -85,14 +90,13 @@ class Images:
     def __getitem__(self, which: Any) -> Images:
         """The images at these indices or in this slice, in that order; a `Subset` is checked to belong to them."""
         indices = which.indices_for(self) if hasattr(which, "indices_for") else which
-        rows = np.arange(len(self._store)) if self._rows is None else self._rows
         return Images(
-            self._store,
+            self.store,
             self._labels,
             self.classes,
             self._ids,
             fingerprint=self._fingerprint,
-            rows=np.ascontiguousarray(rows[indices], dtype=np.int64),
+            rows=np.ascontiguousarray(self.rows[indices], dtype=np.int64),
             mirrored=self.mirrored,
         )
 

@@ -71,13 +71,17 @@ def load_split(
     resolution: int,
     skip_bad: bool = False,
     progress: Callable[[int, int], None] | None = None,
+    say: Callable[[str], None] = lambda note: None,
 ) -> Images:
     """One split of a source as it is, nothing held out, with labels that count the given `classes`.
 
-    Without a name it is the test split, or all images of a source that has no splits. `UserError` for a split that the
+    Without a name it is the test split, or all images of a source that has no splits. `say` takes notes on what was
+    left out. `UserError` for a split that the
     source does not have, and for a class that is not among `classes`.
     """
-    entry = _entry(locate(str(source)), resolution=resolution, skip_bad=skip_bad, progress=progress)
+    entry = _entry(locate(str(source)), resolution=resolution, skip_bad=skip_bad, trained_on=False, progress=progress)
+    for note in _notes(entry):
+        say(note)
     name = split or ("test" if "test" in entry.splits else "train")
     if name not in entry.splits:
         raise unknown(f"split of {source}", name, entry.splits)
@@ -146,15 +150,22 @@ def in_memory(
 
 
 def _entry(
-    place: Source, *, resolution: int | None, skip_bad: bool, progress: Callable[[int, int], None] | None
+    place: Source,
+    *,
+    resolution: int | None,
+    skip_bad: bool,
+    trained_on: bool = True,
+    progress: Callable[[int, int], None] | None,
 ) -> Entry:
     folder = entry_folder(place.name, place.location, resolution, VERSION)
     entry = open_entry(folder, place.key)
     if entry is not None and entry.meta["skipped"] and not skip_bad:
         raise bad_image(*entry.meta["skipped"][0])
     if entry is None:
-        make = partial(build, place.read(), key=place.key, resolution=resolution, skip_bad=skip_bad, progress=progress)
-        entry = build_entry(folder, place.key, make)
+        more = {"key": place.key, "resolution": resolution, "skip_bad": skip_bad, "trained_on": trained_on}
+        entry = build_entry(folder, place.key, partial(build, place.read(), **more, progress=progress))
+    if trained_on:
+        check_classes(entry.splits["train"].targets, entry.splits["train"].classes)
     return entry
 
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 from torch import nn
 
+from shoestring.running import evaluating, wait
+
 BATCH = 64
+LEAST = 2 * (BATCH + 1)  # images that are predicted at least, however short the timing
 
 
 class Measurable(Protocol):
@@ -46,7 +48,7 @@ def cost(model: Measurable, *, device: str | torch.device = "cpu", seconds: floa
     Bytes are those of the safetensors file. The network is moved to the device and left there.
     """
     module, images = model.module.to(device), _images(model, BATCH, torch.device(device))
-    with _evaluating(module), torch.inference_mode():
+    with evaluating(module), torch.inference_mode():
         alone = _median_seconds(lambda: module(images[:1]), images.device, seconds / 2)
         together = _median_seconds(lambda: module(images), images.device, seconds / 2) / BATCH
     params = sum(parameter.numel() for parameter in module.parameters())
@@ -58,7 +60,7 @@ def count_macs(model: Measurable) -> int:
     from torch.utils.flop_counter import FlopCounterMode
 
     image = _images(model, 1, next(model.module.parameters()).device)
-    with _evaluating(model.module), torch.no_grad(), FlopCounterMode(display=False) as counter:
+    with evaluating(model.module), torch.no_grad(), FlopCounterMode(display=False) as counter:
         model.module(image)
     return counter.get_total_flops() // 2
 
@@ -69,16 +71,6 @@ def _images(model: Measurable, count: int, device: torch.device) -> torch.Tensor
     return images.contiguous(memory_format=torch.channels_last)
 
 
-@contextlib.contextmanager
-def _evaluating(module: nn.Module) -> Iterator[None]:
-    training = module.training
-    module.eval()
-    try:
-        yield
-    finally:
-        module.train(training)
-
-
 def _file_bytes(module: nn.Module) -> int:
     from safetensors.torch import save
 
@@ -87,14 +79,13 @@ def _file_bytes(module: nn.Module) -> int:
 
 def _median_seconds(work: Callable[[], object], device: torch.device, seconds: float) -> float:
     """The median time of one call, over as many as fit in `seconds` after a first one that is not counted."""
-    wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
     work()
-    wait()
+    wait(device)
     times: list[float] = []
     end = time.perf_counter() + seconds
     while not times or time.perf_counter() < end:
         start = time.perf_counter()
         work()
-        wait()
+        wait(device)
         times.append(time.perf_counter() - start)
     return statistics.median(times)

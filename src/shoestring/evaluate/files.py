@@ -42,7 +42,10 @@ def write(folder: Path, metrics: Metrics, log_probabilities: NDArray[np.float32]
 
 
 def _table(file: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    with replacing(file) as temporary, temporary.open("w", newline="", encoding="utf-8") as out:
+    with (
+        replacing(file) as temporary,
+        temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace") as out,
+    ):
         writer = csv.writer(out)
         writer.writerow(header)
         writer.writerows(rows)

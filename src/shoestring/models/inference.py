@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -12,8 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from shoestring.data.images import Images
-from shoestring.models.layers import evaluating
 from shoestring.models.model import Model, Preprocessing
+from shoestring.running import evaluating, out_of_memory
+
+T = TypeVar("T")
 
 _DOUBT = 0.15  # a lead of the first class over the second below which further views are looked at
 _MOVES = 3  # the image as it is, and moved both ways
@@ -33,17 +36,18 @@ def log_probabilities(model: Model, images: Images, *, batch_size: int = 500) ->
     Where the model's preprocessing says so, they are of the mean probability of the image and its mirror image, and
     of both moved a little where the first two leave a doubt: those few gain by it, the rest would not change.
     """
-    device = next(model.module.parameters()).device
-    found = []
+    shift = model.preprocessing.shift
+
+    def work(pixels: Tensor) -> Tensor:
+        batch = model.prepare(pixels)
+        mean = _mean(model, [batch])
+        doubtful = _margin(mean) < _DOUBT
+        if shift and doubtful.any():
+            mean[doubtful] = _mean(model, _moved(batch[doubtful], shift))
+        return (mean / model.temperature).log_softmax(1).cpu()
+
     with torch.inference_mode(), evaluating(model.module):
-        for pixels in _chunks(images, batch_size, device):
-            batch = model.prepare(pixels)
-            mean = _mean(model, [batch])
-            doubtful = _margin(mean) < _DOUBT
-            if model.preprocessing.shift and doubtful.any():
-                mean[doubtful] = _mean(model, _moved(batch[doubtful], model.preprocessing.shift))
-            found.append((mean / model.temperature).log_softmax(1).cpu())
-    return torch.cat(found).numpy()
+        return torch.cat(_in_chunks(model, images, batch_size, work)).numpy()
 
 
 def views(preprocessing: Preprocessing) -> float:
@@ -78,18 +82,34 @@ def embed(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """In one pass, what the last linear layer sees (N, D), scaled to unit length, and the logits (N, classes)."""
     last = [layer for layer in model.module.modules() if isinstance(layer, nn.Linear)][-1]
-    device = next(model.module.parameters()).device
     seen: list[Tensor] = []
     hook = last.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].flatten(1).float().cpu()))
+
+    def work(pixels: Tensor) -> tuple[Tensor, Tensor]:
+        seen.clear()
+        logits = model.module(model.prepare(pixels)).float().cpu()
+        return seen[-1], logits
+
+    device = next(model.module.parameters()).device
     try:
         with torch.inference_mode(), evaluating(model.module), low_precision(device, precision):
-            chunks = _chunks(images, batch_size, device)
-            logits = [model.module(model.prepare(pixels)).float().cpu() for pixels in chunks]
+            features, logits = map(torch.cat, zip(*_in_chunks(model, images, batch_size, work)))
     finally:
         hook.remove()
-    return nn.functional.normalize(torch.cat(seen)).numpy(), torch.cat(logits).numpy()
+    return nn.functional.normalize(features).numpy(), logits.numpy()
 
 
-def _chunks(images: Images, size: int, device: torch.device) -> Iterator[Tensor]:
-    for start in range(0, len(images), size):
-        yield torch.from_numpy(np.array(images.pixels[start : start + size])).to(device)
+def _in_chunks(model: Model, images: Images, size: int, work: Callable[[Tensor], T]) -> list[T]:
+    """What `work` makes of the pixels of all images on the model's device, in chunks that fit into the memory."""
+    device, found, start = next(model.module.parameters()).device, [], 0
+    while start < len(images):
+        pixels = torch.from_numpy(images[start : start + size].pixels)
+        try:
+            found.append(work(pixels.to(device)))
+        except RuntimeError as error:
+            if size == 1 or not out_of_memory(error):
+                raise
+            size //= 2
+        else:
+            start += len(pixels)
+    return found

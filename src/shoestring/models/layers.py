@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -85,18 +84,6 @@ def resize(module: nn.Module, shapes: Mapping[str, torch.Size], sizes: Mapping[s
 def tensors(module: nn.Module) -> dict[str, Tensor]:
     """All parameters and saved buffers by the names they have in the state dict."""
     return module.state_dict(keep_vars=True)
-
-
-@contextmanager
-def evaluating(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside the block; afterwards every part is in the mode it was in."""
-    modes = [(part, part.training) for part in module.modules()]
-    module.eval()
-    try:
-        yield
-    finally:
-        for part, training in modes:
-            part.training = training
 
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)

@@ -35,7 +35,7 @@ class Preprocessing:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     mirror: bool = False  # predictions are the mean of the image's and its mirror image's
-    shift: int = 0  # and, where these leave a doubt, of the image moved by so many pixels along both diagonals
+    shift: int = 0  # and, where these leave a doubt, of the image moved by so many pixels along the diagonal
 
     def __post_init__(self) -> None:
         if not len(self.mean) == len(self.std) == self.channels:
@@ -59,15 +59,16 @@ class Model:
     def prepare(self, pixels: Tensor, *, resolution: int | None = None) -> Tensor:
         """Uint8 pixels (N, H, W, C) as the network's float32 input (N, channels, R, R), channels-last, on their device.
 
-        R is `resolution`, or the network's own when None. Grey images are repeated for a colour network and colours
-        averaged for a grey one; images of another size are resized bilinearly with antialiasing.
+        R is `resolution`, or the network's own when None. Grey images are repeated for a colour network, and a grey one
+        sees the brightness of colours (ITU-R 601, as image files are read); images of another size are resized
+        bilinearly with antialiasing.
         """
         if pixels.dtype != torch.uint8 or pixels.ndim != 4:
             raise ValueError(f"pixels are uint8 (N, H, W, C), not {pixels.dtype} {tuple(pixels.shape)}.")
         wanted, size = self.preprocessing, resolution or self.preprocessing.resolution
         images = pixels.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.channels_last).div_(255)
         if images.shape[1] != wanted.channels:
-            images = images.mean(1, keepdim=True).expand(-1, wanted.channels, -1, -1)
+            images = _brightness(images).expand(-1, wanted.channels, -1, -1)
         if images.shape[2:] != (size, size):
             images = F.interpolate(images, (size, size), mode="bilinear", antialias=True, align_corners=False)
         mean, std = (images.new_tensor(values).view(1, -1, 1, 1) for values in (wanted.mean, wanted.std))
@@ -115,6 +116,14 @@ class Model:
         return replace(model, temperature=temperature)
 
 
+def _brightness(images: Tensor) -> Tensor:
+    """Grey images (N, 1, H, W) of grey or coloured ones."""
+    if images.shape[1] == 1:
+        return images
+    weights = images.new_tensor((0.299, 0.587, 0.114)).view(1, 3, 1, 1)
+    return (images * weights).sum(1, keepdim=True)
+
+
 def build(
     name: str,
     *,
@@ -125,30 +134,78 @@ def build(
 ) -> Model:
     """A fresh model: a network of shoestring (`resnet20`) or of timm (`timm:resnet18`), with options of that network.
 
-    `weights` is None, "pretrained" (timm only), or a `.safetensors` file, model folder or run folder. A head for
-    another number of classes is left out, and a warning logged; any other difference is a `UserError`.
+    `weights` is None, "pretrained" (timm only), or a `.safetensors` file, model folder or run folder; in a folder the
+    network may have been cut. A head for another number of classes is left out, and a warning logged; any other
+    difference is a `UserError`.
     """
     chosen, pretrained = dict(options or {}), weights == "pretrained"
-    if name.startswith(timm.PREFIX):
-        module = timm.create(
-            name.removeprefix(timm.PREFIX),
-            classes=len(classes),
-            channels=preprocessing.channels,
-            pretrained=pretrained,
-            **chosen,
-        )
-    else:
-        network = registry.find("models", name)
+    if not name.startswith(timm.PREFIX):
         chosen = registry.bind("models", name, chosen, without=("channels",))
         if pretrained:
             raise UserError(f"model '{name}' has no pretrained weights. Give a file, or take a timm model (timm:NAME).")
-        module = network(len(classes), channels=preprocessing.channels, **chosen)
+    module = _create(name, len(classes), preprocessing.channels, chosen, pretrained=pretrained)
     module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     model = Model(module, name, chosen, tuple(classes), preprocessing)
     if weights is not None and not pretrained:
-        file = _weights_file(Path(weights))
-        _fill(module, _without_other_head(module, read_tensors(file), len(classes), file), source=file)
+        _start_from(Path(weights), model)
     return model
+
+
+def _create(name: str, classes: int, channels: int, options: Mapping[str, Any], *, pretrained: bool) -> nn.Module:
+    if name.startswith(timm.PREFIX):
+        plain = name.removeprefix(timm.PREFIX)
+        return timm.create(plain, classes=classes, channels=channels, pretrained=pretrained, **options)
+    return registry.find("models", name)(classes, channels=channels, **options)
+
+
+def model_folder(path: Path) -> Path | None:
+    """Where the last model of a run is, or the folder itself when it holds a model; None when there is none."""
+    folders = (path / "prune", path / "train", path)
+    return next((folder for folder in folders if (folder / DESCRIPTION).exists()), None)
+
+
+def network_of(path: Path) -> tuple[str, dict[str, Any]] | None:
+    """Name and options of the network in a model folder or run folder; None when it is neither."""
+    folder = model_folder(path)
+    if folder is None:
+        return None
+    about = read_json(folder / DESCRIPTION)
+    return str(about["name"]), dict(about["options"])
+
+
+def _start_from(path: Path, model: Model) -> None:
+    """Load the weights of a file, or of a model folder; then also into the sizes that a cut network has there."""
+    folder = None if path.suffix == ".safetensors" else model_folder(path)
+    if folder is None and path.suffix != ".safetensors":
+        raise UserError(
+            f"no weights at {path}: give a .safetensors file, a folder that holds {TENSORS}, or a run folder."
+        )
+    file = path if folder is None else folder / TENSORS
+    state, about = read_tensors(file), {} if folder is None else read_json(folder / DESCRIPTION)
+    alike = about.get("name") == model.name and _shaping(about["options"]) == _shaping(model.options)
+    if not alike:
+        state = _without_other_head(model.module, state, len(model.classes), file)
+    else:
+        if len(about["classes"]) != len(model.classes):
+            state = _with_own_head(model, state, len(about["classes"]), file)
+        resize(model.module, {key: tensor.shape for key, tensor in state.items()}, about["sizes"])
+    _fill(model.module, state, source=file)
+
+
+def _shaping(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that change the sizes of a network."""
+    return {key: value for key, value in options.items() if key != "dropout"}
+
+
+def _with_own_head(model: Model, state: dict[str, Tensor], classes: int, file: Path) -> dict[str, Tensor]:
+    """The state of a network for so many classes, perhaps cut, with the model's fresh head in the place of its own."""
+    with torch.device("meta"):
+        theirs = tensors(_create(model.name, classes, model.preprocessing.channels, model.options, pretrained=False))
+    own = tensors(model.module)
+    heads = [key for key, tensor in own.items() if tensor.shape != theirs[key].shape]
+    log.warning("%s is for another number of classes: its last layer '%s' is left out.", file, _owner(heads[0]))
+    fresh = {key: own[key].detach()[(..., *map(slice, state[key].shape[1:]))] for key in heads}
+    return state | fresh
 
 
 def read_tensors(file: Path) -> dict[str, Tensor]:
@@ -161,26 +218,20 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
         raise UserError(f"{file} is not a readable safetensors file: {error}.") from None
 
 
-def _weights_file(path: Path) -> Path:
-    """The file itself, or the newest model of a model folder or run folder."""
-    if path.suffix == ".safetensors":
-        return path
-    for folder in (path, path / "prune", path / "train"):
-        if (folder / TENSORS).exists():
-            return folder / TENSORS
-    raise UserError(f"no weights at {path}: give a .safetensors file, a folder that holds {TENSORS}, or a run folder.")
-
-
 def _without_other_head(module: nn.Module, state: dict[str, Tensor], classes: int, file: Path) -> dict[str, Tensor]:
     """The state with the module's own fresh head where the file's head is for another number of classes."""
     own = tensors(module)
     differing = {key for key in own.keys() & state.keys() if own[key].shape != state[key].shape}
-    heads = {key.rpartition(".")[0] for key in differing}
+    heads = set(map(_owner, differing))
     is_head = all(own[key].shape == (classes, *state[key].shape[1:]) for key in differing)
     if not differing or len(heads) > 1 or not is_head:
         return state
     log.warning("%s is for another number of classes: its last layer '%s' is left out.", file, *heads)
     return state | {key: own[key].detach() for key in differing}
+
+
+def _owner(key: str) -> str:
+    return key.rpartition(".")[0]
 
 
 def _fill(module: nn.Module, state: dict[str, Tensor], *, source: Path) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from shoestring.models.layers import evaluating
+from shoestring.running import evaluating
 
 
 @torch.no_grad()

@@ -75,7 +75,7 @@ class Gains:
 
     def add(self, pick: int) -> None:
         """Choose an image."""
-        row = self.similarity.row(pick, self.bounds)
+        row = self.similarity.row(pick)
         nearer = np.flatnonzero(row > self.best)
         keep = max(1, int(self.similarity.window * len(row)))
         self.points = np.concatenate([self.points, nearer])[-keep:]

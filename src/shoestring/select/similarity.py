@@ -18,7 +18,8 @@ Kernel = Callable[[Floats], Floats]  # cosines of any shape become similarities 
 
 _KEPT = 104_000_000  # bytes of the largest table that is kept: 5,100 images
 _ROWS, _COLUMNS = 512, 2048  # of the blocks that are computed at once
-_ROW_MEMORY = 32_000_000  # bytes of single rows that are remembered
+_ROW_MEMORY = 100_000_000  # bytes of single rows that are kept
+_LEAST_HELD, _TOGETHER = 128, 64  # rows that there is always room for, and rows that are computed at once
 
 
 class Similarity(Protocol):
@@ -28,8 +29,8 @@ class Similarity(Protocol):
 
     def __len__(self) -> int: ...
 
-    def row(self, pick: int, promise: NDArray[np.float64]) -> Floats:
-        """One image against all (N,); `promise` (N,) tells which rows are likely to be asked for next."""
+    def row(self, pick: int) -> Floats:
+        """One image against all (N,)."""
         ...
 
     def at(self, rows: Places, points: Places) -> Floats:
@@ -81,7 +82,7 @@ class Kept:
     def __len__(self) -> int:
         return len(self.table)
 
-    def row(self, pick: int, promise: NDArray[np.float64]) -> Floats:
+    def row(self, pick: int) -> Floats:
         """One image against all (N,)."""
         return self.table[pick]
 
@@ -100,39 +101,66 @@ class Kept:
 
 
 class Computed:
-    """Every block computed when it is needed: memory for a block and for some single rows."""
+    """Computed when it is needed. Rows that were looked at for as many products as they have are kept, the last ones
+    in a fixed room: those that lead are looked at again and again."""
 
     window = 0.25
 
     def __init__(self, features: Floats, kernel: Kernel) -> None:
+        count = len(features)
         self.features = features
         self.kernel = kernel
-        self._rows: dict[int, Floats] = {}
+        room = min(count, max(_LEAST_HELD, _ROW_MEMORY // (4 * count)))
+        self._held = np.empty((room, count), dtype=np.float32)
+        self._holds = np.full(room, -1)  # the row at each place
+        self._place = np.full(count, -1)  # the place of each row
+        self._used = np.zeros(room, dtype=np.int64)
+        self._spent = np.zeros(count, dtype=np.int64)
+        self._clock = 0
 
     def __len__(self) -> int:
         return len(self.features)
 
-    def row(self, pick: int, promise: NDArray[np.float64]) -> Floats:
+    def row(self, pick: int) -> Floats:
         """One image against all (N,)."""
-        # Reading all features costs as much as comparing sixteen rows with them: take the likeliest next ones along.
-        if pick not in self._rows:
-            if len(self._rows) > _ROW_MEMORY // (4 * len(self)):
-                self._rows.clear()
-            count = min(15, len(self))
-            wanted = np.append(np.argpartition(promise, -count)[-count:], pick)
-            self._rows.update(zip(wanted.tolist(), self.kernel(products(self.features[wanted], self.features))))
-        return self._rows[pick]
+        return self._held[self._places(np.array([pick]))[0]]
 
     def at(self, rows: Places, points: Places) -> Floats:
         """Some images against some (R, P)."""
-        return self.kernel(products(self.features[rows], self.features[points]))
+        found = np.empty((len(rows), len(points)), dtype=np.float32)
+        self._spent[rows] += len(points)
+        worth = (self._place[rows] >= 0) | (self._spent[rows] > len(self))
+        few = np.flatnonzero(~worth)
+        if len(few):
+            found[few] = self.kernel(products(self.features[rows[few]], self.features[points]))
+        for part in self._in_parts(np.flatnonzero(worth)):
+            found[part] = self._held[self._places(rows[part])[:, None], points]
+        return found
 
     def gains(self, rows: Places, best: Floats) -> NDArray[np.float64]:
         """What each row would add (R,)."""
-        own, found = self.features[rows], np.zeros(len(rows))
-        for part in slices(len(self), _COLUMNS):
-            found += _above(self.kernel(products(own, self.features[part])), best[part]).sum(1, dtype=np.float64)
+        found = np.empty(len(rows))
+        for part in self._in_parts(np.arange(len(rows))):
+            found[part] = _above(self._held[self._places(rows[part])], best).sum(1, dtype=np.float64)
         return found
+
+    def _in_parts(self, places: Places) -> Iterator[Places]:
+        """Parts for which there is room."""
+        return (places[part] for part in slices(len(places), _TOGETHER))
+
+    def _places(self, rows: Places) -> Places:
+        """Where these rows are held, computed where they were not; those not used for longest make way."""
+        self._clock += 1
+        places = self._place[rows]
+        self._used[places[places >= 0]] = self._clock
+        missing = rows[places < 0]
+        if len(missing):
+            free = np.argpartition(self._used, len(missing) - 1)[: len(missing)]
+            gone = self._holds[free]
+            self._place[gone[gone >= 0]] = -1
+            self._held[free] = self.kernel(products(self.features[missing], self.features))
+            self._holds[free], self._place[missing], self._used[free] = missing, free, self._clock
+        return self._place[rows]
 
     def all_gains(self, best: Floats) -> NDArray[np.float64]:
         """Each block serves its rows as candidates and its columns too, so half of all pairs are computed."""

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 from torch.nn import functional
 
 from shoestring.data.batches import Batch
 from shoestring.models.inference import low_precision
 from shoestring.models.model import Model
+from shoestring.running import wait
 
 Precision = str  # "float32" or "bfloat16"
 
@@ -57,7 +57,7 @@ def _step(module: torch.nn.Module, batch: Batch, precision: Precision) -> Callab
             logits = module(batch.images)
         functional.cross_entropy(logits.float(), batch.labels).backward()
         module.zero_grad(set_to_none=True)
-        _wait(batch.images)
+        wait(batch.images.device)
 
     return run
 
@@ -68,7 +68,7 @@ def _predict(module: torch.nn.Module, batch: Batch) -> Callable[[], None]:
     @torch.inference_mode()
     def run() -> None:
         module(batch.images)
-        _wait(batch.images)
+        wait(batch.images.device)
 
     return run
 
@@ -85,8 +85,3 @@ def _time(run: Callable[[], None], limit: float) -> float:
         if time.monotonic() + best > ends:
             break
     return best
-
-
-def _wait(images: Tensor) -> None:
-    if images.device.type == "cuda":
-        torch.cuda.synchronize(images.device)

@@ -34,6 +34,11 @@ class Checkpoint:
                 f"{self.file} is damaged ({type(error).__name__}); remove it to start the step anew."
             ) from None
 
+    def network(self) -> tuple[str, dict[str, Any]] | None:
+        """Name and options of the network that is being trained, if a training was interrupted."""
+        saved = self.load()
+        return None if saved is None else saved["network"]
+
     def due(self) -> bool:
         """Whether it is time to save again."""
         return self.file is not None and time.monotonic() >= self._due
@@ -49,8 +54,3 @@ class Checkpoint:
             temporary.write_bytes(packed.getbuffer())
         took = time.monotonic() - before
         self._due = time.monotonic() + max(1.0, took / _SHARE)
-
-    def clear(self) -> None:
-        """Remove the state: the step is done."""
-        if self.file is not None:
-            self.file.unlink(missing_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -10,7 +11,9 @@ import torch
 from shoestring.context import Context
 from shoestring.data.batches import Batch, on_device
 from shoestring.data.images import Images
-from shoestring.models.model import Model, Preprocessing, build
+from shoestring.errors import UserError
+from shoestring.evaluate.cost import count_macs
+from shoestring.models.model import Model, Preprocessing, build, network_of
 from shoestring.recipe import Train
 from shoestring.train import plan
 from shoestring.train.calibrate import calibrate
@@ -25,7 +28,8 @@ _GROWTH = 1.3  # seconds an image grow with this power of the width (measured on
 _STEP_GROWTH = 3  # and those of making updates orthogonal with this one
 _NARROWEST, _WIDEST = 0.25, 2.0
 _SHIFT = 1 / 32  # share of the side by which the further views of a doubtful image are moved (Jordan 2024)
-_SAMPLE = 2000  # images that the mean colour and the first layer are taken from
+# images, and pixels of all of them, that the mean colour and the first layer are taken from
+_SAMPLE, _SAMPLE_PIXELS = 2000, 8_192_000
 
 
 def choose_model(images: Images, settings: Train, *, context: Context, seconds: float | None) -> Model:
@@ -35,8 +39,11 @@ def choose_model(images: Images, settings: Train, *, context: Context, seconds: 
     """
     options = {key: getattr(settings, key) for key in _OPTIONS if getattr(settings, key) is not None}
     name = settings.model
-    sample = images[np.random.default_rng(context.seed).permutation(len(images))[:_SAMPLE]]
-    if name == "auto":
+    sample = sampled(images, context.seed)
+    known = network_of(Path(settings.weights)) if settings.weights is not None else None
+    if name == "auto" and known is not None:
+        name, options = known[0], known[1] | options
+    elif name == "auto":
         name = "convnet"
         options.setdefault("width", fitting_width(sample, len(images), context=context, seconds=seconds))
         context.say(f"model convnet, width {options['width']:g}: as wide as the time allows for these images")
@@ -44,14 +51,34 @@ def choose_model(images: Images, settings: Train, *, context: Context, seconds: 
     model = build(
         name,
         classes=images.classes,
-        preprocessing=preprocessing(sample, mirror=images.mirrored, views=settings.views),
+        preprocessing=preprocessing(sample, mirror=settings.mirrors(images.mirrored), views=settings.views),
         options=options,
         weights=settings.weights,
     )
+    _try(model)
     whiten = getattr(model.module, "whiten", None)
     if settings.weights is None and whiten is not None:
-        whiten(model.prepare(on_device(sample, "cpu")))
+        whiten(model.prepare(on_device(sample.pixels, "cpu")))
     return model
+
+
+def sampled(images: Images, seed: int) -> Images:
+    """A sample of the images: up to 2,000, fewer of large ones."""
+    height, width, _ = images.shape
+    count = max(1, min(_SAMPLE, _SAMPLE_PIXELS // (height * width)))
+    return images[np.random.default_rng(seed).permutation(len(images))[:count]]
+
+
+def _try(model: Model) -> None:
+    """`UserError` when the network does not run on images of this size."""
+    try:
+        count_macs(model)
+    except (RuntimeError, ValueError, AssertionError) as error:
+        side = model.preprocessing.resolution
+        raise UserError(
+            f"{model.name} does not take images of {side} x {side} pixels ({str(error).splitlines()[0]}). "
+            "Take another --resolution or --model."
+        ) from None
 
 
 def preprocessing(sample: Images, *, mirror: bool = False, views: str = "one") -> Preprocessing:
@@ -59,11 +86,11 @@ def preprocessing(sample: Images, *, mirror: bool = False, views: str = "one") -
 
     `views` are those that predictions average over; `mirror` says whether a mirrored image keeps its class.
     """
-    pixels = sample.pixels.reshape(-1, sample.shape[2]).astype(np.float64) / 255
-    mean = tuple(round(float(value), 4) for value in pixels.mean(0))
-    std = tuple(round(max(float(value), 1e-3), 4) for value in pixels.std(0))
+    pixels = sample.pixels.reshape(-1, sample.shape[2]) / np.float32(255)
+    mean = tuple(round(float(value), 4) for value in pixels.mean(0, dtype=np.float64))
+    std = tuple(round(max(float(value), 1e-3), 4) for value in pixels.std(0, dtype=np.float64))
     side, channels = sample.shape[0], sample.shape[2]
-    shift = round(_SHIFT * side) if views == "crops" else 0
+    shift = round(_SHIFT * side) if views in ("auto", "crops") else 0
     return Preprocessing(side, channels, mean, std, mirror and views != "one", shift)
 
 
@@ -75,7 +102,7 @@ def fitting_width(sample: Images, count: int, *, context: Context, seconds: floa
     model.module.to(context.device)
     few = sample[:_TRIAL_IMAGES]
     labels = torch.from_numpy(few.targets).to(context.device)
-    batch = Batch(torch.arange(len(few)), model.prepare(on_device(few, context.device)), labels)
+    batch = Batch(torch.arange(len(few)), model.prepare(on_device(few.pixels, context.device)), labels)
     speed = calibrate(model, batch, wanted="auto", limit=0.015 * seconds)
     step, size = _orthogonalising(model), plan.first_batch_size(count)
     for eighths in range(round(8 * _WIDEST), round(8 * _NARROWEST), -1):

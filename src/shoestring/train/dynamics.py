@@ -41,7 +41,8 @@ class Recorder:
         self.right = torch.zeros(count, dtype=torch.bool, device=device)
         self.learnt = torch.zeros_like(self.right)
         self.forgotten = torch.zeros(count, dtype=torch.int64, device=device)
-        self.margin = torch.zeros(count, dtype=torch.float64, device=device)
+        exact = torch.float32 if torch.device(device).type == "mps" else torch.float64  # which MPS does not have
+        self.margin = torch.zeros(count, dtype=exact, device=device)
         self.seen = torch.zeros(count, dtype=torch.int64, device=device)
         self.confidence = torch.empty(0, count, device=device)
         self.error = torch.empty(0, count, device=device)
@@ -56,7 +57,7 @@ class Recorder:
         self.forgotten[index] += self.right[index] & ~now
         self.right[index] = now
         self.learnt[index] |= now
-        self.margin[index] += (truth - others).double()
+        self.margin[index] += (truth - others).to(self.margin.dtype)
         self._note_epoch(index, logits.softmax(1), labels)
         self.seen[index] += 1
 
@@ -81,6 +82,6 @@ class Recorder:
 
     def result(self) -> Dynamics:
         """The counts as plain arrays; an image never seen has margin minus infinity and was never learnt."""
-        mean = torch.where(self.seen > 0, self.margin / self.seen.clamp(min=1), -torch.inf)
+        mean = torch.where(self.seen > 0, self.margin / self.seen.clamp(min=1), -torch.inf).cpu().double()
         found = (self.forgotten, self.learnt, mean, self.confidence, self.error)
         return Dynamics(*(values.cpu().numpy() for values in found))

@@ -7,9 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
-from torch.nn import functional
 
 from shoestring.budget import Window
 from shoestring.context import Context
@@ -17,16 +15,15 @@ from shoestring.data.augment import Augment
 from shoestring.data.images import Images
 from shoestring.errors import UserError
 from shoestring.grow import Stage
-from shoestring.models.inference import low_precision
 from shoestring.models.model import Model
 from shoestring.recipe import Train
+from shoestring.running import out_of_memory
 from shoestring.train import plan
 from shoestring.train.checkpoint import Checkpoint
 from shoestring.train.dynamics import Recorder
 from shoestring.train.pace import Pace
 from shoestring.train.patience import Patience
 from shoestring.train.setup import begin
-from shoestring.train.state import State
 
 _TICK = 0.5  # seconds between reports
 
@@ -84,16 +81,19 @@ def fit(
 
     while True:
         side = plan.side(schedule(window.fraction), full)
-        price = _price(state, side, full)
+        price = state.price(side, full)
         cost = pace.expect(side) if budget.unit == "seconds" else price[budget.unit]
         if window.left < (cost if budget.unit == "seconds" else cost / 2):
             break
         began = time.monotonic()
         factor = state.optimiser.factor(first + (last - first) * window.ahead(cost / 2))
         try:
-            loss = _step(state, side, full, factor, settings.label_smoothing)
+            loss = state.step(side, full, factor, smoothing=settings.label_smoothing)
         except RuntimeError as error:
-            _halve(state, error, context)
+            if batches.size == 1 or not out_of_memory(error):
+                raise
+            state.halve()
+            context.say(f"out of memory: going on with {batches.size} images a step")
             pace = Pace(state.speed.train * batches.size, full)
             continue
         budget.charge(**price)
@@ -121,45 +121,6 @@ def fit(
         state.average.apply(model.module)
     context.tick("train", 1.0, {"learning_rate": state.optimiser.factor(last), "epoch": state.epoch})
     return Training(state.steps, state.epoch, batches.size, state.optimiser.name, state.speed.precision, factor, ended)
-
-
-def _step(state: State, side: int, full: int, factor: float, smoothing: float) -> Tensor:
-    """One batch forward and back, and the weights moved; the loss."""
-    batch = state.batches.draw(**plan.smaller(side, full))
-    module = state.model.module
-    with low_precision(batch.images.device, state.speed.precision):
-        logits = module(batch.images)
-    loss = functional.cross_entropy(logits.float(), batch.labels, label_smoothing=smoothing)
-    loss.backward()
-    state.optimiser.step(factor)
-    if state.record is not None:
-        state.record(batch.index, logits, batch.labels)
-    if state.average is not None:
-        state.average.update(module)
-    state.steps += 1
-    state.images += len(batch.index)
-    return loss
-
-
-def _price(state: State, side: int, full: int) -> dict[str, float]:
-    """What the next step costs in epochs and in floating-point operations."""
-    size = state.batches.size
-    return {
-        "epochs": size / len(state.batches),
-        "flops": plan.FLOPS_PER_MAC * state.macs * (side / full) ** 2 * size,
-    }
-
-
-def _halve(state: State, error: Exception, context: Context) -> None:
-    """After a step that ran out of memory, go on with half of the images a step; any other error is passed on."""
-    out_of_memory = isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error)
-    if not out_of_memory or state.batches.size == 1:
-        raise error
-    state.batches.size //= 2
-    state.optimiser.clear()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    context.say(f"out of memory: going on with {state.batches.size} images a step")
 
 
 def _finite(loss: Tensor) -> float:

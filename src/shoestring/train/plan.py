@@ -33,7 +33,7 @@ def augmentation(settings: Train, count: int, *, mirrored: bool = True) -> Augme
     """The changes asked for; by default a shift of an eighth, and cut-out where images are few and seen often."""
     few = count < 10_000
     return Augment(
-        flip=mirrored if settings.flip is None else settings.flip,
+        flip=settings.mirrors(mirrored),
         shift=(0.125 if few else 0.0625) if settings.shift is None else settings.shift,
         cutout=(0.25 if few else 0.0) if settings.cutout is None else settings.cutout,
         rotate=settings.rotate,

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import nn
 
 from shoestring.budget import Window
 from shoestring.context import Context
 from shoestring.data.augment import Augment
 from shoestring.data.batches import Batches
 from shoestring.data.images import Images
+from shoestring.errors import UserError
 from shoestring.evaluate.cost import count_macs
 from shoestring.models.model import Model
 from shoestring.recipe import Train
@@ -38,7 +40,8 @@ def begin(
 ) -> State:
     """All that a training needs, calibrated on this machine, or going on from a saved state.
 
-    Raises `BudgetTooSmall` when fewer than ten steps fit into the window.
+    Raises `BudgetTooSmall` when fewer than ten steps fit into the window, `UserError` for one image a step where batch
+    normalisation needs two.
     """
     model.module.to(context.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     size = saved["batches"]["size"] if saved else settings.batch_size or plan.first_batch_size(len(images))
@@ -49,6 +52,8 @@ def begin(
         if settings.batch_size is None:
             batches.size = plan.fewer_images_a_step(batches.size, window, speed.train)
         _refuse_if_too_small(window, batches, speed, macs)
+    if batches.size == 1 and any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in model.module.modules()):
+        raise UserError("batch normalisation needs two images a step: take more images, --batch-size 2, or --no-norm.")
     state = State(
         model,
         batches,

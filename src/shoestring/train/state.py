@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
+from torch.nn import functional
 
 from shoestring.budget import Window
 from shoestring.data.batches import Batches
+from shoestring.models.inference import low_precision
 from shoestring.models.model import Model
+from shoestring.train import plan
 from shoestring.train.averaging import Average
 from shoestring.train.calibrate import Speed
 from shoestring.train.dynamics import Recorder
@@ -36,6 +39,34 @@ class State:
         """Passes over the images so far."""
         return self.images / len(self.batches)
 
+    def step(self, side: int, full: int, factor: float, *, smoothing: float) -> Tensor:
+        """One batch forward and back, and the weights moved by this share of the learning rate; the loss."""
+        batch = self.batches.draw(**plan.smaller(side, full))
+        module = self.model.module
+        with low_precision(batch.images.device, self.speed.precision):
+            logits = module(batch.images)
+        loss = functional.cross_entropy(logits.float(), batch.labels, label_smoothing=smoothing)
+        loss.backward()
+        self.optimiser.step(factor)
+        if self.record is not None:
+            self.record(batch.index, logits, batch.labels)
+        if self.average is not None:
+            self.average.update(module)
+        self.steps += 1
+        self.images += len(batch.index)
+        return loss
+
+    def price(self, side: int, full: int) -> dict[str, float]:
+        """What the next step costs in epochs and in floating-point operations."""
+        size = self.batches.size
+        flops = plan.FLOPS_PER_MAC * self.macs * (side / full) ** 2 * size
+        return {"epochs": size / len(self.batches), "flops": flops}
+
+    def halve(self) -> None:
+        """Half of the images a step from here on; what a step that failed has left behind goes."""
+        self.batches.size //= 2
+        self.optimiser.clear()
+
     def watch(self, record: Recorder) -> None:
         """Let a recorder see all batches from here on, going on from the saved counts when there are any."""
         if self._recorded is not None:
@@ -45,6 +76,7 @@ class State:
     def pack(self, window: Window) -> dict[str, Any]:
         """Tensors and plain values that `unpack` restores."""
         return {
+            "network": (self.model.name, self.model.options),
             "module": self.model.module.state_dict(),
             "batches": self.batches.state(),
             "optimiser": self.optimiser.state_dict(),
