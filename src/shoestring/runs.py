@@ -77,8 +77,12 @@ class Run:
 
     def owe(self, data: Dataset) -> None:
         """Keep back what evaluation, timing, the last files and leaving will cost."""
-        train = self.recipe.train
-        seen = views(preprocessing(data.train[:1], mirror=train.mirrors(data.mirrored), views=train.views))
+        train, start = self.recipe.train, self.recipe.start
+        if start is not None:
+            prepared = final_model(Path(start)).preprocessing
+        else:
+            prepared = preprocessing(data.train[:1], mirror=train.mirrors(data.mirrored), views=train.views)
+        seen = views(prepared)
         if self.recipe.prune.wanted:
             self.budget.owe("validate", images=round(len(data.validation) * seen))
         self.budget.owe("evaluate", self.timing, images=round((len(data.validation) + len(data.test)) * seen) + LEAST)

@@ -14,6 +14,7 @@ from shoestring.channels import drop, trace
 from shoestring.errors import UserError
 from shoestring.models import Model, Preprocessing, build
 from shoestring.models.inference import log_probabilities
+from shoestring.models.model import network_of
 
 COLOUR = Preprocessing(16, 3, (0.5, 0.4, 0.3), (0.2, 0.25, 0.3))
 GREY = Preprocessing(16, 1, (0.5,), (0.25,))
@@ -152,6 +153,10 @@ def test_weights_come_from_a_file_a_model_folder_or_a_run(tmp_path):
         torch.manual_seed(1)
         model = build("simplecnn", classes=CLASSES, preprocessing=COLOUR, weights=str(tmp_path / path))
         assert torch.equal(model.module.state_dict()["head.weight"], saved.module.state_dict()["head.weight"])
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign" / "model.json").write_text('{"format": "tfjs"}')
+    with pytest.raises(UserError, match="does not describe a model"):
+        network_of(tmp_path / "foreign")
     with pytest.raises(UserError, match="no weights at"):
         build("simplecnn", classes=CLASSES, preprocessing=COLOUR, weights=str(tmp_path))
 

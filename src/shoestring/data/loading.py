@@ -76,8 +76,7 @@ def load_split(
     """One split of a source as it is, nothing held out, with labels that count the given `classes`.
 
     Without a name it is the test split, or all images of a source that has no splits. `say` takes notes on what was
-    left out. `UserError` for a split that the
-    source does not have, and for a class that is not among `classes`.
+    left out. `UserError` for a split that the source does not have, and for a class that is not among `classes`.
     """
     entry = _entry(locate(str(source)), resolution=resolution, skip_bad=skip_bad, trained_on=False, progress=progress)
     for note in _notes(entry):

@@ -94,7 +94,7 @@ class Model:
     @classmethod
     def load(cls, folder: Path) -> Model:
         """The model saved in a folder, also after surgery; `UserError` names a missing, broken or foreign file."""
-        about = read_json(folder / DESCRIPTION)
+        about = _description(folder)
         try:
             prepared = about["preprocessing"]
             preprocessing = Preprocessing(
@@ -105,13 +105,12 @@ class Model:
                 prepared["mirror"],
                 prepared["shift"],
             )
-            name, options, classes = str(about["name"]), dict(about["options"]), tuple(map(str, about["classes"]))
-            temperature, sizes = float(about["temperature"]), dict(about["sizes"])
+            temperature = float(about["temperature"])
         except (KeyError, TypeError, ValueError) as error:
-            raise UserError(f"{folder / DESCRIPTION} does not describe a model ({error!r}).") from None
-        model = build(name, classes=classes, preprocessing=preprocessing, options=options)
+            raise _foreign(folder, error) from None
+        model = build(about["name"], classes=about["classes"], preprocessing=preprocessing, options=about["options"])
         state = read_tensors(folder / TENSORS)
-        resize(model.module, {key: tensor.shape for key, tensor in state.items()}, sizes)
+        resize(model.module, {key: tensor.shape for key, tensor in state.items()}, about["sizes"])
         _fill(model.module, state, source=folder / TENSORS)
         return replace(model, temperature=temperature)
 
@@ -169,8 +168,22 @@ def network_of(path: Path) -> tuple[str, dict[str, Any]] | None:
     folder = model_folder(path)
     if folder is None:
         return None
+    about = _description(folder)
+    return about["name"], about["options"]
+
+
+def _description(folder: Path) -> dict[str, Any]:
+    """What `model.json` says; `UserError` when it is missing or of something else."""
     about = read_json(folder / DESCRIPTION)
-    return str(about["name"]), dict(about["options"])
+    try:
+        options, sizes, classes = dict(about["options"]), dict(about["sizes"]), tuple(map(str, about["classes"]))
+        return {**about, "name": str(about["name"]), "options": options, "sizes": sizes, "classes": classes}
+    except (KeyError, TypeError, ValueError) as error:
+        raise _foreign(folder, error) from None
+
+
+def _foreign(folder: Path, error: Exception) -> UserError:
+    return UserError(f"{folder / DESCRIPTION} does not describe a model ({error!r}).")
 
 
 def _start_from(path: Path, model: Model) -> None:
@@ -178,10 +191,10 @@ def _start_from(path: Path, model: Model) -> None:
     folder = None if path.suffix == ".safetensors" else model_folder(path)
     if folder is None and path.suffix != ".safetensors":
         raise UserError(
-            f"no weights at {path}: give a .safetensors file, a folder that holds {TENSORS}, or a run folder."
+            f"no weights at {path}: give a .safetensors file, a folder that holds {DESCRIPTION}, or a run folder."
         )
     file = path if folder is None else folder / TENSORS
-    state, about = read_tensors(file), {} if folder is None else read_json(folder / DESCRIPTION)
+    state, about = read_tensors(file), {} if folder is None else _description(folder)
     alike = about.get("name") == model.name and _shaping(about["options"]) == _shaping(model.options)
     if not alike:
         state = _without_other_head(model.module, state, len(model.classes), file)
