@@ -14,6 +14,8 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import resource
+import signal
 import statistics
 import subprocess
 import sys
@@ -28,7 +30,7 @@ from machine import machine
 RESULTS = Path(__file__).parent / "results"
 ROWS, LISTS = RESULTS / "channels_coverage.json", RESULTS / "channels_models.json"
 TOOLS = ("shoestring", "torch_pruning")
-LIMIT = 150  # seconds for one model and tool
+LIMIT = 150  # processor seconds for one model and tool, so that what else the machine does decides nothing
 LARGEST = 40e6  # parameters of a model of the lists
 SMALL_SIDE = 96  # pixels a side, where a network takes them; else its usual size
 WORTH = 0.9  # a network with more than this share of its parameters left counts as not cut
@@ -81,14 +83,17 @@ def measure(wanted: list[tuple[str, str, str]], jobs: int) -> None:
 
 def _process(tool: str, name: str) -> dict[str, Any]:
     command = [sys.executable, __file__, "--one", tool, name]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, check=False)
-    except subprocess.TimeoutExpired:
-        return {"result": "failed", "cause": f"no result after {LIMIT} seconds"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=_limited)
+    if done.returncode in (-signal.SIGXCPU, -signal.SIGKILL):
+        return {"result": "failed", "cause": f"no result after {LIMIT} processor seconds"}
     if done.returncode:
         last = (done.stderr.strip() or f"exit {done.returncode}").splitlines()[-1]
         return {"result": "failed", "cause": last[:200]}
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def _limited() -> None:
+    resource.setrlimit(resource.RLIMIT_CPU, (LIMIT, LIMIT + 1))
 
 
 def one(tool: str, name: str) -> dict[str, Any]:
