@@ -177,8 +177,12 @@ def _shoestring(module: Any, example: Any) -> tuple[Any, dict[str, Any]]:
     return cut, extra
 
 
-def _merge_error(module: Any, table: Any, groups: Any, example: Any) -> float:
-    """The difference of the outputs after random channels were doubled, their weights split, and merged again."""
+def _merge_error(module: Any, table: Any, groups: Any, example: Any) -> float | None:
+    """The difference of the outputs after random channels were doubled, their weights split, and merged again.
+
+    Groups are left out whose channels belong together in other numbers once they are doubled: those that a norm
+    with a fixed number of groups takes together. None where no group is left.
+    """
     import torch
 
     from shoestring.channels import Edit, merge, operate, trace
@@ -187,18 +191,22 @@ def _merge_error(module: Any, table: Any, groups: Any, example: Any) -> float:
         name: torch.cat([torch.arange(group.size), torch.randint(group.size, (group.size,))]).sort().values
         for name, group in groups.items()
     }
-    twice = operate(module, table, {name: Edit(source, _split(source)) for name, source in sources.items()})
-    again = trace(twice, example, verify=False)
-    made_alike: dict[Any, list[str]] = {}
-    for name, group in again.groups.items():
-        made_alike.setdefault((group.producers, group.size), []).append(name)
-    clusters = {
-        made_alike[groups[name].producers, len(source)].pop(0): source  # the same layers make them, in the same order
-        for name, source in sources.items()
-    }
-    merged = merge(twice, again, clusters)
-    assert _params(merged) == _params(module), "merging did not bring the network back to its size"
-    return _difference(_output(merged, example), _output(module, example))
+    while sources:
+        twice = operate(module, table, {name: Edit(source, _split(source)) for name, source in sources.items()})
+        again = trace(twice, example, verify=False)
+        made_alike: dict[Any, list[str]] = {}
+        for name, group in again.groups.items():
+            made_alike.setdefault((group.producers, group.size), []).append(name)
+        keys = {name: (groups[name].producers, len(source)) for name, source in sources.items()}
+        if strange := [name for name, key in keys.items() if key not in made_alike]:
+            sources = {name: source for name, source in sources.items() if name not in strange}
+            continue
+        # the same layers make them, in the same order
+        clusters = {made_alike[keys[name]].pop(0): source for name, source in sources.items()}
+        merged = merge(twice, again, clusters)
+        assert _params(merged) == _params(module), "merging did not bring the network back to its size"
+        return _difference(_output(merged, example), _output(module, example))
+    return None
 
 
 def _split(source: Any) -> Any:
@@ -302,7 +310,7 @@ def table(measured: list[dict[str, Any]]) -> str:
                 shares = f"{counts[0]} of {len(mine)} ({100 * counts[0] / len(mine):.0f} %) | {counts[1]} | {counts[2]}"
                 lines.append(f"| {kind} | {networks} | {tool} | {shares} | {seconds:.1f} |")
     for error in ("merge_error", "widen_error_evaluation", "widen_error_training"):
-        found = [row[error] for row in measured if error in row]
+        found = [row[error] for row in measured if row.get(error) is not None]
         if found:
             words = error.replace("_error", "").replace("_", ", ")
             within = sum(value <= 1e-5 for value in found)
