@@ -42,7 +42,7 @@ def check(recipe: Recipe) -> None:
 
 def _names(recipe: Recipe) -> None:
     if recipe.select.method != "auto":
-        registry.bind("select", recipe.select.method, recipe.select.options, without=("rng",))
+        registry.bind("select", recipe.select.method, recipe.select.options)
     if recipe.grow.method != "auto":
         registry.bind("grow", recipe.grow.method, recipe.grow.options)
     registry.bind("prune", recipe.prune.method, recipe.prune.options)

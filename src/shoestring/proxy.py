@@ -50,7 +50,7 @@ def needs_proxy(settings: Select, images: Images) -> bool:
     if settings.within is not None:
         return True
     method = default_method(settings.examples, len(images)) if settings.method == "auto" else settings.method
-    options = registry.bind("select", method, settings.options, without=("rng",))
+    options = registry.bind("select", method, settings.options)
     try:
         registry.find("select", method)(Pool(images[:_TRIED], _asked), 1, rng=np.random.default_rng(0), **options)
     except (_Asked, UserError):

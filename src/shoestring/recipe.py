@@ -32,9 +32,7 @@ class Select:
         "how images are chosen (`shoestring list select`); auto takes the one that measures best", "auto"
     )
     examples: int | None = _about("how many training images to use (all, when left out)", least=1)
-    balance: Literal["equal", "proportional", "none"] = _about(
-        "images per class: equal, as in the data, or free", "equal"
-    )
+    balance: str = _about("images per class: equal, proportional (as in the data), none, or cat=50,dog=20", "equal")
     within: str | None = _about("choose among the easiest:0.2, hardest:0.1 or middle:0.5 of the images only")
     signals: str | None = _about("file (.npz) of what the proxy told: read when it is there, written when it is not")
     subset: str | None = _about("a subset.json chosen before; nothing is chosen anew")

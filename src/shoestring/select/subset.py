@@ -29,13 +29,16 @@ class Subset:
     balance: str = "equal"
     seed: int = 0
     within: str | None = None  # the part of the images by difficulty that was chosen from
+    kept: int = 0  # of them, at the beginning, had been chosen before
+    left_out: int = 0  # images that were not to be chosen from
 
     def __len__(self) -> int:
         return len(self.indices)
 
     def __getitem__(self, part: slice) -> Subset:
         """A smaller subset: `subset[:100]` are the best hundred."""
-        return Subset(**{**vars(self), "indices": self.indices[part], "ids": self.ids[part]})
+        kept = len(range(self.kept)[part])
+        return Subset(**{**vars(self), "indices": self.indices[part], "ids": self.ids[part], "kept": kept})
 
     def indices_for(self, images: Images) -> NDArray[np.int64]:
         """The indices, if these are the images that they were chosen from; else `UserError`."""
