@@ -34,8 +34,20 @@ class Select:
     examples: int | None = _about("how many training images to use (all, when left out)", least=1)
     balance: str = _about("images per class: equal, proportional (as in the data), none, or cat=50,dog=20", "equal")
     within: str | None = _about("choose among the easiest:0.2, hardest:0.1 or middle:0.5 of the images only")
+    learner: Literal["auto", "scratch", "features"] = _about(
+        "what will be trained on them, for the method auto: a network from scratch, or on pretrained features", "auto"
+    )
+    features: str | None = _about(
+        "what images are compared by: a model or run folder, timm:NAME with its pretrained weights, or a .npy file of "
+        "one row an image (the proxy's features, when left out)"
+    )
     signals: str | None = _about("file (.npz) of what the proxy told: read when it is there, written when it is not")
-    subset: str | None = _about("a subset.json chosen before; nothing is chosen anew")
+    drop_duplicates: bool = _about("of images that are nearly the same, leave all but one out first", False)
+    drop_suspects: bool = _about("leave images out first whose label the proxy firmly contradicts", False)
+    already: str | None = _about("a subset chosen before, which is kept: --examples counts its images")
+    subset: str | None = _about(
+        "a subset.json chosen before, or a list of places in the train split (.npy, JSON); nothing is chosen anew"
+    )
     options: dict[str, Any] = field(default_factory=dict)
 
 
