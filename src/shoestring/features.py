@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from shoestring.budget import Budget
@@ -114,9 +113,7 @@ def _seen(model: Model, images: Images, budget: Budget, context: Context) -> NDA
         total = budget.total * needed / max(window.left, 1e-9)
         raise budget.refuse(total, why=f"looking at {len(images):,} images takes some {needed:.0f} s")
     context.say(f"features: {model.name} at {model.preprocessing.resolution} px, {precision}, some {needed:.0f} s")
-    features, _ = embed(
-        model, images, precision=precision, progress=lambda share: context.tick("features", share, {})
-    )
+    features, _ = embed(model, images, precision=precision, progress=lambda share: context.tick("features", share, {}))
     return features
 
 

@@ -127,6 +127,7 @@ class Recipe:
     )
     split_seed: int = _about("seed of the held-out splits; not changed by --seed", 0, least=0, most=_LARGEST_SEED)
     skip_bad: bool = _about("leave out broken images and list them", False)
+    unlabelled: bool = _about("the images have no labels yet: which are to be labelled?", False)
     seed: int = _about("seed of everything else", 0, least=0, most=_LARGEST_SEED)
     device: str = _about("cpu, cuda, cuda:1, mps, or auto", "auto")
     memory: str | None = _about("cap on accelerator memory: 2GB")

@@ -63,7 +63,7 @@ def load(
         images.mirrored = _mirrored(place.name)
     if keep is not None and len(keep) and not 0 <= keep.min() <= keep.max() < len(entry.splits["train"]):
         count = len(entry.splits["train"])
-        raise UserError(f"the list of images reaches from {keep.min()} to {keep.max()}, and {place.name} has {count:,}.")
+        raise UserError(f"place {keep.max()} is listed, and {place.name} has {count:,} training images.")
     splits, notes = divide(entry.splits, validation=validation, seed=split_seed, keep=keep)
     return Dataset(place.name, splits["train"], splits["validation"], splits["test"], notes=(*_notes(entry), *notes))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from shoestring.data.images import Images
 from shoestring.select.similarity import Floats, Places, products, slices
