@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from scipy.special import softmax
 
 from shoestring import registry
 from shoestring.budget import Budget
@@ -78,4 +79,14 @@ def _train_proxy(images: Images, budget: Budget, context: Context) -> Signals:
     features, logits = embed(model, images, precision=went.precision)
     budget.settle("embed")
     final = margins(logits, images.targets)
-    return Signals(features, found.forgotten, found.learnt, found.margin, final, found.confidence, found.error)
+    return Signals(
+        features,
+        found.forgotten,
+        found.learnt,
+        found.margin,
+        final,
+        found.confidence,
+        found.error,
+        found.gradient,
+        softmax(logits, axis=1),
+    )
