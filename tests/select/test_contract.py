@@ -12,7 +12,7 @@ METHODS = registry.names("select")
 # Methods in which chance has a part even when no two images are alike: clusters are started at random, all images span
 # the same volume at first, and balls hold equal numbers of images.
 BY_CHANCE = {"random", "prototypes", "typiclust", "prob_cover", "log_det"}
-BY_TRAINING = {"forgetting", "margin", "aum", "el2n", "grand", "ccs", "dual"}
+BY_TRAINING = {"forgetting", "margin", "aum", "el2n", "grand", "ccs", "dual", "craig"}
 BY_FEATURES = [name for name in METHODS if name not in BY_CHANCE | BY_TRAINING]
 
 POOLS = {
