@@ -10,8 +10,8 @@ from shoestring import registry
 
 METHODS = registry.names("select")
 # Methods in which chance has a part even when no two images are alike: clusters are started at random, all images span
-# the same volume at first, and balls hold equal numbers of images.
-BY_CHANCE = {"random", "prototypes", "typiclust", "prob_cover", "log_det"}
+# the same volume at first, and balls hold equal numbers of images; zcore samples.
+BY_CHANCE = {"random", "prototypes", "typiclust", "prob_cover", "log_det", "zcore"}
 BY_TRAINING = {"forgetting", "margin", "aum", "el2n", "grand", "ccs", "dual", "craig", "window"}
 BY_FEATURES = [name for name in METHODS if name not in BY_CHANCE | BY_TRAINING]
 
