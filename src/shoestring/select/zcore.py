@@ -17,7 +17,7 @@ _SHARE = 16  # one in so many images tells how far the nearest ones can be at mo
 def zcore(
     pool: Pool, size: int, *, rng: np.random.Generator, samples: float = 4.0, neighbours: int = 1000
 ) -> NDArray[np.int64]:
-    """Images that cover the space of features and do not repeat each other, without labels (ZCore, Griffin 2026).
+    """Images that cover the space of features and do not repeat each other, label-free (ZCore, Griffin et al. 2026).
 
     Each sample takes two dimensions and in them a point, triangularly distributed between the least, the median and
     the greatest feature. The image nearest to it, by the sum of absolute differences, gains 1; its nearest `neighbours`
