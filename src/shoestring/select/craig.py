@@ -20,7 +20,7 @@ def craig(pool: Pool, size: int, *, rng: np.random.Generator) -> NDArray[np.int6
     """Images such that every image has one with nearly the same gradient (CRAIG, Mirzasoleiman et al. 2020).
 
     Greedy facility location: each next image lowers most the sum over all images of the distance from their gradient
-    to that of the nearest chosen one. As the paper does for networks, the gradient with respect to the logits stands
+    to that of the nearest chosen one. As its authors do for networks, the gradient with respect to the logits stands
     for that of all weights: the probabilities of the trained proxy less the label. Where classes are balanced, images
     are compared within their class. O(N^2 C) for C classes, without a table of distances.
     """

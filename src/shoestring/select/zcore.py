@@ -22,8 +22,8 @@ def zcore(
     Each sample takes two dimensions and in them a point, triangularly distributed between the least, the median and
     the greatest feature. The image nearest to it, by the sum of absolute differences, gains 1; its nearest `neighbours`
     in these dimensions lose 1 together, in proportion to their distance to the power of -4. The scores start at random
-    between 0 and 1, and the highest are taken. `samples` are drawn per image, so the time is O(samples N^2); the paper
-    draws a million, 20 per image of CIFAR-10. Raises `UserError` for less than one neighbour and for no samples.
+    between 0 and 1, and the highest are taken. `samples` are drawn per image, so the time is O(samples N^2); its
+    authors draw a million, 20 per image of CIFAR-10. Raises `UserError` for less than one neighbour and for no samples.
     """
     limited(samples, "zcore's samples", above=0)
     limited(neighbours, "zcore's neighbours", least=1)
