@@ -10,9 +10,9 @@ from shoestring import registry
 
 METHODS = registry.names("select")
 # Methods in which chance has a part even when no two images are alike: clusters are started at random, all images span
-# the same volume at first, and balls hold equal numbers of images.
-BY_CHANCE = {"random", "prototypes", "typiclust", "prob_cover", "log_det"}
-BY_TRAINING = {"forgetting", "margin", "aum", "el2n", "ccs", "dual"}
+# the same volume at first, and balls hold equal numbers of images; zcore samples.
+BY_CHANCE = {"random", "prototypes", "typiclust", "prob_cover", "log_det", "zcore"}
+BY_TRAINING = {"forgetting", "margin", "aum", "el2n", "grand", "ccs", "dual", "craig", "window"}
 BY_FEATURES = [name for name in METHODS if name not in BY_CHANCE | BY_TRAINING]
 
 POOLS = {
@@ -54,7 +54,9 @@ def test_the_order_of_the_pool_does_not_matter(method, seed):
     assert order[turned].tolist() == found.tolist()
 
 
-@pytest.mark.parametrize("method", [name for name in METHODS if name not in {"prototypes", "typiclust", "diversity"}])
+@pytest.mark.parametrize(
+    "method", [name for name in METHODS if name not in {"prototypes", "typiclust", "diversity", "window"}]
+)
 def test_a_smaller_choice_is_the_beginning_of_a_larger_one(method):
     strategy, pool = registry.find("select", method), pool_of(some_features(30, seed=4))
     small, large = (strategy(pool, size, rng=np.random.default_rng(7)) for size in (5, 12))
