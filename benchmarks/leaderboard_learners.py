@@ -62,7 +62,9 @@ class Material(NamedTuple):
 def material(source: str, split: str) -> Material:
     """For "test" all training images are there to choose from, for "validation" all but the fifth to score on."""
     data = load(source)
-    everything = load_split(source, "train", classes=data.classes, resolution=data.test.shape[0])
+    whole = load_split(source, "train", classes=data.classes, resolution=data.test.shape[0])
+    # not the test images that `load` holds out of a source without a test split
+    everything = whole[np.union1d(data.train.rows, data.validation.rows)]
     if split == "test":
         return Material(data.name, everything, np.arange(len(everything)), data.test)
     kept, held = held_out(everything)

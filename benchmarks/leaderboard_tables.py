@@ -23,9 +23,9 @@ TITLES = {
     "probe": "A linear classifier on a frozen ImageNet network",
 }
 LEGEND = """\
-Test accuracy in %, mean over seeds with its 95 % t-interval, the number of seeds in brackets. `*`: one seed, and the
-interval is only that of the number of images scored. `=`: the same images for every seed. `◂`: what `auto` takes.
-Differences are paired by seed, with their 95 % t-interval and the p of a paired t-test, corrected for the number of
+Test accuracy in %, mean over seeds with its 95 % t-interval, the number of seeds in brackets. `†`: one seed, and the
+interval is only that of the number of images scored. `=`: the same for every seed, as where nothing is left to chance.
+`◂`: what `auto` takes. Differences are paired by seed, with their 95 % t-interval and the p of a paired t-test, corrected for the number of
 methods (Holm)."""
 
 
@@ -53,7 +53,7 @@ def tables(rows: list[Row], split: str) -> str:
     for consumer in TITLES:
         mine = [row for row in rows if row["consumer"] == consumer]
         if any("accuracy" in row for row in mine):
-            parts += [f"### {TITLES[consumer]}", table(mine), *left_out(mine)]
+            parts += [f"## {TITLES[consumer]}", table(mine), *left_out(mine)]
     return "\n\n".join([*parts, LEGEND] if parts else [])
 
 
@@ -94,7 +94,7 @@ def shown(cell: Cell | None, *, chosen: bool) -> str:
     values = [100 * row["accuracy"] for row in cell]
     mark = " ◂" if chosen else ""
     if len(values) == 1:
-        return f"{values[0]:.1f} ± {_of_the_images(cell[0]):.1f}*{mark}"
+        return f"{values[0]:.1f} ± {_of_the_images(cell[0]):.1f}†{mark}"
     if max(values) == min(values):
         return f"{values[0]:.1f} = ({len(values)}){mark}"
     return f"{statistics.mean(values):.1f} ± {half_interval(values):.1f} ({len(values)}){mark}"

@@ -5,7 +5,7 @@
     python benchmarks/selection_leaderboard.py --table
     python benchmarks/selection_leaderboard.py --page docs/selection.md
 
-DATA is anything with a test split that `shoestring run` takes, as a folder of Parquet files. `scratch` trains a small
+DATA is anything that `shoestring run` takes, as a folder of Parquet files. `scratch` trains a small
 network on the chosen images, `probe` (needs --weights) a linear classifier on what a frozen network sees in them; see
 leaderboard_learners.py. Rows are added to results/selection_leaderboard.json one by one: the board can be stopped and
 gone on with. All methods come with the first seed before any comes with the second, and random images come first.
