@@ -42,7 +42,8 @@ def _computed(images: Images, weights: Path) -> NDArray[np.float32]:
     with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
         for start in range(0, len(images), TOGETHER):
             pixels = torch.from_numpy(images[start : start + TOGETHER].pixels).permute(0, 3, 1, 2).float()
-            batch = interpolate(pixels / 127.5 - 1, size=(SIDE, SIDE), mode="bicubic", align_corners=False)
+            colours = pixels.expand(-1, 3, -1, -1) / 127.5 - 1  # of grey images too
+            batch = interpolate(colours, size=(SIDE, SIDE), mode="bicubic", align_corners=False)
             seen = network.forward_head(network.forward_features(batch), pre_logits=True)
             found.append(normalize(seen.float()))
     return torch.cat(found).numpy()

@@ -26,8 +26,8 @@ from shoestring.data.images import Images
 from shoestring.data.loading import load_split
 from shoestring.data.split import hold_out
 from shoestring.errors import UserError
-from shoestring.proxy import signals_of
-from shoestring.recipe import Grow, Train
+from shoestring.proxy import pool_of
+from shoestring.recipe import Grow, Select, Train
 from shoestring.rundir import write_json
 from shoestring.select import Pool, Signals, choose
 from shoestring.steps import evaluate, run_train
@@ -88,7 +88,11 @@ class Scratch:
         """What the proxy of this seed tells about the images to choose from."""
         epochs = self.samples / len(self.pool) if self.samples else PROXY_EPOCHS
         file = self.cache / f"proxy-{self.pool.fingerprint[:8]}-{epochs:.3g}-{seed}.npz"
-        return signals_of(self.pool, str(file), Budget(epochs=epochs, steps=("select",)), prepare(seed=seed))
+        if not file.exists():
+            budget = Budget(epochs=epochs, steps=("select",))
+            pool = pool_of(self.pool, Select(signals=str(file)), budget, prepare(seed=seed))
+            assert len(pool.final_margin), "to ask for it trains the proxy, which is kept in the file"
+        return Signals.load(file, self.pool.fingerprint)
 
     def learn(self, indices: NDArray[np.int64], seed: int) -> dict[str, Any]:
         """Accuracy after training on these images, and how it was trained."""

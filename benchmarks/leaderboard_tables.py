@@ -8,10 +8,13 @@ import statistics
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+import numpy as np
 from scipy import stats
 
 from shoestring import registry
-from shoestring.proxy import default_method
+from shoestring.data.loading import in_memory
+from shoestring.proxy import method_for
+from shoestring.recipe import Select
 
 Row = dict[str, Any]
 Cell = list[Row]  # the rows of one method at one size, a seed each
@@ -66,7 +69,7 @@ def table(rows: list[Row]) -> str:
     for row in sorted(rows, key=lambda row: row["seed"]):
         cells.setdefault((row["method"], row["examples"]), []).append(row)
     labels = sorted({label for label, _ in cells}, key=lambda label: -mean(cells.get((label, main), [])))
-    automatic = {size: default_method(size, rows[0]["pool"]) for size in sizes}
+    automatic = {size: automatic_method(rows[0]["consumer"], size, rows[0]["pool"]) for size in sizes}
     against = corrected({label: difference(cells.get((label, main)), cells.get((CONTROL, main))) for label in labels})
 
     lines = [f"| images | {' | '.join(f'{size:,}' for size in sizes)} | vs random at {main:,} |"]
@@ -76,6 +79,13 @@ def table(rows: list[Row]) -> str:
         lines.append(line([label, *found, compared(against[label]) if label != CONTROL else ""], label == CONTROL))
     lines.append(line(["*best less `auto`*", *(behind(cells, size, automatic[size]) for size in sizes), ""]))
     return "\n".join(lines)
+
+
+def automatic_method(consumer: str, examples: int, count: int) -> str:
+    """What `auto` takes today for so many of `count` labelled images."""
+    images = in_memory(np.zeros((count, 1, 1), np.uint8), np.zeros(count, np.int64), classes=("any",))
+    learner = {"scratch": "scratch", "probe": "features"}[consumer]
+    return method_for(Select(examples=examples, learner=learner), images)  # type: ignore[arg-type]
 
 
 def line(entries: Iterable[str], bold: bool = False) -> str:
@@ -150,18 +160,24 @@ def behind(cells: dict[tuple[str, int], Cell], size: int, automatic: str) -> str
 
 def left_out(rows: list[Row]) -> list[str]:
     """Methods without a result, by why there is none."""
-    reasons: dict[str, set[str]] = {}
+    reasons: dict[str, dict[str, set[int]]] = {}
     for row in rows:
         if "error" in row:
-            reasons.setdefault(row["error"].partition(": ")[2], set()).add(f"`{row['method']}` at {row['examples']:,}")
-    return [f"No result for {', '.join(sorted(names))}: {reason}" for reason, names in reasons.items()]
+            reasons.setdefault(row["error"].partition(": ")[2], {}).setdefault(row["method"], set()).add(
+                row["examples"]
+            )
+    lines = []
+    for reason, methods in reasons.items():
+        names = (f"`{name}` ({', '.join(f'{size:,}' for size in sorted(sizes))})" for name, sizes in methods.items())
+        lines.append(f"No result for {', '.join(names)}: {reason}")
+    return lines
 
 
 def cards() -> str:
     """Every registered method: its options with their defaults, and what it does."""
     lines = ["| method | options | which images |", "|---|---|---|"]
     for name in registry.names("select"):
-        known = registry.options(registry.find("select", name), without=("rng",)).values()
+        known = registry.options("select", name).values()
         options = ", ".join(f"`{option.name}={option.default}`" for option in known)
         lines.append(line([f"`{name}`", options, registry.summary("select", name).replace("|", "\\|")]))
     return "\n".join(lines)
