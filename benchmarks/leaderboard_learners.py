@@ -120,8 +120,7 @@ class Probe:
         self.of_everything = features(material.everything, weights, cache)
         self.known = self.of_everything[material.rows]
         self.labels, self.truth = self.pool.targets, material.scored.targets
-        same = material.scored.store is material.everything.store
-        self.seen = self.of_everything[material.scored.rows] if same else features(material.scored, weights, cache)
+        self.seen = features(material.scored, weights, cache)
 
     def check(self, strategy: str) -> None:
         """Refuse methods that ask for a training."""
