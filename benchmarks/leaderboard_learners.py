@@ -96,8 +96,6 @@ class Scratch:
 
     def learn(self, indices: NDArray[np.int64], seed: int) -> dict[str, Any]:
         """Accuracy after training on these images, and how it was trained."""
-        import torch
-
         chosen = self.pool[indices]
         budget = Budget(epochs=(self.samples or SEEN[len(chosen)]) / len(chosen), steps=("train",))
         model, went = run_train(chosen, NETWORK, Grow(), budget=budget, context=prepare(seed=seed))
@@ -108,7 +106,6 @@ class Scratch:
             "samples": round(went.epochs * len(chosen)),
             "steps": went.steps,
             "precision": went.precision,
-            "threads": torch.get_num_threads(),
         }
 
 

@@ -26,7 +26,7 @@ TITLES = {
     "probe": "A linear classifier on a frozen ImageNet network",
 }
 LEGEND = """\
-Test accuracy in %, mean over seeds with its 95 % t-interval, the number of seeds in brackets. `†`: one seed, and the
+Accuracy in %, mean over seeds with its 95 % t-interval, the number of seeds in brackets. `†`: one seed, and the
 interval is only that of the number of images scored. `=`: the same for every seed, as where nothing is left to chance.
 `◂`: what `auto` takes. Differences are paired by seed, with their 95 % t-interval and the p of a paired t-test,
 corrected for the number of methods (Holm)."""

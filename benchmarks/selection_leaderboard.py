@@ -21,6 +21,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
+
 from leaderboard_learners import SEEN, Probe, Scratch, material
 from leaderboard_tables import filled, tables
 from machine import machine
@@ -135,7 +137,7 @@ def wanted(given: argparse.Namespace) -> Iterator[tuple[str, Method, int, int]]:
 def measured(learner: Scratch | Probe, method: Method, examples: int, seed: int) -> Row:
     """One choice, learnt from and scored; what goes wrong is the result of this row and stops no other."""
     row: Row = {"strategy": method.strategy, "options": method.options, "within": method.within}
-    row |= {"pool": len(learner.pool), "machine": machine()}
+    row |= {"pool": len(learner.pool), "threads": torch.get_num_threads(), "machine": machine()}
     spent: dict[str, float] = {}
     try:
         learner.check(method.strategy)
