@@ -7,6 +7,7 @@ import pytest
 
 from shoestring import Budget, BudgetTooSmall, UserError, evaluate, load, prune, registry, select, steps, train
 from shoestring.budget import WEIGHTS
+from shoestring.data.images import Images
 from shoestring.evaluate.cost import count_macs
 from shoestring.proxy import method_for, needs_proxy
 from shoestring.recipe import Grow, Prune, Select, Train
@@ -198,3 +199,16 @@ def test_evaluation_is_the_same_each_time(images, make_model):
     first, again = evaluate(model, images), evaluate(model, images)
     assert first == again
     assert np.sum(first.confusion) == len(images)
+
+
+def test_images_whose_label_is_wrong_are_left_out_first(context):
+    plain = load("digits").train
+    labels = plain.targets.copy()
+    wrong = np.arange(0, len(plain), 40)
+    labels[wrong] = (labels[wrong] + 3) % 10
+    images = Images(plain.pixels, labels, plain.classes, plain.ids, fingerprint="some labels are wrong", mirrored=False)
+    wanted = {"method": "random", "balance": "none", "drop_suspects": True}
+    chosen = select(images, 1294 - len(wrong), **wanted, context=context)
+    out = np.setdiff1d(np.arange(len(images)), chosen.indices)  # those not chosen by chance, too
+    assert 0.3 * len(wrong) < chosen.left_out < 1.1 * len(wrong)
+    assert len(np.intersect1d(out, wrong)) > 0.8 * chosen.left_out
