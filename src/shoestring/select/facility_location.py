@@ -7,14 +7,20 @@ from numpy.typing import NDArray
 
 from shoestring.select.greedy import cover
 from shoestring.select.neighbours import nearest
-from shoestring.select.pool import Pool
+from shoestring.select.pool import NOTHING, Pool
 from shoestring.select.similarity import similarity
 from shoestring.select.sparse import cover_near
 from shoestring.values import limited
 
 
 def facility_location(
-    pool: Pool, size: int, *, rng: np.random.Generator, neighbours: int = 0, sample: float = 1.0
+    pool: Pool,
+    size: int,
+    *,
+    rng: np.random.Generator,
+    already: NDArray[np.int64] = NOTHING,
+    neighbours: int = 0,
+    sample: float = 1.0,
 ) -> NDArray[np.int64]:
     """Images such that every image has one like it, by the sum of highest cosines (Wei et al. 2014).
 
@@ -28,5 +34,5 @@ def facility_location(
     features = pool.features
     if neighbours:
         places, cosines = nearest(features, min(neighbours, len(features)))
-        return cover_near(places, cosines, size, rng=rng, sample=sample)
-    return cover(similarity(features), size, rng=rng, sample=sample)
+        return cover_near(places, cosines, size, rng=rng, sample=sample, already=already)
+    return cover(similarity(features), size, rng=rng, sample=sample, already=already)

@@ -14,6 +14,8 @@ from shoestring.data.images import Images
 from shoestring.errors import UserError
 from shoestring.rundir import replacing
 
+NOTHING = np.empty(0, dtype=np.int64)  # no places
+
 
 @dataclass(frozen=True)
 class Signals:
