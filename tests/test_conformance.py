@@ -32,8 +32,7 @@ def _pool(images) -> Pool:
 def test_has_a_summary_and_options_with_types_and_defaults(kind, name):
     method = registry.find(kind, name)
     assert len(registry.summary(kind, name)) > 20
-    provided = {"select": ("rng",), "models": ("channels",), "data": ("split",)}.get(kind, ())
-    for option in registry.options(method, without=provided).values():
+    for option in registry.options(kind, name).values():
         assert option.default is not option.type
         assert option.name in method.__annotations__
 

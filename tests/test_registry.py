@@ -68,7 +68,7 @@ def test_an_entry_point_of_another_package_is_a_method(plugin):
     assert "first" not in registry.names("prune")
     assert registry.find("select", "first") is first_come
     assert registry.summary("select", "first") == "The first images as they come."
-    assert registry.bind("select", "first", {"start": "3"}, without=("rng",)) == {"start": 3}
+    assert registry.bind("select", "first", {"start": "3"}) == {"start": 3}
 
 
 def test_an_unknown_name_gets_the_nearest_one():
@@ -78,15 +78,15 @@ def test_an_unknown_name_gets_the_nearest_one():
 
 
 def test_options_come_from_the_signature():
-    found = registry.options(registry.find("select", "forgetting"), without=("rng",))
+    found = registry.options("select", "forgetting")
     assert list(found) == ["order"]
     assert found["order"].default == "easiest"
     assert found["order"].choices == ("easiest", "hardest")
 
 
 def test_bind_types_what_is_given():
-    assert registry.bind("select", "diversity", {"swaps": "5"}, without=("rng",)) == {"swaps": 5}
-    assert registry.bind("select", "diversity", {}, without=("rng",)) == {}
+    assert registry.bind("select", "diversity", {"swaps": "5"}) == {"swaps": 5}
+    assert registry.bind("select", "diversity", {}) == {}
 
 
 @pytest.mark.parametrize(
@@ -101,5 +101,5 @@ def test_bind_types_what_is_given():
 )
 def test_bind_refuses_what_the_method_does_not_have(name, given, message):
     with pytest.raises(UserError) as caught:
-        registry.bind("select", name, given, without=("rng",))
+        registry.bind("select", name, given)
     assert message in str(caught.value)

@@ -8,7 +8,7 @@ import pytest
 from shoestring import Budget, BudgetTooSmall, UserError, evaluate, load, prune, registry, select, steps, train
 from shoestring.budget import WEIGHTS
 from shoestring.evaluate.cost import count_macs
-from shoestring.proxy import default_method, needs_proxy
+from shoestring.proxy import method_for, needs_proxy
 from shoestring.recipe import Grow, Prune, Select, Train
 from shoestring.train import loop
 
@@ -131,11 +131,20 @@ def test_options_reach_the_method(images, context):
         select(images, 9, method="forgetting", oder="hardest", context=context)
 
 
-def test_auto_is_a_method_that_is_there():
-    from shoestring import registry
-
-    assert default_method(10, 100) in registry.names("select")
-    assert default_method(100, 100) == "random"
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, "margin"),
+        ({"examples": 60}, "random"),
+        ({"examples": 60, "learner": "features"}, "facility_location"),
+        ({"features": "file.npy"}, "facility_location"),
+        ({"features": "file.npy", "learner": "scratch"}, "margin"),
+        ({"method": "herding"}, "herding"),
+    ],
+)
+def test_auto_goes_by_how_many_are_taken_and_by_what_will_learn_from_them(images, settings, expected):
+    assert method_for(Select(**{"examples": 3, **settings}), images) == expected
+    assert expected in registry.names("select")
 
 
 def test_a_budget_too_small_for_the_proxy_is_refused(images, context):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from shoestring import registry
 from shoestring.budget import Budget, quantity
 from shoestring.errors import UserError
-from shoestring.recipe import Recipe
+from shoestring.recipe import Recipe, Select
 
 
 def check(recipe: Recipe) -> None:
@@ -19,30 +20,42 @@ def check(recipe: Recipe) -> None:
     if given:
         Budget(recipe.time, epochs=recipe.epochs, flops=recipe.flops)
     _names(recipe)
-    if recipe.select.within is not None:
-        from shoestring.select.within import parse
-
-        parse(recipe.select.within)
     for flag, target in (("macs", recipe.prune.macs), ("params", recipe.prune.params)):
         if target is not None:
             quantity(target, what=f"size for --{flag}")
-    if recipe.select.subset is not None:
-        if not Path(recipe.select.subset).is_file():
-            raise UserError(f"no subset file {recipe.select.subset}.")
-        if recipe.select.examples is not None:
-            raise UserError("--subset says which images to use; leave out --examples.")
-    chooses = recipe.select.method != "auto" or recipe.select.options or recipe.select.within or recipe.select.signals
-    if recipe.select.examples is None and chooses:
-        raise UserError("a selection method chooses images: say how many with --examples.")
+    _select(recipe.select)
+    if recipe.unlabelled and recipe.select.features is None and recipe.select.method not in ("random",):
+        raise UserError(
+            "images without labels are compared by features: say --features (a model or run folder, timm:NAME or an "
+            ".npy file), or take the method random."
+        )
+    if recipe.unlabelled and (recipe.select.within or recipe.select.drop_suspects):
+        raise UserError("--within and --drop-suspects need a network trained on labels, and --unlabelled has none.")
     if recipe.prune.options and not recipe.prune.wanted:
         raise UserError("pruning has options, but no size to cut to: say --macs or --params.")
     if recipe.baseline and recipe.select.examples is None and recipe.select.subset is None:
         raise UserError("--baseline compares chosen images with random ones: say how many with --examples.")
 
 
+def _select(wanted: Select) -> None:
+    from shoestring.select.balance import parse as parse_balance
+    from shoestring.select.within import parse as parse_within
+
+    if wanted.within is not None:
+        parse_within(wanted.within)
+    parse_balance(wanted.balance)
+    for what, file in (("subset file", wanted.subset), ("subset file", wanted.already)):
+        if file is not None and not Path(file).is_file():
+            raise UserError(f"no {what} {file}.")
+    if wanted.subset is not None and (wanted.examples is not None or wanted.already is not None):
+        raise UserError("--subset says which images to use; leave out --examples and --already.")
+    if wanted.examples is None and replace(wanted, subset=None) != Select():
+        raise UserError("how images are chosen is set, but not how many: say --examples N.")
+
+
 def _names(recipe: Recipe) -> None:
     if recipe.select.method != "auto":
-        registry.bind("select", recipe.select.method, recipe.select.options, without=("rng",))
+        registry.bind("select", recipe.select.method, recipe.select.options)
     if recipe.grow.method != "auto":
         registry.bind("grow", recipe.grow.method, recipe.grow.options)
     registry.bind("prune", recipe.prune.method, recipe.prune.options)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,8 +14,7 @@ from shoestring.models.model import Model
 from shoestring.proxy import PROXY, needs_proxy
 from shoestring.prune import shrink
 from shoestring.recipe import Train
-from shoestring.runs import Run
-from shoestring.select import Subset
+from shoestring.runs import Run, given_subset
 from shoestring.train import plan
 from shoestring.train.calibrate import Speed, calibrate
 from shoestring.train.choose import choose_model
@@ -35,7 +33,8 @@ def check_budget(this: Run, images: Images) -> None:
     """
     this = replace(this, context=replace(this.context, say=lambda text: None))  # trials are not worth a note
     recipe, budget = this.recipe, this.budget
-    chosen = recipe.select.examples if recipe.select.subset is None else len(Subset.load(Path(recipe.select.subset)))
+    subset = recipe.select.subset
+    chosen = recipe.select.examples if subset is None else len(given_subset(subset, images))
     examples = min(chosen or len(images), len(images))
     network = None if recipe.start else choose_model(images, recipe.train, context=this.context, seconds=None)
     if network is not None and recipe.prune.wanted:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from shoestring import stages
@@ -13,6 +14,7 @@ from shoestring.report.markdown import write_report
 from shoestring.rundir import RunDir
 from shoestring.runs import EXIT, begin, finished, surroundings
 from shoestring.select import Subset
+from shoestring.select.handing import copy_to, write_csv
 
 
 def run(recipe: Recipe, folder: RunDir, *, context: Context, started: float | None = None) -> dict[str, Any]:
@@ -26,7 +28,7 @@ def run(recipe: Recipe, folder: RunDir, *, context: Context, started: float | No
     fresh = not folder.run
     this = begin(recipe, folder, context=context, started=started)
     data = this.load()
-    with this.working(data):
+    with this.working(data.train):
         this = this.settled(data)
         this.owe(data)
         if fresh:
@@ -50,23 +52,29 @@ def select_only(recipe: Recipe, folder: RunDir, *, context: Context, started: fl
         return result
     fresh = not folder.run
     this = begin(recipe, folder, context=context, started=started, only="select")
-    data = this.load()
-    with this.working(data):
+    data = None if recipe.unlabelled else this.load()
+    images = this.load_unlabelled() if data is None else data.train
+    with this.working(images):
         this.budget.owe("exit", EXIT)
-        if fresh:
+        if fresh and data is not None:
             with this.budget.paying("forecast"):
-                check_budget(this, data.train)
-        subset = stages.select(this, data.train)
+                check_budget(this, images)
+        subset = stages.select(this, images)
         assert subset is not None
-        result = {
-            "examples": len(subset),
-            "method": subset.method,
-            "per_class": dict(zip(data.classes, data.train[subset].counts().tolist())),
-            "subset": str(folder / "select" / "subset.json"),
-            "seconds": round(this.budget.elapsed, 3),
-            "out": str(folder.path),
-        }
+        result = stages.chosen(this, images, subset, data)
     return stages.finish(this, result)
+
+
+def hand_out(recipe: Recipe, folder: RunDir, *, context: Context, copy: Path | None, table: Path | None) -> None:
+    """Copy the images that a finished choice took into a folder, and list them in a table, as far as wanted."""
+    this = begin(recipe, folder, context=replace(context, say=lambda text: None), started=None, only="select")
+    images = this.load_unlabelled() if recipe.unlabelled else this.load().train
+    subset = Subset.load(folder / "select" / "subset.json")
+    if copy is not None:
+        source = Path(recipe.data).expanduser()
+        copy_to(copy, images, subset, root=source if source.is_dir() else None)
+    if table is not None:
+        write_csv(table, images, subset)
 
 
 def _baseline(recipe: Recipe, subset: Subset | None, examples: int, folder: RunDir, context: Context) -> dict[str, Any]:

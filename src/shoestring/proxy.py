@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from shoestring.budget import Budget
 from shoestring.context import Context
 from shoestring.data import Images
 from shoestring.errors import UserError
+from shoestring.features import features_of
 from shoestring.models.inference import embed
 from shoestring.recipe import Select, Train
 from shoestring.select import Pool, Signals
@@ -23,36 +25,63 @@ _TRIED = 8  # images that a method is tried on
 _FEW = 0.05  # share of the images up to which choosing the easy ones pays
 
 
-def default_method(examples: int, count: int) -> str:
-    """The method that measures best when a network is trained from scratch on so many of `count` images.
+def method_for(settings: Select, images: Images) -> str:
+    """The method asked for, or for "auto" the one that measures best for what will be trained on the images.
 
-    Of few images the easy ones teach most; where a larger share is taken, random ones do better and cost nothing.
+    From scratch a few easy images teach most; where a larger share is taken, random ones do better and cost nothing.
+    On pretrained features, and where there are no labels, images that cover the others do best.
     """
-    return "margin" if examples <= _FEW * count else "random"
+    if settings.method != "auto":
+        return settings.method
+    assert settings.examples is not None
+    if images.labels is None or learner(settings) == "features":
+        return "facility_location"
+    return "margin" if settings.examples <= _FEW * len(images) else "random"
 
 
-def signals_of(images: Images, file: str | None, budget: Budget, context: Context) -> Signals:
+def learner(settings: Select) -> str:
+    """What will be trained on the images: "features" when they are compared by pretrained ones, where nobody says."""
+    if settings.learner != "auto":
+        return settings.learner
+    return "features" if settings.features is not None else "scratch"
+
+
+def pool_of(images: Images, settings: Select, budget: Budget, context: Context) -> Pool:
+    """The images to choose from, with features and signals as the settings say where they come from."""
+    features = settings.features
+    own = None if features is None else partial(features_of, features, images, budget, context)
+    return Pool(images, partial(_signals, images, settings, budget, context), own)
+
+
+def _signals(images: Images, settings: Select, budget: Budget, context: Context) -> Signals:
     """What a proxy tells about all images: read from the file when it is there, else found out and kept there."""
-    if file is not None and Path(file).exists():
+    if images.labels is None:
+        raise UserError(
+            "this needs a network trained on labels, and these images have none. Say what they are compared by with "
+            "--features, and take a method that needs nothing else: facility_location, k_center, typiclust."
+        )
+    file = None if settings.signals is None else Path(settings.signals)
+    if file is not None and file.exists():
         context.say(f"signals: read from {file}")
-        return Signals.load(Path(file), images.fingerprint)
+        return Signals.load(file, images.fingerprint)
     found = _train_proxy(images, budget, context)
     if file is not None:
-        found.save(Path(file), images.fingerprint)
+        found.save(file, images.fingerprint)
     return found
 
 
 def needs_proxy(settings: Select, images: Images) -> bool:
     """Whether choosing from these images trains a proxy: the method is tried on a few to see what it asks for."""
-    assert settings.examples is not None
     if settings.signals is not None and Path(settings.signals).exists():
         return False
-    if settings.within is not None:
+    if settings.within is not None or settings.drop_suspects:
         return True
-    method = default_method(settings.examples, len(images)) if settings.method == "auto" else settings.method
-    options = registry.bind("select", method, settings.options, without=("rng",))
+    method = method_for(settings, images)
+    options = registry.bind("select", method, settings.options)
+    few = images[:_TRIED]
+    given = None if settings.features is None else partial(np.eye, len(few), dtype=np.float32)
     try:
-        registry.find("select", method)(Pool(images[:_TRIED], _asked), 1, rng=np.random.default_rng(0), **options)
+        registry.find("select", method)(Pool(few, _asked, given), 1, rng=np.random.default_rng(0), **options)
     except (_Asked, UserError):
         return True
     return False

@@ -32,12 +32,22 @@ class Select:
         "how images are chosen (`shoestring list select`); auto takes the one that measures best", "auto"
     )
     examples: int | None = _about("how many training images to use (all, when left out)", least=1)
-    balance: Literal["equal", "proportional", "none"] = _about(
-        "images per class: equal, as in the data, or free", "equal"
-    )
+    balance: str = _about("images per class: equal, proportional (as in the data), none, or cat=50,dog=20", "equal")
     within: str | None = _about("choose among the easiest:0.2, hardest:0.1 or middle:0.5 of the images only")
+    learner: Literal["auto", "scratch", "features"] = _about(
+        "what will be trained on them, for the method auto: a network from scratch, or on pretrained features", "auto"
+    )
+    features: str | None = _about(
+        "what images are compared by: a model or run folder, timm:NAME with its pretrained weights, or a .npy file of "
+        "one row an image (the proxy's features, when left out)"
+    )
     signals: str | None = _about("file (.npz) of what the proxy told: read when it is there, written when it is not")
-    subset: str | None = _about("a subset.json chosen before; nothing is chosen anew")
+    drop_duplicates: bool = _about("of images that are nearly the same, leave all but one out first", False)
+    drop_suspects: bool = _about("leave images out first whose label the proxy firmly contradicts", False)
+    already: str | None = _about("a subset chosen before, which is kept: --examples counts its images")
+    subset: str | None = _about(
+        "a subset.json chosen before, or a list of places in the train split (.npy, JSON); nothing is chosen anew"
+    )
     options: dict[str, Any] = field(default_factory=dict)
 
 
@@ -117,6 +127,7 @@ class Recipe:
     )
     split_seed: int = _about("seed of the held-out splits; not changed by --seed", 0, least=0, most=_LARGEST_SEED)
     skip_bad: bool = _about("leave out broken images and list them", False)
+    unlabelled: bool = _about("the images have no labels yet: which are to be labelled?", False)
     seed: int = _about("seed of everything else", 0, least=0, most=_LARGEST_SEED)
     device: str = _about("cpu, cuda, cuda:1, mps, or auto", "auto")
     memory: str | None = _about("cap on accelerator memory: 2GB")

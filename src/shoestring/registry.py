@@ -23,6 +23,8 @@ from shoestring.values import coerce
 
 # kind -> the first argument of its protocol; the package is shoestring.<kind>
 PROTOCOLS = {"select": "pool", "grow": "spent", "prune": "model", "models": "classes", "data": "where"}
+# kind -> keyword arguments that a method may declare and its caller provides: no options of the user's
+_PROVIDED = {"select": ("rng", "already", "counts"), "models": ("channels",), "data": ("split",)}
 _NOUNS = {
     "select": "selection method",
     "grow": "growth schedule",
@@ -88,22 +90,23 @@ def find(kind: str, name: str) -> Callable[..., Any]:
     return plugins[name].load()
 
 
-def options(method: Callable[..., Any], *, without: tuple[str, ...] = ()) -> dict[str, Option]:
+def options(kind: str, name: str) -> dict[str, Option]:
     """The keyword-only arguments of a method that a user may set (all but those the caller provides)."""
+    method = find(kind, name)
     hints = typing.get_type_hints(method)
     found = {}
     for parameter in inspect.signature(method).parameters.values():
-        if parameter.kind is not parameter.KEYWORD_ONLY or parameter.name in without:
+        if parameter.kind is not parameter.KEYWORD_ONLY or parameter.name in _PROVIDED.get(kind, ()):
             continue
-        kind = hints.get(parameter.name, str)
-        choices = typing.get_args(kind) if typing.get_origin(kind) is typing.Literal else ()
-        found[parameter.name] = Option(parameter.name, kind, parameter.default, choices)
+        own = hints.get(parameter.name, str)
+        choices = typing.get_args(own) if typing.get_origin(own) is typing.Literal else ()
+        found[parameter.name] = Option(parameter.name, own, parameter.default, choices)
     return found
 
 
-def bind(kind: str, name: str, given: dict[str, Any], *, without: tuple[str, ...] = ()) -> dict[str, Any]:
+def bind(kind: str, name: str, given: dict[str, Any]) -> dict[str, Any]:
     """The given options as the method's signature types them; `UserError` for options that it does not have."""
-    known = options(find(kind, name), without=without)
+    known = options(kind, name)
     for key in given:
         if key not in known:
             if not known:

@@ -13,13 +13,15 @@ from typing import Any
 from shoestring.budget import Budget
 from shoestring.checks import check
 from shoestring.context import Context
-from shoestring.data import Dataset, load
+from shoestring.data import Dataset, Images, load, load_unlabelled
 from shoestring.errors import UserError
 from shoestring.evaluate.cost import LEAST
 from shoestring.models.inference import views
 from shoestring.models.model import Model, model_folder
 from shoestring.recipe import Recipe, as_dict, to_yaml
 from shoestring.rundir import RunDir
+from shoestring.select import Subset
+from shoestring.select.subset import listed
 from shoestring.train.choose import preprocessing
 
 EXIT = 1.6  # seconds that writing the last files and leaving Python take
@@ -48,6 +50,7 @@ class Run:
     def load(self) -> Dataset:
         """The data set of the recipe, with what loading noted."""
         recipe, say = self.recipe, self.context.say
+        file = recipe.select.subset or recipe.select.already
         with self.budget.paying("load"):
             data = load(
                 recipe.data,
@@ -55,9 +58,8 @@ class Run:
                 validation=recipe.validation,
                 split_seed=recipe.split_seed,
                 skip_bad=recipe.skip_bad,
-                progress=lambda done, total: self.context.tick(
-                    "load", done / total if total else 0.0, {"images": done}
-                ),
+                keep=None if file is None else listed(Path(file)),
+                progress=self._loaded,
             )
         say(
             f"{data.name}: {len(data.train):,} train, {len(data.validation):,} validation, {len(data.test):,} test, "
@@ -66,6 +68,23 @@ class Run:
         for note in data.notes:
             say(note)
         return data
+
+    def load_unlabelled(self) -> Images:
+        """The images of the recipe without labels, with what loading noted."""
+        recipe = self.recipe
+        with self.budget.paying("load"):
+            images = load_unlabelled(
+                recipe.data,
+                resolution=recipe.resolution,
+                skip_bad=recipe.skip_bad,
+                progress=self._loaded,
+                say=self.context.say,
+            )
+        self.context.say(f"{len(images):,} images without labels, {' x '.join(map(str, images.shape))}")
+        return images
+
+    def _loaded(self, done: int, total: int) -> None:
+        self.context.tick("load", done / total if total else 0.0, {"images": done})
 
     def settled(self, data: Dataset) -> Run:
         """The run with what its data decide: predictions look at more views where that takes little of the time."""
@@ -102,15 +121,15 @@ class Run:
         return max(self.timing, min(spare, _MOST_TIMING * budget.total))
 
     @contextlib.contextmanager
-    def working(self, data: Dataset) -> Iterator[None]:
+    def working(self, images: Images) -> Iterator[None]:
         """Hold the folder, begun anew or gone on with; the seconds spent are on record however the block ends.
 
         Raises `UserError` when the images are not those that the run began with, or was trained on.
         """
         with self.folder.begin(_content(self.recipe, self.only), to_yaml(self.recipe)):
             for folder in (self.folder, *([RunDir(Path(self.recipe.start))] if self.recipe.start else [])):
-                same_images(folder, data)
-            self.note(data={"name": data.name, "fingerprint": data.train.fingerprint})
+                same_images(folder, images)
+            self.note(data={"name": Path(self.recipe.data).name, "fingerprint": images.fingerprint})
             try:
                 yield
             finally:
@@ -178,13 +197,13 @@ def _logged(
     return tick
 
 
-def same_images(folder: RunDir, data: Dataset) -> None:
+def same_images(folder: RunDir, images: Images) -> None:
     """Raise `UserError` when these are not the images that the run in the folder held out others of."""
     before = folder.run.get("data")
-    if before is not None and before["fingerprint"] != data.train.fingerprint:
+    if before is not None and before["fingerprint"] != images.fingerprint:
         raise UserError(
-            f"the images of {data.name} have changed since {folder.path} was begun, and others would be held out of "
-            "training now. Bring them back, or choose another --out and start anew."
+            f"the images of {before['name']} have changed since {folder.path} was begun, and others would be held out "
+            "of training now. Bring them back, or choose another --out and start anew."
         )
 
 
@@ -203,6 +222,12 @@ def surroundings(context: Context) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "at": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
+
+
+def given_subset(file: str, images: Images) -> Subset:
+    """The subset in a file of ours, or the images of a plain list of places in the source's train split."""
+    rows = listed(Path(file))
+    return Subset.load(Path(file)) if rows is None else Subset.of(images, rows)
 
 
 def final_model(run: Path) -> Model:

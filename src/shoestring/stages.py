@@ -15,25 +15,49 @@ from shoestring.evaluate.metrics import measure
 from shoestring.evaluate.temperature import fit_temperature
 from shoestring.models.inference import log_probabilities
 from shoestring.models.model import Model, model_folder
-from shoestring.runs import Run, final_model
+from shoestring.runs import Run, final_model, given_subset
 from shoestring.select import Subset
+from shoestring.select.duplicates import shared
 
 
 def select(this: Run, images: Images) -> Subset | None:
     """The subset of the recipe: chosen before, chosen now, or None for all images."""
     wanted = this.recipe.select
     if wanted.subset is not None:
-        return Subset.load(Path(wanted.subset))
+        return given_subset(wanted.subset, images)
     if wanted.examples is None:
         return None
+    if wanted.learner == "auto" and this.recipe.train.weights is not None:
+        wanted = replace(wanted, learner="features")
+    already = None if wanted.already is None else given_subset(wanted.already, images)
 
     def choose() -> Subset:
         with this.budget.paying("select"):
-            subset = steps.run_select(images, wanted, budget=this.budget, context=this.step("select"))
+            subset = steps.run_select(images, wanted, budget=this.budget, context=this.step("select"), already=already)
         this.note()
         return subset
 
     return this.folder.once("select/subset.json", choose, Subset.save, Subset.load)
+
+
+def chosen(this: Run, images: Images, subset: Subset, data: Dataset | None) -> dict[str, Any]:
+    """What was chosen, as plain values; with duplicates in mind also how many test images training has a copy of."""
+    result: dict[str, Any] = {
+        "examples": len(subset),
+        "kept": subset.kept,
+        "left_out": subset.left_out,
+        "method": subset.method,
+        "per_class": dict(zip(images.classes, images[subset].counts().tolist())) if data is not None else None,
+    }
+    if data is not None and this.recipe.select.drop_duplicates:
+        copies = shared(images, data.test)
+        result["test_images_in_training"] = [str(name) for name in data.test.ids[copies]]
+    return {
+        **result,
+        "subset": str(this.folder / "select" / "subset.json"),
+        "seconds": round(this.budget.elapsed, 3),
+        "out": str(this.folder.path),
+    }
 
 
 def train(this: Run, images: Images, validation: Images) -> Model:

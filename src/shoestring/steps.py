@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from shoestring import registry
 from shoestring.budget import WEIGHTS, Budget, quantity
@@ -19,10 +20,10 @@ from shoestring.evaluate.metrics import Metrics, measure
 from shoestring.grow import Stage
 from shoestring.models.inference import log_probabilities
 from shoestring.models.model import Model
-from shoestring.proxy import default_method, signals_of
+from shoestring.proxy import method_for, pool_of
 from shoestring.prune import shrink
 from shoestring.recipe import Grow, Prune, Select, Train, resolve
-from shoestring.select import Pool, Subset, choose
+from shoestring.select import NOTHING, Pool, Subset, choose
 from shoestring.train import plan
 from shoestring.train.checkpoint import Checkpoint
 from shoestring.train.choose import choose_model
@@ -40,44 +41,61 @@ def select(
     examples: int,
     *,
     method: str = "auto",
-    balance: str = "equal",
-    within: str | None = None,
-    signals: str | None = None,
+    already: Subset | None = None,
     budget: Budget | None = None,
     context: Context | None = None,
-    **options: Any,
+    **settings: Any,
 ) -> Subset:
     """Choose `examples` of the images, best first.
 
-    `within` ("easiest:0.2") lets the method see a part of them by difficulty; `signals` names a file in which what the
-    proxy told is kept, so that choosing anew trains nothing. Methods that need features or training dynamics train a
-    small proxy network on all images, within the budget's share for `select` (six epochs when there is no budget).
-    `options` are the method's own. Raises `UserError` for
+    `settings` are the other fields of `recipe.Select` (`within="easiest:0.2"` lets the method see a part of the images
+    by difficulty, `features="timm:resnet18"` says what they are compared by) and the method's own options. The images
+    of `already` are kept, come first, and count among the examples. Methods that need training dynamics, or features
+    when none are given, train a small proxy network on all images, within the budget's share for `select` (six epochs
+    when there is no budget). Images without labels can be chosen by the methods that need none. Raises `UserError` for
     what cannot be chosen, `BudgetTooSmall` when the proxy cannot be trained.
     """
     context = context or prepare()
     budget = budget or Budget(epochs=max(_PROXY_EPOCHS, _LEAST_SEEN / len(images)), steps=("select",))
-    settings = Select(method, examples, balance, within, signals, options=options)  # type: ignore[arg-type]
-    return run_select(images, settings, budget=budget, context=context)
+    recipe, _ = resolve(("the call", {"select": {"method": method, "examples": examples, **settings}}))
+    return run_select(images, recipe.select, budget=budget, context=context, already=already)
 
 
-def run_select(images: Images, settings: Select, *, budget: Budget, context: Context) -> Subset:
+def run_select(
+    images: Images, settings: Select, *, budget: Budget, context: Context, already: Subset | None = None
+) -> Subset:
     """`select` with its settings as a recipe has them."""
     assert settings.examples is not None
-    method = settings.method
-    if method == "auto":
-        method = default_method(settings.examples, len(images))
+    method = method_for(settings, images)
+    if settings.method == "auto":
         context.say(f"method {method}: {registry.summary('select', method)}")
-    pool = Pool(images, partial(signals_of, images, settings.signals, budget, context))
+    pool = pool_of(images, settings, budget, context)
     return choose(
         pool,
         settings.examples,
         method=method,
         balance=settings.balance,
         within=settings.within,
+        already=NOTHING if already is None else already.indices_for(images),
+        left_out=_left_out(pool, settings, context),
         seed=context.seed,
         options=settings.options,
     )
+
+
+def _left_out(pool: Pool, settings: Select, context: Context) -> NDArray[np.int64]:
+    """Places of the images that are not to be chosen from."""
+    from shoestring.select.duplicates import duplicates
+    from shoestring.select.suspects import suspects
+
+    found = [NOTHING]
+    if settings.drop_duplicates:
+        found.append(duplicates(pool.images))
+        context.say(f"left out as near duplicates: {len(found[-1]):,} images")
+    if settings.drop_suspects:
+        found.append(suspects(pool.probabilities, pool.labels))
+        context.say(f"left out because the proxy firmly contradicts their label: {len(found[-1]):,} images")
+    return np.unique(np.concatenate(found))
 
 
 def train(

@@ -9,6 +9,7 @@ from shoestring.errors import UserError
 from shoestring.select import Pool, choose
 from shoestring.select.balance import per_class, within_classes
 from shoestring.select.random import random
+from shoestring.select.strategy import Strategy
 
 NAMES = ("ant", "bee", "cow")
 
@@ -47,13 +48,13 @@ def test_shares_add_up_and_come_as_near_as_they_can(counts, data):
 
 
 def test_a_class_that_is_too_small_is_named():
-    with pytest.raises(UserError, match=r"class 'bee' has 2 training images, but 3 of each .*--balance proportional"):
+    with pytest.raises(UserError, match=r"class 'bee' has 2 training images, but 3 of it .*--balance proportional"):
         per_class(_labels(9, 2, 9), 9, balance="equal", names=NAMES)
 
 
 def test_every_prefix_keeps_the_proportions(images):
     pool = Pool(images, lambda: pytest.fail("no signals are needed"))
-    chosen = within_classes(random, pool, np.array([20, 10, 5]), rng=np.random.default_rng(0))
+    chosen = within_classes(Strategy(random, {}), pool, np.array([20, 10, 5]), rng=np.random.default_rng(0))
     labels = images.targets[chosen]
     assert np.bincount(labels).tolist() == [20, 10, 5]
     for size in range(1, 36):

@@ -119,7 +119,7 @@ def _own(run: Path, split: str, *, skip_bad: bool, tick: Callable[[int, int], No
         skip_bad=skip_bad or recipe["skip_bad"],
         progress=tick,
     )
-    same_images(RunDir(run), data)
+    same_images(RunDir(run), data.train)
     splits = {"train": data.train, "validation": data.validation, "test": data.test}
     if split not in splits:
         raise unknown("split", split, splits)

@@ -18,7 +18,7 @@ _IMAGES = ("resolution", "validation", "split_seed", "skip_bad")
 _MACHINE = ("device", "memory", "threads")
 FIELDS: dict[str, tuple[str, ...]] = {
     "run": (*_BUDGET, "baseline", *_IMAGES, *_MACHINE, "select", "train", "grow", "prune"),
-    "select": (*_BUDGET, *_IMAGES, *_MACHINE, "select"),
+    "select": (*_BUDGET, *_IMAGES, "unlabelled", *_MACHINE, "select"),
     "train": (*_BUDGET, *_IMAGES, *_MACHINE, "select.subset", "train", "grow"),
     "prune": (*_BUDGET, *_MACHINE, "prune", "train.batch_size", "train.learning_rate"),
 }

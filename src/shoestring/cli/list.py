@@ -10,8 +10,6 @@ from shoestring import registry
 from shoestring.cli.flags import Parser, add_output
 from shoestring.errors import unknown
 
-_GIVEN = ("rng", "channels")
-
 
 def main(verb: str, words: Sequence[str]) -> int:
     """Run the verb; its exit code."""
@@ -39,9 +37,8 @@ def _all(kind: str) -> dict[str, Any]:
 
 
 def _one(kind: str, name: str) -> dict[str, Any]:
-    method = registry.find(kind, name)
     found = {"": registry.summary(kind, name)}
-    for option in registry.options(method, without=_GIVEN).values():
+    for option in registry.options(kind, name).values():
         choices = f" of {', '.join(map(str, option.choices))}" if option.choices else ""
         found[f"--{kind}.{option.name}"] = f"default {option.default}{choices}"
     return found

@@ -15,14 +15,24 @@ from shoestring.report.markdown import percent, summary
 def show(verb: str, result: dict[str, Any]) -> None:
     """The results of a verb."""
     if verb == "select":
-        counts = ", ".join(f"{name} {count}" for name, count in result["per_class"].items())
-        rows = [("images", f"{result['examples']:,} by {result['method']}"), ("of each class", counts)]
-        two_columns([*rows, ("file", result["subset"]), ("time", f"{result['seconds']:.1f} s")])
+        two_columns(_chosen(result))
         return
     two_columns(summary(result))
     weakest = sorted(result["per_class"].items(), key=lambda entry: entry[1]["recall"] or 0.0)[:3]
     print("weakest classes: " + ", ".join(f"{name} {percent(entry['recall'])}" for name, entry in weakest))
     print(f"left in {result['out']}: report/report.md, evaluate/, model")
+
+
+def _chosen(result: dict[str, Any]) -> list[tuple[str, str]]:
+    kept = f", {result['kept']:,} of them chosen before" if result["kept"] else ""
+    rows = [("images", f"{result['examples']:,} by {result['method']}{kept}")]
+    if result["per_class"] is not None:
+        rows.append(("of each class", ", ".join(f"{name} {count}" for name, count in result["per_class"].items())))
+    if result["left_out"]:
+        rows.append(("left out first", f"{result['left_out']:,} images"))
+    if copies := result.get("test_images_in_training"):
+        rows.append(("test images with a copy in training", f"{len(copies):,}, {copies[0]} for one"))
+    return [*rows, ("file", result["subset"]), ("time", f"{result['seconds']:.1f} s")]
 
 
 def two_columns(rows: Iterable[Sequence[str]]) -> None:

@@ -22,7 +22,7 @@ _ABOUT = {
     "train": "Train a network on all images or a subset, ending exactly when the budget does.",
     "prune": "Cut the network of a finished run to size and train it on.",
 }
-_SETTINGS = ("recipe", "out", "dry_run", "json", "quiet", "debug", "data", "start")
+_SETTINGS = ("recipe", "out", "dry_run", "json", "quiet", "debug", "data", "start", "copy_to", "csv")
 
 
 def main(verb: str, words: Sequence[str]) -> int:
@@ -41,6 +41,10 @@ def main(verb: str, words: Sequence[str]) -> int:
         )
     add_recipe(parser, verb)
     add_output(parser)
+    if verb == "select":
+        group = parser.add_argument_group("what is chosen, for people and other tools (after the budget)")
+        group.add_argument("--copy-to", metavar="DIR", type=Path, help="copy the images there, in class folders")
+        group.add_argument("--csv", metavar="FILE", type=Path, help="list the images in a table")
     known, rest = parser.parse_known_args(with_values(parser, words))
     given = vars(known)
     settings = {name: given.pop(name) for name in _SETTINGS if name in given}
@@ -69,6 +73,8 @@ def _recipe(
     recipe, origin = resolve(*layers)
     if verb == "train":  # of a recipe for everything this step takes its own part
         recipe = replace(recipe, select=Select(subset=recipe.select.subset), prune=Prune())
+    if verb != "select" and recipe.unlabelled:
+        raise UserError("a network is trained on labels: images that have none can only be chosen (shoestring select).")
     if verb == "select" and recipe.select.examples is None:
         raise UserError("how many images? Say --examples N.")
     if verb == "prune" and not recipe.prune.wanted:
@@ -110,6 +116,11 @@ def _value(recipe: Recipe, name: str) -> Any:
 
 
 def _do(verb: str, recipe: Recipe, settings: dict[str, Any], started: float) -> int:
+    copy, table = settings.get("copy_to"), settings.get("csv")
+    if copy is not None:
+        from shoestring.select.handing import check_empty
+
+        check_empty(copy)
     progress = Progress(quiet=settings.get("quiet", False))
     folder = RunDir(Path(settings.get("out") or _default_folder(recipe, verb)))
     from shoestring import context, pipeline
@@ -126,6 +137,8 @@ def _do(verb: str, recipe: Recipe, settings: dict[str, Any], started: float) -> 
     work = pipeline.select_only if verb == "select" else pipeline.run
     try:
         result = work(recipe, folder, context=around, started=started)
+        if copy is not None or table is not None:
+            pipeline.hand_out(recipe, folder, context=around, copy=copy, table=table)
     finally:
         progress.close()
     if settings.get("json"):

@@ -40,6 +40,22 @@ def folder(where: str) -> Source:
     return Source(root.name, str(root), files_key(files), read)
 
 
+def unlabelled(path: str) -> Source:
+    """All images in a folder, however deep, or in its folder `train` when it has one; no class is told."""
+    root = Path(path).expanduser().resolve()
+    top = next(iter(_places(root, _SPLITS["train"])), root)
+    files = _files(top)
+    if not files:
+        raise UserError(f"no images in {top}.")
+    by_class = {"": files}
+    return Source(root.name, f"{root} without labels", files_key(files), lambda: _listing(root, by_class, len(files)))
+
+
+def _listing(root: Path, by_class: ByClass, size: int) -> Listing:
+    classes = tuple(by_class)
+    return Listing(classes, {"train": _items(root, by_class, classes)}, size)
+
+
 def _find(root: Path) -> tuple[dict[str, ByClass], tuple[str, ...]]:
     """The files of every split, whose classes fit together, and notes."""
     places = {name: _places(root, names) for name, names in _SPLITS.items()}

@@ -18,7 +18,7 @@ from shoestring.data.build import SMALL, bad_image, build, check_classes
 from shoestring.data.cache import Entry, build_entry, entry_folder, open_entry
 from shoestring.data.decode import VERSION, resize
 from shoestring.data.digits import digits
-from shoestring.data.folder import folder
+from shoestring.data.folder import folder, unlabelled
 from shoestring.data.hub import hub, parquet_files
 from shoestring.data.images import Dataset, Images, seal
 from shoestring.data.listing import Source
@@ -38,6 +38,7 @@ def load(
     validation: float = 0.1,
     split_seed: int = 0,
     skip_bad: bool = False,
+    keep: NDArray[np.int64] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Dataset:
     """Train, validation and test images of a source, decoded once into the image cache.
@@ -47,8 +48,9 @@ def load(
     name and a colon before it (`hub:`, `folder:`) settle doubts. Images become squares of `resolution` pixels; without
     it they keep their size up to 64 and become 64 above. Where the source has no test split a fifth of train becomes
     test, and where it has no validation split the share `validation` of train, at most 2,500 images, is held out:
-    stratified, drawn by `split_seed`. `skip_bad` leaves unreadable images out and lists them in `notes`.
-    `progress(done, total)` is called while images are decoded; `total` is 0 when it is not known.
+    stratified, drawn by `split_seed`; the images of the source's train split at the places `keep` (K,) are not, so
+    that a published list of training images can be trained on whole. `skip_bad` leaves unreadable images out and lists
+    them in `notes`. `progress(done, total)` is called while images are decoded; `total` is 0 when it is not known.
 
     `UserError`, one line each: no such source, no images, unreadable images, one class, missing labels, a test class
     that train lacks, a class too small to be split, no network, no room for the cache.
@@ -58,8 +60,11 @@ def load(
     place = locate(str(source))
     entry = _entry(place, resolution=resolution, skip_bad=skip_bad, progress=progress)
     for images in entry.splits.values():
-        images.mirrored = place.name.rpartition("/")[2].lower() not in _NOT_MIRRORED
-    splits, notes = divide(entry.splits, validation=validation, seed=split_seed)
+        images.mirrored = _mirrored(place.name)
+    if keep is not None and len(keep) and not 0 <= keep.min() <= keep.max() < len(entry.splits["train"]):
+        count = len(entry.splits["train"])
+        raise UserError(f"place {keep.max()} is listed, and {place.name} has {count:,} training images.")
+    splits, notes = divide(entry.splits, validation=validation, seed=split_seed, keep=keep)
     return Dataset(place.name, splits["train"], splits["validation"], splits["test"], notes=(*_notes(entry), *notes))
 
 
@@ -92,6 +97,37 @@ def load_split(
             raise unknown(f"class in {source}", images.classes[code], classes, hint="Classes are the model's.")
         index[code] = list(classes).index(images.classes[code])
     return Images(images.pixels, index[images.targets], classes, images.ids, fingerprint=images.fingerprint)
+
+
+def load_unlabelled(
+    source: str | Path,
+    *,
+    resolution: int | None = None,
+    skip_bad: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+    say: Callable[[str], None] = lambda note: None,
+) -> Images:
+    """The images of a source without their labels, if it has any: of a folder all files in it, of others train.
+
+    A folder with a folder `train` gives the images in that one. `say` takes notes on what was left out. Raises
+    `UserError` as `load` does.
+    """
+    path = Path(source).expanduser()
+    place = unlabelled(str(source)) if path.is_dir() and not parquet_files(path) else locate(str(source))
+    entry = _entry(place, resolution=resolution, skip_bad=skip_bad, trained_on=False, progress=progress)
+    for note in _notes(entry):
+        say(note)
+    images = entry.splits["train"]
+    if not len(images):
+        raise UserError(f"there are no images that can be read in {source}.")
+    name = f"{images.fingerprint} without labels"
+    digest = hashlib.blake2b(name.encode(), digest_size=16).hexdigest()
+    mirrored = _mirrored(place.name)
+    return Images(images.pixels, None, (), images.ids, fingerprint=digest, mirrored=mirrored)
+
+
+def _mirrored(name: str) -> bool:
+    return name.rpartition("/")[2].lower() not in _NOT_MIRRORED
 
 
 def from_arrays(

@@ -40,11 +40,14 @@ def _shares(counts: NDArray[np.int64], size: int) -> NDArray[np.int64]:
     return take
 
 
-def divide(splits: Mapping[str, Images], *, validation: float, seed: int) -> tuple[dict[str, Images], list[str]]:
+def divide(
+    splits: Mapping[str, Images], *, validation: float, seed: int, keep: NDArray[np.int64] | None = None
+) -> tuple[dict[str, Images], list[str]]:
     """Train, validation and test from the splits that a source has, and notes on what was held out of train.
 
     Without a test split a fifth of train becomes test; without a validation split `validation` (a share of train,
-    at most 2,500 images) is held out of the rest. `UserError` when a class has too few images for that.
+    at most 2,500 images) is held out of the rest. The images of train at the places `keep` stay in train, and as many
+    others are held out. `UserError` when a class has too few images for that.
     """
     if not 0 < validation < 1:
         raise UserError(f"validation is a share of the training images between 0 and 1, not {validation}.")
@@ -52,17 +55,23 @@ def divide(splits: Mapping[str, Images], *, validation: float, seed: int) -> tup
     _check_enough(complete["train"], needed=1 + sum(name not in splits for name in ("validation", "test")))
     if "test" not in splits:
         size = round(TEST_SHARE * len(complete["train"]))
-        complete["train"], complete["test"] = _part(complete["train"], size, seed)
+        complete["train"], complete["test"] = _part(complete["train"], size, seed, keep)
         notes.append(f"there is no test split: {len(complete['test']):,} images, a fifth of each class, were held out.")
     if "validation" not in splits:
         size = min(round(validation * len(complete["train"])), MOST_VALIDATION)
-        complete["train"], complete["validation"] = _part(complete["train"], size, seed)
+        complete["train"], complete["validation"] = _part(complete["train"], size, seed, keep)
     return complete, notes
 
 
-def _part(images: Images, size: int, seed: int) -> tuple[Images, Images]:
-    kept, held = hold_out(images.targets, size, seed=seed)
-    return images[kept], images[held]
+def _part(images: Images, size: int, seed: int, keep: NDArray[np.int64] | None) -> tuple[Images, Images]:
+    """What stays and what is held out; `keep` are rows of the store."""
+    if keep is None:
+        kept, held = hold_out(images.targets, size, seed=seed)
+        return images[kept], images[held]
+    free = np.flatnonzero(~np.isin(images.rows, keep))
+    _check_enough(images[free], needed=2)
+    held = free[hold_out(images.targets[free], size, seed=seed)[1]]
+    return images[np.setdiff1d(np.arange(len(images)), held)], images[held]
 
 
 def _check_enough(train: Images, *, needed: int) -> None:

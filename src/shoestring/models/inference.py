@@ -78,9 +78,17 @@ def _moved(batch: Tensor, shift: int) -> list[Tensor]:
 
 
 def embed(
-    model: Model, images: Images, *, precision: str = "float32", batch_size: int = 500
+    model: Model,
+    images: Images,
+    *,
+    precision: str = "float32",
+    batch_size: int = 500,
+    progress: Callable[[float], None] = lambda share: None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """In one pass, what the last linear layer sees (N, D), scaled to unit length, and the logits (N, classes)."""
+    """In one pass, what the last linear layer sees (N, D), scaled to unit length, and the logits (N, classes).
+
+    `progress` is told the share of the images that have been seen.
+    """
     last = [layer for layer in model.module.modules() if isinstance(layer, nn.Linear)][-1]
     seen: list[Tensor] = []
     hook = last.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].flatten(1).float().cpu()))
@@ -93,13 +101,19 @@ def embed(
     device = next(model.module.parameters()).device
     try:
         with torch.inference_mode(), evaluating(model.module), low_precision(device, precision):
-            features, logits = map(torch.cat, zip(*_in_chunks(model, images, batch_size, work)))
+            features, logits = map(torch.cat, zip(*_in_chunks(model, images, batch_size, work, progress)))
     finally:
         hook.remove()
     return nn.functional.normalize(features).numpy(), logits.numpy()
 
 
-def _in_chunks(model: Model, images: Images, size: int, work: Callable[[Tensor], T]) -> list[T]:
+def _in_chunks(
+    model: Model,
+    images: Images,
+    size: int,
+    work: Callable[[Tensor], T],
+    progress: Callable[[float], None] = lambda share: None,
+) -> list[T]:
     """What `work` makes of the pixels of all images on the model's device, in chunks that fit into the memory."""
     device, found, start = next(model.module.parameters()).device, [], 0
     while start < len(images):
@@ -112,4 +126,5 @@ def _in_chunks(model: Model, images: Images, size: int, work: Callable[[Tensor],
             size //= 2
         else:
             start += len(pixels)
+            progress(start / len(images))
     return found

@@ -139,7 +139,7 @@ def build(
     """
     chosen, pretrained = dict(options or {}), weights == "pretrained"
     if not name.startswith(timm.PREFIX):
-        chosen = registry.bind("models", name, chosen, without=("channels",))
+        chosen = registry.bind("models", name, chosen)
         if pretrained:
             raise UserError(f"model '{name}' has no pretrained weights. Give a file, or take a timm model (timm:NAME).")
     module = _create(name, len(classes), preprocessing.channels, chosen, pretrained=pretrained)

@@ -59,12 +59,21 @@ class Signals:
 
 
 class Pool:
-    """Candidates for a strategy. `signals()` is called at most once, and only when a method needs it."""
+    """Candidates for a strategy. `signals()` is called at most once, and only when a method needs it.
 
-    def __init__(self, images: Images, signals: Callable[[], Signals]) -> None:
+    So is `features()`, unit length (N, D), in memory or memory-mapped, which takes the place of the signals' features.
+    """
+
+    def __init__(
+        self,
+        images: Images,
+        signals: Callable[[], Signals],
+        features: Callable[[], NDArray[np.floating]] | None = None,
+    ) -> None:
         self.images = images
-        self._compute = signals
+        self._compute, self._compute_features = signals, features
         self._known: Signals | None = None
+        self._known_features: NDArray[np.floating] | None = None
         self._rows: NDArray[np.int64] | None = None
         self._whole = self
 
@@ -73,7 +82,7 @@ class Pool:
 
     def part(self, rows: NDArray[np.int64]) -> Pool:
         """The candidates at these positions (of this pool), sharing the signals of the whole."""
-        piece = Pool(self.images, self._compute)
+        piece = Pool(self.images, self._compute, self._compute_features)
         piece._rows = rows if self._rows is None else self._rows[rows]
         piece._whole = self._whole
         return piece
@@ -85,13 +94,20 @@ class Pool:
 
     @property
     def labels(self) -> NDArray[np.int64]:
-        """(N,)."""
-        return self._of(self.images.targets)
+        """(N,). `UserError` when the images have none."""
+        if self.images.labels is None:
+            raise UserError("this method needs labels, and these images have none. facility_location needs none.")
+        return self._of(self.images.labels)
 
     @property
     def features(self) -> NDArray[np.float32]:
         """(N, D), unit length."""
-        return self._of(self._signals.features)
+        whole = self._whole
+        if whole._compute_features is None:
+            return self._of(whole._signals.features)
+        if whole._known_features is None:
+            whole._known_features = whole._compute_features()
+        return self._of(whole._known_features)
 
     @property
     def forgotten(self) -> NDArray[np.int64]:

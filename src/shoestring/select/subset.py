@@ -29,13 +29,16 @@ class Subset:
     balance: str = "equal"
     seed: int = 0
     within: str | None = None  # the part of the images by difficulty that was chosen from
+    kept: int = 0  # of them, at the beginning, had been chosen before
+    left_out: int = 0  # images that were not to be chosen from
 
     def __len__(self) -> int:
         return len(self.indices)
 
     def __getitem__(self, part: slice) -> Subset:
         """A smaller subset: `subset[:100]` are the best hundred."""
-        return Subset(**{**vars(self), "indices": self.indices[part], "ids": self.ids[part]})
+        kept = len(range(self.kept)[part])
+        return Subset(**{**vars(self), "indices": self.indices[part], "ids": self.ids[part], "kept": kept})
 
     def indices_for(self, images: Images) -> NDArray[np.int64]:
         """The indices, if these are the images that they were chosen from; else `UserError`."""
@@ -51,6 +54,21 @@ class Subset:
         write_json(file, {**asdict(self), "indices": self.indices.tolist()})
 
     @classmethod
+    def of(cls, images: Images, rows: NDArray[np.int64], *, method: str = "list") -> Subset:
+        """The images whose places in the source's own train split are `rows` (K,), in this order.
+
+        `images` are a part of that split. `UserError` when one of the rows was held out of them.
+        """
+        place = {int(row): index for index, row in enumerate(images.rows)}
+        if strange := [int(row) for row in rows if int(row) not in place]:
+            raise UserError(
+                f"{len(strange):,} of {len(rows):,} listed images are held out of training (the first: {strange[0]}). "
+                "Give the list as --subset, which holds out others."
+            )
+        indices = np.array([place[int(row)] for row in rows], dtype=np.int64)
+        return cls(indices, tuple(map(str, images.ids[indices])), images.fingerprint, method, balance="none")
+
+    @classmethod
     def load(cls, file: Path) -> Subset:
         """Read what `save` wrote; `UserError` when it is no subset file."""
         content = read_json(file)
@@ -59,3 +77,31 @@ class Subset:
             return cls(**{**content, "indices": indices, "ids": tuple(content["ids"])})
         except (TypeError, KeyError, ValueError) as error:
             raise UserError(f"{file} is not a subset file: {error}.") from None
+
+
+def listed(file: Path) -> NDArray[np.int64] | None:
+    """The places (K,) in a source's train split that a plain list names, best first; None for a subset file of ours.
+
+    A plain list is an `.npy` file of integers, or JSON: [3, 1, ...] or {"training_indices": [3, 1, ...]}.
+    `UserError` for other files, and for numbers that are negative or occur twice.
+    """
+    if file.suffix.lower() == ".npy":
+        try:
+            content: Any = np.load(file, allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise UserError(f"cannot read {file}: {error}.") from None
+    else:
+        content = read_json(file)
+        if isinstance(content, dict):
+            content = content.get("training_indices")
+        if content is None:
+            return None
+    try:
+        found = np.asarray(content)
+    except ValueError:  # lists of different lengths
+        found = np.empty((0, 0))
+    if found.ndim != 1 or found.dtype.kind not in "iu" or not len(found):
+        raise UserError(f"{file} is no list of places: one number for each image is expected.")
+    if found.min() < 0 or len(np.unique(found)) < len(found):
+        raise UserError(f"{file} has negative numbers, or names an image twice.")
+    return found.astype(np.int64)

@@ -1,0 +1,68 @@
+"""A method with its options, called as its signature asks."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shoestring.select.pool import NOTHING, Pool
+from shoestring.select.within import rows_within
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """A selection method, its options, and the part of the images by difficulty that it sees (all, when None).
+
+    A method that declares the keyword `already` is told what has been chosen before and chooses beside it; from others
+    these images are kept. One that declares `counts` is given the images of all classes at once, with how many to
+    choose of each; others are called class by class where classes are balanced.
+    """
+
+    method: Callable[..., NDArray[np.int64]]
+    options: Mapping[str, Any]
+    within: str | None = None
+
+    def takes(self, name: str) -> bool:
+        """Whether the method declares this argument."""
+        return name in inspect.signature(self.method).parameters
+
+    def __call__(
+        self,
+        pool: Pool,
+        size: int,
+        *,
+        rng: np.random.Generator,
+        already: NDArray[np.int64] = NOTHING,
+        counts: NDArray[np.int64] | None = None,
+    ) -> NDArray[np.int64]:
+        """`size` places (size,) of the pool, best first, none of those in `already`."""
+        free = np.ones(len(pool), dtype=bool)
+        free[already] = False
+        rows = np.flatnonzero(free)
+        if self.within is not None:
+            rows = self._inside(pool, rows, size, counts)
+        provided: dict[str, Any] = {}
+        if self.takes("already"):
+            rows = np.union1d(rows, already)
+            provided["already"] = np.searchsorted(rows, already)
+        if self.takes("counts"):
+            provided["counts"] = counts
+        part = pool if len(rows) == len(pool) else pool.part(rows)
+        return rows[self.method(part, size, rng=rng, **provided, **self.options)]
+
+    def _inside(
+        self, pool: Pool, rows: NDArray[np.int64], size: int, counts: NDArray[np.int64] | None
+    ) -> NDArray[np.int64]:
+        """Those of the rows that lie within the part by difficulty, of each class where there are counts."""
+        assert self.within is not None
+        if counts is None:
+            return rows[rows_within(pool.part(rows), self.within, least=size)]
+        labels = pool.labels[rows]
+        of_class = [(rows[labels == label], int(count)) for label, count in enumerate(counts)]
+        found = [own[rows_within(pool.part(own), self.within, least=count)] for own, count in of_class if count]
+        return np.sort(np.concatenate(found))

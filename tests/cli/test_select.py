@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from shoestring.cli.main import main
+from shoestring.data import load
+
+
+@pytest.fixture
+def call(capsys):
+    def run(*words: object) -> dict:
+        capsys.readouterr()
+        assert main([*map(str, words), "--json", "--quiet"]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    return run
+
+
+@pytest.fixture
+def refused(capsys):
+    def run(*words: object, code: int = 2) -> str:
+        capsys.readouterr()
+        assert main([*map(str, words), "--quiet"]) == code
+        lines = capsys.readouterr().err.splitlines()
+        assert len(lines) == 1
+        return lines[0]
+
+    return run
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    for name in ("cat", "dog"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for index in range(12):
+            pixels = rng.integers(0, 255, (16, 16, 3)).astype(np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "photos" / name / f"{index}.png")
+    return tmp_path / "photos"
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Path:
+    np.save(tmp_path / "rows.npy", np.random.default_rng(1).normal(size=(24, 6)).astype(np.float32))
+    return tmp_path / "rows.npy"
+
+
+def test_chosen_images_are_copied_and_listed(call, refused, photos, tmp_path):
+    words = ("select", photos, "--examples", 6, "--method", "random", "--out", tmp_path / "out")
+    result = call(*words, "--copy-to", tmp_path / "copies", "--csv", tmp_path / "list.csv")
+    assert result["per_class"] == {"cat": 3, "dog": 3}
+    with (tmp_path / "list.csv").open() as file:
+        table = list(csv.DictReader(file))
+    assert [row["rank"] for row in table] == list("012345")
+    for row in table:
+        copy = tmp_path / "copies" / row["class"] / f"{int(row['rank']):05d}-{Path(row['image']).name}"
+        assert copy.read_bytes() == (photos / row["image"]).read_bytes()
+    assert len(list((tmp_path / "copies").rglob("*.png"))) == 6
+    assert load(tmp_path / "copies", validation=0.3).classes == ("cat", "dog")
+    assert "not an empty folder" in refused(*words, "--copy-to", tmp_path / "copies")
+    call(*words, "--copy-to", tmp_path / "again")  # of a choice that is done
+    assert len(list((tmp_path / "again").rglob("*.png"))) == 6
+
+
+def test_images_that_are_no_files_are_written_as_pictures(call, tmp_path):
+    words = ("select", "digits", "--examples", 20, "--method", "random", "--out", tmp_path / "out")
+    chosen = json.loads(Path(call(*words, "--copy-to", tmp_path / "copies")["subset"]).read_text())
+    train = load("digits").train
+    first = train[chosen["indices"][:1]]
+    file = next((tmp_path / "copies" / first.classes[first.targets[0]]).glob("00000-*.png"))
+    assert np.array_equal(np.asarray(Image.open(file)), first.pixels[0, :, :, 0])
+
+
+def test_images_without_labels_are_chosen_and_what_is_labelled_is_kept(call, photos, rows, tmp_path):
+    words = ("select", photos, "--unlabelled", "--features", rows, "--method", "k_center")
+    first = call(*words, "--examples", 5, "--out", tmp_path / "first", "--copy-to", tmp_path / "copies")
+    assert first["per_class"] is None
+    assert len([file for file in (tmp_path / "copies").iterdir() if file.is_file()]) == 5
+    more = ("--examples", 9, "--already", first["subset"], "--out", tmp_path / "second")
+    second = call(*words, *more, "--csv", tmp_path / "list.csv")
+    before, after = (json.loads(Path(result["subset"]).read_text()) for result in (first, second))
+    assert after["ids"][:5] == before["ids"] and len(set(after["ids"])) == 9 and second["kept"] == 5
+    with (tmp_path / "list.csv").open() as file:
+        assert [row["chosen_before"] for row in csv.DictReader(file)] == list("111110000")
+
+
+def test_a_folder_without_classes_is_enough(call, photos, tmp_path):
+    for index, file in enumerate(sorted(photos.rglob("*.png"))):
+        file.rename(photos / f"{index}.png")
+    for name in ("cat", "dog"):
+        (photos / name).rmdir()
+    words = ("select", photos, "--unlabelled", "--method", "random", "--examples", 4)
+    assert call(*words, "--out", tmp_path / "out")["examples"] == 4
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--unlabelled",), "--features"),
+        (("--unlabelled", "--method", "margin"), "--features"),
+        (("--unlabelled", "--method", "margin", "--features", "ROWS"), "facility_location"),
+        (("--unlabelled", "--method", "random", "--within", "easiest:0.5"), "labels"),
+        (("--features", "SHORT"), "20 rows, and there are 17 images (or 24, all of train)"),
+        (("--features", "nowhere"), "no features in nowhere"),
+        (("--balance", "cat=2"), "cat=2"),
+        (("--balance", "cow=2"), "unknown class in --balance 'cow'"),
+        (("--already", "nowhere.json"), "no subset file nowhere.json"),
+    ],
+)
+def test_bad_settings_are_one_line(refused, photos, rows, tmp_path, words, told):
+    np.save(tmp_path / "short.npy", np.ones((20, 3)))
+    words = [{"ROWS": str(rows), "SHORT": str(tmp_path / "short.npy")}.get(word, word) for word in words]
+    if told == "cat=2":
+        words += ["--balance", "cat=2,dog=1"]
+        told = "add up to 3, and 4"
+    assert told in refused("select", photos, "--examples", 4, *words, "--out", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_numbers_for_each_class(call, photos, tmp_path):
+    words = ("select", photos, "--examples", 7, "--method", "random", "--balance", "cat=2")
+    assert call(*words, "--out", tmp_path / "out")["per_class"] == {"cat": 2, "dog": 5}
+
+
+def test_duplicates_are_left_out_and_those_in_the_test_images_reported(call, photos, tmp_path):
+    for name in ("cat", "dog"):
+        (photos / "train").mkdir(exist_ok=True)
+        (photos / name).rename(photos / "train" / name)
+        for split in ("val", "test"):
+            (photos / split / name).mkdir(parents=True)
+            Image.effect_noise((16, 16), 50).convert("RGB").save(photos / split / name / "new.png")
+    (photos / "test" / "dog" / "new.png").write_bytes((photos / "train" / "dog" / "3.png").read_bytes())
+    for index in range(3):
+        (photos / "train" / "cat" / f"x{index}.png").write_bytes((photos / "train" / "cat" / "2.png").read_bytes())
+    words = ("select", photos, "--examples", 10, "--method", "random", "--drop-duplicates")
+    result = call(*words, "--out", tmp_path / "out")
+    assert result["left_out"] == 3
+    assert result["test_images_in_training"] == ["test/dog/new.png"]
+
+
+def test_a_published_list_is_trained_on(call, tmp_path):
+    (tmp_path / "list.json").write_text(json.dumps({"training_indices": list(range(0, 1200, 4))}))
+    words = ("train", "digits", "--subset", tmp_path / "list.json", "--epochs", 4, "--model", "convnet")
+    result = call(*words, "--width", 0.125, "--out", tmp_path / "out")
+    assert (result["examples"], result["select"]) == (300, "list")
+
+
+def test_a_network_is_not_trained_without_labels(refused, tmp_path):
+    (tmp_path / "recipe.yaml").write_text("data: digits\nunlabelled: true\nepochs: 1\n")
+    told = refused("run", "--recipe", tmp_path / "recipe.yaml", "--out", tmp_path / "out")
+    assert "trained on labels" in told

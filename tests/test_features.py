@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from shoestring import Budget, BudgetTooSmall, UserError, select
+from shoestring.features import features_of
+from shoestring.models.inference import embed
+
+FREE = Budget(epochs=1)
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("SHOESTRING_CACHE", str(tmp_path / "cache"))
+
+
+def _rows(count: int) -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(count, 5)).astype(np.float32)
+
+
+def test_rows_of_a_file_become_unit_length(images, context, tmp_path):
+    np.save(tmp_path / "rows.npy", _rows(60))
+    found = features_of(str(tmp_path / "rows.npy"), images, FREE, context)
+    assert np.linalg.norm(found, axis=1) == pytest.approx(np.ones(60), abs=1e-6)
+    assert found.dtype == np.float32
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32])
+def test_rows_of_unit_length_stay_on_the_disk(images, context, tmp_path, kind):
+    rows = _rows(60)
+    np.save(tmp_path / "rows.npy", (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(kind))
+    found = features_of(str(tmp_path / "rows.npy"), images, FREE, context)
+    assert isinstance(found, np.memmap) and found.dtype == kind
+
+
+def test_a_file_of_the_whole_train_split_is_taken_where_some_are_held_out(images, context, tmp_path):
+    rows = _rows(60)
+    np.save(tmp_path / "rows.npy", rows)
+    part = images[[5, 2, 50]]
+    found = features_of(str(tmp_path / "rows.npy"), part, FREE, context)
+    assert found == pytest.approx(rows[[5, 2, 50]] / np.linalg.norm(rows[[5, 2, 50]], axis=1, keepdims=True))
+
+
+def _spoilt(rows: np.ndarray, what: str) -> np.ndarray:
+    if what == "nan":
+        rows[7, 2] = np.nan
+    if what == "zero":
+        rows[7] = 0
+    others = {"short": lambda: rows[:40], "flat": lambda: rows[0], "whole": lambda: rows.astype(int)}
+    return others[what]() if what in others else rows
+
+
+@pytest.mark.parametrize(
+    ("what", "told"),
+    [
+        ("nan", r"1 rows of .* row 7 is not finite"),
+        ("zero", r"1 rows of .* row 7 is zero"),
+        ("short", "has 40 rows, and there are 60 images"),
+        ("flat", "a row of floats for each image is expected"),
+        ("whole", "a row of floats for each image is expected"),
+    ],
+)
+def test_files_that_are_no_features_of_these_images_are_refused(images, context, tmp_path, what, told):
+    file = tmp_path / "rows.npy"
+    np.save(file, _spoilt(_rows(60), what))
+    with pytest.raises(UserError, match=told):
+        features_of(str(file), images, FREE, context)
+
+
+def test_a_file_that_is_missing_or_no_array_is_refused(images, context, tmp_path):
+    (tmp_path / "text.npy").write_text("no array")
+    for name in ("text.npy", "none.npy"):
+        with pytest.raises(UserError, match="cannot read features"):
+            features_of(str(tmp_path / name), images, FREE, context)
+
+
+def test_what_a_model_sees_is_looked_at_once(images, context, tmp_path, make_model, monkeypatch):
+    model = make_model(images)
+    model.save(tmp_path / "model")
+    found = features_of(str(tmp_path / "model"), images, FREE, context)
+    assert found == pytest.approx(embed(model, images)[0], abs=2e-2)  # perhaps in bfloat16
+    monkeypatch.setattr("shoestring.features._seen", lambda *_: pytest.fail("they are known"))
+    assert np.array_equal(features_of(str(tmp_path / "model"), images, FREE, context), found)
+
+
+def test_other_weights_and_other_images_are_looked_at_anew(images, context, tmp_path, make_model, make_images):
+    model = make_model(images)
+    model.save(tmp_path / "model")
+    first = np.array(features_of(str(tmp_path / "model"), images, FREE, context))
+    other = features_of(str(tmp_path / "model"), make_images(seed=1), FREE, context)
+    assert not np.array_equal(first, other)
+    with torch.no_grad():
+        for weight in model.module.parameters():
+            weight.add_(torch.rand_like(weight))
+    model.save(tmp_path / "model")
+    assert not np.array_equal(first, features_of(str(tmp_path / "model"), images, FREE, context))
+
+
+def test_a_time_that_is_too_short_is_refused_before_the_work(images, context, tmp_path, make_model):
+    make_model(images).save(tmp_path / "model")
+    with pytest.raises(BudgetTooSmall, match="looking at 60 images takes"):
+        features_of(str(tmp_path / "model"), images, Budget(1e-6, steps=("select", "train")), context)
+
+
+@pytest.mark.parametrize(("source", "told"), [("nowhere", "no features in"), ("timm:resnt18", "Did you mean|Known")])
+def test_networks_that_are_not_there_are_refused(images, context, source, told):
+    with pytest.raises(UserError, match=told):
+        features_of(source, images, FREE, context)
+
+
+def test_networks_of_timm_come_with_their_weights_and_preprocessing(images, context, monkeypatch):
+    """Their weights cannot be downloaded here: random ones stand in."""
+    from shoestring.models import timm
+
+    asked, create = [], timm.create
+
+    def stand_in(name, *, pretrained, **rest):
+        asked.append((name, pretrained))
+        torch.manual_seed(0)
+        return create(name, pretrained=False, **rest)
+
+    monkeypatch.setattr(timm, "create", stand_in)
+    found = features_of("timm:test_resnet.r160_in1k", images, FREE, context)
+    assert asked == [("test_resnet.r160_in1k", True)]
+    assert found.shape[0] == 60
+    assert np.linalg.norm(found, axis=1) == pytest.approx(np.ones(60), abs=1e-5)
+
+
+def test_choosing_by_given_features_trains_nothing(images, context, tmp_path, monkeypatch):
+    monkeypatch.setattr("shoestring.proxy.fit", lambda *_, **__: pytest.fail("no proxy is needed"))
+    np.save(tmp_path / "rows.npy", _rows(60))
+    chosen = select(images, 6, features=str(tmp_path / "rows.npy"), context=context)
+    assert chosen.method == "facility_location"
+    assert images[chosen].counts().tolist() == [2, 2, 2]
