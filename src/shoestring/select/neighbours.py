@@ -34,10 +34,10 @@ def _least(features: Floats, count: int) -> Floats:
     if len(sample) == len(features):
         return np.full(len(features), -np.inf, dtype=np.float32)
     place = len(sample) - count
-    parts = [
-        np.partition(products(features[rows], sample), place, axis=1)[:, place] for rows in slices(len(features), _ROWS)
-    ]
-    return np.concatenate(parts) - np.float32(1e-6)  # rounding differs between blocks
+    least = np.empty(len(features), dtype=np.float32)
+    for rows in slices(len(features), _ROWS):
+        least[rows] = np.partition(products(features[rows], sample), place, axis=1)[:, place]
+    return least - np.float32(1e-6)  # rounding differs between blocks
 
 
 class _Held:
