@@ -5,7 +5,7 @@
 makes the features in FOLDER (2 GB; free space is checked), and removes them at the end. Each case runs in a process of
 its own, so that the peak of memory is the operating system's, and is written to results/selection_scale.json when it is
 done; cases that are there for the same share are not run again unless they are named. `--share` takes that part of the
-images and of those chosen, of as many classes.
+images, of the classes and of those chosen.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -28,7 +27,7 @@ from shoestring.data.loading import in_memory
 from shoestring.select import Pool, choose
 
 RESULTS = Path(__file__).parent / "results" / "selection_scale.json"
-IMAGES, DIMENSIONS, CLASSES, CHOSEN = 1_281_167, 768, 1000, 13_000
+IMAGES, DIMENSIONS, OF_CLASS, CHOSEN = 1_281_167, 768, 1281, 13_000
 AT_ONCE = 20_000  # images that are made together
 
 # name -> method, balance, options, goals (seconds, MB resident)
@@ -74,12 +73,13 @@ def _make(file: Path, count: int) -> None:
     if shutil.disk_usage(file.parent).free < size + 1e9:
         raise SystemExit(f"{file.parent} needs {size / 1e9 + 1:.1f} GB of free space.")
     rng = np.random.default_rng(0)
-    centres = rng.standard_normal((3 * CLASSES, DIMENSIONS), dtype=np.float32)
     labels = _labels(count)
+    classes = labels.max() + 1
+    centres = rng.standard_normal((3 * classes, DIMENSIONS), dtype=np.float32)
     out = np.lib.format.open_memmap(file, mode="w+", dtype=np.float16, shape=(count, DIMENSIONS))
     for first in range(0, count, AT_ONCE):
         own = labels[first : first + AT_ONCE]
-        features = centres[own + CLASSES * rng.integers(0, 3, len(own))]
+        features = centres[own + classes * rng.integers(0, 3, len(own))]
         features += rng.standard_normal(features.shape, dtype=np.float32)
         np.maximum(features, 0, out=features)
         out[first : first + len(own)] = features / np.linalg.norm(features, axis=1, keepdims=True)
@@ -87,13 +87,13 @@ def _make(file: Path, count: int) -> None:
 
 
 def _labels(count: int) -> np.ndarray:
-    return np.random.default_rng(1).permutation(np.arange(count) % CLASSES)
+    return np.random.default_rng(1).permutation(np.arange(count) % (count // OF_CLASS))
 
 
 def _pool(file: Path) -> Pool:
     features = np.load(file, mmap_mode="r")
     labels = _labels(len(features))
-    names = [str(index) for index in range(CLASSES)]
+    names = [str(index) for index in range(labels.max() + 1)]
     pixels = np.zeros((len(features), 1, 1, 1), dtype=np.uint8)
     return Pool(in_memory(pixels, labels, classes=names), _no_signals, lambda: features)
 
@@ -129,8 +129,9 @@ def _coverage(pool: Pool, chosen: np.ndarray) -> float:
 
 
 def _peak_mb() -> float:
-    """The highest resident memory of this process, pages of the file among it."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+    """The highest resident memory, pages of the file among it. Not maxrss, which begins with that of the parent."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024 / 1e6
 
 
 if __name__ == "__main__":
