@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from shoestring.select.falling import Falling
 from shoestring.select.pool import NOTHING, Pool
-from shoestring.select.similarity import along
+from shoestring.select.similarity import Floats, along
 from shoestring.select.steps import step_by_step
-from shoestring.select.ties import highest
 from shoestring.values import limited
 
 
@@ -28,12 +28,15 @@ def graph_cut(
     """
     limited(weight, "graph_cut's weight", least=0)
     features = pool.features
-    gains = along(features, features.sum(0)).astype(np.float64)
+    sums = along(features, features.sum(0)).astype(np.float64)
+    rise = 2 * weight if features.min() < 0 else 0.0  # where no cosine is negative no gain rises
+
+    def less(gains: NDArray[np.floating], cosines: Floats) -> NDArray[np.floating]:
+        return gains - 2 * weight * cosines.sum(1, dtype=np.float64)
+
+    gains = Falling(features, sums, less, rise)  # the pair of an image with itself is the same for all
 
     def lead(free: NDArray[np.bool_]) -> int:
-        return highest(gains, rng, free)  # the pair of an image with itself is the same for all
+        return gains.lead(free, rng)
 
-    def add(pick: int) -> None:
-        np.subtract(gains, 2 * weight * along(features, features[pick]), out=gains)
-
-    return step_by_step(len(features), size, lead, add, already=already)
+    return step_by_step(len(features), size, lead, gains.add, already=already)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from shoestring.select.falling import Falling
 from shoestring.select.pool import NOTHING, Pool
-from shoestring.select.similarity import along
+from shoestring.select.similarity import Floats, along
 from shoestring.select.steps import step_by_step
 from shoestring.select.ties import highest, lowest_first
 from shoestring.values import limited
@@ -32,15 +33,21 @@ def k_center(
     to_mean = along(features, features.mean(0))
     inner = np.ones(len(features), dtype=bool)
     inner[lowest_first(to_mean, rng)[: int(outliers * len(features))]] = False
-    nearest = np.full(len(features), -1, dtype=np.float32)  # the highest cosine with a chosen image
-    score = to_mean
+    first = not len(already)
+    distance = Falling(features, np.ones(len(features), dtype=np.float32), _less_near)
 
     def lead(free: NDArray[np.bool_]) -> int:
-        return highest(score, rng, free & inner if (free & inner).any() else free)
+        among = free & inner if (free & inner).any() else free
+        return highest(to_mean, rng, among) if first else distance.lead(among, rng)
 
     def add(pick: int) -> None:
-        nonlocal score
-        np.maximum(nearest, along(features, features[pick]), out=nearest)
-        score = -nearest
+        nonlocal first
+        first = False
+        distance.add(pick)
 
     return step_by_step(len(features), size, lead, add, already=already)
+
+
+def _less_near(scores: NDArray[np.floating], cosines: Floats) -> NDArray[np.floating]:
+    """The highest cosine with a chosen image, turned round: it only falls."""
+    return np.minimum(scores, -cosines.max(1))
