@@ -27,7 +27,10 @@ def pool_of(features: np.ndarray, *, classes: int = 1) -> Pool:
     names = [f"class{index}" for index in range(classes)]
     images = in_memory(np.zeros((count, 4, 4, 1), dtype=np.uint8), labels, classes=names)
     nothing, epochs = np.zeros(count), np.zeros((3, count), dtype=np.float32)
-    signals = Signals(features, nothing.astype(int), nothing == 0, nothing, nothing, epochs, epochs)
+    equal = np.full((count, classes), 1 / classes, dtype=np.float32)
+    signals = Signals(
+        features, nothing.astype(int), nothing == 0, nothing, nothing, epochs, epochs, epochs, probabilities=equal
+    )
     return Pool(images, lambda: signals)
 
 

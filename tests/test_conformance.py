@@ -21,10 +21,12 @@ def _pool(images) -> Pool:
     rng, count = np.random.default_rng(0), len(images)
     features = rng.normal(size=(count, 8)).astype(np.float32)
     features /= np.linalg.norm(features, axis=1, keepdims=True)
-    confidence, error = (rng.random((5, count)).astype(np.float32) for _ in range(2))
-    confidence[-1, :7] = error[-1, :7] = np.nan  # the last epoch is not over
+    confidence, error, gradient = (rng.random((5, count)).astype(np.float32) for _ in range(3))
+    confidence[-1, :7] = error[-1, :7] = gradient[-1, :7] = np.nan  # the last epoch is not over
+    shares = rng.dirichlet(np.ones(len(images.classes)), count).astype(np.float32)
     margin, final = rng.normal(size=(2, count))
-    signals = Signals(features, rng.integers(0, 4, count), rng.random(count) < 0.9, margin, final, confidence, error)
+    forgotten, learnt = rng.integers(0, 4, count), rng.random(count) < 0.9
+    signals = Signals(features, forgotten, learnt, margin, final, confidence, error, gradient, shares)
     return Pool(images, lambda: signals)
 
 

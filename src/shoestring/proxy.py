@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from scipy.special import softmax
 
 from shoestring import registry
 from shoestring.budget import Budget
@@ -50,10 +51,10 @@ def pool_of(images: Images, settings: Select, budget: Budget, context: Context) 
     """The images to choose from, with features and signals as the settings say where they come from."""
     features = settings.features
     own = None if features is None else partial(features_of, features, images, budget, context)
-    return Pool(images, partial(_signals, images, settings, budget, context), own)
+    return Pool(images, partial(signals_of, images, settings, budget, context), own)
 
 
-def _signals(images: Images, settings: Select, budget: Budget, context: Context) -> Signals:
+def signals_of(images: Images, settings: Select, budget: Budget, context: Context) -> Signals:
     """What a proxy tells about all images: read from the file when it is there, else found out and kept there."""
     if images.labels is None:
         raise UserError(
@@ -107,4 +108,14 @@ def _train_proxy(images: Images, budget: Budget, context: Context) -> Signals:
     features, logits = embed(model, images, precision=went.precision)
     budget.settle("embed")
     final = margins(logits, images.targets)
-    return Signals(features, found.forgotten, found.learnt, found.margin, final, found.confidence, found.error)
+    return Signals(
+        features,
+        found.forgotten,
+        found.learnt,
+        found.margin,
+        final,
+        found.confidence,
+        found.error,
+        found.gradient,
+        softmax(logits, axis=1),
+    )

@@ -173,6 +173,14 @@ def test_diversity_begun_and_exchanged_only_among_the_new(seed):
     assert not set(better) & set(BEFORE.tolist())
 
 
+@pytest.mark.parametrize("search", ["annealing", "random"])
+def test_diverse_images_are_sought_beside_what_is_chosen(search):
+    """Of two directions, the one that is chosen already is not taken again."""
+    features = unit(np.repeat(np.eye(2), 10, axis=0) + 0.01 * some_features(20, seed=0, dimensions=2))
+    found = _found(diversity, features, size=3, already=np.array([0, 1, 2]), search=search)
+    assert min(found) >= 10
+
+
 def test_d2_begun_weakens_the_neighbours_of_what_is_chosen():
     features = unit([[1, 0], [1, 0.01], [1, 0.02], [0, 1], [0.01, 1]])
     found = _found(d2, features, size=2, already=np.array([1]), neighbours=2)

@@ -10,11 +10,11 @@ from shoestring import registry
 
 METHODS = registry.names("select")
 # Methods in which chance has a part even when no two images are alike: clusters are started at random, all images span
-# the same volume at first, and balls hold equal numbers of images.
-BY_CHANCE = {"random", "prototypes", "typiclust", "prob_cover", "log_det"}
+# the same volume at first, and balls hold equal numbers of images; zcore samples.
+BY_CHANCE = {"random", "prototypes", "typiclust", "prob_cover", "log_det", "zcore"}
 # Choices among choices: of small pools they are not the greedy ranking, and begin otherwise for another size.
 BY_PIECES = {"streaming"}
-BY_TRAINING = {"forgetting", "margin", "aum", "el2n", "ccs", "dual"}
+BY_TRAINING = {"forgetting", "margin", "aum", "el2n", "grand", "ccs", "dual", "craig", "window"}
 BY_FEATURES = [name for name in METHODS if name not in BY_CHANCE | BY_TRAINING]
 
 POOLS = {
@@ -57,7 +57,7 @@ def test_the_order_of_the_pool_does_not_matter(method, seed):
 
 
 @pytest.mark.parametrize(
-    "method", [name for name in METHODS if name not in {"prototypes", "typiclust", "diversity", *BY_PIECES}]
+    "method", [name for name in METHODS if name not in {"prototypes", "typiclust", "diversity", "window", *BY_PIECES}]
 )
 def test_a_smaller_choice_is_the_beginning_of_a_larger_one(method):
     strategy, pool = registry.find("select", method), pool_of(some_features(30, seed=4))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from shoestring.data.loading import in_memory
-from shoestring.select.duplicates import _ALIKE, alike, duplicates, shared, small_copies
+from shoestring.select.duplicates import _copies, alike, coarse, duplicates, fine, shared
 from shoestring.select.suspects import suspects
 
 
@@ -49,15 +49,26 @@ def test_alike_finds_every_pair_that_a_table_of_all_shows(seed):
     left = rng.normal(size=(60, 40))
     right = np.concatenate([left[:30] + rng.normal(size=(30, 40)) * 0.2, rng.normal(size=(25, 40))])
     left, right = ((x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32) for x in (left, right))
-    rows, columns = alike(left, right)
-    expected = np.argwhere(left @ right.T >= _ALIKE)
+    rows, columns = alike(left, right, 0.97)
+    expected = np.argwhere(left @ right.T >= 0.97)
     assert 5 < len(expected) < 30
     assert sorted(zip(rows.tolist(), columns.tolist())) == [tuple(pair) for pair in expected.tolist()]
 
 
-def test_small_copies_are_of_unit_length():
-    copies = small_copies(_images(_photos(5, seed=2)))
+@pytest.mark.parametrize("kind", [coarse, fine])
+def test_copies_are_of_unit_length(kind):
+    copies = _copies(_images(_photos(5, seed=2)), kind)
     assert np.linalg.norm(copies, axis=1) == pytest.approx(np.ones(5), abs=1e-5)
+
+
+def test_pictures_under_the_same_sky_are_not_the_same():
+    rng = np.random.default_rng(0)
+    sky = np.repeat(np.linspace(250, 40, 32)[:, None, None], 32, 1) * np.array([0.8, 0.9, 1.0])
+    grounds = [sky + np.repeat(np.repeat(rng.normal(0, 14, (16, 16, 1)), 2, 0), 2, 1) for _ in range(6)]
+    images = _images(np.clip(grounds, 0, 255).astype(np.uint8))
+    rows, _ = alike(_copies(images, coarse), _copies(images, coarse), 0.95)
+    assert len(rows) == 36  # by colours alone they are
+    assert not len(duplicates(images))
 
 
 def test_a_label_that_the_network_firmly_contradicts_is_a_suspect():

@@ -1,7 +1,11 @@
 from __future__ import annotations
 
-import numpy as np
+from dataclasses import replace
 
+import numpy as np
+import pytest
+
+from shoestring.errors import UserError
 from shoestring.select import Pool, Signals
 
 
@@ -26,3 +30,25 @@ def test_signals_are_computed_once_for_a_pool_and_all_its_parts(images):
     assert (len(pool), len(part)) == (60, 2)
     assert np.array_equal(part.labels, images.targets[[8, 5]])
     assert np.array_equal(part.pixels, images.pixels[[8, 5]])
+
+
+def test_probabilities_are_of_the_rows_and_their_absence_names_a_method_that_would_do(images):
+    count = len(images)
+    features, nothing = np.ones((count, 1), dtype=np.float32), np.zeros(count)
+    signals = Signals(features, nothing.astype(int), nothing == 0, nothing, nothing)
+    shares = np.random.default_rng(0).random((count, 3)).astype(np.float32)
+    part = Pool(images, lambda: replace(signals, probabilities=shares)).part(np.array([5, 3]))
+    assert np.array_equal(part.probabilities, shares[[5, 3]])
+    with pytest.raises(UserError, match="facility_location does not"):
+        _ = Pool(images, lambda: signals).probabilities
+
+
+def test_signals_are_kept_with_what_is_known_of_them_only(images, tmp_path):
+    count = len(images)
+    features, nothing = np.ones((count, 1), dtype=np.float32), np.zeros(count)
+    shares = np.full((count, 3), 1 / 3, dtype=np.float32)
+    signals = Signals(features, nothing.astype(int), nothing == 0, nothing, nothing, probabilities=shares)
+    signals.save(tmp_path / "signals.npz", images.fingerprint)
+    again = Signals.load(tmp_path / "signals.npz", images.fingerprint)
+    assert again.gradient is None
+    assert np.array_equal(again.probabilities, shares)

@@ -77,6 +77,11 @@ def _moved(batch: Tensor, shift: int) -> list[Tensor]:
     return [padded[:, :, start : start + height, start : start + width] for start in starts]
 
 
+def last_layer(module: nn.Module) -> nn.Linear:
+    """The linear layer that makes the logits."""
+    return [layer for layer in module.modules() if isinstance(layer, nn.Linear)][-1]
+
+
 def embed(
     model: Model,
     images: Images,
@@ -89,8 +94,8 @@ def embed(
 
     `progress` is told the share of the images that have been seen.
     """
-    last = [layer for layer in model.module.modules() if isinstance(layer, nn.Linear)][-1]
     seen: list[Tensor] = []
+    last = last_layer(model.module)
     hook = last.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].flatten(1).float().cpu()))
 
     def work(pixels: Tensor) -> tuple[Tensor, Tensor]:

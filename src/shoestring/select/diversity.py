@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 from numpy.typing import NDArray
 
+from shoestring.select.exchange import anneal, best_draw, best_exchanges
 from shoestring.select.pool import NOTHING, Pool
 from shoestring.select.similarity import Floats, along
 from shoestring.select.steps import step_by_step
 from shoestring.select.ties import highest
-
-_TRIED = 32  # images to come, and images to go, that are tried as pairs
+from shoestring.values import limited
 
 
 def diversity(
@@ -19,15 +21,35 @@ def diversity(
     *,
     rng: np.random.Generator,
     already: NDArray[np.int64] = NOTHING,
+    search: Literal["greedy", "annealing", "random"] = "greedy",
     swaps: int = 100,
+    draws: int = 10_000,
 ) -> NDArray[np.int64]:
     """Images whose cosine distances to each other add up to most (max-sum diversification, Kabkab et al. 2016).
 
     For unit vectors the sum over all pairs is (k^2 - |sum of the chosen|^2) / 2, so each greedy step takes the image
     that points most against the sum so far: O(N D) a step and no table of distances. Then up to `swaps` chosen images
-    are exchanged for better ones, one best exchange at a time; those chosen `already` stay.
+    are exchanged for better ones, one best exchange at a time. The search by "annealing" exchanges images at random,
+    worse ones ever more seldom; that by "random" takes the best of so many `draws`, which is hardly better than one.
+    Both give their images in greedy order. Images chosen `already` count in the sum and stay. Raises `UserError` for
+    less than one draw.
     """
+    limited(draws, "diversity's draws", least=1)
     features = pool.features
+    if search == "greedy":
+        return best_exchanges(features, _greedily(features, size, already, rng), already, swaps)
+    free = np.setdiff1d(np.arange(len(features)), already)
+    others, begun = features[free].astype(np.float64), features[already].sum(0, dtype=np.float64)
+    if search == "annealing":
+        chosen = free[anneal(others, size, begun, rng=rng)]
+    else:
+        chosen = free[best_draw(others, size, begun, draws, rng=rng)]
+    both = features[np.concatenate([already, chosen])]
+    return chosen[_greedily(both, size, np.arange(len(already)), rng) - len(already)]
+
+
+def _greedily(features: Floats, size: int, already: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
+    """The greedy ranking (size,) of unit vectors (N, D)."""
     total = np.zeros(features.shape[1])
     towards = features.sum(0, dtype=np.float64)  # the first image lies farthest from all others
 
@@ -38,31 +60,4 @@ def diversity(
         nonlocal towards
         towards = np.add(total, features[pick], out=total)
 
-    chosen = step_by_step(len(features), size, lead, add, already=already)
-    return _exchange(features, chosen, already, total, swaps)
-
-
-def _exchange(
-    features: Floats, chosen: NDArray[np.int64], already: NDArray[np.int64], total: NDArray[np.float64], swaps: int
-) -> NDArray[np.int64]:
-    """Exchange a chosen image for another while that shortens the sum of all chosen, the best exchange first.
-
-    Without the image i and with j the squared length is |t - x_i + x_j|^2; for unit vectors it changes by
-    2 - 2 x_i.x_j - 2 t.x_i + 2 t.x_j. The images that gain most without each other's term are tried as pairs.
-    """
-    outside = np.ones(len(features), dtype=bool)
-    outside[chosen] = outside[already] = False
-    for _ in range(swaps if outside.any() else 0):
-        against = along(features, total)
-        come = np.flatnonzero(outside)
-        come = come[np.argsort(against[come], kind="stable")[:_TRIED]]
-        go = np.argsort(-against[chosen], kind="stable")[:_TRIED]
-        coming, going = features[come].astype(np.float64), features[chosen[go]].astype(np.float64)
-        change = 2 * (1 - going @ coming.T - (going @ total)[:, None] + coming @ total)
-        best = np.unravel_index(change.argmin(), change.shape)
-        if change[best] > -1e-9:
-            break
-        total = total - going[best[0]] + coming[best[1]]
-        outside[chosen[go[best[0]]]], outside[come[best[1]]] = True, False
-        chosen[go[best[0]]] = come[best[1]]
-    return chosen
+    return step_by_step(len(features), size, lead, add, already=already)

@@ -1,19 +1,27 @@
-"""Images that are nearly the same: found by small copies of them, so that no network has to be trusted."""
+"""Images that are nearly the same: found by small copies of them, so that no network has to be trusted.
+
+A pair counts when two things are alike: a coarse copy in colour, and the details that the coarse copy does not show.
+With the first alone landscapes under the same sky were taken for each other; of the pairs of CIFAR-10 and of natural
+scenes that pass both, nearly all that were looked at are the same photograph, cropped, tinted or saved anew.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 
 from shoestring.data.images import Images
 from shoestring.select.similarity import Floats, Places, products, slices
 
-_SIDE = 12  # pixels of the small copies
-# Cosine of two small copies from which images count as the same. On CIFAR-10 all pairs that were looked at above it are
-# the same photograph, and below it the first ones are that only share a horizon.
-_ALIKE = 0.98
+_COARSE, _FINE, _BLURRED = 12, 24, 6  # pixels of a side: of the coarse copy, of the details, of what these leave out
+_COARSE_ALIKE, _FINE_ALIKE = 0.95, 0.85  # cosines from which two of them are alike
 _DIRECTIONS = 24  # of greatest variance, along which copies that differ are told apart first
 _ROWS, _COLUMNS = 2048, 4096  # of the blocks that are compared at once
+_PAIRS = 65536  # that are looked at closely at once
 
 
 def duplicates(images: Images) -> Places:
@@ -24,40 +32,66 @@ def duplicates(images: Images) -> Places:
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    copies = small_copies(images)
-    rows, columns = alike(copies, copies)
+    rows, columns = same(images, images)
     pairs = (np.ones(len(rows), dtype=bool), (rows, columns))
-    _, groups = connected_components(coo_array(pairs, shape=(len(copies), len(copies))), directed=False)
+    _, groups = connected_components(coo_array(pairs, shape=(len(images), len(images))), directed=False)
     first = np.unique(groups, return_index=True)[1]
-    return np.setdiff1d(np.arange(len(copies)), first)
+    return np.setdiff1d(np.arange(len(images)), first)
 
 
 def shared(train: Images, test: Images) -> Places:
     """Places of the test images that have a near duplicate among the training images, ascending."""
-    return np.unique(alike(small_copies(test), small_copies(train))[0])
+    return np.unique(same(test, train)[0])
 
 
-def small_copies(images: Images) -> Floats:
-    """Small copies (N, D) of unit length with their mean colour taken off, so that light and tint matter little."""
-    channels = images.shape[2]
-    found = np.empty((len(images), channels * _SIDE**2 + 1), dtype=np.float32)
+def same(left: Images, right: Images) -> tuple[Places, Places]:
+    """The pairs of near duplicates, as places in the one and in the other."""
+    rows, columns = alike(_copies(left, coarse), _copies(right, coarse), _COARSE_ALIKE)
+    ours, theirs = np.unique(rows), np.unique(columns)
+    one, other = _copies(left[ours], fine), _copies(right[theirs], fine)
+    cosines = np.concatenate(
+        [
+            np.einsum("nd,nd->n", one[np.searchsorted(ours, rows[part])], other[np.searchsorted(theirs, columns[part])])
+            for part in slices(len(rows), _PAIRS)
+        ]
+    )
+    return rows[cosines >= _FINE_ALIKE], columns[cosines >= _FINE_ALIKE]
+
+
+def coarse(pixels: Tensor) -> Tensor:
+    """Small copies (N, C, H, W) of images with their mean colour taken off, so that light and tint matter little."""
+    small = _resized(pixels, _COARSE)
+    return small - small.mean((2, 3), keepdim=True)
+
+
+def fine(pixels: Tensor) -> Tensor:
+    """The details (N, 1, H, W) of images: grey copies less what is left of them in far fewer pixels."""
+    grey = _resized(pixels.mean(1, keepdim=True), _FINE)
+    return grey - _resized(_resized(grey, _BLURRED), _FINE)
+
+
+def _resized(images: Tensor, side: int) -> Tensor:
+    return F.interpolate(images, (side, side), mode="bilinear", antialias=True, align_corners=False)
+
+
+def _copies(images: Images, kind: Callable[[Tensor], Tensor]) -> Floats:
+    """Copies of a kind as vectors (N, D) of unit length."""
+    found = []
     for part in slices(len(images), _ROWS):
         pixels = torch.from_numpy(images[part].pixels).permute(0, 3, 1, 2).float()
-        size = (_SIDE, _SIDE)
-        small = torch.nn.functional.interpolate(pixels, size, mode="bilinear", antialias=True, align_corners=False)
-        small -= small.mean((2, 3), keepdim=True)
-        found[part, :-1] = small.flatten(1).numpy()
-    found[:, -1] = 1.0  # so that images of one colour are alike
-    return found / np.linalg.norm(found, axis=1, keepdims=True)
+        copies = kind(pixels).flatten(1)
+        plain = torch.ones(len(copies), 1)  # so that images of one colour are alike
+        found.append(F.normalize(torch.cat([copies, plain], 1)))
+    return torch.cat(found).numpy()
 
 
-def alike(left: Floats, right: Floats) -> tuple[Places, Places]:
-    """The pairs (rows of the one, rows of the other) whose cosine is high enough, every image with itself among them.
+def alike(left: Floats, right: Floats, least: float) -> tuple[Places, Places]:
+    """The pairs (rows of the one, rows of the other) of at least this cosine, every image with itself among them.
 
     Exact: along a few directions two vectors are never farther apart than altogether, so only pairs that are near
     there are compared. O(N^2) for the few directions, in blocks.
     """
-    radius = 2 - 2 * _ALIKE  # the squared distance of unit vectors
+    radius = 2 - 2 * least  # the squared distance of unit vectors
     directions = np.linalg.eigh(products(right.T, right.T))[1][:, -_DIRECTIONS:]
     near, far = _halves(products(left, directions.T)), _halves(products(right, directions.T), swapped=True)
     found = []
@@ -67,7 +101,7 @@ def alike(left: Floats, right: Floats) -> tuple[Places, Places]:
             own, other = np.nonzero(close)
             own, other = own + rows.start, other + columns.start
             cosines = np.einsum("nd,nd->n", left[own], right[other])
-            found.append(np.stack([own, other])[:, cosines >= _ALIKE])
+            found.append(np.stack([own, other])[:, cosines >= least])
     rows, columns = np.concatenate(found, axis=1)
     return rows, columns
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from shoestring.select.early import by_early_mean
 from shoestring.select.pool import Pool
-from shoestring.values import limited
 
 
 def el2n(
@@ -27,12 +26,4 @@ def el2n(
     of the order is passed over: the hardest of all are often mislabelled. Images not seen by then count as the hardest.
     Raises `UserError` for shares out of range.
     """
-    limited(early, "el2n's early", above=0, most=1)
-    limited(offset, "el2n's offset", least=0, below=1)
-    epochs = max(1, math.ceil(early * len(pool.error)))
-    known = np.isfinite(pool.error[:epochs])
-    total = np.where(known, pool.error[:epochs], 0.0).sum(0, dtype=np.float64)
-    score = np.where(known.any(0), total / np.maximum(known.sum(0), 1), np.inf)
-    ranking = np.lexsort((rng.random(len(pool)), score if order == "easiest" else -score))
-    start = min(round(offset * len(pool)), len(pool) - size)
-    return ranking[start : start + size]
+    return by_early_mean(pool.error, size, rng=rng, method="el2n", order=order, early=early, offset=offset)

@@ -25,8 +25,9 @@ class Signals:
     `features` float32 (N, D) of unit length; `forgotten` events int64; `learnt` bool, whether the proxy ever got the
     image right; margins float64, the logit of the label less the best other: `margin` averaged over the training,
     `final_margin` at its end. Epoch by epoch float32 (E, N), NaN where an image was not seen: `confidence`, the
-    probability of the label, and `error`, the length of the probabilities less the label's (at most the root of 2);
-    None where no training told them.
+    probability of the label; `error`, the length of the probabilities less the label's (at most the root of 2);
+    `gradient`, the length of the gradient of the loss with respect to the last linear layer. `probabilities` float32
+    (N, C) of the trained proxy. The last four are None where nothing told them.
     """
 
     features: NDArray[np.float32]
@@ -36,6 +37,8 @@ class Signals:
     final_margin: NDArray[np.float64]
     confidence: NDArray[np.float32] | None = None
     error: NDArray[np.float32] | None = None
+    gradient: NDArray[np.float32] | None = None
+    probabilities: NDArray[np.float32] | None = None
 
     def save(self, file: Path, fingerprint: str) -> None:
         """Write an .npz file that tells which images (by their fingerprint) the signals are of."""
@@ -142,6 +145,21 @@ class Pool:
     def error(self) -> NDArray[np.float32]:
         """Length of the probabilities less the label's, epoch by epoch (E, N); NaN where an image was not seen."""
         return self._by_epoch(self._signals.error)
+
+    @property
+    def gradient(self) -> NDArray[np.float32]:
+        """Length of the gradient of the last linear layer, epoch by epoch (E, N); NaN where an image was not seen."""
+        return self._by_epoch(self._signals.gradient)
+
+    @property
+    def probabilities(self) -> NDArray[np.float32]:
+        """Probabilities by the trained proxy (N, C)."""
+        values = self._signals.probabilities
+        if values is None:
+            raise UserError(
+                "this method needs the probabilities of the proxy, unknown here; facility_location does not."
+            )
+        return self._of(values)
 
     def _by_epoch(self, values: NDArray[np.float32] | None) -> NDArray[np.float32]:
         if values is None or not len(values):

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
+
+from shoestring.models.inference import last_layer
 
 
 @dataclass(frozen=True)
 class Dynamics:
     """Per image (N,): forgetting events, whether it was ever learnt, and the mean margin over all times it was seen.
 
-    Epoch by epoch (E, N), NaN where an image was not seen: `confidence`, the probability of the label, and `error`, the
-    length of the vector of probabilities less the label's.
+    Epoch by epoch (E, N), NaN where an image was not seen: `confidence`, the probability of the label, `error`, the
+    length of the vector of probabilities less the label's, and `gradient`, the length of the gradient of the
+    cross-entropy with respect to the weights of the last linear layer.
     """
 
     forgotten: NDArray[np.int64]
@@ -23,6 +28,7 @@ class Dynamics:
     margin: NDArray[np.float64]
     confidence: NDArray[np.float32]
     error: NDArray[np.float32]
+    gradient: NDArray[np.float32]
 
 
 def margins(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -32,6 +38,26 @@ def margins(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[n
     truth = others[rows, labels]
     others[rows, labels] = -np.inf
     return truth - others.max(1)
+
+
+@contextlib.contextmanager
+def lengths_seen(module: nn.Module) -> Iterator[list[Tensor]]:
+    """Lengths (B,) of what the last linear layer sees, for each call of the module in this block.
+
+    A bias counts as a one among the inputs, so that error times length is the length of the layer's gradient (for the
+    logits as they leave the layer: a network that scales them scales all gradients alike).
+    """
+    found: list[Tensor] = []
+
+    def note(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        squares = inputs[0].detach().flatten(1).float().square().sum(1)
+        found.append((squares + (layer.bias is not None)).sqrt())
+
+    hook = last_layer(module).register_forward_pre_hook(note)
+    try:
+        yield found
+    finally:
+        hook.remove()
 
 
 class Recorder:
@@ -46,10 +72,11 @@ class Recorder:
         self.seen = torch.zeros(count, dtype=torch.int64, device=device)
         self.confidence = torch.empty(0, count, device=device)
         self.error = torch.empty(0, count, device=device)
+        self.gradient = torch.empty(0, count, device=device)
 
     @torch.no_grad()
-    def __call__(self, index: Tensor, logits: Tensor, labels: Tensor) -> None:
-        """Take note of one batch: image numbers (B,), logits (B, C) before the step, labels (B,)."""
+    def __call__(self, index: Tensor, logits: Tensor, labels: Tensor, lengths: Tensor) -> None:
+        """Take note of one batch: image numbers, logits (B, C) before the step, labels, `lengths_seen`; else (B,)."""
         logits = logits.detach().float()
         truth = logits.gather(1, labels[:, None]).squeeze(1)
         others = logits.scatter(1, labels[:, None], -torch.inf).amax(1)
@@ -58,18 +85,21 @@ class Recorder:
         self.right[index] = now
         self.learnt[index] |= now
         self.margin[index] += (truth - others).to(self.margin.dtype)
-        self._note_epoch(index, logits.softmax(1), labels)
+        self._note_epoch(index, logits.softmax(1), labels, lengths)
         self.seen[index] += 1
 
-    def _note_epoch(self, index: Tensor, shares: Tensor, labels: Tensor) -> None:
+    def _note_epoch(self, index: Tensor, shares: Tensor, labels: Tensor, lengths: Tensor) -> None:
         """Probabilities (B, C) of images that are seen once an epoch."""
         epoch = self.seen[index]
         if int(epoch.max()) == len(self.confidence):
             blank = torch.full((1, len(self.seen)), torch.nan, device=self.seen.device)
-            self.confidence, self.error = torch.cat([self.confidence, blank]), torch.cat([self.error, blank])
+            for name in ("confidence", "error", "gradient"):
+                setattr(self, name, torch.cat([getattr(self, name), blank]))
         own = shares.gather(1, labels[:, None])
         self.confidence[epoch, index] = own.squeeze(1)
-        self.error[epoch, index] = shares.scatter_add(1, labels[:, None], -torch.ones_like(own)).norm(dim=1)
+        error = shares.scatter_add(1, labels[:, None], -torch.ones_like(own)).norm(dim=1)
+        self.error[epoch, index] = error
+        self.gradient[epoch, index] = error * lengths
 
     def state(self) -> dict[str, Tensor]:
         """All counts so far."""
@@ -83,5 +113,5 @@ class Recorder:
     def result(self) -> Dynamics:
         """The counts as plain arrays; an image never seen has margin minus infinity and was never learnt."""
         mean = torch.where(self.seen > 0, self.margin / self.seen.clamp(min=1), -torch.inf).cpu().double()
-        found = (self.forgotten, self.learnt, mean, self.confidence, self.error)
+        found = (self.forgotten, self.learnt, mean, self.confidence, self.error, self.gradient)
         return Dynamics(*(values.cpu().numpy() for values in found))

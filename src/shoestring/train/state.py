@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ from shoestring.models.model import Model
 from shoestring.train import plan
 from shoestring.train.averaging import Average
 from shoestring.train.calibrate import Speed
-from shoestring.train.dynamics import Recorder
+from shoestring.train.dynamics import Recorder, lengths_seen
 from shoestring.train.optimiser import Optimiser
 
 
@@ -43,13 +44,14 @@ class State:
         """One batch forward and back, and the weights moved by this share of the learning rate; the loss."""
         batch = self.batches.draw(**plan.smaller(side, full))
         module = self.model.module
-        with low_precision(batch.images.device, self.speed.precision):
+        noted = contextlib.nullcontext([]) if self.record is None else lengths_seen(module)
+        with low_precision(batch.images.device, self.speed.precision), noted as lengths:
             logits = module(batch.images)
         loss = functional.cross_entropy(logits.float(), batch.labels, label_smoothing=smoothing)
         loss.backward()
         self.optimiser.step(factor)
         if self.record is not None:
-            self.record(batch.index, logits, batch.labels)
+            self.record(batch.index, logits, batch.labels, lengths[-1])
         if self.average is not None:
             self.average.update(module)
         self.steps += 1

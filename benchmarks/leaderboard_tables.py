@@ -1,0 +1,183 @@
+"""The leaderboard as Markdown: means over seeds with their intervals, and paired differences to random images."""
+
+from __future__ import annotations
+
+import math
+import re
+import statistics
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from shoestring import registry
+from shoestring.data.loading import in_memory
+from shoestring.proxy import method_for
+from shoestring.recipe import Select
+
+Row = dict[str, Any]
+Cell = list[Row]  # the rows of one method at one size, a seed each
+
+CONTROL = "random"
+MAIN_SIZE = 1000  # by which methods are sorted and compared with random images
+TITLES = {
+    "scratch": "A small network trained from scratch",
+    "probe": "A linear classifier on a frozen ImageNet network",
+}
+LEGEND = """\
+Accuracy in %, mean over seeds with its 95 % t-interval, the number of seeds in brackets. `†`: one seed, and the
+interval is only that of the number of images scored. `=`: the same for every seed, as where nothing is left to chance.
+`◂`: what `auto` takes. Differences are paired by seed, with their 95 % t-interval and the p of a paired t-test,
+corrected for the number of methods (Holm)."""
+
+
+class Difference(NamedTuple):
+    """Mean paired difference of accuracies; its half interval and p need two seeds."""
+
+    mean: float
+    half: float | None = None
+    p: float | None = None
+
+
+def filled(page: str, rows: list[Row], split: str) -> str:
+    """The page with its marked blocks written anew."""
+    for name, content in (("leaderboard", tables(rows, split)), ("methods", cards())):
+        start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+        block = f"{start}\n\n{content}\n\n{end}" if content else f"{start}\n{end}"
+        page = re.sub(f"{start}.*?{end}", lambda _, block=block: block, page, flags=re.DOTALL)
+    return page
+
+
+def tables(rows: list[Row], split: str) -> str:
+    """A table for each consumer, and what was left out of it."""
+    rows = [row for row in rows if row["split"] == split]
+    parts = []
+    for consumer in TITLES:
+        mine = [row for row in rows if row["consumer"] == consumer]
+        if any("accuracy" in row for row in mine):
+            parts += [f"## {TITLES[consumer]}", table(mine), *left_out(mine)]
+    return "\n\n".join([*parts, LEGEND] if parts else [])
+
+
+def table(rows: list[Row]) -> str:
+    """One consumer: methods by sizes, best first."""
+    rows = [row for row in rows if "accuracy" in row]
+    sizes = sorted({row["examples"] for row in rows})
+    main = MAIN_SIZE if MAIN_SIZE in sizes else sizes[-1]
+    cells: dict[tuple[str, int], Cell] = {}
+    for row in sorted(rows, key=lambda row: row["seed"]):
+        cells.setdefault((row["method"], row["examples"]), []).append(row)
+    labels = sorted({label for label, _ in cells}, key=lambda label: -mean(cells.get((label, main), [])))
+    automatic = {size: automatic_method(rows[0]["consumer"], size, rows[0]["pool"]) for size in sizes}
+    against = corrected({label: difference(cells.get((label, main)), cells.get((CONTROL, main))) for label in labels})
+
+    lines = [f"| images | {' | '.join(f'{size:,}' for size in sizes)} | vs random at {main:,} |"]
+    lines.append("|---" * (len(sizes) + 2) + "|")
+    for label in labels:
+        found = [shown(cells.get((label, size)), chosen=automatic[size] == label) for size in sizes]
+        lines.append(line([label, *found, compared(against[label]) if label != CONTROL else ""], label == CONTROL))
+    lines.append(line(["*best less `auto`*", *(behind(cells, size, automatic[size]) for size in sizes), ""]))
+    return "\n".join(lines)
+
+
+def automatic_method(consumer: str, examples: int, count: int) -> str:
+    """What `auto` takes today for so many of `count` labelled images."""
+    images = in_memory(np.zeros((count, 1, 1), np.uint8), np.zeros(count, np.int64), classes=("any",))
+    learner = {"scratch": "scratch", "probe": "features"}[consumer]
+    return method_for(Select(examples=examples, learner=learner), images)  # type: ignore[arg-type]
+
+
+def line(entries: Iterable[str], bold: bool = False) -> str:
+    return "| " + " | ".join(f"**{entry}**" if bold and entry else entry for entry in entries) + " |"
+
+
+def mean(cell: Cell) -> float:
+    """Accuracy in %; minus infinity where there is none."""
+    return 100 * statistics.mean(row["accuracy"] for row in cell) if cell else -math.inf
+
+
+def shown(cell: Cell | None, *, chosen: bool) -> str:
+    """`77.1 ± 0.4 (3)`."""
+    if not cell:
+        return "-"
+    values = [100 * row["accuracy"] for row in cell]
+    mark = " ◂" if chosen else ""
+    if len(values) == 1:
+        return f"{values[0]:.1f} ± {_of_the_images(cell[0]):.1f}†{mark}"
+    if max(values) == min(values):
+        return f"{values[0]:.1f} = ({len(values)}){mark}"
+    return f"{statistics.mean(values):.1f} ± {half_interval(values):.1f} ({len(values)}){mark}"
+
+
+def _of_the_images(row: Row) -> float:
+    """Half the binomial 95 % interval, in %."""
+    return 196 * math.sqrt(row["accuracy"] * (1 - row["accuracy"]) / row["scored"])
+
+
+def half_interval(values: list[float]) -> float:
+    """Half the 95 % t-interval of the mean of two values or more."""
+    return float(stats.t.ppf(0.975, len(values) - 1)) * statistics.stdev(values) / math.sqrt(len(values))
+
+
+def difference(cell: Cell | None, control: Cell | None) -> Difference | None:
+    """In %, over the seeds that both have."""
+    known = {row["seed"]: row["accuracy"] for row in control or []}
+    values = [100 * (row["accuracy"] - known[row["seed"]]) for row in cell or [] if row["seed"] in known]
+    if len(values) < 2:
+        return Difference(values[0]) if values else None
+    if max(values) == min(values):  # only the control has no spread against itself
+        return Difference(values[0], 0.0)
+    return Difference(statistics.mean(values), half_interval(values), float(stats.ttest_1samp(values, 0).pvalue))
+
+
+def corrected(found: dict[str, Difference | None]) -> dict[str, Difference | None]:
+    """With p corrected by Holm's method for the number of methods that have one."""
+    tested = sorted((one.p, label) for label, one in found.items() if one and one.p is not None)
+    result, least = dict(found), 0.0
+    for place, (p, label) in enumerate(tested):
+        least = min(1.0, max(least, p * (len(tested) - place)))
+        result[label] = found[label]._replace(p=least)  # type: ignore[union-attr]
+    return result
+
+
+def compared(one: Difference | None) -> str:
+    if one is None:
+        return "-"
+    if one.half is None:
+        return f"{one.mean:+.1f}"
+    p = "" if one.p is None else ", p < 0.001" if one.p < 0.001 else f", p = {one.p:.3f}"
+    return f"{one.mean:+.1f} ± {one.half:.1f}{p}"
+
+
+def behind(cells: dict[tuple[str, int], Cell], size: int, automatic: str) -> str:
+    """How far the best mean lies above that of the method that `auto` takes."""
+    if (automatic, size) not in cells:
+        return "-"
+    best = max(mean(cell) for (_, other), cell in cells.items() if other == size)
+    return f"{best - mean(cells[automatic, size]):.1f}"
+
+
+def left_out(rows: list[Row]) -> list[str]:
+    """Methods without a result, by why there is none."""
+    reasons: dict[str, dict[str, set[int]]] = {}
+    for row in rows:
+        if "error" in row:
+            reasons.setdefault(row["error"].partition(": ")[2], {}).setdefault(row["method"], set()).add(
+                row["examples"]
+            )
+    lines = []
+    for reason, methods in reasons.items():
+        names = (f"`{name}` ({', '.join(f'{size:,}' for size in sorted(sizes))})" for name, sizes in methods.items())
+        lines.append(f"No result for {', '.join(names)}: {reason}")
+    return lines
+
+
+def cards() -> str:
+    """Every registered method: its options with their defaults, and what it does."""
+    lines = ["| method | options | which images |", "|---|---|---|"]
+    for name in registry.names("select"):
+        known = registry.options("select", name).values()
+        options = ", ".join(f"`{option.name}={option.default}`" for option in known)
+        lines.append(line([f"`{name}`", options, registry.summary("select", name).replace("|", "\\|")]))
+    return "\n".join(lines)

@@ -1,0 +1,36 @@
+"""What a trained proxy tells about every image."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from shoestring.budget import Budget
+from shoestring.context import Context
+from shoestring.proxy import signals_of
+from shoestring.recipe import Select
+
+
+@pytest.fixture(scope="module")
+def signals(make_images):
+    images = make_images(60)
+    return images, signals_of(images, Select(), Budget(epochs=30, steps=("select", "train")), Context())
+
+
+def test_probabilities_agree_with_the_margin(signals):
+    images, found = signals
+    assert found.probabilities.shape == (60, 3)
+    assert found.probabilities.dtype == np.float32
+    assert found.probabilities.sum(1) == pytest.approx(1, abs=1e-5)
+    rows = np.arange(60)
+    own = found.probabilities[rows, images.targets].astype(float)
+    others = found.probabilities.astype(float)
+    others[rows, images.targets] = 0
+    assert np.log(own / others.max(1)) == pytest.approx(found.final_margin, rel=1e-3, abs=1e-3)
+
+
+def test_gradients_are_known_where_errors_are(signals):
+    _, found = signals
+    assert found.gradient.shape == found.error.shape
+    assert np.array_equal(np.isnan(found.gradient), np.isnan(found.error))
+    assert np.nanmin(found.gradient) >= 0
