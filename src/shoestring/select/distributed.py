@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
@@ -74,5 +73,5 @@ def _executor() -> Iterator[Executor]:
     if (given := _given.get()) is not None:
         yield given
         return
-    with ProcessPoolExecutor(len(os.sched_getaffinity(0)), mp_context=get_context("spawn")) as own:
+    with ProcessPoolExecutor(mp_context=get_context("spawn")) as own:
         yield own
