@@ -4,7 +4,8 @@
 
 writes results/selection_speed.json; named cases replace those of an earlier run. The features are made up: 512 numbers
 an image, in 200 clusters, cut at zero as those of a network are. Each case runs in a process of its own, so that the
-peak of memory is the operating system's.
+peak of memory is the operating system's. Other tools are measured where `pip install apricot-select submodlib-py` was
+done, with the table of cosines that they are given counted as theirs.
 """
 
 from __future__ import annotations
@@ -59,6 +60,9 @@ CASES: dict[str, dict[str, Any]] = {
     "diversity, by class": {"method": "diversity", "balance": "equal", "goal": {"cpu_seconds": 0.5}},
     "prototypes, by class": {"method": "prototypes", "balance": "equal"},
     "typiclust, by class": {"method": "typiclust", "balance": "equal"},
+    # Other tools on the same images, with a table of cosines made by us: apricot's own metric "cosine" is its square.
+    "apricot": {"method": "apricot", "images": 10_000},
+    "submodlib": {"method": "submodlib", "images": 10_000},
 }
 
 
@@ -68,7 +72,10 @@ def main() -> None:
     parser.add_argument("--alone", choices=CASES, help="run this case here and print what it cost")
     given = parser.parse_args()
     if given.alone:
-        print(json.dumps(_measured(**{"balance": "none", "images": 50_000, "options": {}, **CASES[given.alone]})))
+        try:
+            print(json.dumps(_measured(**{"balance": "none", "images": 50_000, "options": {}, **CASES[given.alone]})))
+        except ModuleNotFoundError as error:
+            print(f"{error.name} is not installed.")
         return
     found = json.loads(RESULTS.read_text())["cases"] if given.cases and RESULTS.exists() else {}
     around = {}
@@ -79,10 +86,15 @@ def main() -> None:
         }
         command = [sys.executable, __file__, "--alone", name]
         done = subprocess.run(command, check=True, capture_output=True, text=True)
+        if not done.stdout.startswith("{"):
+            print(name, "left out:", done.stdout.strip(), flush=True)
+            continue
         found[name] = json.loads(done.stdout)
         print(name, found[name], flush=True)
     # Only now, because it imports torch, and a process that is started begins with the peak of the one that starts it.
-    found.update({name: {**found[name], "machine": {**machine(), **own}} for name, own in around.items()})
+    found.update(
+        {name: {**found[name], "machine": {**machine(), **own}} for name, own in around.items() if name in found}
+    )
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps({"cases": found, "share_of_exact": _shares(found)}, indent=1) + "\n")
 
@@ -91,13 +103,20 @@ def _measured(
     *, method: str, images: int, balance: str, options: dict[str, Any], goal: dict[str, float] | None = None
 ) -> dict[str, Any]:
     """One choice of 1,000 images, after everything that it imports is imported and the features are in memory."""
-    registry.find("select", method)
+    other = OTHERS.get(method)
+    if other:
+        other(_pool(1000).features, 10)  # compiled, where it is compiled at first use
+    else:
+        registry.find("select", method)
     import sklearn.cluster  # noqa: F401
 
     pool = _pool(images)
     pool.features.sum()
     before, began = _peak_mb(), time.process_time()
-    chosen = choose(pool, 1000, method=method, balance=balance, options=options).indices
+    if other:
+        chosen = other(pool.features, 1000)
+    else:
+        chosen = choose(pool, 1000, method=method, balance=balance, options=options).indices
     cost = {"cpu_seconds": round(time.process_time() - began, 2), "peak_mb": round(_peak_mb() - before, 1)}
     by_chance = choose(pool, 1000, method="random", balance=balance).indices
     return {
@@ -125,6 +144,24 @@ def _pool(count: int) -> Pool:
     images = in_memory(np.zeros((count, 1, 1, 1), dtype=np.uint8), labels, classes=[str(i) for i in range(CLASSES)])
     empty = np.zeros(count)
     return Pool(images, lambda: Signals(features, empty.astype(int), empty == 0, empty, empty))
+
+
+def _apricot(features: np.ndarray, size: int) -> np.ndarray:
+    from apricot import FacilityLocationSelection
+
+    table = features @ features.T
+    return FacilityLocationSelection(size, metric="precomputed", optimizer="lazy").fit(table).ranking
+
+
+def _submodlib(features: np.ndarray, size: int) -> np.ndarray:
+    from submodlib import FacilityLocationFunction
+
+    table = features @ features.T
+    function = FacilityLocationFunction(n=len(table), mode="dense", sijs=table, separate_rep=False)
+    return np.array([place for place, _ in function.maximize(size, optimizer="LazyGreedy", show_progress=False)])
+
+
+OTHERS = {"apricot": _apricot, "submodlib": _submodlib}
 
 
 def _peak_mb() -> float:

@@ -12,6 +12,8 @@ METHODS = registry.names("select")
 # Methods in which chance has a part even when no two images are alike: clusters are started at random, all images span
 # the same volume at first, and balls hold equal numbers of images; zcore samples.
 BY_CHANCE = {"random", "prototypes", "typiclust", "prob_cover", "log_det", "zcore"}
+# Choices among choices: of small pools they are not the greedy ranking, and begin otherwise for another size.
+BY_PIECES = {"streaming"}
 BY_TRAINING = {"forgetting", "margin", "aum", "el2n", "grand", "ccs", "dual", "craig", "window"}
 BY_FEATURES = [name for name in METHODS if name not in BY_CHANCE | BY_TRAINING]
 
@@ -45,7 +47,7 @@ def test_everything_chosen_is_a_permutation(method):
 
 
 @pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("method", BY_FEATURES)
+@pytest.mark.parametrize("method", [name for name in BY_FEATURES if name not in BY_PIECES])
 def test_the_order_of_the_pool_does_not_matter(method, seed):
     strategy, features = registry.find("select", method), some_features(31, seed=seed)
     order = np.random.default_rng(seed).permutation(31)
@@ -55,7 +57,7 @@ def test_the_order_of_the_pool_does_not_matter(method, seed):
 
 
 @pytest.mark.parametrize(
-    "method", [name for name in METHODS if name not in {"prototypes", "typiclust", "diversity", "window"}]
+    "method", [name for name in METHODS if name not in {"prototypes", "typiclust", "diversity", "window", *BY_PIECES}]
 )
 def test_a_smaller_choice_is_the_beginning_of_a_larger_one(method):
     strategy, pool = registry.find("select", method), pool_of(some_features(30, seed=4))

@@ -11,6 +11,7 @@ from shoestring.select import similarity as blocks
 from shoestring.select.facility_location import facility_location
 from shoestring.select.greedy import cover
 from shoestring.select.max_herding import max_herding, median_distance
+from shoestring.select.pairs import pairs_above
 from shoestring.select.prob_cover import prob_cover, pure_radius
 from shoestring.select.similarity import Computed, Kept, similarity
 
@@ -32,10 +33,14 @@ def _greedy_by_table(table: np.ndarray, size: int, following: tuple[int, ...] = 
     return chosen, short
 
 
-@pytest.fixture(params=["kept", "computed"])
+@pytest.fixture(params=["kept", "computed", "computed, never listed", "kept, listed late", "computed, listed late"])
 def engine(request, monkeypatch):
-    """Both ways of comparing images, in blocks that do not divide the pool."""
-    monkeypatch.setattr(blocks, "_KEPT", 10**9 if request.param == "kept" else 0)
+    """Both ways of comparing images, in blocks that do not divide the pool, and from when on pairs are listed."""
+    monkeypatch.setattr(blocks, "_KEPT", 10**9 if "kept" in request.param else 0)
+    if "listed" in request.param:
+        for kind in (Kept, Computed):
+            monkeypatch.setattr(kind, "room", 300 if "late" in request.param else -1)
+    monkeypatch.setattr(blocks, "_CELLS", 500)
     monkeypatch.setattr(blocks, "_ROWS", 7)
     monkeypatch.setattr(blocks, "_COLUMNS", 11)
     return request.param
@@ -68,28 +73,34 @@ def test_both_ways_of_comparing_answer_the_same(monkeypatch):
     features, rng = some_features(50, seed=3), np.random.default_rng(0)
     table = features @ features.T
     best = rng.random(50).astype(np.float32)
-    rows, points = rng.permutation(50)[:9], rng.permutation(50)[:21]
-    gains = np.maximum(table - best, 0).sum(1)
+    rows = rng.permutation(50)[:9]
+    expected = np.maximum(table - best, 0).sum(1)
     for kind in (Kept, Computed):
         own = kind(features, lambda cosines: cosines)
-        assert np.allclose(own.at(rows, points), table[np.ix_(rows, points)], atol=1e-6)
-        assert np.allclose(own.gains(rows, best), gains[rows], atol=1e-5)
-        assert np.allclose(own.all_gains(best), gains, atol=1e-5)
-        assert all(np.allclose(own.row(pick), table[pick], atol=1e-6) for pick in (4, 5, 4))
+        assert np.allclose(own.rows(rows), table[rows], atol=1e-6)
+        assert np.allclose(own.rows(slice(3, 8)), table[3:8], atol=1e-6)
+        assert np.allclose(blocks.gains(own, rows, best), expected[rows], atol=1e-5)
+        assert np.allclose(own.all_gains(best), expected, atol=1e-5)
 
 
-def test_rows_that_made_way_for_others_are_computed_again(monkeypatch):
-    monkeypatch.setattr(blocks, "_ROW_MEMORY", 0)
-    monkeypatch.setattr(blocks, "_LEAST_HELD", 9)
-    monkeypatch.setattr(blocks, "_TOGETHER", 4)
+def test_sums_of_cosines_stand_for_gains_where_none_is_negative():
+    features = unit(np.abs(some_features(50, seed=3)))
+    own = Computed(features, None)
+    assert own.none_is_negative and not Computed(some_features(50, seed=3), None).none_is_negative
+    assert np.allclose(own.all_gains(np.zeros(50, dtype=np.float32)), (features @ features.T).sum(1), atol=1e-4)
+
+
+@pytest.mark.parametrize("expected", [1, 10_000])
+def test_listed_pairs_keep_every_gain_exact(expected, engine):
     features, rng = some_features(40, seed=3), np.random.default_rng(0)
-    table, own = features @ features.T, Computed(features, lambda cosines: cosines)
-    best = rng.random(40).astype(np.float32)
-    for _ in range(50):
-        rows, points = (rng.permutation(40)[: rng.integers(1, 40)] for _ in range(2))
-        assert np.allclose(own.at(rows, points), table[np.ix_(rows, points)], atol=1e-6)
-        assert np.allclose(own.gains(rows, best), np.maximum(table[rows] - best, 0).sum(1), atol=1e-5)
-        assert np.allclose(own.row(rows[0]), table[rows[0]], atol=1e-6)
+    table = features.astype(np.float64) @ features.T
+    best = rng.random(40).astype(np.float32) / 2
+    pairs = pairs_above(similarity(features), best.copy(), expected)
+    for pick in rng.permutation(40)[:10]:
+        assert np.allclose(pairs.gains, np.maximum(table - best, 0).sum(1), atol=1e-5)
+        pairs.add(*pairs.row(pick))
+        best = np.maximum(best, table[pick].astype(np.float32))
+        assert np.allclose(pairs.best, best, atol=1e-6)
 
 
 def test_cosines_are_not_squared():

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +8,7 @@ import pytest
 from pools import pool_of, some_features
 from shoestring.errors import UserError
 from shoestring.select import Pool, choose
+from shoestring.select import similarity as blocks
 from shoestring.select.craig import craig
 
 
@@ -77,7 +77,7 @@ def test_ties_go_by_the_seed():
 def test_large_pools_are_taken_in_parts(monkeypatch):
     pool = _pool(_shares(40, 3, seed=3))
     whole = craig(pool, 12, rng=np.random.default_rng(0))
-    monkeypatch.setattr(sys.modules[craig.__module__], "_TOGETHER", 90)
+    monkeypatch.setattr(blocks, "_CELLS", 90)
     assert craig(pool, 12, rng=np.random.default_rng(0)).tolist() == whole.tolist()
 
 

@@ -96,7 +96,7 @@ def within_classes(
     already: NDArray[np.int64] = NOTHING,
 ) -> NDArray[np.int64]:
     """Let the strategy choose in each class, and merge best first: every prefix keeps the classes' proportions."""
-    chosen, rank = [], []
+    chosen = []
     labels = pool.labels
     for label, count in enumerate(wanted):
         if count:
@@ -104,7 +104,12 @@ def within_classes(
             before = np.flatnonzero(np.isin(rows, already))
             picks = strategy(pool.part(rows), int(count), rng=rng, already=before)
             chosen.append(rows[picks])
-            rank.append((np.arange(count) + 0.5) / count)
+    return interleaved(chosen)
+
+
+def interleaved(chosen: list[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """The choices of all classes, each best first, merged so that every prefix keeps their proportions."""
     if not chosen:
         return NOTHING
-    return np.concatenate(chosen)[np.argsort(np.concatenate(rank), kind="stable")]
+    rank = np.concatenate([(np.arange(len(own)) + 0.5) / len(own) for own in chosen])
+    return np.concatenate(chosen)[np.argsort(rank, kind="stable")]

@@ -9,14 +9,15 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
 from shoestring.select.greedy import cover
-from shoestring.select.pool import Pool
-from shoestring.select.similarity import Floats, Places, slices
+from shoestring.select.pool import NOTHING, Pool
+from shoestring.select.similarity import Floats, Places, gains
 
 _FARTHEST = 2 * math.sqrt(2)  # no two vectors of probabilities less a label are farther from each other
-_TOGETHER = 5_000_000  # distances that are computed at once
 
 
-def craig(pool: Pool, size: int, *, rng: np.random.Generator) -> NDArray[np.int64]:
+def craig(
+    pool: Pool, size: int, *, rng: np.random.Generator, already: NDArray[np.int64] = NOTHING
+) -> NDArray[np.int64]:
     """Images such that every image has one with nearly the same gradient (CRAIG, Mirzasoleiman et al. 2020).
 
     Greedy facility location: each next image lowers most the sum over all images of the distance from their gradient
@@ -26,7 +27,7 @@ def craig(pool: Pool, size: int, *, rng: np.random.Generator) -> NDArray[np.int6
     """
     gradients = pool.probabilities.astype(np.float64)
     gradients[np.arange(len(pool)), pool.labels] -= 1
-    return cover(Nearness(gradients), size, rng=rng)
+    return cover(Nearness(gradients), size, rng=rng, already=already)
 
 
 class Nearness:
@@ -36,7 +37,7 @@ class Nearness:
     Distances are taken of the differences in float64, so that equal images are at distance zero.
     """
 
-    window = 0.5
+    room = 14_000_000
 
     def __init__(self, vectors: NDArray[np.float64]) -> None:
         self.vectors = vectors
@@ -44,25 +45,10 @@ class Nearness:
     def __len__(self) -> int:
         return len(self.vectors)
 
-    def row(self, pick: int) -> Floats:
-        """One image against all (N,)."""
-        return self._of(self.vectors[pick : pick + 1], self.vectors)[0]
-
-    def at(self, rows: Places, points: Places) -> Floats:
-        """Some images against some (R, P)."""
-        return self._of(self.vectors[rows], self.vectors[points])
-
-    def gains(self, rows: Places, best: Floats) -> NDArray[np.float64]:
-        """What each row would add (R,)."""
-        found = np.empty(len(rows))
-        for part in slices(len(rows), max(1, _TOGETHER // len(self))):
-            rest = self._of(self.vectors[rows[part]], self.vectors) - best
-            found[part] = np.maximum(rest, 0, out=rest).sum(1, dtype=np.float64)
-        return found
+    def rows(self, places: Places | slice) -> Floats:
+        """Some images against all (R, N)."""
+        return (_FARTHEST - cdist(self.vectors[places], self.vectors)).astype(np.float32)
 
     def all_gains(self, best: Floats) -> NDArray[np.float64]:
         """What every image would add (N,)."""
-        return self.gains(np.arange(len(self)), best)
-
-    def _of(self, left: NDArray[np.float64], right: NDArray[np.float64]) -> Floats:
-        return (_FARTHEST - cdist(left, right)).astype(np.float32)
+        return gains(self, np.arange(len(self)), best)

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from shoestring.select.neighbours import nearest
-from shoestring.select.pool import Pool
+from shoestring.select.pool import NOTHING, Pool
+from shoestring.select.steps import step_by_step
 from shoestring.select.ties import highest
 from shoestring.values import limited
 
@@ -19,6 +20,7 @@ def d2(
     size: int,
     *,
     rng: np.random.Generator,
+    already: NDArray[np.int64] = NOTHING,
     order: Literal["easiest", "hardest"] = "easiest",
     neighbours: int = 10,
     forward: float = 1.0,
@@ -40,9 +42,11 @@ def d2(
     own = rankdata(pool.final_margin if order == "easiest" else -pool.final_margin) / count
     score = own + (np.exp(-forward * apart) * own[places] * other).sum(1)
     weaker = np.exp(-reverse * apart) * other
-    chosen = np.empty(size, dtype=np.int64)
-    for place in range(size):
-        chosen[place] = pick = highest(score, rng)
+
+    def lead(free: NDArray[np.bool_]) -> int:
+        return highest(score, rng, free)
+
+    def add(pick: int) -> None:
         score[places[pick]] -= weaker[pick] * score[pick]
-        score[pick] = -np.inf
-    return chosen
+
+    return step_by_step(count, size, lead, add, already=already)

@@ -8,7 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shoestring.select.exchange import anneal, best_draw, best_exchanges
-from shoestring.select.pool import Pool
+from shoestring.select.pool import NOTHING, Pool
+from shoestring.select.similarity import Floats, along
+from shoestring.select.steps import step_by_step
+from shoestring.select.ties import highest
 from shoestring.values import limited
 
 
@@ -17,6 +20,7 @@ def diversity(
     size: int,
     *,
     rng: np.random.Generator,
+    already: NDArray[np.int64] = NOTHING,
     search: Literal["greedy", "annealing", "random"] = "greedy",
     swaps: int = 100,
     draws: int = 10_000,
@@ -27,28 +31,33 @@ def diversity(
     that points most against the sum so far: O(N D) a step and no table of distances. Then up to `swaps` chosen images
     are exchanged for better ones, one best exchange at a time. The search by "annealing" exchanges images at random,
     worse ones ever more seldom; that by "random" takes the best of so many `draws`, which is hardly better than one.
-    Both give their images in greedy order. Raises `UserError` for less than one draw.
+    Both give their images in greedy order. Images chosen `already` count in the sum and stay. Raises `UserError` for
+    less than one draw.
     """
     limited(draws, "diversity's draws", least=1)
-    features = pool.features.astype(np.float64)
+    features = pool.features
     if search == "greedy":
-        return best_exchanges(features, _greedily(features, size, rng), swaps)
-    chosen = anneal(features, size, rng=rng) if search == "annealing" else best_draw(features, size, draws, rng=rng)
-    return chosen[_greedily(features[chosen], size, rng)]
+        return best_exchanges(features, _greedily(features, size, already, rng), already, swaps)
+    free = np.setdiff1d(np.arange(len(features)), already)
+    others, begun = features[free].astype(np.float64), features[already].sum(0, dtype=np.float64)
+    if search == "annealing":
+        chosen = free[anneal(others, size, begun, rng=rng)]
+    else:
+        chosen = free[best_draw(others, size, begun, draws, rng=rng)]
+    both = features[np.concatenate([already, chosen])]
+    return chosen[_greedily(both, size, np.arange(len(already)), rng) - len(already)]
 
 
-def _greedily(features: NDArray[np.float64], size: int, rng: np.random.Generator) -> NDArray[np.int64]:
+def _greedily(features: Floats, size: int, already: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
     """The greedy ranking (size,) of unit vectors (N, D)."""
-    free = np.ones(len(features), dtype=bool)
-    chosen: list[int] = []
-    towards = features.sum(0)  # the first image lies farthest from all others
-    total = np.zeros_like(towards)
-    for _ in range(size):
-        against = np.where(free, features @ towards, np.inf)
-        ties = np.flatnonzero(against == against.min())
-        pick = int(rng.choice(ties))
-        chosen.append(pick)
-        free[pick] = False
-        total += features[pick]
-        towards = total
-    return np.array(chosen, dtype=np.int64)
+    total = np.zeros(features.shape[1])
+    towards = features.sum(0, dtype=np.float64)  # the first image lies farthest from all others
+
+    def lead(free: NDArray[np.bool_]) -> int:
+        return highest(-along(features, towards), rng, free)
+
+    def add(pick: int) -> None:
+        nonlocal towards
+        towards = np.add(total, features[pick], out=total)
+
+    return step_by_step(len(features), size, lead, add, already=already)

@@ -11,7 +11,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from shoestring.select.similarity import Places
+from shoestring.select.similarity import Floats, Places, along
 
 Vectors = NDArray[np.float64]
 
@@ -20,41 +20,42 @@ _STEPS = 50_000  # exchanges that annealing tries
 _COOLED = 1e-4  # the temperature at its end, as a share of that at its beginning
 
 
-def best_exchanges(features: Vectors, chosen: Places, most: int) -> Places:
+def best_exchanges(features: Floats, chosen: Places, already: Places, most: int) -> Places:
     """Exchange chosen images (k,) for others of (N, D) while that helps, the best exchange first, `most` times at most.
 
-    The images that gain most without each other's term are tried as pairs.
+    The images that gain most without each other's term are tried as pairs, in float64. Those chosen `already` stay.
     """
-    total = features[chosen].sum(0)
-    for _ in range(most):
-        along = features @ total
-        candidates = _others(len(features), chosen)
-        if not len(candidates):
-            break
-        come = candidates[np.argsort(along[candidates], kind="stable")[:_TRIED]]
-        go = np.argsort(-along[chosen], kind="stable")[:_TRIED]
-        change = 2 * (1 - features[chosen[go]] @ features[come].T - along[chosen[go]][:, None] + along[come][None, :])
+    total = features[np.concatenate([already, chosen])].sum(0, dtype=np.float64)
+    outside = np.ones(len(features), dtype=bool)
+    outside[chosen] = outside[already] = False
+    for _ in range(most if outside.any() else 0):
+        against = along(features, total)
+        come = np.flatnonzero(outside)
+        come = come[np.argsort(against[come], kind="stable")[:_TRIED]]
+        go = np.argsort(-against[chosen], kind="stable")[:_TRIED]
+        coming, going = features[come].astype(np.float64), features[chosen[go]].astype(np.float64)
+        change = 2 * (1 - going @ coming.T - (going @ total)[:, None] + coming @ total)
         best = np.unravel_index(change.argmin(), change.shape)
         if change[best] > -1e-9:
             break
-        leaving, coming = int(go[best[0]]), int(come[best[1]])
-        total = total - features[chosen[leaving]] + features[coming]
-        chosen[leaving] = coming
+        total = total - going[best[0]] + coming[best[1]]
+        outside[chosen[go[best[0]]]], outside[come[best[1]]] = True, False
+        chosen[go[best[0]]] = come[best[1]]
     return chosen
 
 
-def anneal(features: Vectors, size: int, *, rng: np.random.Generator) -> Places:
+def anneal(features: Vectors, size: int, begun: Vectors, *, rng: np.random.Generator) -> Places:
     """So many of the images (N, D) by simulated annealing: random exchanges, worse ones ever more seldom accepted.
 
     A fixed number of exchanges; one that lengthens the square of the sum by c is accepted with probability
     exp(-c / temperature) (Kirkpatrick et al. 1983). The temperature falls geometrically, from what is usual for an
-    exchange at first. The best choice on the way is given.
+    exchange at first. The best choice on the way is given. `begun` (D,) is the sum of what is chosen beside them.
     """
     chosen = rng.choice(len(features), size, replace=False)
     others = _others(len(features), chosen)
     if not len(others):
         return chosen
-    total = features[chosen].sum(0)
+    total = begun + features[chosen].sum(0)
     usual = 2 * float((features @ total).std()) or 1.0
     leaves, comes = (rng.integers(length, size=_STEPS) for length in (size, len(others)))
     allowed = -np.log(1 - rng.random(_STEPS)) * usual * np.geomspace(1, _COOLED, _STEPS)
@@ -71,12 +72,12 @@ def anneal(features: Vectors, size: int, *, rng: np.random.Generator) -> Places:
     return best
 
 
-def best_draw(features: Vectors, size: int, draws: int, *, rng: np.random.Generator) -> Places:
-    """The best of so many random subsets of the images (N, D)."""
+def best_draw(features: Vectors, size: int, begun: Vectors, draws: int, *, rng: np.random.Generator) -> Places:
+    """The best of so many random subsets of the images (N, D), with `begun` (D,) the sum of what is chosen beside."""
     best, shortest = np.empty(0, dtype=np.int64), math.inf
     for _ in range(draws):
         chosen = rng.choice(len(features), size, replace=False)
-        total = features[chosen].sum(0)
+        total = begun + features[chosen].sum(0)
         if (length := float(total @ total)) < shortest:
             best, shortest = chosen, length
     return best

@@ -5,28 +5,35 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from shoestring.select.greedy import cover
-from shoestring.select.neighbours import nearest
-from shoestring.select.pool import Pool
-from shoestring.select.similarity import similarity
-from shoestring.select.sparse import cover_near
+from shoestring.select.distributed import in_partitions
+from shoestring.select.pool import NOTHING, Pool
+from shoestring.select.reduce import covering
 from shoestring.values import limited
 
 
 def facility_location(
-    pool: Pool, size: int, *, rng: np.random.Generator, neighbours: int = 0, sample: float = 1.0
+    pool: Pool,
+    size: int,
+    *,
+    rng: np.random.Generator,
+    already: NDArray[np.int64] = NOTHING,
+    neighbours: int = 0,
+    sample: float = 1.0,
+    partitions: int = 0,
 ) -> NDArray[np.int64]:
     """Images such that every image has one like it, by the sum of highest cosines (Wei et al. 2014).
 
     Greedy: each next image raises most the sum over all images of their highest cosine with a chosen one (negative
     cosines count as 0). With `neighbours` only that many nearest images of each count, for large pools without
-    classes. With `sample` below 1 each step looks at that share of the images only (Mirzasoleiman et al. 2015).
-    Raises `UserError` for negative neighbours and for samples outside 0 to 1.
+    classes. With `sample` below 1 each step looks at that share of the images only (Mirzasoleiman et al. 2015). With
+    `partitions` random parts choose in processes of their own, and the choice is among theirs (GreeDi, Mirzasoleiman
+    et al. 2013). Raises `UserError` for negative neighbours and partitions and for samples outside 0 to 1.
     """
     limited(neighbours, "facility_location's neighbours", least=0)
     limited(sample, "facility_location's sample", above=0, most=1)
-    features = pool.features
-    if neighbours:
-        places, cosines = nearest(features, min(neighbours, len(features)))
-        return cover_near(places, cosines, size, rng=rng, sample=sample)
-    return cover(similarity(features), size, rng=rng, sample=sample)
+    limited(partitions, "facility_location's partitions", least=0)
+    options = {"neighbours": neighbours, "sample": sample}
+    parts = min(partitions, len(pool) - len(already))
+    if parts > 1:
+        return in_partitions(pool, size, parts, rng=rng, already=already, options=options)
+    return covering(pool.features, size, rng=rng, already=already, **options)

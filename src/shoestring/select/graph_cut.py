@@ -5,13 +5,21 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from shoestring.select.pool import Pool
-from shoestring.select.similarity import products
-from shoestring.select.ties import highest
+from shoestring.select.falling import Falling
+from shoestring.select.pool import NOTHING, Pool
+from shoestring.select.similarity import Floats, along
+from shoestring.select.steps import step_by_step
 from shoestring.values import limited
 
 
-def graph_cut(pool: Pool, size: int, *, rng: np.random.Generator, weight: float = 0.5) -> NDArray[np.int64]:
+def graph_cut(
+    pool: Pool,
+    size: int,
+    *,
+    rng: np.random.Generator,
+    already: NDArray[np.int64] = NOTHING,
+    weight: float = 0.5,
+) -> NDArray[np.int64]:
     """Images like all others but not like each other, by the graph cut function of Iyer et al. (2021).
 
     Greedy for f(S) = sum over i in V, j in S of s_ij - weight * sum over i, j in S of s_ij with s the cosine. Up to
@@ -20,10 +28,15 @@ def graph_cut(pool: Pool, size: int, *, rng: np.random.Generator, weight: float 
     """
     limited(weight, "graph_cut's weight", least=0)
     features = pool.features
-    gains = products(features, features.sum(0)).astype(np.float64)
-    chosen = np.empty(size, dtype=np.int64)
-    for place in range(size):
-        chosen[place] = pick = highest(gains, rng)  # the pair of an image with itself is the same for all
-        gains -= 2 * weight * products(features, features[pick])
-        gains[pick] = -np.inf
-    return chosen
+    sums = along(features, features.sum(0)).astype(np.float64)
+    rise = 2 * weight if features.min() < 0 else 0.0  # where no cosine is negative no gain rises
+
+    def less(gains: NDArray[np.floating], cosines: Floats) -> NDArray[np.floating]:
+        return gains - 2 * weight * cosines.sum(1, dtype=np.float64)
+
+    gains = Falling(features, sums, less, rise)  # the pair of an image with itself is the same for all
+
+    def lead(free: NDArray[np.bool_]) -> int:
+        return gains.lead(free, rng)
+
+    return step_by_step(len(features), size, lead, gains.add, already=already)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from shoestring.select.pool import Pool
-from shoestring.select.similarity import products
+from shoestring.select.pool import NOTHING, Pool
+from shoestring.select.similarity import along
+from shoestring.select.steps import step_by_step
 from shoestring.select.ties import highest
 
 
-def herding(pool: Pool, size: int, *, rng: np.random.Generator) -> NDArray[np.int64]:
+def herding(
+    pool: Pool, size: int, *, rng: np.random.Generator, already: NDArray[np.int64] = NOTHING
+) -> NDArray[np.int64]:
     """Images whose running mean follows the mean of all, by herding (Welling 2009).
 
     A vector w starts at the mean of all features; each step takes the image with the largest product with w, each
@@ -19,11 +22,11 @@ def herding(pool: Pool, size: int, *, rng: np.random.Generator) -> NDArray[np.in
     features = pool.features
     mean = features.mean(0, dtype=np.float64)
     towards = mean.copy()
-    free = np.ones(len(features), dtype=bool)
-    chosen = np.empty(size, dtype=np.int64)
-    for place in range(size):
-        along = products(features, towards.astype(np.float32))
-        chosen[place] = pick = highest(np.where(free, along, -np.inf), rng)
-        free[pick] = False
-        towards += mean - features[pick]
-    return chosen
+
+    def lead(free: NDArray[np.bool_]) -> int:
+        return highest(along(features, towards), rng, free)
+
+    def add(pick: int) -> None:
+        np.add(towards, mean - features[pick], out=towards)
+
+    return step_by_step(len(features), size, lead, add, already=already)

@@ -6,14 +6,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shoestring.select.greedy import cover
-from shoestring.select.pool import Pool
+from shoestring.select.pool import NOTHING, Pool
 from shoestring.select.similarity import Floats, products, similarity
 from shoestring.values import limited
 
 _SAMPLE = 1000  # images whose distances give the bandwidth
 
 
-def max_herding(pool: Pool, size: int, *, rng: np.random.Generator, bandwidth: float = 0.0) -> NDArray[np.int64]:
+def max_herding(
+    pool: Pool,
+    size: int,
+    *,
+    rng: np.random.Generator,
+    already: NDArray[np.int64] = NOTHING,
+    bandwidth: float = 0.0,
+) -> NDArray[np.int64]:
     """Images that cover all others by a Gaussian kernel, the generalised coverage of Bae et al. (2024).
 
     Greedy: each next image raises most the sum over all images of exp(-d^2 / (2 bandwidth^2)) with d the distance to
@@ -29,7 +36,7 @@ def max_herding(pool: Pool, size: int, *, rng: np.random.Generator, bandwidth: f
         cosines *= narrow
         return np.exp(cosines, out=cosines)
 
-    return cover(similarity(features, gaussian), size, rng=rng)
+    return cover(similarity(features, gaussian), size, rng=rng, already=already)
 
 
 def median_distance(features: Floats, rng: np.random.Generator) -> float:

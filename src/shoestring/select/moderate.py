@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shoestring.select.pool import Pool
-from shoestring.select.similarity import products
+from shoestring.select.similarity import along
 from shoestring.select.ties import lowest_first
 
 
@@ -17,6 +17,6 @@ def moderate(pool: Pool, size: int, *, rng: np.random.Generator) -> NDArray[np.i
     """
     features = pool.features
     mean = features.mean(0, dtype=np.float64)
-    along = products(features, mean.astype(np.float32)).astype(np.float64)
-    distances = np.sqrt(np.maximum(1 - 2 * along + mean @ mean, 0))
+    to_mean = along(features, mean).astype(np.float64)
+    distances = np.sqrt(np.maximum(1 - 2 * to_mean + mean @ mean, 0))
     return lowest_first(np.abs(distances - np.median(distances)), rng)[:size]

@@ -28,16 +28,27 @@ def nearest(features: Floats, count: int) -> tuple[NDArray[np.int32], Floats]:
     return held.finished()
 
 
+def nearest_among(points: Floats, features: Floats, count: int) -> tuple[NDArray[np.int32], Floats]:
+    """For each of other images (P, D) the `count` most like it: places (P, count) and cosines (P, count), unordered."""
+    places = np.empty((len(points), count), dtype=np.int32)
+    cosines = np.empty((len(points), count), dtype=np.float32)
+    for rows in slices(len(points), max(1, _ROWS * _COLUMNS // len(features))):
+        block = products(points[rows], features)
+        places[rows] = np.argpartition(block, len(features) - count, axis=1)[:, len(features) - count :]
+        cosines[rows] = np.take_along_axis(block, places[rows], 1)
+    return places, cosines
+
+
 def _least(features: Floats, count: int) -> Floats:
     """A cosine (N,) that at least `count` images exceed: the count-th highest with a sample of the images."""
     sample = features[:: max(1, len(features) // max(_SAMPLE, 4 * count))]
     if len(sample) == len(features):
         return np.full(len(features), -np.inf, dtype=np.float32)
     place = len(sample) - count
-    parts = [
-        np.partition(products(features[rows], sample), place, axis=1)[:, place] for rows in slices(len(features), _ROWS)
-    ]
-    return np.concatenate(parts) - np.float32(1e-6)  # rounding differs between blocks
+    least = np.empty(len(features), dtype=np.float32)
+    for rows in slices(len(features), _ROWS):
+        least[rows] = np.partition(products(features[rows], sample), place, axis=1)[:, place]
+    return least - np.float32(1e-6)  # rounding differs between blocks
 
 
 class _Held:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from shoestring.data.images import Images
 from shoestring.errors import UserError
 from shoestring.rundir import replacing
+from shoestring.select.stored import Stored, stored
 
 NOTHING = np.empty(0, dtype=np.int64)  # no places
 
@@ -104,13 +105,16 @@ class Pool:
 
     @property
     def features(self) -> NDArray[np.float32]:
-        """(N, D), unit length."""
+        """(N, D), unit length. Of a memory-mapped file these rows are read, no others, and made float32."""
+        return self.stored.read()
+
+    @property
+    def stored(self) -> Stored:
+        """Where the features are, to be read later or by another process."""
         whole = self._whole
-        if whole._compute_features is None:
-            return self._of(whole._signals.features)
         if whole._known_features is None:
-            whole._known_features = whole._compute_features()
-        return self._of(whole._known_features)
+            whole._known_features = (whole._compute_features or (lambda: whole._signals.features))()
+        return stored(whole._known_features, self._rows)
 
     @property
     def forgotten(self) -> NDArray[np.int64]:

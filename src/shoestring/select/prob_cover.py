@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from shoestring.select.clusters import clusters
 from shoestring.select.greedy import cover
-from shoestring.select.pool import Pool
+from shoestring.select.pool import NOTHING, Pool
 from shoestring.select.similarity import Floats, products, similarity, slices
 from shoestring.values import limited
 
@@ -15,7 +15,14 @@ _PURE = 0.95  # share of the balls without an image of another cluster
 _SAMPLE = 2000  # balls that are looked at
 
 
-def prob_cover(pool: Pool, size: int, *, rng: np.random.Generator, radius: float = 0.0) -> NDArray[np.int64]:
+def prob_cover(
+    pool: Pool,
+    size: int,
+    *,
+    rng: np.random.Generator,
+    already: NDArray[np.int64] = NOTHING,
+    radius: float = 0.0,
+) -> NDArray[np.int64]:
     """Images whose balls of one radius hold most images together (ProbCover, Yehuda et al. 2022).
 
     Greedy: each next image brings most images into a ball that are in none yet. Radius 0 takes, as the paper does, the
@@ -33,7 +40,7 @@ def prob_cover(pool: Pool, size: int, *, rng: np.random.Generator, radius: float
     def inside(cosines: Floats) -> Floats:
         return (cosines > least).astype(np.float32)
 
-    return cover(similarity(features, inside), size, rng=rng)
+    return cover(similarity(features, inside), size, rng=rng, already=already)
 
 
 def pure_radius(features: Floats, labels: NDArray[np.int64], rng: np.random.Generator) -> float:

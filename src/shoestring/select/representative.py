@@ -5,13 +5,21 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from shoestring.select.pool import Pool
-from shoestring.select.similarity import products
+from shoestring.select.pool import NOTHING, Pool
+from shoestring.select.similarity import along
+from shoestring.select.steps import step_by_step
 from shoestring.select.ties import highest
 from shoestring.values import limited
 
 
-def representative(pool: Pool, size: int, *, rng: np.random.Generator, diversity: float = 0.0) -> NDArray[np.int64]:
+def representative(
+    pool: Pool,
+    size: int,
+    *,
+    rng: np.random.Generator,
+    already: NDArray[np.int64] = NOTHING,
+    diversity: float = 0.0,
+) -> NDArray[np.int64]:
     """Images whose mean is near the mean of all, mixed with their diversity if wanted (Kabkab et al. 2016).
 
     Greedy: each next image maximises diversity * (mean cosine distance of two chosen images) - (1 - diversity) *
@@ -21,21 +29,20 @@ def representative(pool: Pool, size: int, *, rng: np.random.Generator, diversity
     limited(diversity, "representative's diversity", least=0, most=1)
     features = pool.features
     mean = features.mean(0, dtype=np.float64)
-    to_mean = _along(features, mean)
-    free = np.ones(len(features), dtype=bool)
-    total = np.zeros_like(mean)
-    chosen = np.empty(size, dtype=np.int64)
-    for place in range(size):
-        count = place + 1
-        squared = total @ total + 2 * _along(features, total) + 1  # length of the sum with each image, squared
+    to_mean = along(features, mean).astype(np.float64)
+    total, held = np.zeros_like(mean), 0  # sum and number of the chosen
+
+    def lead(free: NDArray[np.bool_]) -> int:
+        count = held + 1
+        squared = total @ total + 2 * along(features, total).astype(np.float64) + 1  # of the sum with each image
         apart = squared / count**2 - 2 * (total @ mean + to_mean) / count + mean @ mean
-        spread = (count**2 - squared) / max(1, count * place)
+        spread = (count**2 - squared) / max(1, count * held)
         value = diversity * spread - (1 - diversity) * np.sqrt(np.maximum(apart, 0))
-        chosen[place] = pick = highest(np.where(free, value, -np.inf), rng)
-        free[pick] = False
-        total += features[pick]
-    return chosen
+        return highest(value, rng, free)
 
+    def add(pick: int) -> None:
+        nonlocal held
+        np.add(total, features[pick], out=total)
+        held += 1
 
-def _along(features: NDArray[np.float32], vector: NDArray[np.float64]) -> NDArray[np.float64]:
-    return products(features, vector.astype(np.float32)).astype(np.float64)
+    return step_by_step(len(features), size, lead, add, already=already)

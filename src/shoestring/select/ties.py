@@ -8,8 +8,10 @@ from numpy.typing import NDArray
 TOLERANCE = 1e-6  # what sums of float32 products cannot tell apart, so that equal images tie wherever they stand
 
 
-def highest(values: NDArray[np.floating], rng: np.random.Generator) -> int:
-    """The place of the highest value (N,), by chance among those that are equal but for rounding."""
+def highest(values: NDArray[np.floating], rng: np.random.Generator, among: NDArray[np.bool_] | None = None) -> int:
+    """The place of the highest value (N,), in the mask if given; by chance among those equal but for rounding."""
+    if among is not None:
+        values = np.where(among, values, -np.inf)
     return int(rng.choice(np.flatnonzero(values >= values.max() - TOLERANCE)))
 
 

@@ -6,25 +6,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shoestring.select.clusters import clusters, in_turn
-from shoestring.select.pool import Pool
+from shoestring.select.pool import NOTHING, Pool
 from shoestring.select.similarity import Floats, products, slices
 from shoestring.values import limited
 
 
-def typiclust(pool: Pool, size: int, *, rng: np.random.Generator, neighbours: int = 20) -> NDArray[np.int64]:
+def typiclust(
+    pool: Pool,
+    size: int,
+    *,
+    rng: np.random.Generator,
+    already: NDArray[np.int64] = NOTHING,
+    neighbours: int = 20,
+) -> NDArray[np.int64]:
     """Of each of `size` k-means clusters the image with the densest neighbourhood (TypiClust, Hacohen et al. 2022).
 
     Typical is a small mean distance to the nearest `neighbours` of the same cluster. Large clusters come first; there
-    is a cluster for every image to be chosen, however many. Raises `UserError` for less than one neighbour.
+    is a cluster for every image to be chosen, however many. With images chosen `already` there are as many clusters
+    more, and those that hold such images are passed over at first. Raises `UserError` for less than one neighbour.
     """
     limited(neighbours, "typiclust's neighbours", least=1)
     features = pool.features
-    labels, _ = clusters(features, size, rng)
+    labels, _ = clusters(features, len(already) + size, rng)
     distances = np.empty(len(features))
     for label in np.unique(labels):
         rows = np.flatnonzero(labels == label)
         distances[rows] = mean_distance(features[rows], neighbours)
-    return in_turn(labels, distances, rng)[:size]
+    distances[already] = -np.inf  # the first of their clusters, and then left out
+    order = in_turn(labels, distances, rng)
+    return order[~np.isin(order, already)][:size]
 
 
 def mean_distance(features: Floats, neighbours: int) -> NDArray[np.float64]:
