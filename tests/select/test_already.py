@@ -11,6 +11,7 @@ from pools import pool_of, slow_greedy, some_features, unit
 from shoestring import registry
 from shoestring.select.d2 import d2
 from shoestring.select.diversity import diversity
+from shoestring.select.engine.similarity import Kept
 from shoestring.select.facility_location import facility_location
 from shoestring.select.graph_cut import graph_cut
 from shoestring.select.herding import herding
@@ -19,7 +20,6 @@ from shoestring.select.log_det import log_det
 from shoestring.select.max_herding import max_herding
 from shoestring.select.prob_cover import prob_cover
 from shoestring.select.representative import representative
-from shoestring.select.similarity import Kept
 from shoestring.select.typiclust import typiclust
 
 GREEDY = {

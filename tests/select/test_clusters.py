@@ -7,7 +7,7 @@ import pytest
 
 from pools import pool_of, some_features, unit
 from shoestring.errors import UserError
-from shoestring.select.clusters import clusters, in_turn
+from shoestring.select.engine.clusters import clusters, in_turn
 from shoestring.select.prototypes import prototypes
 from shoestring.select.typiclust import mean_distance, typiclust
 

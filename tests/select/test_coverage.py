@@ -7,13 +7,13 @@ import pytest
 
 from pools import pool_of, slow_greedy, some_features, unit
 from shoestring.errors import UserError
-from shoestring.select import similarity as blocks
+from shoestring.select.engine import similarity as blocks
+from shoestring.select.engine.greedy import cover
+from shoestring.select.engine.pairs import pairs_above
+from shoestring.select.engine.similarity import Computed, Kept, similarity
 from shoestring.select.facility_location import facility_location
-from shoestring.select.greedy import cover
 from shoestring.select.max_herding import max_herding, median_distance
-from shoestring.select.pairs import pairs_above
 from shoestring.select.prob_cover import prob_cover, pure_radius
-from shoestring.select.similarity import Computed, Kept, similarity
 
 
 def _covered(table: np.ndarray, chosen) -> float:

@@ -8,8 +8,8 @@ import pytest
 from pools import pool_of, some_features
 from shoestring.errors import UserError
 from shoestring.select import Pool, choose
-from shoestring.select import similarity as blocks
 from shoestring.select.craig import craig
+from shoestring.select.engine import similarity as blocks
 
 
 def _pool(probabilities: np.ndarray) -> Pool:

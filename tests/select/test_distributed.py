@@ -13,9 +13,9 @@ from pools import pool_of, some_features, unit
 from shoestring.errors import UserError
 from shoestring.select import Pool, choose
 from shoestring.select import streaming as module
-from shoestring.select.distributed import running_on
+from shoestring.select.engine.distributed import running_on
+from shoestring.select.engine.reduce import left_by
 from shoestring.select.facility_location import facility_location
-from shoestring.select.reduce import left_by
 from shoestring.select.streaming import streaming
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pools import pool_of, some_features, unit
-from shoestring.select import falling
+from shoestring.select.engine import falling
 from shoestring.select.graph_cut import graph_cut
 from shoestring.select.k_center import k_center
 

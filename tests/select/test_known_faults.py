@@ -7,14 +7,14 @@ import pytest
 
 from pools import pool_of, slow_greedy, some_features, unit
 from shoestring import registry
-from shoestring.select import neighbours
-from shoestring.select import similarity as blocks
+from shoestring.select.engine import neighbours
+from shoestring.select.engine import similarity as blocks
+from shoestring.select.engine.similarity import Computed, Kept, gains
 from shoestring.select.facility_location import facility_location
 from shoestring.select.k_center import k_center
 from shoestring.select.log_det import log_det
 from shoestring.select.moderate import moderate
 from shoestring.select.prob_cover import prob_cover
-from shoestring.select.similarity import Computed, Kept, gains
 
 
 def _rng(seed: int = 0) -> np.random.Generator:

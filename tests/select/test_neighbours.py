@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from pools import pool_of, slow_greedy, some_features
-from shoestring.select import neighbours as module
+from shoestring.select.engine import neighbours as module
+from shoestring.select.engine.neighbours import nearest
 from shoestring.select.facility_location import facility_location
-from shoestring.select.neighbours import nearest
 
 
 @pytest.fixture(params=["small blocks", "large blocks"])

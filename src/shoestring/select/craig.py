@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
-from shoestring.select.greedy import cover
+from shoestring.select.engine.greedy import cover
+from shoestring.select.engine.similarity import Floats, Places, gains
 from shoestring.select.pool import NOTHING, Pool
-from shoestring.select.similarity import Floats, Places, gains
 
 _FARTHEST = 2 * math.sqrt(2)  # no two vectors of probabilities less a label are farther from each other
 

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from shoestring.select.neighbours import nearest
+from shoestring.select.engine.neighbours import nearest
+from shoestring.select.engine.steps import step_by_step
+from shoestring.select.engine.ties import highest
 from shoestring.select.pool import NOTHING, Pool
-from shoestring.select.steps import step_by_step
-from shoestring.select.ties import highest
 from shoestring.values import limited
 
 

@@ -7,11 +7,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from shoestring.select.exchange import anneal, best_draw, best_exchanges
+from shoestring.select.engine.exchange import anneal, best_draw, best_exchanges
+from shoestring.select.engine.similarity import Floats, along
+from shoestring.select.engine.steps import step_by_step
+from shoestring.select.engine.ties import highest
 from shoestring.select.pool import NOTHING, Pool
-from shoestring.select.similarity import Floats, along
-from shoestring.select.steps import step_by_step
-from shoestring.select.ties import highest
 from shoestring.values import limited
 
 

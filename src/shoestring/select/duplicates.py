@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from shoestring.data.images import Images
-from shoestring.select.similarity import Floats, Places, products, slices
+from shoestring.select.engine.similarity import Floats, Places, products, slices
 
 _COARSE, _FINE, _BLURRED = 12, 24, 6  # pixels of a side: of the coarse copy, of the details, of what these leave out
 _COARSE_ALIKE, _FINE_ALIKE = 0.95, 0.85  # cosines from which two of them are alike

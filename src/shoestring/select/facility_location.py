@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from shoestring.select.distributed import in_partitions
+from shoestring.select.engine.distributed import in_partitions
+from shoestring.select.engine.reduce import covering
 from shoestring.select.pool import NOTHING, Pool
-from shoestring.select.reduce import covering
 from shoestring.values import limited
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from shoestring.select.early import by_early_mean
+from shoestring.select.engine.early import by_early_mean
 from shoestring.select.pool import Pool
 
 

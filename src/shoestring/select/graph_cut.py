@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from shoestring.select.falling import Falling
+from shoestring.select.engine.falling import Falling
+from shoestring.select.engine.similarity import Floats, along
+from shoestring.select.engine.steps import step_by_step
 from shoestring.select.pool import NOTHING, Pool
-from shoestring.select.similarity import Floats, along
-from shoestring.select.steps import step_by_step
 from shoestring.values import limited
 
 

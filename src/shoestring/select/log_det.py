@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from shoestring.select.engine.similarity import along, products
+from shoestring.select.engine.steps import step_by_step
+from shoestring.select.engine.ties import highest
 from shoestring.select.pool import NOTHING, Pool
-from shoestring.select.similarity import along, products
-from shoestring.select.steps import step_by_step
-from shoestring.select.ties import highest
 
 _RIDGE = 1e-3  # on the diagonal: keeps the volume above zero when more images than dimensions are chosen
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from shoestring.select.greedy import cover
+from shoestring.select.engine.greedy import cover
+from shoestring.select.engine.similarity import Floats, products, similarity
 from shoestring.select.pool import NOTHING, Pool
-from shoestring.select.similarity import Floats, products, similarity
 from shoestring.values import limited
 
 _SAMPLE = 1000  # images whose distances give the bandwidth

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from shoestring.select.engine.similarity import along
+from shoestring.select.engine.ties import lowest_first
 from shoestring.select.pool import Pool
-from shoestring.select.similarity import along
-from shoestring.select.ties import lowest_first
 
 
 def moderate(pool: Pool, size: int, *, rng: np.random.Generator) -> NDArray[np.int64]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from shoestring.data.images import Images
 from shoestring.errors import UserError
 from shoestring.rundir import replacing
-from shoestring.select.stored import Stored, stored
+from shoestring.select.engine.stored import Stored, stored
 
 NOTHING = np.empty(0, dtype=np.int64)  # no places
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from shoestring.select.clusters import clusters
-from shoestring.select.greedy import cover
+from shoestring.select.engine.clusters import clusters
+from shoestring.select.engine.greedy import cover
+from shoestring.select.engine.similarity import Floats, products, similarity, slices
 from shoestring.select.pool import NOTHING, Pool
-from shoestring.select.similarity import Floats, products, similarity, slices
 from shoestring.values import limited
 
 _PURE = 0.95  # share of the balls without an image of another cluster

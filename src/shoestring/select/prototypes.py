@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from shoestring.select.clusters import clusters, in_turn
+from shoestring.select.engine.clusters import clusters, in_turn
 from shoestring.select.pool import Pool
 
 

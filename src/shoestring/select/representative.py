@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from shoestring.select.engine.similarity import along
+from shoestring.select.engine.steps import step_by_step
+from shoestring.select.engine.ties import highest
 from shoestring.select.pool import NOTHING, Pool
-from shoestring.select.similarity import along
-from shoestring.select.steps import step_by_step
-from shoestring.select.ties import highest
 from shoestring.values import limited
 
 

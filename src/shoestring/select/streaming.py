@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shoestring.select.balance import interleaved
+from shoestring.select.engine.reduce import among_left, left_by
+from shoestring.select.engine.similarity import Floats, slices
 from shoestring.select.pool import NOTHING, Pool
-from shoestring.select.reduce import among_left, left_by
-from shoestring.select.similarity import Floats, slices
 
 _READ = 65_536  # images that are read together
 _PIECE = 4_096  # images of one class that are chosen from together

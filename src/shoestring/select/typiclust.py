@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from shoestring.select.clusters import clusters, in_turn
+from shoestring.select.engine.clusters import clusters, in_turn
+from shoestring.select.engine.similarity import Floats, products, slices
 from shoestring.select.pool import NOTHING, Pool
-from shoestring.select.similarity import Floats, products, slices
 from shoestring.values import limited
 
 

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from shoestring.select.aum import aum
 from shoestring.select.el2n import el2n
+from shoestring.select.engine.similarity import Floats, Places, slices
 from shoestring.select.forgetting import forgetting
 from shoestring.select.grand import grand
 from shoestring.select.margin import margin
 from shoestring.select.pool import Pool
-from shoestring.select.similarity import Floats, Places, slices
 from shoestring.values import limited
 
 _ORDERS = {"margin": margin, "aum": aum, "forgetting": forgetting, "el2n": el2n, "grand": grand}

@@ -7,8 +7,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from shoestring.select.engine.similarity import Floats, Places
 from shoestring.select.pool import Pool
-from shoestring.select.similarity import Floats, Places
 from shoestring.values import limited
 
 _SHARE = 16  # one in so many images tells how far the nearest ones can be at most

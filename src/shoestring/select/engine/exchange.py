@@ -11,7 +11,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from shoestring.select.similarity import Floats, Places, along
+from shoestring.select.engine.similarity import Floats, Places, along
 
 Vectors = NDArray[np.float64]
 

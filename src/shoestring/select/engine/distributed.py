@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from shoestring.select.engine.reduce import Left, among_left, left_by
+from shoestring.select.engine.stored import Stored
 from shoestring.select.pool import Pool
-from shoestring.select.reduce import Left, among_left, left_by
-from shoestring.select.stored import Stored
 
 _given: ContextVar[Executor | None] = ContextVar("executor", default=None)
 

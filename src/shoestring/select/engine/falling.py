@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from shoestring.select.similarity import Floats, products, slices
-from shoestring.select.ties import TOLERANCE, highest
+from shoestring.select.engine.similarity import Floats, products, slices
+from shoestring.select.engine.ties import TOLERANCE, highest
 
 _LAG = 64  # images that are chosen before all scores are made exact: one product of matrices instead of as many smaller
 _BATCH = 16  # rivals whose scores are made exact at first; four times as many each further time

@@ -7,8 +7,8 @@ import warnings
 import numpy as np
 from numpy.typing import NDArray
 
-from shoestring.select.similarity import Floats
-from shoestring.select.ties import lowest_first
+from shoestring.select.engine.similarity import Floats
+from shoestring.select.engine.ties import lowest_first
 
 _ALL_AT_ONCE = 20_000  # images; more are clustered from batches
 

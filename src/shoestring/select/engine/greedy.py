@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from shoestring.select.pairs import Pairs, pairs_above
+from shoestring.select.engine.pairs import Pairs, pairs_above
+from shoestring.select.engine.similarity import Places, Similarity, gains
+from shoestring.select.engine.steps import drawn, step_by_step
+from shoestring.select.engine.ties import TOLERANCE, highest
 from shoestring.select.pool import NOTHING
-from shoestring.select.similarity import Places, Similarity, gains
-from shoestring.select.steps import drawn, step_by_step
-from shoestring.select.ties import TOLERANCE, highest
 
 _BATCH = 16  # candidates that are looked at together at first; twice as many each further time
 _SAMPLE = 64  # images that tell how many pairs still count

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from shoestring.select.pairs import Pairs
+from shoestring.select.engine.pairs import Pairs
+from shoestring.select.engine.similarity import Floats, slices
+from shoestring.select.engine.steps import drawn, step_by_step
+from shoestring.select.engine.ties import highest
 from shoestring.select.pool import NOTHING
-from shoestring.select.similarity import Floats, slices
-from shoestring.select.steps import drawn, step_by_step
-from shoestring.select.ties import highest
 
 
 def cover_near(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from shoestring.select.similarity import Floats, Places, products, slices
+from shoestring.select.engine.similarity import Floats, Places, products, slices
 
 _ROWS, _COLUMNS = 512, 4096  # of the blocks that are computed at once
 _SAMPLE = 2048  # images that tell how near the nearest must be at least

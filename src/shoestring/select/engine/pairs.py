@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from shoestring.select.similarity import Floats, Places, Similarity, at_once, slices
+from shoestring.select.engine.similarity import Floats, Places, Similarity, at_once, slices
 
 _TOGETHER = 100_000  # entries that are looked at together
 

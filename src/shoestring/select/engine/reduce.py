@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from shoestring.select.greedy import cover
-from shoestring.select.neighbours import nearest, nearest_among
+from shoestring.select.engine.greedy import cover
+from shoestring.select.engine.neighbours import nearest, nearest_among
+from shoestring.select.engine.similarity import Floats, similarity
+from shoestring.select.engine.sparse import cover_near
 from shoestring.select.pool import NOTHING
-from shoestring.select.similarity import Floats, similarity
-from shoestring.select.sparse import cover_near
 
 _NEAR = 128  # of the images left by all parts, how many count as like an image
 
