@@ -10,15 +10,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NoReturn
 
 from shoestring.errors import UserError
-from shoestring.recipe import SECTIONS, Recipe
+from shoestring.recipe import SECTIONS, Recipe, Select
 
 # verb -> its fields of the recipe; a section's name stands for all its fields
 _BUDGET = ("time", "epochs", "flops", "seed")
 _IMAGES = ("resolution", "validation", "split_seed", "skip_bad")
 _MACHINE = ("device", "memory", "threads")
+_CHOICE = tuple(
+    f"select.{field.name}" for field in dataclasses.fields(Select) if field.name not in ("subset", "options")
+)
 FIELDS: dict[str, tuple[str, ...]] = {
     "run": (*_BUDGET, "baseline", *_IMAGES, *_MACHINE, "select", "train", "grow", "prune"),
-    "select": (*_BUDGET, *_IMAGES, "unlabelled", *_MACHINE, "select"),
+    "select": (*_BUDGET, *_IMAGES, "unlabelled", *_MACHINE, *_CHOICE),
     "train": (*_BUDGET, *_IMAGES, *_MACHINE, "select.subset", "train", "grow"),
     "prune": (*_BUDGET, *_MACHINE, "prune", "train.batch_size", "train.learning_rate"),
 }
@@ -55,11 +58,14 @@ def add_recipe(parser: argparse.ArgumentParser, verb: str) -> None:
     group.add_argument(
         "--dry-run", action="store_true", help="print every value and where it comes from; write nothing"
     )
+    groups: dict[str, Any] = {}
     for name in FIELDS[verb]:
         section, _, field = name.partition(".")
         if section in SECTIONS:
+            if section not in groups:
+                groups[section] = _group(parser, section)
             fields = [f for f in dataclasses.fields(SECTIONS[section]) if f.name != "options" and field in ("", f.name)]
-            _add_fields(_group(parser, section), SECTIONS[section], fields, section=section, verb=verb)
+            _add_fields(groups[section], SECTIONS[section], fields, section=section, verb=verb)
         else:
             fields = [f for f in dataclasses.fields(Recipe) if f.name == section]
             _add_fields(group, Recipe, fields, section="", verb=verb)

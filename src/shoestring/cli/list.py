@@ -27,8 +27,9 @@ def main(verb: str, words: Sequence[str]) -> int:
         return 0
     for k, entries in found.items():
         print(f"{registry.noun(k)}s (`{k}`)" if not name else f"{k} {name}")
+        wide = max(map(len, entries))
         for entry, about in entries.items():
-            print(f"  {entry:<14} {about}")
+            print(f"  {entry:<{wide}} {about}")
     return 0
 
 
