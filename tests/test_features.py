@@ -7,6 +7,7 @@ import torch
 from shoestring import Budget, BudgetTooSmall, UserError, select
 from shoestring.features import features_of
 from shoestring.models.inference import embed
+from shoestring.select.engine.stored import File
 
 FREE = Budget(epochs=1)
 
@@ -22,7 +23,7 @@ def _rows(count: int) -> np.ndarray:
 
 def test_rows_of_a_file_become_unit_length(images, context, tmp_path):
     np.save(tmp_path / "rows.npy", _rows(60))
-    found = features_of(str(tmp_path / "rows.npy"), images, FREE, context)
+    found = features_of(str(tmp_path / "rows.npy"), images, FREE, context).read()
     assert np.linalg.norm(found, axis=1) == pytest.approx(np.ones(60), abs=1e-6)
     assert found.dtype == np.float32
 
@@ -32,14 +33,14 @@ def test_rows_of_unit_length_stay_on_the_disk(images, context, tmp_path, kind):
     rows = _rows(60)
     np.save(tmp_path / "rows.npy", (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(kind))
     found = features_of(str(tmp_path / "rows.npy"), images, FREE, context)
-    assert isinstance(found, np.memmap) and found.dtype == kind
+    assert isinstance(found.values, File) and found.values.dtype == kind
 
 
 def test_a_file_of_the_whole_train_split_is_taken_where_some_are_held_out(images, context, tmp_path):
     rows = _rows(60)
     np.save(tmp_path / "rows.npy", rows)
     part = images[[5, 2, 50]]
-    found = features_of(str(tmp_path / "rows.npy"), part, FREE, context)
+    found = features_of(str(tmp_path / "rows.npy"), part, FREE, context).read()
     assert found == pytest.approx(rows[[5, 2, 50]] / np.linalg.norm(rows[[5, 2, 50]], axis=1, keepdims=True))
 
 
@@ -79,23 +80,23 @@ def test_a_file_that_is_missing_or_no_array_is_refused(images, context, tmp_path
 def test_what_a_model_sees_is_looked_at_once(images, context, tmp_path, make_model, monkeypatch):
     model = make_model(images)
     model.save(tmp_path / "model")
-    found = features_of(str(tmp_path / "model"), images, FREE, context)
+    found = features_of(str(tmp_path / "model"), images, FREE, context).read()
     assert found == pytest.approx(embed(model, images)[0], abs=2e-2)  # perhaps in bfloat16
     monkeypatch.setattr("shoestring.features._seen", lambda *_: pytest.fail("they are known"))
-    assert np.array_equal(features_of(str(tmp_path / "model"), images, FREE, context), found)
+    assert np.array_equal(features_of(str(tmp_path / "model"), images, FREE, context).read(), found)
 
 
 def test_other_weights_and_other_images_are_looked_at_anew(images, context, tmp_path, make_model, make_images):
     model = make_model(images)
     model.save(tmp_path / "model")
-    first = np.array(features_of(str(tmp_path / "model"), images, FREE, context))
-    other = features_of(str(tmp_path / "model"), make_images(seed=1), FREE, context)
+    first = features_of(str(tmp_path / "model"), images, FREE, context).read()
+    other = features_of(str(tmp_path / "model"), make_images(seed=1), FREE, context).read()
     assert not np.array_equal(first, other)
     with torch.no_grad():
         for weight in model.module.parameters():
             weight.add_(torch.rand_like(weight))
     model.save(tmp_path / "model")
-    assert not np.array_equal(first, features_of(str(tmp_path / "model"), images, FREE, context))
+    assert not np.array_equal(first, features_of(str(tmp_path / "model"), images, FREE, context).read())
 
 
 def test_a_time_that_is_too_short_is_refused_before_the_work(images, context, tmp_path, make_model):
@@ -122,7 +123,7 @@ def test_networks_of_timm_come_with_their_weights_and_preprocessing(images, cont
         return create(name, pretrained=False, **rest)
 
     monkeypatch.setattr(timm, "create", stand_in)
-    found = features_of("timm:test_resnet.r160_in1k", images, FREE, context)
+    found = features_of("timm:test_resnet.r160_in1k", images, FREE, context).read()
     assert asked == [("test_resnet.r160_in1k", True)]
     assert found.shape[0] == 60
     assert np.linalg.norm(found, axis=1) == pytest.approx(np.ones(60), abs=1e-5)

@@ -18,6 +18,8 @@ from shoestring.models.inference import embed
 from shoestring.models.model import TENSORS, Model, Preprocessing, build, model_folder
 from shoestring.models.timm import PREFIX, check_name
 from shoestring.rundir import replacing
+from shoestring.select.engine.similarity import slices
+from shoestring.select.engine.stored import Stored, stored
 
 _ROWS = 8192  # rows of a file that are looked at together
 _UNIT = 2e-3  # how far from 1 the length of a row may be to count as 1 (float16 rounds by less)
@@ -25,7 +27,7 @@ _SMALLEST_SIDE = 96  # pixels that smaller images are enlarged to, because pretr
 _TIMED = 64  # images that the speed of a network is told from
 
 
-def features_of(source: str, images: Images, budget: Budget, context: Context) -> NDArray[np.floating]:
+def features_of(source: str, images: Images, budget: Budget, context: Context) -> Stored:
     """Features (N, D) of unit length: of an .npy file, a model or run folder, or a network timm:NAME with its weights.
 
     A file has a row for each of the images, or for each image of the source's train split. What a network sees is kept
@@ -42,37 +44,36 @@ def features_of(source: str, images: Images, budget: Budget, context: Context) -
         found = _seen(model, images, budget, context)
         with writing(file.parent), replacing(file) as temporary, temporary.open("wb") as out:
             np.save(out, found)
-    return np.load(file, mmap_mode="r")
+    return stored(np.load(file, mmap_mode="r"))
 
 
-def _of_file(file: Path, images: Images) -> NDArray[np.floating]:
+def _of_file(file: Path, images: Images) -> Stored:
     try:
-        rows = np.load(file, mmap_mode="r", allow_pickle=False)
+        values = np.load(file, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise UserError(f"cannot read features from {file}: {error}.") from None
-    if rows.ndim != 2 or rows.dtype.kind != "f":
-        raise UserError(f"{file} holds {rows.dtype} {rows.shape}, and a row of floats for each image is expected.")
-    if len(rows) == len(images.store) != len(images):
-        rows = rows[images.rows]
+    if values.ndim != 2 or values.dtype.kind != "f":
+        raise UserError(f"{file} holds {values.dtype} {values.shape}, and a row of floats for each image is expected.")
+    rows = stored(values, images.rows if len(values) == len(images.store) != len(images) else None)
     if len(rows) != len(images):
         whole = f" (or {len(images.store):,}, all of train)" if len(images.store) != len(images) else ""
         raise UserError(f"{file} has {len(rows):,} rows, and there are {len(images):,} images{whole} to choose from.")
     return _unit(rows, file)
 
 
-def _unit(rows: NDArray[np.floating], file: Path) -> NDArray[np.floating]:
-    """The rows themselves when all are of unit length, else scaled to it, float32."""
+def _unit(rows: Stored, file: Path) -> Stored:
+    """The rows where they are when all are of unit length, else scaled to it in memory."""
     lengths = np.empty(len(rows))
-    for start in range(0, len(rows), _ROWS):
-        block = rows[start : start + _ROWS].astype(np.float32)
-        lengths[start : start + _ROWS] = np.sqrt(np.einsum("nd,nd->n", block, block, dtype=np.float64))
+    for part in slices(len(rows), _ROWS):
+        block = rows.part(np.arange(part.start, part.stop)).read()
+        lengths[part] = np.sqrt(np.einsum("nd,nd->n", block, block, dtype=np.float64))
     wrong = np.flatnonzero(~np.isfinite(lengths) | (lengths == 0))
     if len(wrong):
         what = "zero" if lengths[wrong[0]] == 0 else "not finite"
         raise UserError(f"{len(wrong):,} rows of {file} cannot be compared: row {wrong[0]} is {what}.")
     if np.abs(lengths - 1).max() < _UNIT:
         return rows
-    return np.divide(rows, lengths[:, None], dtype=np.float32, casting="unsafe")
+    return stored(np.divide(rows.read(), lengths[:, None], dtype=np.float32, casting="unsafe"))
 
 
 def _network(source: str, images: Images) -> tuple[Model, str]:

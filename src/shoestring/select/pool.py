@@ -65,19 +65,19 @@ class Signals:
 class Pool:
     """Candidates for a strategy. `signals()` is called at most once, and only when a method needs it.
 
-    So is `features()`, unit length (N, D), in memory or memory-mapped, which takes the place of the signals' features.
+    So is `features()`, unit length (N, D), in memory or in a file, which takes the place of the signals' features.
     """
 
     def __init__(
         self,
         images: Images,
         signals: Callable[[], Signals],
-        features: Callable[[], NDArray[np.floating]] | None = None,
+        features: Callable[[], NDArray[np.floating] | Stored] | None = None,
     ) -> None:
         self.images = images
         self._compute, self._compute_features = signals, features
         self._known: Signals | None = None
-        self._known_features: NDArray[np.floating] | None = None
+        self._known_features: Stored | None = None
         self._rows: NDArray[np.int64] | None = None
         self._whole = self
 
@@ -113,8 +113,9 @@ class Pool:
         """Where the features are, to be read later or by another process."""
         whole = self._whole
         if whole._known_features is None:
-            whole._known_features = (whole._compute_features or (lambda: whole._signals.features))()
-        return stored(whole._known_features, self._rows)
+            found = (whole._compute_features or (lambda: whole._signals.features))()
+            whole._known_features = found if isinstance(found, Stored) else stored(found)
+        return whole._known_features.part(self._rows)
 
     @property
     def forgotten(self) -> NDArray[np.int64]:

@@ -32,6 +32,17 @@ class Stored:
     values: NDArray[np.floating] | File
     places: NDArray[np.int64] | None = None
 
+    def __len__(self) -> int:
+        if self.places is not None:
+            return len(self.places)
+        return self.values.shape[0]
+
+    def part(self, places: NDArray[np.int64] | None) -> Stored:
+        """The rows at these places among these rows (all, when None)."""
+        if places is None:
+            return self
+        return Stored(self.values, places if self.places is None else self.places[places])
+
     def read(self) -> NDArray[np.float32]:
         """The rows in float32."""
         if isinstance(self.values, File):
