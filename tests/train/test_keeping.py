@@ -20,6 +20,8 @@ from shoestring.recipe import Train
 from shoestring.train import loop, snapshots
 from shoestring.train.checkpoint import Checkpoint
 from shoestring.train.loop import fit
+from shoestring.train.plan import augmentation
+from shoestring.train.setup import begin
 from shoestring.train.snapshots import Snapshots, newest, remove
 from shoestring.train.state import State
 
@@ -145,6 +147,23 @@ def test_from_a_tenth_on_there_is_a_model_to_use(images, make_model, context, tm
     assert (last - final).norm() < 0.1 * final.norm()  # averaged weights, close to the end
     remove(tmp_path)
     assert newest(tmp_path) is None
+
+
+def test_the_norms_of_a_model_to_use_fit_its_weights_and_whole_images(images, make_model, context):
+    model = make_model(images, "resnet20", width=0.25)
+    settings = replace(SETTINGS, batch_size=59)
+    more = {"augment": augmentation(settings, 60), "scale": 1.0, "saved": None, "schedule": compose("auto", {})}
+    state = begin(model, images, _window(20), settings=settings, context=context, **more)
+    for _ in range(8):
+        state.step(1.0, smoothing=0.0)
+    shipped, pixels = state.shipped(), model.prepare(torch.from_numpy(images.pixels))
+    seen = []
+    shipped.module.bn1.register_forward_hook(lambda module, inputs, output: seen.append(output))
+    shipped.module.eval()(pixels)
+    mean, deviation = seen[0].mean((0, 2, 3)), seen[0].std((0, 2, 3))
+    assert torch.allclose(mean, shipped.module.bn1.bias, atol=1e-4)
+    assert torch.allclose(deviation, shipped.module.bn1.weight.abs(), atol=1e-2)
+    assert shipped.module.bn1.running_mean is not model.module.bn1.running_mean
 
 
 def test_snapshots_change_nothing_in_training(images, make_model, context, tmp_path):

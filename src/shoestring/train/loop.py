@@ -106,6 +106,7 @@ def fit(
             keeper.rescue.stray(loss, state)
         if grace.asked:
             keeper.snapshots.save(state.shipped())
+            context.say("told to end: the learning rate went to zero, and the model is kept as a snapshot")
             raise KeyboardInterrupt
 
     state.grow(Stage())  # where a machine that stood still has missed the last stage

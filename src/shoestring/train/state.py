@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,12 +17,15 @@ from shoestring.grow.network import Growing
 from shoestring.models.inference import low_precision
 from shoestring.models.layers import resize
 from shoestring.models.model import Model
+from shoestring.models.recalibrate import recalibrate
 from shoestring.train import plan
 from shoestring.train.averaging import Average
 from shoestring.train.calibrate import Speed
 from shoestring.train.dynamics import Recorder
 from shoestring.train.optimiser import Optimiser
 from shoestring.train.pace import Pace
+
+_LOOKED_AT = 512  # images that batch norms look at before a model is used, fewer where four steps see fewer
 
 
 @dataclass(frozen=True)
@@ -133,10 +137,18 @@ class State:
         self.record = record
 
     def shipped(self) -> Model:
-        """The model as it would be used if training ended here: a copy with the averaged weights and statistics."""
+        """The model as it would be used if training ended here: a copy with averaged weights.
+
+        Its batch norms look at some images as they are, because what they remember of the way here is of other weights
+        and smaller images.
+        """
         model = replace(self.model, module=copy.deepcopy(self.model.module))
         if self.average is not None:
             self.average.apply(model.module)
+        size, rows = self.batches.size, self.batches.rows
+        few = rows[:: math.ceil(len(rows) / min(_LOOKED_AT, 4 * size))]
+        parts = few.tensor_split(max(1, len(few) // size))  # none smaller than a step
+        recalibrate(model.module, (model.prepare(self.batches.pixels[part]) for part in parts))
         return model
 
     def result(self, factor: float, ended: str) -> Training:
