@@ -196,13 +196,16 @@ def test_whatever_happens_while_a_snapshot_is_written_the_last_one_is_whole(imag
                 kept.save(other)
         assert names() == ("simplecnn", "simplecnn")
     with monkeypatch.context() as patch:
-        patch.setattr("shutil.rmtree", _fails)
+        patch.setattr("shutil.rmtree", lambda path, **_: None if path.name.startswith(".") else _fails())
         with pytest.raises(KeyboardInterrupt):
             kept.save(other)
     assert names() == ("convnet", "convnet")
+    (tmp_path / "snapshot" / ".3").mkdir()
+    (tmp_path / "snapshot" / ".3" / ".model.safetensors.half").touch()
     kept.save(one)
     assert names() == ("simplecnn", "simplecnn")
     assert [file.name for file in (tmp_path / "snapshot").iterdir()] == ["3"]
+    assert len(list((tmp_path / "snapshot" / "3").iterdir())) == 2
 
 
 def _fails(*_: object, **__: object) -> None:

@@ -88,6 +88,14 @@ def test_pace_smooths_the_next_step():
     assert pace.expect(0.25) == 0.25
 
 
+def test_pace_bears_a_clock_that_shows_no_time():
+    pace = Pace(1.0)
+    for seconds in (0.0, 0.0, 0.1):
+        pace.add(1.0, seconds)
+    assert 0 < pace.expect(1.0) < 0.1
+    assert pace.slowdown >= 1.0
+
+
 def test_pace_knows_a_machine_that_stays_slow_from_one_that_stalls():
     pace = Pace(1.0)
     assert pace.slowdown == 1.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 _PATIENCE = 5.0  # seconds over which a slowdown is averaged: one that passes soon is none
+_TICK = 1e-6  # seconds of a step that a coarse clock shows as none
 _WORST = 3.0  # a slowdown that is planned for: more than this passes, or nothing helps
 
 
@@ -27,6 +28,7 @@ class Pace:
 
     def add(self, work: float, seconds: float) -> None:
         """Take note of one step."""
+        seconds = max(seconds, _TICK)
         known = self._recent.get(work)
         self._recent[work] = seconds if known is None else self._memory * known + (1 - self._memory) * seconds
         self._fastest[work] = min(self._fastest.get(work, seconds), self._recent[work])

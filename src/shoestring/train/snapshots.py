@@ -38,6 +38,7 @@ class Snapshots:
         before = _numbered(self.folder)
         name = str(1 + max((int(old.name) for old in before), default=0))
         unnamed = self.folder / f".{name}"
+        shutil.rmtree(unnamed, ignore_errors=True)  # what a process that was killed had begun
         model.save(unnamed)
         unnamed.rename(self.folder / name)
         for old in before:
