@@ -189,6 +189,21 @@ def test_growing_resolution_trains_too(make_images, context):
     assert model.preprocessing.resolution == 16
 
 
+@pytest.mark.parametrize("growth", [{"grow": "resolution,width"}, {"stages": "0.5@0.5,1@1"}])
+def test_resolution_and_width_grow_together(make_images, context, growth):
+    images = make_images(side=16)
+    model = train(images, **growth, budget=Budget(epochs=4, steps=("train",)), context=context, **SMALL)
+    assert count_macs(model) == count_macs(
+        train(images, budget=Budget(epochs=4, steps=("train",)), context=context, **SMALL)
+    )
+
+
+def test_trained_weights_are_not_cut_to_a_narrow_start(images, context, make_model, tmp_path):
+    make_model(images, "convnet", width=0.125).save(tmp_path)
+    with pytest.raises(UserError, match="starts fresh: leave out --weights"):
+        train(images, grow="width", weights=str(tmp_path), budget=Budget(epochs=4), context=context)
+
+
 def test_images_of_other_classes_are_refused(images, make_images, make_model):
     with pytest.raises(UserError, match="the model tells class0, class1, class2 apart"):
         evaluate(make_model(images), make_images(classes=2))

@@ -8,6 +8,7 @@ from pathlib import Path
 from shoestring import registry
 from shoestring.budget import Budget, quantity
 from shoestring.errors import UserError
+from shoestring.grow.compose import compose
 from shoestring.recipe import Recipe, Select
 
 
@@ -56,8 +57,7 @@ def _select(wanted: Select) -> None:
 def _names(recipe: Recipe) -> None:
     if recipe.select.method != "auto":
         registry.bind("select", recipe.select.method, recipe.select.options)
-    if recipe.grow.method != "auto":
-        registry.bind("grow", recipe.grow.method, recipe.grow.options)
+    compose(recipe.grow.method, recipe.grow.options, recipe.grow.stages)
     registry.bind("prune", recipe.prune.method, recipe.prune.options)
     if recipe.train.model.startswith("timm:"):
         from shoestring.models.timm import PREFIX, check_name

@@ -15,10 +15,11 @@ from shoestring.proxy import PROXY, needs_proxy
 from shoestring.prune import shrink
 from shoestring.recipe import Train
 from shoestring.runs import Run, given_subset
+from shoestring.steps import schedule_of
 from shoestring.train import plan
 from shoestring.train.calibrate import Speed, calibrate
 from shoestring.train.choose import choose_model
-from shoestring.train.setup import LEAST_STEPS
+from shoestring.train.setup import LEAST_STEPS, prepare_growth
 
 _SAMPLE = 32  # images that a step is timed on
 _LIMIT = 0.003  # share of a time budget that timing one network may take
@@ -29,7 +30,8 @@ _CAUTION = 1.25
 def check_budget(this: Run, images: Images) -> None:
     """Raise `BudgetTooSmall` naming the least that works when a step could not make ten steps of training.
 
-    `images` are those to choose from. Raises `UserError` when a fresh network of the recipe cannot be cut to the size.
+    `images` are those to choose from. Raises `UserError` when a fresh network of the recipe cannot be cut to the size,
+    or cannot be grown as the recipe says.
     """
     this = replace(this, context=replace(this.context, say=lambda text: None))  # trials are not worth a note
     recipe, budget = this.recipe, this.budget
@@ -37,6 +39,8 @@ def check_budget(this: Run, images: Images) -> None:
     chosen = recipe.select.examples if subset is None else len(given_subset(subset, images))
     examples = min(chosen or len(images), len(images))
     network = None if recipe.start else choose_model(images, recipe.train, context=this.context, seconds=None)
+    if network is not None:
+        prepare_growth(network, schedule_of(recipe.grow, recipe.train))
     if network is not None and recipe.prune.wanted:
         wanted = recipe.prune
         shrink(network, [], method="random", macs=wanted.macs, params=wanted.params)

@@ -23,6 +23,7 @@ from shoestring.rundir import RunDir
 from shoestring.select import Subset
 from shoestring.select.subset import listed
 from shoestring.train.choose import preprocessing
+from shoestring.train.snapshots import newest
 
 EXIT = 1.6  # seconds that writing the last files and leaving Python take
 _TIMING = 0.01  # share of a time budget that goes into measuring latency
@@ -228,6 +229,15 @@ def given_subset(file: str, images: Images) -> Subset:
     """The subset in a file of ours, or the images of a plain list of places in the source's train split."""
     rows = listed(Path(file))
     return Subset.load(Path(file)) if rows is None else Subset.of(images, rows)
+
+
+def usable_model(run: Path, say: Callable[[str], None]) -> Model:
+    """The model that a run ended with; while it has not, the last snapshot of its training, and `say` is told so."""
+    snapshot = newest(run / "prune") or newest(run / "train")
+    if model_folder(run) is not None or snapshot is None:
+        return final_model(run)
+    say(f"{run} is not finished: this is its model as it was while training")
+    return Model.load(snapshot)
 
 
 def final_model(run: Path) -> Model:

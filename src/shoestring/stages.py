@@ -18,6 +18,7 @@ from shoestring.models.model import Model, model_folder
 from shoestring.runs import Run, final_model, given_subset
 from shoestring.select import Subset
 from shoestring.select.duplicates import shared
+from shoestring.train.snapshots import remove
 
 
 def select(this: Run, images: Images) -> Subset | None:
@@ -147,9 +148,11 @@ def evaluate(this: Run, model: Model, data: Dataset, images: Images, subset: Sub
 
 
 def finish(this: Run, result: dict[str, Any]) -> dict[str, Any]:
-    """The states of interrupted steps go, the results stay in run.json, and from here on the run is done."""
+    """What interrupted steps would go on from goes, the results stay in run.json, and from here on the run is done."""
     for state in this.folder.path.glob("*/state.pt"):
         state.unlink()
+    for step in ("train", "prune"):
+        remove(this.folder / step)
     this.note(result=result)
     return result
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -17,7 +16,7 @@ from shoestring.data import Images
 from shoestring.data.augment import Augment
 from shoestring.errors import UserError
 from shoestring.evaluate.metrics import Metrics, measure
-from shoestring.grow import Stage
+from shoestring.grow.compose import Schedule, compose
 from shoestring.models.inference import log_probabilities
 from shoestring.models.model import Model
 from shoestring.proxy import method_for, pool_of
@@ -103,6 +102,7 @@ def train(
     *,
     model: str = "auto",
     grow: str = "auto",
+    stages: str | None = None,
     budget: Budget,
     validation: Images | None = None,
     context: Context | None = None,
@@ -110,10 +110,12 @@ def train(
 ) -> Model:
     """Train a network on the images until the budget's share for `train` is spent.
 
-    `settings` are the fields of `recipe.Train`. `validation` images are needed for `patience` only. Raises
-    `UserError` for unknown names and settings, `BudgetTooSmall` before training when too little fits.
+    `grow` names schedules ("resolution,width"), or `stages` writes them out ("0.5@0.75,1@1"). `settings` are the fields
+    of `recipe.Train`. `validation` images are needed for `patience` only. Raises `UserError` for unknown names and
+    settings, `BudgetTooSmall` before training when too little fits.
     """
-    recipe, _ = resolve(("the call", {"train": {"model": model, **settings}, "grow": {"method": grow}}))
+    growth = {"method": grow} | ({"stages": stages} if stages is not None else {})
+    recipe, _ = resolve(("the call", {"train": {"model": model, **settings}, "grow": growth}))
     context = context or prepare()
     return run_train(images, recipe.train, recipe.grow, budget=budget, context=context, validation=validation)[0]
 
@@ -144,18 +146,24 @@ def run_train(
         window,
         settings=settings,
         context=context,
-        schedule=_schedule(grow),
+        schedule=schedule_of(grow, settings),
         augment=_augment(images, settings),
         scale=_scale(settings),
         part=_part(budget, "train"),
+        anytime=True,
         score=partial(accuracy, images=validation) if validation is not None else None,
     )
     return model, went
 
 
-def _schedule(grow: Grow) -> Callable[[float], Stage]:
-    name = grow.method if grow.method != "auto" else "constant"
-    return partial(registry.find("grow", name), **registry.bind("grow", name, grow.options))
+def schedule_of(grow: Grow, settings: Train) -> Schedule:
+    """How the problem grows; `UserError` for what cannot be, and for weights that a narrow start would cut."""
+    schedule = compose(grow.method, grow.options, grow.stages)
+    if settings.weights is not None and schedule(0.0).width < 1:
+        raise UserError(
+            "a network that starts narrow starts fresh: leave out --weights, or width in --grow or --stages."
+        )
+    return schedule
 
 
 def _augment(images: Images, settings: Train) -> Augment:
@@ -240,6 +248,7 @@ def run_prune(
         augment=_augment(images, settings),
         scale=_scale(settings),
         part=_part(budget, "prune"),
+        anytime=True,
     )
     return small, went
 

@@ -120,7 +120,7 @@ def test_surgery_in_place_takes_the_optimiser_and_averages_along():
     before = {name: optimiser.state[p]["exp_avg"].clone() for name, p in module.named_parameters()}
     average = {name: value.clone() for name, value in module.state_dict().items()}
     kept = cut(table, 0.5)
-    assert drop(module, table, kept, inplace=True, optimiser=optimiser, averages=[average]) is module
+    assert drop(module, table, kept, inplace=True, optimisers=[optimiser], averages=[average]) is module
     chosen = table.selection(kept)
     for name, parameter in module.named_parameters():
         expected = before[name]
@@ -152,7 +152,7 @@ def test_moments_are_those_of_the_gradients_to_come(make):
     before = {i: optimiser.state[module[i].weight][key].clone() for i in (0, 1)}
     source = torch.tensor([0, 0, 1])
     halves = Edit(source, lambda axis, w: w[..., source] * torch.tensor([0.5, 0.5, 1.0]), torch.tensor([0.5, 0.5, 1]))
-    operate(module, table, {"0": halves}, inplace=True, optimiser=optimiser)
+    operate(module, table, {"0": halves}, inplace=True, optimisers=[optimiser])
     power = 2 if key in ("exp_avg_sq", "square_avg", "sum") else 1
     scale = torch.tensor([0.5, 0.5, 1.0])[:, None, None, None] ** power
     assert torch.allclose(optimiser.state[module[0].weight][key], before[0][source] * scale)
@@ -166,7 +166,7 @@ def test_a_copy_cannot_take_the_optimiser_along():
     module = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 2, 1))
     table = trace(module, torch.zeros(1, 3, 4, 4))
     with pytest.raises(ValueError, match="inplace"):
-        drop(module, table, {}, optimiser=torch.optim.SGD(module.parameters(), 0.1))
+        drop(module, table, {}, optimisers=[torch.optim.SGD(module.parameters(), 0.1)])
 
 
 def test_shared_layers_and_their_averages_stay_shared():

@@ -84,7 +84,7 @@ def test_the_optimiser_goes_on_without_a_jump(make):
     losses = [step() for _ in range(12)]
     table = trace(module, images)
     sizes = {group: 2 * own.size for group, own in table.groups.items()}
-    assert widen(module, table, sizes, inplace=True, optimiser=optimiser) is module
+    assert widen(module, table, sizes, inplace=True, optimisers=[optimiser]) is module
     for parameter in module.parameters():
         assert all(v.shape in ((), parameter.shape) for v in optimiser.state[parameter].values() if torch.is_tensor(v))
     later = [step() for _ in range(4)]

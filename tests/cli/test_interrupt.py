@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from shoestring.cli.main import main
+from shoestring.train.snapshots import newest
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
 NET = ("--model", "simplecnn", "--width", "0.25")
@@ -39,6 +40,25 @@ def test_a_killed_run_goes_on(capsys, tmp_path: Path, number: str, code: int) ->
     assert "going on after" in captured.err
     assert json.loads(captured.out)["out"] == str(out)
     assert not [file for file in out.rglob("*") if file.name.startswith(".") or file.name == "state.pt"]
+
+
+def test_a_run_that_is_killed_has_a_model_to_use_and_one_that_is_told_to_end_anneals_it(capsys, tmp_path: Path) -> None:
+    for number, code in (("SIGKILL", -9), ("SIGTERM", 130)):
+        out = tmp_path / number
+        words = command(out, "--grow", "width", "--epochs", "400")
+        process = subprocess.Popen([sys.executable, "-m", "shoestring", *words], stderr=subprocess.PIPE, text=True)
+        while newest(out / "train") is None:
+            assert process.poll() is None, "ended before it could be interrupted"
+            time.sleep(0.02)
+        process.send_signal(getattr(signal, number))
+        process.communicate()
+        assert process.returncode == code
+        assert main(["evaluate", str(out), "--json"]) == 0
+        told = capsys.readouterr()
+        assert "is not finished" in told.err
+        assert json.loads(told.out)["accuracy"] > 0.2
+    files = sorted(path.name for path in (out / "train").iterdir())
+    assert files in (["snapshot"], ["snapshot", "state.pt"])
 
 
 def test_seconds_spent_before_are_counted(capsys, tmp_path: Path) -> None:

@@ -1,8 +1,16 @@
 from __future__ import annotations
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shoestring.errors import UserError
 from shoestring.grow import Stage
+from shoestring.grow.compose import compose, stages_of
 from shoestring.grow.constant import constant
 from shoestring.grow.resolution import resolution
+from shoestring.grow.stages import parse
+from shoestring.grow.width import width
 
 
 def test_constant_never_changes():
@@ -12,3 +20,65 @@ def test_constant_never_changes():
 def test_resolution_is_smaller_until_its_time():
     assert [resolution(spent).resolution for spent in (0.0, 0.49, 0.5, 1.0)] == [0.75, 0.75, 1.0, 1.0]
     assert resolution(0.6, smallest=0.5, until=0.7) == Stage(0.5)
+
+
+def test_the_network_is_narrower_until_its_time():
+    assert [width(spent).width for spent in (0.0, 0.34, 0.35, 1.0)] == [0.5, 0.5, 1.0, 1.0]
+    assert width(0.6, narrowest=0.25, until=0.7) == Stage(1.0, 0.25)
+
+
+def test_schedules_named_together_give_the_least_of_each():
+    both = compose("resolution,width", {"until": "0.4", "narrowest": "0.25"})
+    assert [both(spent) for spent in (0.0, 0.3, 0.4)] == [Stage(0.75, 0.25), Stage(0.75, 0.25), Stage()]
+    assert stages_of(compose("width,resolution", {})) == [Stage(0.75, 0.5), Stage(0.75), Stage()]
+    assert stages_of(compose("auto", {})) == [Stage()]
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "stages", "message"),
+    [
+        ("resolution,widht", {}, None, "Did you mean 'width'"),
+        ("resolution,width", {"untill": 1}, None, "Did you mean 'until'"),
+        ("width", {"smallest": 0.5}, None, "'width'"),
+        ("width", {"narrowest": 2}, None, "above 0 and up to 1, not 2"),
+        ("width", {"until": 1.5}, None, "--grow width must end with the whole problem"),
+        ("width", {}, "1@1", "leave out --grow"),
+        ("auto", {"until": 1}, "1@1", "leave out --grow"),
+        ("auto", {}, "0.5,1@1", "'0.5' is no stage: write WIDTH@RESOLUTION"),
+        ("auto", {}, "0.5@0.5", "end '0.5@0.5' with 1@1"),
+        ("auto", {}, "0.5@1,1@0.5,1@1", "can only grow"),
+        ("auto", {}, "0.5@0.5:0.5,1@1:0.4", "add up to 1"),
+        ("auto", {}, "0.5@0.5:1,1@1", "add up to 1"),
+        ("auto", {}, "0.5@0.5:0,1@1", "above 0 and add up to 1"),
+        ("auto", {}, "0@1,1@1", "above 0 and up to 1, not 0"),
+        ("auto", {}, "2@1,1@1", "above 0 and up to 1, not 2"),
+        ("auto", {}, "", "is no stage"),
+    ],
+)
+def test_mistakes_are_told(method, options, stages, message):
+    with pytest.raises(UserError, match=message):
+        compose(method, options, stages)
+
+
+def test_stages_without_a_share_divide_what_the_others_leave():
+    plan = parse("0.5@0.5, 0.5@.75:0.5 ,1@1")
+    assert [plan(spent) for spent in (0.0, 0.24, 0.26, 0.74, 0.76, 1.0)] == [
+        Stage(0.5, 0.5),
+        Stage(0.5, 0.5),
+        Stage(0.75, 0.5),
+        Stage(0.75, 0.5),
+        Stage(),
+        Stage(),
+    ]
+    assert stages_of(parse("1@1")) == [Stage()]
+
+
+@given(st.lists(st.tuples(st.integers(1, 9), st.integers(1, 9)), max_size=5), st.floats(0, 1))
+def test_written_stages_are_trained_in_their_order_for_equal_times(sizes, spent):
+    widths, sides = sorted(w for w, _ in sizes), sorted(s for _, s in sizes)
+    text = ",".join([*(f"0.{w}@0.{s}" for w, s in zip(widths, sides)), "1@1"])
+    stage = parse(text)(spent)
+    which = min(int(spent * (len(sizes) + 1) + 1e-9), len(sizes))
+    near = {max(which - 1, 0), which}  # at the border of two stages rounding may take either
+    every = [Stage(s / 10, w / 10) for w, s in zip(widths, sides)] + [Stage()]
+    assert stage in [every[one] for one in near]

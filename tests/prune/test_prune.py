@@ -8,10 +8,10 @@ from shoestring import registry
 from shoestring.channels import Table, trace
 from shoestring.errors import UserError
 from shoestring.models import Model, Preprocessing, build
+from shoestring.models.recalibrate import recalibrate
 from shoestring.prune import shrink
 from shoestring.prune.magnitude import magnitude
 from shoestring.prune.random import random
-from shoestring.prune.recalibrate import recalibrate
 
 
 def _model(name: str = "resnet20", **options) -> Model:

@@ -115,30 +115,38 @@ def test_the_average_follows_its_formula():
 
 
 def test_pace_smooths_the_next_step():
-    pace = Pace(1.0, 32, memory=0.5)
-    assert pace.expect(16) == 0.25
+    pace = Pace(1.0, memory=0.5)
+    assert pace.expect(0.25) == 0.25
     for seconds in (2.0, 2.0, 6.0):
-        pace.add(32, seconds)
-    assert pace.expect(32) == 4.0
-    assert pace.expect(16) == 0.25
+        pace.add(1.0, seconds)
+    assert pace.expect(1.0) == 4.0
+    assert pace.expect(0.25) == 0.25
+
+
+def test_pace_bears_a_clock_that_shows_no_time():
+    pace = Pace(1.0)
+    for seconds in (0.0, 0.0, 0.1):
+        pace.add(1.0, seconds)
+    assert 0 < pace.expect(1.0) < 0.1
+    assert pace.slowdown >= 1.0
 
 
 def test_pace_knows_a_machine_that_stays_slow_from_one_that_stalls():
-    pace = Pace(1.0, 32)
+    pace = Pace(1.0)
     assert pace.slowdown == 1.0
     for _ in range(100):
-        pace.add(32, 0.1)
+        pace.add(1.0, 0.1)
     assert pace.slowdown == 1.0
-    pace.add(32, 0.5)  # one step in which the machine stalled
+    pace.add(1.0, 0.5)  # one step in which the machine stalled
     assert pace.slowdown < 1.3
     for _ in range(100):  # twenty seconds at half of the speed
-        pace.add(32, 0.2)
+        pace.add(1.0, 0.2)
     assert pace.slowdown == pytest.approx(2.0, abs=0.05)
     for _ in range(60):
-        pace.add(32, 5.0)
+        pace.add(1.0, 5.0)
     assert pace.slowdown == pytest.approx(3.0, abs=0.01)  # no worse is planned for
     for _ in range(400):
-        pace.add(32, 0.1)
+        pace.add(1.0, 0.1)
     assert pace.slowdown == pytest.approx(1.0, abs=0.05)
 
 

@@ -7,7 +7,7 @@ by S; layers that read them have their weights multiplied by A. To drop channels
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -45,22 +45,22 @@ def operate(
     edits: Mapping[str, Edit],
     *,
     inplace: bool = False,
-    optimiser: torch.optim.Optimizer | None = None,
+    optimisers: Sequence[torch.optim.Optimizer] = (),
     averages: Iterable[dict[str, Tensor]] = (),
 ) -> Network:
     """The module after surgery on these groups, a copy unless `inplace`.
 
-    The state of an optimiser of the module's parameters (only with `inplace`) and averaged weights by name go along,
-    both in place. Numbers in the code of modules follow where their sizes did (`Table.sizes_in_code`). Raises
+    The state of optimisers of the module's parameters (only with `inplace`) and averaged weights by name go along, both
+    in place. Numbers in the code of modules follow where their sizes did (`Table.sizes_in_code`). Raises
     `ValueError` when the table is of another network, and for groups that it does not have.
     """
-    if optimiser is not None and not inplace:
+    if optimisers and not inplace:
         raise ValueError("an optimiser follows its own module only: say inplace=True.")
     table.check(module, {})
     changed = module if inplace else copy.deepcopy(module)
     named = named_tensors(changed)
     every = layouts(table, edits)
-    if optimiser is not None:
+    for optimiser in optimisers:
         _carry(optimiser, {id(tensor): name for name, tensor in named.items()}, table, every, edits)
     first = {id(tensor): name for name, tensor in reversed(named.items())}
     shared = {name: first[id(p)] for name, p in changed.named_parameters(remove_duplicate=False)}

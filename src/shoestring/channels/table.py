@@ -146,6 +146,33 @@ class Table:
             notes=(*self.notes, note),
         )
 
+    def after(self, kept: Kept) -> Table:
+        """The table of the network that is left of this one after this cut."""
+        stays = self.stays(kept)
+        renumbered = torch.where(stays, stays.cumsum(0) - 1, -1)
+        renumbered[-1] = -1
+
+        def left(numbers: Tensor) -> Tensor:
+            return renumbered[numbers[stays[numbers]]]
+
+        groups = {
+            name: replace(
+                group,
+                start=int(stays[: group.start].sum()),
+                size=int(stays[group.start : group.start + group.size].sum()),
+            )
+            for name, group in self.groups.items()
+        }
+        return replace(
+            self,
+            groups=groups,
+            axes={axis: left(numbers) for axis, numbers in self.axes.items()},
+            shapes=self.sizes(kept),
+            sizes_in_code=tuple(
+                Size(one.module, int(stays[one.channels].sum()), left(one.channels)) for one in self.sizes_in_code
+            ),
+        )
+
     def __str__(self) -> str:
         rows = [
             f"{name}: {group.size} channels, made by {len(group.producers)}, used by {len(group.consumers)} layers"

@@ -21,7 +21,7 @@ def main(verb: str, words: Sequence[str]) -> int:
     parser = Parser(
         prog=f"shoestring {verb}", description="Measure the model of a finished run on any labelled images."
     )
-    parser.add_argument("run", metavar="RUN", help="folder of the finished run, or of a saved model")
+    parser.add_argument("run", metavar="RUN", help="folder of a run, or of a saved model")
     parser.add_argument("--on", metavar="DATA", help="images (those of the run, when left out)")
     parser.add_argument("--split", metavar="NAME", help="train, validation or test (test if there is one, else all)")
     parser.add_argument("--out", metavar="DIR", help="also write metrics.json and the CSV files there")
@@ -76,9 +76,9 @@ def evaluate(
     from shoestring.evaluate.files import write
     from shoestring.evaluate.metrics import measure
     from shoestring.models.inference import log_probabilities
-    from shoestring.runs import final_model
+    from shoestring.runs import usable_model
 
-    model = final_model(run)
+    model = usable_model(run, progress.say)
     model.module.to(prepare(device=device).device)
 
     def tick(done: int, total: int) -> None:

@@ -6,9 +6,9 @@ import importlib
 import io
 import signal
 import sys
-import types
 from collections.abc import Sequence
 
+from shoestring.ending import Grace
 from shoestring.errors import BudgetTooSmall, UserError, unknown
 
 VERBS = {
@@ -75,12 +75,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def with_signals() -> None:
-    """Let a termination signal end the run as Ctrl-C does."""
-
-    def interrupt(number: int, frame: types.FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, interrupt)
+    """Let a termination signal end the run as Ctrl-C does, but for a training, which is annealed first."""
+    signal.signal(signal.SIGTERM, Grace.on_signal)
 
 
 def _about_files(error: OSError) -> bool:

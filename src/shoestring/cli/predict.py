@@ -15,7 +15,7 @@ from shoestring.errors import UserError
 def main(verb: str, words: Sequence[str]) -> int:
     """Run the verb; its exit code."""
     parser = Parser(prog=f"shoestring {verb}", description="Name the class of image files with the model of a run.")
-    parser.add_argument("run", metavar="RUN", help="folder of the finished run, or of a saved model")
+    parser.add_argument("run", metavar="RUN", help="folder of a run, or of a saved model")
     parser.add_argument("images", metavar="IMAGE", nargs="+", help="image files")
     parser.add_argument("--top", type=int, default=1, metavar="K", help="how many classes to name (default: 1)")
     parser.add_argument(
@@ -56,9 +56,9 @@ def predict(
     from shoestring.context import prepare
     from shoestring.data import Images, decode_file
     from shoestring.models.inference import log_probabilities
-    from shoestring.runs import final_model
+    from shoestring.runs import usable_model
 
-    model = final_model(run)
+    model = usable_model(run, say)
     model.module.to(prepare(device=device).device)
     wanted = model.preprocessing
     good, pixels = [], []

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
+
+from shoestring.errors import UserError
 
 
 @dataclass(frozen=True)
 class Stage:
-    """What to train at one moment: the side of the images as a fraction of the full resolution."""
+    """What to train at one moment: the side of the images and the channels of the network, as shares of all."""
 
     resolution: float = 1.0
+    width: float = 1.0
+
+    def __post_init__(self) -> None:
+        for share in astuple(self):
+            if not 0 < share <= 1:
+                raise UserError(f"a stage has shares of resolution and width above 0 and up to 1, not {share:g}.")
+
+    def least(self, other: Stage) -> Stage:
+        """The smaller of both, in resolution and in width."""
+        return Stage(min(self.resolution, other.resolution), min(self.width, other.width))

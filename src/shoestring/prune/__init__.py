@@ -14,8 +14,8 @@ from shoestring.budget import quantity
 from shoestring.channels import compensate, drop, trace
 from shoestring.errors import UserError, unknown
 from shoestring.models import Model, Preprocessing
+from shoestring.models.recalibrate import recalibrate
 from shoestring.prune.cut import Scope, choose
-from shoestring.prune.recalibrate import recalibrate
 
 __all__ = ["choose", "shrink"]
 

@@ -34,10 +34,9 @@ class Average:
         return {"steps": self.steps, "values": self.values}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from a state taken before."""
+        """Go on from a state taken before, perhaps of another width."""
         self.steps = state["steps"]
-        for name, saved in state["values"].items():
-            self.values[name].copy_(saved)
+        self.values = {name: saved.to(self.values[name].device, copy=True) for name, saved in state["values"].items()}
 
     @torch.no_grad()
     def apply(self, module: nn.Module) -> None:

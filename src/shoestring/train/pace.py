@@ -1,33 +1,39 @@
-"""How long a step takes at each size of image, and how much slower than before the machine is by now."""
+"""How long a step takes at each stage of growth, and how much slower than before the machine is by now."""
 
 from __future__ import annotations
 
 import math
 
 _PATIENCE = 5.0  # seconds over which a slowdown is averaged: one that passes soon is none
+_TICK = 1e-6  # seconds of a step that a coarse clock shows as none
 _WORST = 3.0  # a slowdown that is planned for: more than this passes, or nothing helps
 
 
 class Pace:
-    """Smoothed seconds per step, by the side of the images; `first` guesses a size not met yet."""
+    """Smoothed seconds per step, by the work of a step as a share of the whole problem's: its operations over all.
 
-    def __init__(self, first: float, side: int, *, memory: float = 0.8) -> None:
-        self._guess, self._side, self._memory = first, side, memory
-        self._recent: dict[int, float] = {}
-        self._fastest: dict[int, float] = {}
+    Each resolution and each width is timed by itself, because time does not follow operations; `whole`, the seconds of
+    a step of the whole problem, guesses what has not been met yet.
+    """
+
+    def __init__(self, whole: float, *, memory: float = 0.8) -> None:
+        self._whole, self._memory = whole, memory
+        self._recent: dict[float, float] = {}
+        self._fastest: dict[float, float] = {}
         self._slowdown = 1.0
 
-    def expect(self, side: int) -> float:
+    def expect(self, work: float) -> float:
         """Seconds that the next step will take."""
-        return self._recent.get(side, self._guess * (side / self._side) ** 2)
+        return self._recent.get(work, self._whole * work)
 
-    def add(self, side: int, seconds: float) -> None:
+    def add(self, work: float, seconds: float) -> None:
         """Take note of one step."""
-        known = self._recent.get(side)
-        self._recent[side] = seconds if known is None else self._memory * known + (1 - self._memory) * seconds
-        self._fastest[side] = min(self._fastest.get(side, seconds), self._recent[side])
+        seconds = max(seconds, _TICK)
+        known = self._recent.get(work)
+        self._recent[work] = seconds if known is None else self._memory * known + (1 - self._memory) * seconds
+        self._fastest[work] = min(self._fastest.get(work, seconds), self._recent[work])
         fresh = 1 - math.exp(-seconds / _PATIENCE)
-        self._slowdown += fresh * (min(seconds / self._fastest[side], _WORST) - self._slowdown)
+        self._slowdown += fresh * (min(seconds / self._fastest[work], _WORST) - self._slowdown)
 
     @property
     def slowdown(self) -> float:

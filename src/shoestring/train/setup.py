@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,6 +15,8 @@ from shoestring.data.batches import Batches
 from shoestring.data.images import Images
 from shoestring.errors import UserError
 from shoestring.evaluate.cost import count_macs
+from shoestring.grow.compose import Schedule, stages_of
+from shoestring.grow.network import Growing
 from shoestring.models.model import Model
 from shoestring.recipe import Train
 from shoestring.train import plan
@@ -34,14 +37,15 @@ def begin(
     *,
     settings: Train,
     context: Context,
+    schedule: Schedule,
     augment: Augment,
     scale: float,
     saved: dict[str, Any] | None,
 ) -> State:
-    """All that a training needs, calibrated on this machine, or going on from a saved state.
+    """All that a training needs, calibrated for the whole problem on this machine, or going on from a saved state.
 
     Raises `BudgetTooSmall` when fewer than ten steps fit into the window, `UserError` for one image a step where batch
-    normalisation needs two.
+    normalisation needs two, and for a schedule that the network cannot follow.
     """
     model.module.to(context.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     size = saved["batches"]["size"] if saved else settings.batch_size or plan.first_batch_size(len(images))
@@ -54,18 +58,43 @@ def begin(
         _refuse_if_too_small(window, batches, speed, macs)
     if batches.size == 1 and any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in model.module.modules()):
         raise UserError("batch normalisation needs two images a step: take more images, --batch-size 2, or --no-norm.")
-    state = State(
-        model,
-        batches,
-        make(model, settings, batch_size=batches.size, scale=scale),
-        Average(model.module) if settings.averaging else None,
-        speed,
-        macs,
-    )
+    growing = prepare_growth(model, schedule, seed=context.seed)
+    width = schedule(window.fraction).width if growing else 1.0
+    if growing and not saved:
+        growing.narrow(model.module, width)
+    optimiser = make(model, settings, batch_size=batches.size, scale=scale)
+    average = Average(model.module) if settings.averaging else None
+    state = State(model, batches, optimiser, average, speed, macs, growing, width)
     if saved:
-        state.unpack(saved, window)
+        state.unpack(saved)
+        window.start, window.share = saved["window"]
+        window.budget.counted = saved["counted"]
         context.say(f"going on after {state.steps:,} steps")
     return state
+
+
+def prepare_growth(model: Model, schedule: Schedule, *, seed: int = 0) -> Growing | None:
+    """What can grow in the whole network, None where its width stays; `UserError` when a stage cannot be trained."""
+    stages, size = stages_of(schedule), model.preprocessing
+    for side in {plan.side(stage, size.resolution) for stage in stages} - {size.resolution}:
+        try:
+            count_macs(replace(model, preprocessing=replace(size, resolution=side)))
+        except (RuntimeError, ValueError, AssertionError) as error:
+            told = str(error).splitlines()[0]
+            raise UserError(
+                f"{model.name} does not take images of {side} x {side} pixels ({told}), with which training is to "
+                "start. Leave resolution out of --grow, or write other --stages."
+            ) from None
+    if all(stage.width == 1 for stage in stages):
+        return None
+    device = next(model.module.parameters()).device
+    example = torch.randn(
+        1, size.channels, size.resolution, size.resolution, generator=torch.Generator().manual_seed(0)
+    )
+    try:
+        return Growing(model.module, example.to(device), seed=seed)
+    except ValueError as error:
+        raise UserError(f"{model.name} cannot be widened: {error} Leave width out of --grow.") from None
 
 
 def _calibrate(model: Model, batches: Batches, window: Window, settings: Train) -> Speed:

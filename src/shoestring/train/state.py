@@ -3,71 +3,134 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+import copy
+import math
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor
 from torch.nn import functional
 
-from shoestring.budget import Window
 from shoestring.data.batches import Batches
+from shoestring.evaluate.cost import count_macs
+from shoestring.grow import Stage
+from shoestring.grow.network import Growing
 from shoestring.models.inference import low_precision
+from shoestring.models.layers import resize
 from shoestring.models.model import Model
+from shoestring.models.recalibrate import recalibrate
 from shoestring.train import plan
 from shoestring.train.averaging import Average
 from shoestring.train.calibrate import Speed
 from shoestring.train.dynamics import Recorder, lengths_seen
 from shoestring.train.optimiser import Optimiser
+from shoestring.train.pace import Pace
+
+_LOOKED_AT = 512  # images that batch norms look at before a model is used, fewer where four steps see fewer
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a training went; the final learning rate is a share of its peak."""
+
+    steps: int
+    epochs: float
+    batch_size: int
+    optimiser: str
+    precision: str
+    final_learning_rate: float
+    ended: str  # "budget" or "patience"
 
 
 @dataclass
 class State:
-    """The moving parts of one training."""
+    """The moving parts of one training; `macs` are those of one image for the whole network at full resolution."""
 
     model: Model
     batches: Batches
     optimiser: Optimiser
     average: Average | None
     speed: Speed
-    macs: float  # of one image at full resolution
+    macs: float
+    growing: Growing | None = None
+    width: float = 1.0
     record: Recorder | None = None
     steps: int = 0
     images: int = 0  # seen so far, each time counted
+    setbacks: int = 0  # times that training went back to a state from before, with half of the learning rate
     _recorded: dict[str, Tensor] | None = None
+
+    def __post_init__(self) -> None:
+        self.side = self.model.preprocessing.resolution
+        self.pace = Pace(self.speed.train * self.batches.size)
+        self._measure()
 
     @property
     def epoch(self) -> float:
         """Passes over the images so far."""
         return self.images / len(self.batches)
 
-    def step(self, side: int, full: int, factor: float, *, smoothing: float) -> Tensor:
+    @property
+    def work(self) -> float:
+        """Operations of a step over those that the whole network at full resolution would take."""
+        return self._share * (self.side / self.model.preprocessing.resolution) ** 2
+
+    @property
+    def told(self) -> dict[str, float]:
+        """Where training stands, for reports."""
+        return {"epoch": self.epoch, "side": self.side, "width": self.width}
+
+    def grow(self, stage: Stage) -> None:
+        """Train this stage from here on.
+
+        Channels that are there stay: the fraction spent falls a little when the reserve turns out smaller.
+        """
+        if stage.width > self.width:
+            assert self.growing is not None
+            self.growing.widen(
+                self.model.module,
+                self.width,
+                stage.width,
+                optimisers=self.optimiser.parts,
+                averages=[] if self.average is None else [self.average.values],
+            )
+            self.width = stage.width
+            self._measure()
+        self.side = plan.side(stage, self.model.preprocessing.resolution)
+
+    def _measure(self) -> None:
+        self._share = 1.0 if self.width == 1 else count_macs(self.model) / self.macs
+
+    def step(self, factor: float, *, smoothing: float) -> Tensor:
         """One batch forward and back, and the weights moved by this share of the learning rate; the loss."""
-        batch = self.batches.draw(**plan.smaller(side, full))
+        batch = self.batches.draw(**plan.smaller(self.side, self.model.preprocessing.resolution))
         module = self.model.module
         noted = contextlib.nullcontext([]) if self.record is None else lengths_seen(module)
         with low_precision(batch.images.device, self.speed.precision), noted as lengths:
             logits = module(batch.images)
         loss = functional.cross_entropy(logits.float(), batch.labels, label_smoothing=smoothing)
         loss.backward()
-        self.optimiser.step(factor)
+        self.optimiser.step(factor * 0.5**self.setbacks)
         if self.record is not None:
             self.record(batch.index, logits, batch.labels, lengths[-1])
         if self.average is not None:
             self.average.update(module)
         self.steps += 1
         self.images += len(batch.index)
-        return loss
+        return loss.detach()
 
-    def price(self, side: int, full: int) -> dict[str, float]:
-        """What the next step costs in epochs and in floating-point operations."""
+    @property
+    def price(self) -> dict[str, float]:
+        """What the next step costs, by the units of a budget; the seconds are a guess."""
         size = self.batches.size
-        flops = plan.FLOPS_PER_MAC * self.macs * (side / full) ** 2 * size
-        return {"epochs": size / len(self.batches), "flops": flops}
+        flops = plan.FLOPS_PER_MAC * self.macs * self.work * size
+        return {"seconds": self.pace.expect(self.work), "epochs": size / len(self.batches), "flops": flops}
 
     def halve(self) -> None:
         """Half of the images a step from here on; what a step that failed has left behind goes."""
         self.batches.size //= 2
         self.optimiser.clear()
+        self.pace = Pace(self.speed.train * self.batches.size)
 
     def watch(self, record: Recorder) -> None:
         """Let a recorder see all batches from here on, going on from the saved counts when there are any."""
@@ -75,28 +138,52 @@ class State:
             record.restore(self._recorded)
         self.record = record
 
-    def pack(self, window: Window) -> dict[str, Any]:
+    def shipped(self) -> Model:
+        """The model as it would be used if training ended here: a copy with averaged weights.
+
+        Its batch norms look at some images as they are, because what they remember of the way here is of other weights
+        and smaller images.
+        """
+        model = replace(self.model, module=copy.deepcopy(self.model.module))
+        if self.average is not None:
+            self.average.apply(model.module)
+        size, rows = self.batches.size, self.batches.rows
+        few = rows[:: math.ceil(len(rows) / min(_LOOKED_AT, 4 * size))]
+        parts = few.tensor_split(max(1, len(few) // size))  # none smaller than a step
+        recalibrate(model.module, (model.prepare(self.batches.pixels[part]) for part in parts))
+        return model
+
+    def result(self, factor: float, ended: str) -> Training:
+        """How the training went that ended at this share of the learning rate, for this reason."""
+        size, precision = self.batches.size, self.speed.precision
+        return Training(self.steps, self.epoch, size, self.optimiser.name, precision, factor, ended)
+
+    def pack(self) -> dict[str, Any]:
         """Tensors and plain values that `unpack` restores."""
         return {
             "network": (self.model.name, self.model.options),
+            "width": self.width,
+            "sizes": getattr(self.model.module, "sizes_changed", {}),
             "module": self.model.module.state_dict(),
             "batches": self.batches.state(),
             "optimiser": self.optimiser.state_dict(),
             "average": self.average and self.average.state(),
             "record": self.record and self.record.state(),
-            "counts": (self.steps, self.images),
-            "window": (window.start, window.share),
-            "counted": window.budget.counted,
+            "counts": (self.steps, self.images, self.setbacks),
         }
 
-    def unpack(self, saved: dict[str, Any], window: Window) -> None:
-        """Go on where `pack` was called: same weights, same coming batches, same place in the budget."""
-        self.model.module.load_state_dict(saved["module"])
+    def unpack(self, saved: dict[str, Any]) -> None:
+        """Go on where `pack` was called: the same network of the same width, the same coming batches."""
+        module, tensors = self.model.module, saved["module"]
+        resize(module, {name: tensor.shape for name, tensor in tensors.items()}, saved["sizes"])
+        module.load_state_dict(tensors)
         self.batches.restore(saved["batches"])
         self.optimiser.load_state_dict(saved["optimiser"])
         if self.average is not None:
             self.average.restore(saved["average"])
+        if self.record is not None:
+            self.record.restore(saved["record"])
         self._recorded = saved["record"]
-        self.steps, self.images = saved["counts"]
-        window.start, window.share = saved["window"]
-        window.budget.counted = saved["counted"]
+        self.steps, self.images, self.setbacks = saved["counts"]
+        self.width = saved["width"]
+        self._measure()

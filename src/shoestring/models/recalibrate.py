@@ -1,4 +1,4 @@
-"""Batch norms look again at what comes in after a cut."""
+"""Batch norms look again at what comes in: after a cut, or where weights were averaged."""
 
 from __future__ import annotations
 

@@ -1,0 +1,49 @@
+"""From what a recipe says to one schedule: several that are named together, or stages that are written out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial, reduce
+from typing import Any
+
+from shoestring import registry
+from shoestring.errors import UserError, unknown
+from shoestring.grow import Stage
+from shoestring.grow.stages import parse
+
+Schedule = Callable[[float], Stage]
+_LOOKED_AT = 1000  # moments of a schedule
+
+
+def compose(method: str, options: Mapping[str, Any], stages: str | None = None) -> Schedule:
+    """The schedule of that name, or for `resolution,width` the least of both at each moment.
+
+    An option goes to every schedule that has it. `stages` stand in the place of a name. Raises `UserError` for unknown
+    names and options, and for a schedule that does not end with the whole problem.
+    """
+    if stages is not None:
+        if method != "auto" or options:
+            raise UserError("--stages says how the problem grows: leave out --grow and its options.")
+        return parse(stages)
+    names = ["constant"] if method == "auto" else [name.strip() for name in method.split(",")]
+    known = {name: registry.options("grow", name) for name in names}
+    for key in options:
+        if len(names) > 1 and not any(key in own for own in known.values()):
+            raise unknown(f"option of '{method}'", key, {option for own in known.values() for option in own})
+    parts = [_bound(name, {k: v for k, v in options.items() if len(names) == 1 or k in known[name]}) for name in names]
+
+    def least(spent: float) -> Stage:
+        return reduce(Stage.least, (part(spent) for part in parts))
+
+    if stages_of(least)[-1] != Stage():
+        raise UserError(f"--grow {method} must end with the whole problem, and with these options it does not.")
+    return least
+
+
+def _bound(name: str, options: dict[str, Any]) -> Schedule:
+    return partial(registry.find("grow", name), **registry.bind("grow", name, options))
+
+
+def stages_of(schedule: Schedule) -> list[Stage]:
+    """The different stages of a schedule, in order."""
+    return list(dict.fromkeys(schedule(moment / _LOOKED_AT) for moment in range(_LOOKED_AT + 1)))

@@ -1,0 +1,52 @@
+"""What is kept of a training while it runs: states to go back to, a state to go on from, a model to use."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from shoestring.budget import Window
+from shoestring.context import Context
+from shoestring.train.checkpoint import Checkpoint
+from shoestring.train.rescue import Rescue
+from shoestring.train.snapshots import Snapshots
+from shoestring.train.state import State
+
+_EVERY = 0.01  # share of the training between two looks at the loss, which make an accelerator wait
+
+
+class Keeper:
+    """Looks at the loss now and then; only what is found well is kept, in memory and in the context's folder.
+
+    `anytime` says whether there is to be a model to use at any time, too.
+    """
+
+    def __init__(self, state: State, window: Window, context: Context, *, anytime: bool) -> None:
+        self.state, self.window, self.checkpoint = state, window, Checkpoint(context.folder)
+        self.rescue = Rescue(state, context.say)
+        seconds = window.length if window.budget.unit == "seconds" else 0.0
+        self.snapshots = Snapshots(context.folder if anytime else None, seconds)
+        self._next = 0.0
+
+    def due(self) -> bool:
+        """Whether it is time to look."""
+        return self.window.fraction >= self._next
+
+    def well(self, loss: Tensor, **more: Any) -> bool:
+        """Whether training goes well, and then keep what is due; else the state is now one from before.
+
+        `more` goes with the state that an interrupted training goes on from. Raises `UserError` when training went
+        astray too often.
+        """
+        fraction, window = self.window.fraction, self.window
+        self._next = fraction + _EVERY
+        if self.rescue.stray(loss, self.state):
+            return False
+        self.rescue.keep(self.state, fraction)
+        if self.checkpoint.due():
+            place = {"window": (window.start, window.share), "counted": window.budget.counted}
+            self.checkpoint.save(self.state.pack() | place | more)
+        if self.snapshots.due(fraction):
+            self.snapshots.save(self.state.shipped())
+        return True

@@ -1,0 +1,264 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from shoestring.budget import Budget
+from shoestring.ending import GRACE, Grace
+from shoestring.errors import UserError
+from shoestring.grow.compose import compose
+from shoestring.models.model import Model
+from shoestring.recipe import Train
+from shoestring.train import loop, snapshots
+from shoestring.train.checkpoint import Checkpoint
+from shoestring.train.loop import fit
+from shoestring.train.plan import augmentation
+from shoestring.train.setup import begin
+from shoestring.train.snapshots import Snapshots, newest, remove
+from shoestring.train.state import State
+
+SETTINGS = Train(batch_size=10, label_smoothing=0.0)
+
+
+def _window(epochs: float):
+    return Budget(epochs=epochs, steps=("train",)).window("train")
+
+
+def _poison(model: Model, *steps: int, weights: bool = False) -> None:
+    """Let the loss be no number in these steps, counted from the first; or the weights, whatever the loss."""
+    count = [0]
+
+    def spoil(module: nn.Module, inputs: object, output: torch.Tensor) -> torch.Tensor | None:
+        if not module.training:
+            return None
+        count[0] += 1
+        if count[0] not in steps:
+            return None
+        if weights:
+            next(weight for weight in module.parameters() if weight.requires_grad).data.fill_(torch.inf)
+            return None
+        return output * torch.nan
+
+    model.module.register_forward_hook(spoil)
+
+
+def _trained(images, make_model, context, steps: tuple[int, ...], **more) -> tuple[Model, list[str], int]:
+    model, notes = make_model(images, "convnet", width=0.25), []
+    _poison(model, *steps, weights=more.pop("weights", False))
+    went = fit(model, images, _window(10), settings=SETTINGS, context=replace(context, say=notes.append), **more)
+    return model, notes, went.steps
+
+
+def test_a_training_that_goes_astray_goes_back_at_half_of_the_rate(images, make_model, context, monkeypatch):
+    factors, step = [], State.step
+
+    def watched(self, factor, **more):
+        factors.append(factor * 0.5**self.setbacks)
+        return step(self, factor, **more)
+
+    monkeypatch.setattr(State, "step", watched)
+    model, notes, steps = _trained(images, make_model, context, (30,))
+    assert notes == ["the loss is nan: back to step 25, with half of the learning rate"]
+    assert steps == 55  # five of the sixty were lost
+    assert factors[30] == pytest.approx(factors[29] / 2, rel=0.05)
+    assert all(value.isfinite().all() for value in model.module.state_dict().values())
+    again, *_ = _trained(images, make_model, context, (30,))
+    for name, value in model.module.state_dict().items():
+        assert torch.equal(value, again.module.state_dict()[name])
+
+
+def test_weights_that_are_no_numbers_are_found_before_the_loss_is(images, make_model, context):
+    _, notes, _ = _trained(images, make_model, context, (60,), weights=True)
+    assert len(notes) == 1 and "with half of the learning rate" in notes[0]
+
+
+def test_it_goes_back_to_a_narrower_network_too_and_ends_with_the_whole(images, make_model, context):
+    whole = {name: value.shape for name, value in make_model(images, "convnet", width=0.25).module.state_dict().items()}
+    schedule = compose("width", {"until": 0.5})
+    model, notes, _ = _trained(images, make_model, context, (33, 60), schedule=schedule)
+    assert len(notes) == 2
+    assert {name: value.shape for name, value in model.module.state_dict().items()} == whole
+
+
+def test_three_times_and_no_more(images, make_model, context):
+    assert len(_trained(images, make_model, context, (20, 30, 40))[1]) == 3
+    notes: list[str] = []
+    model = make_model(images)
+    _poison(model, 20, 30, 40, 50)
+    with pytest.raises(UserError, match=r"training diverged \(the loss is nan\). Use a lower --learning-rate"):
+        fit(model, images, _window(10), settings=SETTINGS, context=replace(context, say=notes.append))
+    assert len(notes) == 3
+
+
+def test_setbacks_are_remembered_by_a_training_that_goes_on(images, make_model, context, tmp_path, monkeypatch):
+    monkeypatch.setattr(Checkpoint, "due", lambda self: self.file is not None)
+    model = make_model(images)
+    _poison(model, 3, 5)
+    model.module.register_forward_pre_hook(_after(12))
+    with pytest.raises(KeyboardInterrupt):
+        fit(model, images, _window(10), settings=SETTINGS, context=replace(context, folder=tmp_path))
+    saved = Checkpoint(tmp_path).load()
+    assert saved is not None and saved["counts"][2] == 2
+
+
+def _after(steps: int):
+    count = [0]
+
+    def hook(module: nn.Module, inputs: object) -> None:
+        count[0] += module.training
+        if count[0] > steps:
+            raise KeyboardInterrupt
+
+    return hook
+
+
+@pytest.mark.parametrize("grow", ["constant", "width"])
+def test_from_a_tenth_on_there_is_a_model_to_use(images, make_model, context, tmp_path, monkeypatch, grow):
+    monkeypatch.setattr(snapshots, "_LEAST", 0.0)
+    monkeypatch.setattr(snapshots, "_COST", 1e9)
+    found = []
+
+    def tick(step: str, fraction: float, values: dict) -> None:
+        folder = newest(tmp_path)
+        if folder is None:
+            assert fraction < 0.1 + 2 / 60
+            return
+        files = sorted(file.name for file in folder.iterdir())
+        assert files == ["model.json", "model.safetensors"]
+        assert len(list(folder.parent.iterdir())) == 1
+        found.append(Model.load(folder))
+
+    monkeypatch.setattr(loop, "_TICK", -1.0)
+    model = make_model(images, "convnet", width=0.25)
+    around, schedule = replace(context, folder=tmp_path, tick=tick), compose(grow, {})
+    fit(model, images, _window(10), settings=SETTINGS, context=around, schedule=schedule, anytime=True)
+    sizes = [sum(weight.numel() for weight in one.module.parameters()) for one in found]
+    assert len(sizes) > 50 and sizes == sorted(sizes)
+    assert (sizes[0] < sizes[-1]) == (grow == "width")
+    last, final = (one.module.head.weight.detach() for one in (found[-1], model))
+    assert (last - final).norm() < 0.1 * final.norm()  # averaged weights, close to the end
+    remove(tmp_path)
+    assert newest(tmp_path) is None
+
+
+def test_the_norms_of_a_model_to_use_fit_its_weights_and_whole_images(images, make_model, context):
+    model = make_model(images, "resnet20", width=0.25)
+    settings = replace(SETTINGS, batch_size=59)
+    more = {"augment": augmentation(settings, 60), "scale": 1.0, "saved": None, "schedule": compose("auto", {})}
+    state = begin(model, images, _window(20), settings=settings, context=context, **more)
+    for _ in range(8):
+        state.step(1.0, smoothing=0.0)
+    shipped, pixels = state.shipped(), model.prepare(torch.from_numpy(images.pixels))
+    seen = []
+    shipped.module.bn1.register_forward_hook(lambda module, inputs, output: seen.append(output))
+    shipped.module.eval()(pixels)
+    mean, deviation = seen[0].mean((0, 2, 3)), seen[0].std((0, 2, 3))
+    assert torch.allclose(mean, shipped.module.bn1.bias, atol=1e-4)
+    assert torch.allclose(deviation, shipped.module.bn1.weight.abs(), atol=1e-2)
+    assert shipped.module.bn1.running_mean is not model.module.bn1.running_mean
+
+
+def test_snapshots_change_nothing_in_training(images, make_model, context, tmp_path):
+    def run(**more) -> dict[str, torch.Tensor]:
+        model = make_model(images)
+        fit(model, images, _window(5), settings=SETTINGS, context=replace(context, folder=tmp_path), **more)
+        (tmp_path / "state.pt").unlink(missing_ok=True)
+        return model.module.state_dict()
+
+    plain = run()
+    assert newest(tmp_path) is None
+    for name, value in run(anytime=True).items():
+        assert torch.equal(value, plain[name])
+
+
+def test_whatever_happens_while_a_snapshot_is_written_the_last_one_is_whole(images, make_model, tmp_path, monkeypatch):
+    one, other = make_model(images), make_model(images, "convnet")
+    kept = Snapshots(tmp_path, 0.0)
+    kept.save(one)
+
+    def names() -> tuple[str, str]:
+        folder = newest(tmp_path)
+        assert folder is not None
+        return json.loads((folder / "model.json").read_text())["name"], Model.load(folder).name
+
+    for owner, what in ((Model, "describe"), (Path, "rename")):
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, what, _fails)
+            with pytest.raises(KeyboardInterrupt):
+                kept.save(other)
+        assert names() == ("simplecnn", "simplecnn")
+    with monkeypatch.context() as patch:
+        patch.setattr("shutil.rmtree", lambda path, **_: None if path.name.startswith(".") else _fails())
+        with pytest.raises(KeyboardInterrupt):
+            kept.save(other)
+    assert names() == ("convnet", "convnet")
+    (tmp_path / "snapshot" / ".3").mkdir()
+    (tmp_path / "snapshot" / ".3" / ".model.safetensors.half").touch()
+    kept.save(one)
+    assert names() == ("simplecnn", "simplecnn")
+    assert [file.name for file in (tmp_path / "snapshot").iterdir()] == ["3"]
+    assert len(list((tmp_path / "snapshot" / "3").iterdir())) == 2
+
+
+def _fails(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_snapshots_come_at_most_every_two_seconds_and_cost_little(images, make_model, tmp_path, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    model = make_model(images)
+    for seconds, pause in ((0.0, 2.0), (10.0, 2.0), (300.0, 15.0)):
+        kept = Snapshots(tmp_path, seconds)
+        assert not kept.due(0.09)
+        assert kept.due(0.1)
+        kept.save(model)
+        now[0] += pause - 0.01
+        assert not kept.due(0.5)
+        now[0] += 0.02
+        assert kept.due(0.5)
+        assert not kept.due(0.96)
+    assert not Snapshots(None, 300.0).due(0.5)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
+def test_a_termination_signal_anneals_saves_and_interrupts(images, make_model, context, tmp_path, monkeypatch):
+    now, factors = [0.0], []
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(loop, "_TICK", -1.0)
+    monkeypatch.setattr(Checkpoint, "due", lambda self: self.file is not None)
+
+    def tick(step: str, fraction: float, values: dict) -> None:
+        factors.append(values["learning_rate"])
+        now[0] += 0.98 * GRACE / 10
+        if len(factors) == 20:
+            signal.raise_signal(signal.SIGTERM)
+
+    def work(*_: object) -> None:
+        now[0] += 0.02 * GRACE / 10
+
+    model = make_model(images)
+    model.module.register_forward_pre_hook(work)
+    settings = replace(SETTINGS, optimiser="muon")  # whose rate only falls
+    before = signal.signal(signal.SIGTERM, Grace.on_signal)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            around = replace(context, folder=tmp_path, tick=tick)
+            fit(model, images, _window(100), settings=settings, context=around, anytime=True)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    rest = factors[20:]
+    assert len(rest) == 10
+    assert rest == pytest.approx([factors[19] * (1 - step / 10) for step in range(10)], rel=0.05)
+    saved, folder = Checkpoint(tmp_path).load(), newest(tmp_path)
+    assert saved is not None and 14 <= saved["counts"][0] < 20  # a training that goes on does so from before
+    assert folder is not None
+    Model.load(folder)
