@@ -78,6 +78,17 @@ def _timm(images, make_model, name: str) -> Model:
     return build(name, classes=images.classes, preprocessing=make_model(images).preprocessing)
 
 
+def test_resolution_and_width_are_functions_of_the_fraction_spent(make_images, make_model, context, monkeypatch):
+    monkeypatch.setattr(loop, "_TICK", -1.0)
+    images, told = make_images(side=16), []
+    around = replace(context, tick=lambda step, fraction, values: told.append((fraction, values)))
+    model = make_model(images, "convnet", width=0.25)
+    schedule = compose("resolution,width", {"until": 0.55, "narrowest": 0.3})
+    went = fit(model, images, _window(5), settings=SETTINGS, context=around, schedule=schedule)
+    assert went.steps == 30
+    assert [(values["side"], values["width"]) for _, values in told[:-1]] == [(12, 0.3)] * 17 + [(16, 1.0)] * 13
+
+
 @pytest.mark.parametrize("name", ["convnet", "resnet20"])
 @pytest.mark.parametrize("optimiser", ["muon", "sgd", "adamw"])
 def test_weights_average_and_moments_go_on_through_a_growth(make_images, make_model, context, name, optimiser):
@@ -92,11 +103,16 @@ def test_weights_average_and_moments_go_on_through_a_growth(make_images, make_mo
         with torch.no_grad():
             return [one.module.eval()(pixels) for one in (model, state.shipped())]
 
-    before, momentum = outputs(), _moments(state)
+    def loss() -> float:
+        with torch.no_grad():
+            return nn.functional.cross_entropy(model.module.train()(pixels), torch.arange(8) % 3).item()
+
+    before_loss, before, momentum = loss(), outputs(), _moments(state)
     work = state.work
     state.grow(STAGES(1.0))
     for found, expected in zip(outputs(), before):
         assert difference(found, expected) < 1e-5
+    assert loss() == pytest.approx(before_loss, rel=1e-3)
     assert work < state.work == 1.0
     after = _moments(state)
     assert all(value.shape == parameter.shape for parameter, value in after)
