@@ -31,8 +31,8 @@ def best_exchanges(features: Floats, chosen: Places, already: Places, most: int)
     for _ in range(most if outside.any() else 0):
         against = along(features, total)
         come = np.flatnonzero(outside)
-        come = come[np.argsort(against[come], kind="stable")[:_TRIED]]
-        go = np.argsort(-against[chosen], kind="stable")[:_TRIED]
+        come = come[_least(against[come])]
+        go = _least(-against[chosen])
         coming, going = features[come].astype(np.float64), features[chosen[go]].astype(np.float64)
         change = 2 * (1 - going @ coming.T - (going @ total)[:, None] + coming @ total)
         best = np.unravel_index(change.argmin(), change.shape)
@@ -81,6 +81,11 @@ def best_draw(features: Vectors, size: int, begun: Vectors, draws: int, *, rng: 
         if (length := float(total @ total)) < shortest:
             best, shortest = chosen, length
     return best
+
+
+def _least(values: NDArray[np.floating]) -> Places:
+    """Places of the least values (N,), in no order."""
+    return np.argpartition(values, _TRIED)[:_TRIED] if len(values) > _TRIED else np.arange(len(values))
 
 
 def _others(count: int, chosen: Places) -> Places:
