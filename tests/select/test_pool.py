@@ -7,6 +7,7 @@ import pytest
 
 from shoestring.errors import UserError
 from shoestring.select import Pool, Signals
+from shoestring.select.engine.stored import File, stored
 
 
 def test_signals_are_computed_once_for_a_pool_and_all_its_parts(images):
@@ -52,3 +53,31 @@ def test_signals_are_kept_with_what_is_known_of_them_only(images, tmp_path):
     again = Signals.load(tmp_path / "signals.npz", images.fingerprint)
     assert again.gradient is None
     assert np.array_equal(again.probabilities, shares)
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32])
+def test_rows_of_a_file_are_read_in_any_order(tmp_path, kind):
+    values = np.random.default_rng(0).normal(size=(50, 7)).astype(kind)
+    np.save(tmp_path / "rows.npy", values)
+    where = stored(np.load(tmp_path / "rows.npy", mmap_mode="r"))
+    assert isinstance(where.values, File)
+    for places in ([], [3], [4, 5, 6, 40], [40, 6, 5, 5, 0], list(range(50))):
+        rows = np.array(places, dtype=np.int64)
+        assert np.array_equal(where.part(rows).read(), values[rows].astype(np.float32))
+    assert np.array_equal(where.read(), values.astype(np.float32))
+
+
+def test_a_file_in_columns_is_left_to_its_mapping(tmp_path):
+    values = np.asfortranarray(np.random.default_rng(0).normal(size=(20, 3)))
+    np.save(tmp_path / "rows.npy", values)
+    where = stored(np.load(tmp_path / "rows.npy", mmap_mode="r"))
+    assert np.array_equal(where.part(np.array([4, 2])).read(), values[[4, 2]].astype(np.float32))
+
+
+def test_a_file_that_becomes_shorter_is_told_of(tmp_path):
+    np.save(tmp_path / "rows.npy", np.ones((50, 7)))
+    where = stored(np.load(tmp_path / "rows.npy", mmap_mode="r"))
+    with (tmp_path / "rows.npy").open("r+b") as file:
+        file.truncate(1000)
+    with pytest.raises(UserError, match="has become shorter"):
+        where.part(np.array([40])).read()

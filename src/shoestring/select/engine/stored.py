@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import mmap
 from dataclasses import dataclass
+from io import RawIOBase
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from shoestring.errors import UserError
+
 
 @dataclass(frozen=True)
 class File:
-    """Where a memory-mapped array (N, D) lies."""
+    """Where an array (N, D) lies in a file, row after row."""
 
     path: Path
     dtype: DTypeLike
@@ -20,9 +23,29 @@ class File:
     offset: int  # bytes
 
     def rows(self, places: NDArray[np.int64] | slice) -> NDArray[np.floating]:
-        """A copy of these rows, through a mapping of their own: no page that was read stays with the process."""
-        mapped = np.memmap(self.path, dtype=self.dtype, mode="r", offset=self.offset, shape=self.shape)
-        return np.array(mapped[places])
+        """A copy of these rows.
+
+        They are read and not mapped: some systems map far more around a row than is asked for, in the end all of it.
+        """
+        if isinstance(places, slice):
+            places = np.arange(*places.indices(self.shape[0]))
+        order = np.argsort(places, kind="stable")
+        ascending = bool((np.diff(order) > 0).all())
+        wanted = places if ascending else places[order]
+        found = np.empty((len(places), *self.shape[1:]), dtype=self.dtype)
+        first = np.flatnonzero(np.diff(wanted, prepend=-2) != 1)  # neighbours are read together
+        with self.path.open("rb", buffering=0) as file:
+            for begin, end in zip(first, np.append(first[1:], len(wanted))):
+                self._fill(found[begin:end], int(wanted[begin]), file)
+        return found if ascending else found[np.argsort(order)]
+
+    def _fill(self, rows: NDArray[np.floating], start: int, file: RawIOBase) -> None:
+        left = rows.view(np.uint8).data.cast("B")
+        file.seek(self.offset + start * (left.nbytes // len(rows)))
+        while len(left):
+            if not (count := file.readinto(left)):
+                raise UserError(f"{self.path} has become shorter while it was read.")
+            left = left[count:]
 
 
 @dataclass(frozen=True)
@@ -60,7 +83,7 @@ class Stored:
 
 def stored(values: NDArray[np.floating], places: NDArray[np.int64] | None = None) -> Stored:
     """Rows of an array, which is named by its file where it is the mapping of one."""
-    if isinstance(values, np.memmap) and isinstance(values.base, mmap.mmap) and values.filename is not None:
-        values_or_file = File(Path(values.filename), values.dtype, values.shape, values.offset)
-        return Stored(values_or_file, places)
+    whole = isinstance(values, np.memmap) and isinstance(values.base, mmap.mmap)  # no part of a mapping
+    if whole and values.flags.c_contiguous and values.filename is not None:
+        return Stored(File(Path(values.filename), values.dtype, values.shape, values.offset), places)
     return Stored(values, places)
