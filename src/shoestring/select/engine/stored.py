@@ -83,7 +83,11 @@ class Stored:
 
 def stored(values: NDArray[np.floating], places: NDArray[np.int64] | None = None) -> Stored:
     """Rows of an array, which is named by its file where it is the mapping of one."""
-    whole = isinstance(values, np.memmap) and isinstance(values.base, mmap.mmap)  # no part of a mapping
-    if whole and values.flags.c_contiguous and values.filename is not None:
+    if isinstance(values, np.memmap) and values.filename is not None and _is_whole(values):
         return Stored(File(Path(values.filename), values.dtype, values.shape, values.offset), places)
     return Stored(values, places)
+
+
+def _is_whole(values: np.memmap) -> bool:
+    """Whether this is a mapping row after row, and not a part of one."""
+    return isinstance(values.base, mmap.mmap) and values.flags.c_contiguous
