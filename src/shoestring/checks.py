@@ -25,11 +25,15 @@ def check(recipe: Recipe) -> None:
         if target is not None:
             quantity(target, what=f"size for --{flag}")
     _select(recipe.select)
+    if recipe.keep is not None and not Path(recipe.keep).is_file():
+        raise UserError(f"no file {recipe.keep}.")
     if recipe.unlabelled and recipe.select.features is None and recipe.select.method not in ("random",):
         raise UserError(
             "images without labels are compared by features: say --features (a model or run folder, timm:NAME or an "
             ".npy file), or take the method random."
         )
+    if recipe.unlabelled and recipe.select.balance not in ("equal", "none"):
+        raise UserError("--balance needs labels, and --unlabelled has none.")
     if recipe.unlabelled and (recipe.select.within or recipe.select.drop_suspects):
         raise UserError("--within and --drop-suspects need a network trained on labels, and --unlabelled has none.")
     if recipe.prune.options and not recipe.prune.wanted:
@@ -45,9 +49,9 @@ def _select(wanted: Select) -> None:
     if wanted.within is not None:
         parse_within(wanted.within)
     parse_balance(wanted.balance)
-    for what, file in (("subset file", wanted.subset), ("subset file", wanted.already)):
+    for file in (wanted.subset, wanted.already):
         if file is not None and not Path(file).is_file():
-            raise UserError(f"no {what} {file}.")
+            raise UserError(f"no subset file {file}.")
     if wanted.subset is not None and (wanted.examples is not None or wanted.already is not None):
         raise UserError("--subset says which images to use; leave out --examples and --already.")
     if wanted.examples is None and replace(wanted, subset=None) != Select():

@@ -15,7 +15,7 @@ from shoestring.data.cache import cache_root, writing
 from shoestring.data.images import Images
 from shoestring.errors import UserError
 from shoestring.models.inference import embed
-from shoestring.models.model import TENSORS, Model, Preprocessing, build, model_folder
+from shoestring.models.model import DESCRIPTION, TENSORS, Model, Preprocessing, build, model_folder
 from shoestring.models.timm import PREFIX, check_name
 from shoestring.rundir import replacing
 from shoestring.select.engine.similarity import slices
@@ -37,7 +37,8 @@ def features_of(source: str, images: Images, budget: Budget, context: Context) -
     if source.lower().endswith(".npy"):
         return _of_file(Path(source), images)
     model, digest = _network(source, images)
-    file = cache_root() / "features" / f"{_hash(images.fingerprint, digest)}.npy"
+    exact = budget.unit != "seconds"  # a counted run does not depend on which precision is faster today
+    file = cache_root() / "features" / f"{_hash(images.fingerprint, digest, str(exact))}.npy"
     if file.exists():
         context.say(f"features: {source}, looked at before")
     else:
@@ -82,7 +83,7 @@ def _network(source: str, images: Images) -> tuple[Model, str]:
         folder = model_folder(Path(source))
         if folder is None:
             raise UserError(f"no features in {source}: give an .npy file, a model or run folder, or timm:NAME.")
-        return Model.load(folder), _hash((folder / TENSORS).read_bytes())
+        return Model.load(folder), _hash((folder / TENSORS).read_bytes(), (folder / DESCRIPTION).read_bytes())
     import timm
 
     name = source.removeprefix(PREFIX)
@@ -98,11 +99,11 @@ def _network(source: str, images: Images) -> tuple[Model, str]:
 
 
 def _seen(model: Model, images: Images, budget: Budget, context: Context) -> NDArray[np.float32]:
-    """Features in the faster precision; refused before the work when it would not fit into the step's share."""
+    """Features, in the faster precision where time counts; refused before the work when they take too long."""
     model.module.to(context.device)
     few = images[: min(_TIMED, len(images))]
     took = {}
-    for precision in ("float32", "bfloat16"):
+    for precision in ("float32", "bfloat16") if budget.unit == "seconds" else ("float32",):
         embed(model, few[:1], precision=precision)  # the first time is slower
         before = time.monotonic()
         embed(model, few, precision=precision)

@@ -12,7 +12,7 @@ from shoestring.forecast import check_budget
 from shoestring.recipe import Recipe, Select
 from shoestring.report.markdown import write_report
 from shoestring.rundir import RunDir
-from shoestring.runs import EXIT, begin, finished, surroundings
+from shoestring.runs import EXIT, begin, finished, kept_file, surroundings
 from shoestring.select import Subset
 from shoestring.select.handing import copy_to, write_csv
 
@@ -70,6 +70,7 @@ def hand_out(recipe: Recipe, folder: RunDir, *, context: Context, copy: Path | N
     this = begin(recipe, folder, context=replace(context, say=lambda text: None), started=None, only="select")
     images = this.load_unlabelled() if recipe.unlabelled else this.load().train
     subset = Subset.load(folder / "select" / "subset.json")
+    subset.indices_for(images)
     if copy is not None:
         source = Path(recipe.data).expanduser()
         copy_to(copy, images, subset, root=source if source.is_dir() else None)
@@ -81,7 +82,7 @@ def _baseline(recipe: Recipe, subset: Subset | None, examples: int, folder: RunD
     """The same recipe with random images, drawn by the next seed, and a budget of its own, in a folder inside."""
     context.say("baseline: random images, an equal budget")
     control = Select("random", examples, subset.balance if subset else recipe.select.balance)  # type: ignore[arg-type]
-    other = replace(recipe, select=control, seed=recipe.seed + 1, baseline=False)
+    other = replace(recipe, select=control, keep=kept_file(recipe), seed=recipe.seed + 1, baseline=False)
     around = replace(context, seed=other.seed)
     result = run(other, RunDir(folder / "baseline"), context=around)
     return {key: result[key] for key in ("accuracy", "interval", "seconds", "out")}

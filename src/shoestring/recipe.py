@@ -131,6 +131,9 @@ class Recipe:
         "share of the training images held out for validation (at most 2,500 images)", 0.1, above=0, below=1
     )
     split_seed: int = _about("seed of the held-out splits; not changed by --seed", 0, least=0, most=_LARGEST_SEED)
+    keep: str | None = _about(
+        "images never held out of training: a subset file, or a list of places in the train split"
+    )
     skip_bad: bool = _about("leave out broken images and list them", False)
     unlabelled: bool = _about("the images have no labels yet: which are to be labelled?", False)
     seed: int = _about("seed of everything else", 0, least=0, most=_LARGEST_SEED)

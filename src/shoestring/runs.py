@@ -10,6 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from shoestring.budget import Budget
 from shoestring.checks import check
 from shoestring.context import Context
@@ -51,7 +54,6 @@ class Run:
     def load(self) -> Dataset:
         """The data set of the recipe, with what loading noted."""
         recipe, say = self.recipe, self.context.say
-        file = recipe.select.subset or recipe.select.already
         with self.budget.paying("load"):
             data = load(
                 recipe.data,
@@ -59,7 +61,7 @@ class Run:
                 validation=recipe.validation,
                 split_seed=recipe.split_seed,
                 skip_bad=recipe.skip_bad,
-                keep=None if file is None else listed(Path(file)),
+                keep=rows_to_keep(kept_file(recipe)),
                 progress=self._loaded,
             )
         say(
@@ -223,6 +225,22 @@ def surroundings(context: Context) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "at": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
+
+
+def kept_file(recipe: Recipe) -> str | None:
+    """The file that names images which are not to be held out: the one given, or the images chosen before."""
+    return recipe.keep or recipe.select.subset or recipe.select.already
+
+
+def rows_to_keep(file: str | None) -> NDArray[np.int64] | None:
+    """Places in the source's train split that are never held out; None for a subset of the usual split."""
+    if file is None:
+        return None
+    rows = listed(Path(file))
+    if rows is None:
+        known = Subset.load(Path(file)).kept_rows
+        rows = None if known is None else np.array(known, dtype=np.int64)
+    return rows
 
 
 def given_subset(file: str, images: Images) -> Subset:

@@ -15,7 +15,7 @@ from shoestring.evaluate.metrics import measure
 from shoestring.evaluate.temperature import fit_temperature
 from shoestring.models.inference import log_probabilities
 from shoestring.models.model import Model, model_folder
-from shoestring.runs import Run, final_model, given_subset
+from shoestring.runs import Run, final_model, given_subset, kept_file, rows_to_keep
 from shoestring.select import Subset
 from shoestring.select.duplicates import shared
 from shoestring.train.snapshots import remove
@@ -35,6 +35,8 @@ def select(this: Run, images: Images) -> Subset | None:
     def choose() -> Subset:
         with this.budget.paying("select"):
             subset = steps.run_select(images, wanted, budget=this.budget, context=this.step("select"), already=already)
+            rows = rows_to_keep(kept_file(this.recipe))
+            subset = replace(subset, kept_rows=None if rows is None else tuple(rows.tolist()))
         this.note()
         return subset
 

@@ -69,32 +69,33 @@ def run_select(
     if settings.method == "auto":
         context.say(f"method {method}: {registry.summary('select', method)}")
     pool = pool_of(images, settings, budget, context)
+    before = NOTHING if already is None else already.indices_for(images)
     return choose(
         pool,
         settings.examples,
         method=method,
         balance=settings.balance,
         within=settings.within,
-        already=NOTHING if already is None else already.indices_for(images),
-        left_out=_left_out(pool, settings, context),
+        already=before,
+        left_out=_left_out(pool, settings, before, context),
         seed=context.seed,
         options=settings.options,
     )
 
 
-def _left_out(pool: Pool, settings: Select, context: Context) -> NDArray[np.int64]:
-    """Places of the images that are not to be chosen from."""
+def _left_out(pool: Pool, settings: Select, already: NDArray[np.int64], context: Context) -> NDArray[np.int64]:
+    """Places of the images that are not to be chosen from; those chosen already are not among them."""
     from shoestring.select.duplicates import duplicates
     from shoestring.select.suspects import suspects
 
     found = [NOTHING]
     if settings.drop_duplicates:
-        found.append(duplicates(pool.images))
+        found.append(duplicates(pool.images, already))
         context.say(f"left out as near duplicates: {len(found[-1]):,} images")
     if settings.drop_suspects:
         found.append(suspects(pool.probabilities, pool.labels))
         context.say(f"left out because the proxy firmly contradicts their label: {len(found[-1]):,} images")
-    return np.unique(np.concatenate(found))
+    return np.setdiff1d(np.concatenate(found), already)
 
 
 def train(

@@ -111,6 +111,8 @@ def test_a_folder_without_classes_is_enough(call, photos, tmp_path):
         (("--balance", "cat=2"), "cat=2"),
         (("--balance", "cow=2"), "unknown class in --balance 'cow'"),
         (("--already", "nowhere.json"), "no subset file nowhere.json"),
+        (("--unlabelled", "--method", "random", "--balance", "proportional"), "--balance needs labels"),
+        (("--method", "random", "--csv", "."), "--csv names a file"),
     ],
 )
 def test_bad_settings_are_one_line(refused, photos, rows, tmp_path, words, told):
@@ -149,6 +151,36 @@ def test_a_published_list_is_trained_on(call, tmp_path):
     words = ("train", "digits", "--subset", tmp_path / "list.json", "--epochs", 4, "--model", "convnet")
     result = call(*words, "--width", 0.125, "--out", tmp_path / "out")
     assert (result["examples"], result["select"]) == (300, "list")
+    assert call("evaluate", tmp_path / "out")["accuracy"] == result["accuracy"]
+
+
+def test_what_is_chosen_beside_a_list_can_be_trained_on_evaluated_and_compared(call, tmp_path):
+    np.save(tmp_path / "list.npy", np.arange(40))
+    words = ("select", "digits", "--method", "random", "--already", tmp_path / "list.npy", "--balance", "none")
+    subset = call(*words, "--examples", 60, "--out", tmp_path / "chosen")["subset"]
+    more = ("select", "digits", "--method", "random", "--already", subset, "--examples", 80, "--balance", "none")
+    assert call(*more, "--out", tmp_path / "more")["kept"] == 60
+    words = ("run", "digits", "--subset", subset, "--epochs", 30, "--model", "convnet", "--width", 0.125, "--baseline")
+    result = call(*words, "--out", tmp_path / "out")
+    assert call("evaluate", tmp_path / "out")["accuracy"] == result["accuracy"]
+    prints = [json.loads((tmp_path / f / "run.json").read_text())["data"] for f in ("out", "out/baseline")]
+    assert prints[0] == prints[1]
+
+
+def test_copies_are_not_made_of_images_that_have_changed(call, refused, photos, tmp_path):
+    words = ("select", photos, "--unlabelled", "--method", "random", "--examples", 4, "--out", tmp_path / "out")
+    call(*words)
+    (photos / "cat" / "new.png").write_bytes((photos / "cat" / "1.png").read_bytes())
+    assert "chosen from other images" in refused(*words, "--csv", tmp_path / "list.csv")
+    assert not (tmp_path / "list.csv").exists()
+
+
+def test_a_class_with_more_than_its_number_already_is_named(refused, photos, tmp_path):
+    np.save(tmp_path / "list.npy", np.arange(4))
+    words = ("select", photos, "--method", "random", "--already", tmp_path / "list.npy", "--examples", 8)
+    assert "class 'cat' in --balance are chosen already" in refused(
+        *words, "--balance", "cat=1", "--out", tmp_path / "o"
+    )
 
 
 def test_a_network_is_not_trained_without_labels(refused, tmp_path):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from shoestring.data.loading import in_memory
+from shoestring.errors import UserError
 from shoestring.select.duplicates import _copies, alike, coarse, duplicates, fine, shared
 from shoestring.select.suspects import suspects
 
@@ -35,6 +36,24 @@ def test_images_of_one_colour_are_alike_and_grey_ones_work():
     grey[2, :8] = 200
     grey[3, :, :8] = 200
     assert duplicates(_images(grey)).tolist() == [1]
+
+
+def test_what_is_chosen_already_stays_and_its_copies_go():
+    pixels = _photos(12, seed=0)
+    images = _images(np.concatenate([pixels, pixels[[2, 2, 5]]]))
+    assert duplicates(images).tolist() == [12, 13, 14]
+    assert duplicates(images, np.array([13, 5])).tolist() == [2, 12, 14]
+    assert duplicates(images, np.array([12, 13])).tolist() == [2, 14]
+
+
+def test_where_nothing_is_alike_nothing_is_found():
+    assert not len(shared(_images(_photos(6, seed=0)), _images(_photos(6, seed=1))))
+    assert not len(duplicates(_images(_photos(6, seed=0))))
+
+
+def test_images_that_show_no_details_are_refused():
+    with pytest.raises(UserError, match="8 x 8 pixels show too little"):
+        duplicates(_images(_photos(6, seed=0, side=8)))
 
 
 def test_test_images_that_are_in_training_are_named():

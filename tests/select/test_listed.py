@@ -30,7 +30,7 @@ def test_our_own_file_is_no_plain_list(tmp_path):
     ("content", "told"),
     [
         ("[1, 1]", "twice"),
-        ("[-1, 2]", "negative"),
+        ("[-1, 2]", "no places"),
         ("[1.5]", "no list of places"),
         ("[]", "no list of places"),
         ("[[1], [2, 3]]", "no list of places"),

@@ -45,7 +45,7 @@ def test_a_method_that_asks_for_it_sees_what_is_chosen_already():
 
     pool = pool_of(some_features(9, seed=0))
     found = Strategy(method, {}, within="hardest:0.5")(pool, 2, rng=np.random.default_rng(0), already=np.array([8, 3]))
-    assert seen == [(6, [5, 0])]  # half of the seven others, the last ones where all are equally hard, and the two
+    assert seen == [(6, [5, 0])]  # of the nine the last five, where all are equally hard, and what is chosen already
     assert found.tolist() == [4, 5]
 
 

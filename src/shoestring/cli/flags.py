@@ -14,7 +14,7 @@ from shoestring.recipe import SECTIONS, Recipe, Select
 
 # verb -> its fields of the recipe; a section's name stands for all its fields
 _BUDGET = ("time", "epochs", "flops", "seed")
-_IMAGES = ("resolution", "validation", "split_seed", "skip_bad")
+_IMAGES = ("resolution", "validation", "split_seed", "keep", "skip_bad")
 _MACHINE = ("device", "memory", "threads")
 _CHOICE = tuple(
     f"select.{field.name}" for field in dataclasses.fields(Select) if field.name not in ("subset", "options")

@@ -87,7 +87,11 @@ def _started(run: str) -> tuple[str, dict[str, Any]]:
     before = RunDir(Path(run)).run.get("recipe")
     if before is None:
         raise UserError(f"{run} is no run directory (it has no run.json that tells the recipe).")
-    kept = {key: before[key] for key in ("data", "resolution", "validation", "split_seed", "skip_bad") if key in before}
+    kept = {
+        key: before[key]
+        for key in ("data", "resolution", "validation", "split_seed", "keep", "skip_bad")
+        if key in before
+    }
     subset = Path(run) / "select" / "subset.json"
     chosen = str(subset) if subset.exists() else before["select"].get("subset")
     kept["train"] = before["train"]
@@ -121,6 +125,8 @@ def _do(verb: str, recipe: Recipe, settings: dict[str, Any], started: float) -> 
         from shoestring.select.handing import check_empty
 
         check_empty(copy)
+    if table is not None and table.is_dir():
+        raise UserError(f"{table} is a folder: --csv names a file.")
     progress = Progress(quiet=settings.get("quiet", False))
     folder = RunDir(Path(settings.get("out") or _default_folder(recipe, verb)))
     from shoestring import context, pipeline

@@ -48,6 +48,8 @@ def per_class(
         for name, number in numbers.items():
             if name not in names:
                 raise unknown("class in --balance", name, names)
+            if have[names.index(name)] > number:
+                raise UserError(f"more than the {number:,} images of class '{name}' in --balance are chosen already.")
             fixed[names.index(name)] = number
         _check_sum(fixed, size)
     while True:

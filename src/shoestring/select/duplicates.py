@@ -15,28 +15,41 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from shoestring.data.images import Images
+from shoestring.errors import UserError
 from shoestring.select.engine.similarity import Floats, Places, products, slices
+from shoestring.select.pool import NOTHING
 
 _COARSE, _FINE, _BLURRED = 12, 24, 6  # pixels of a side: of the coarse copy, of the details, of what these leave out
 _COARSE_ALIKE, _FINE_ALIKE = 0.95, 0.85  # cosines from which two of them are alike
 _DIRECTIONS = 24  # of greatest variance, along which copies that differ are told apart first
+_SMALLEST = 16  # pixels of a side from which an image shows details
 _ROWS, _COLUMNS = 2048, 4096  # of the blocks that are compared at once
 _PAIRS = 65536  # that are looked at closely at once
 
 
-def duplicates(images: Images) -> Places:
+def duplicates(images: Images, already: Places = NOTHING) -> Places:
     """Places to leave out so that of each group of near duplicates the first image stays, ascending.
 
     Two images are near duplicates when their small copies are alike; what is like a like one belongs to the group.
+    The images that are chosen `already` stay, and of their groups no others. `UserError` for images that are too small
+    to show details.
     """
+    if min(images.shape[:2]) < _SMALLEST:
+        raise UserError(
+            f"images of {images.shape[0]} x {images.shape[1]} pixels show too little to tell duplicates from images "
+            "that are alike: leave out --drop-duplicates."
+        )
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
     rows, columns = same(images, images)
     pairs = (np.ones(len(rows), dtype=bool), (rows, columns))
     _, groups = connected_components(coo_array(pairs, shape=(len(images), len(images))), directed=False)
-    first = np.unique(groups, return_index=True)[1]
-    return np.setdiff1d(np.arange(len(images)), first)
+    turn = np.arange(len(images))
+    turn[already] -= len(images)
+    order = np.argsort(turn)
+    first = order[np.unique(groups[order], return_index=True)[1]]
+    return np.setdiff1d(np.arange(len(images)), np.union1d(first, already))
 
 
 def shared(train: Images, test: Images) -> Places:
@@ -47,6 +60,8 @@ def shared(train: Images, test: Images) -> Places:
 def same(left: Images, right: Images) -> tuple[Places, Places]:
     """The pairs of near duplicates, as places in the one and in the other."""
     rows, columns = alike(_copies(left, coarse), _copies(right, coarse), _COARSE_ALIKE)
+    if not len(rows):
+        return rows, columns
     ours, theirs = np.unique(rows), np.unique(columns)
     one, other = _copies(left[ours], fine), _copies(right[theirs], fine)
     cosines = np.concatenate(

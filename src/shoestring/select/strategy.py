@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from shoestring.errors import UserError
 from shoestring.select.pool import NOTHING, Pool
 from shoestring.select.within import rows_within
 
@@ -43,9 +44,11 @@ class Strategy:
         """`size` places (size,) of the pool, best first, none of those in `already`."""
         free = np.ones(len(pool), dtype=bool)
         free[already] = False
-        rows = np.flatnonzero(free)
         if self.within is not None:
-            rows = self._inside(pool, rows, size, counts)
+            free &= self._inside(pool, size, counts)
+            if free.sum() < size:
+                raise UserError(f"--within {self.within} leaves {free.sum():,} new images, and {size:,} are wanted.")
+        rows = np.flatnonzero(free)
         provided: dict[str, Any] = {}
         if self.takes("already"):
             rows = np.union1d(rows, already)
@@ -55,14 +58,15 @@ class Strategy:
         part = pool if len(rows) == len(pool) else pool.part(rows)
         return rows[self.method(part, size, rng=rng, **provided, **self.options)]
 
-    def _inside(
-        self, pool: Pool, rows: NDArray[np.int64], size: int, counts: NDArray[np.int64] | None
-    ) -> NDArray[np.int64]:
-        """Those of the rows that lie within the part by difficulty, of each class where there are counts."""
+    def _inside(self, pool: Pool, size: int, counts: NDArray[np.int64] | None) -> NDArray[np.bool_]:
+        """A mask (N,) of the images within the part by difficulty, of each class where there are counts."""
         assert self.within is not None
+        mask = np.zeros(len(pool), dtype=bool)
         if counts is None:
-            return rows[rows_within(pool.part(rows), self.within, least=size)]
-        labels = pool.labels[rows]
-        of_class = [(rows[labels == label], int(count)) for label, count in enumerate(counts)]
-        found = [own[rows_within(pool.part(own), self.within, least=count)] for own, count in of_class if count]
-        return np.sort(np.concatenate(found))
+            mask[rows_within(pool, self.within, least=size)] = True
+            return mask
+        labels = pool.labels
+        for label in np.flatnonzero(counts):
+            own = np.flatnonzero(labels == label)
+            mask[own[rows_within(pool.part(own), self.within, least=int(counts[label]))]] = True
+        return mask

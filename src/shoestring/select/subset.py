@@ -31,6 +31,7 @@ class Subset:
     within: str | None = None  # the part of the images by difficulty that was chosen from
     kept: int = 0  # of them, at the beginning, had been chosen before
     left_out: int = 0  # images that were not to be chosen from
+    kept_rows: tuple[int, ...] | None = None  # places in the source's train split that were never to be held out
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -74,9 +75,12 @@ class Subset:
         content = read_json(file)
         try:
             indices = np.array(content["indices"], dtype=np.int64)
-            return cls(**{**content, "indices": indices, "ids": tuple(content["ids"])})
+            rows = content.get("kept_rows")
+            plain = {"indices": indices, "ids": tuple(content["ids"]), "kept_rows": rows and tuple(rows)}
+            return cls(**{**content, **plain})
         except (TypeError, KeyError, ValueError) as error:
-            raise UserError(f"{file} is not a subset file: {error}.") from None
+            told = "it has neither what a subset file has nor training_indices"
+            raise UserError(f"{file} is not a subset file: {told} ({error!r}).") from None
 
 
 def listed(file: Path) -> NDArray[np.int64] | None:
@@ -102,6 +106,6 @@ def listed(file: Path) -> NDArray[np.int64] | None:
         found = np.empty((0, 0))
     if found.ndim != 1 or found.dtype.kind not in "iu" or not len(found):
         raise UserError(f"{file} is no list of places: one number for each image is expected.")
-    if found.min() < 0 or len(np.unique(found)) < len(found):
-        raise UserError(f"{file} has negative numbers, or names an image twice.")
+    if found.max() > np.iinfo(np.int64).max or found.min() < 0 or len(np.unique(found)) < len(found):
+        raise UserError(f"{file} has numbers that are no places, or names an image twice.")
     return found.astype(np.int64)
