@@ -133,5 +133,5 @@ def test_choosing_by_given_features_trains_nothing(images, context, tmp_path, mo
     monkeypatch.setattr("shoestring.proxy.fit", lambda *_, **__: pytest.fail("no proxy is needed"))
     np.save(tmp_path / "rows.npy", _rows(60))
     chosen = select(images, 6, features=str(tmp_path / "rows.npy"), context=context)
-    assert chosen.method == "facility_location"
+    assert chosen.method == "herding"
     assert images[chosen].counts().tolist() == [2, 2, 2]

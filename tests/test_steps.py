@@ -137,8 +137,8 @@ def test_options_reach_the_method(images, context):
     [
         ({}, "margin"),
         ({"examples": 60}, "random"),
-        ({"examples": 60, "learner": "features"}, "facility_location"),
-        ({"features": "file.npy"}, "facility_location"),
+        ({"examples": 60, "learner": "features"}, "herding"),
+        ({"features": "file.npy"}, "herding"),
         ({"features": "file.npy", "learner": "scratch"}, "margin"),
         ({"method": "herding"}, "herding"),
     ],

@@ -30,13 +30,16 @@ def method_for(settings: Select, images: Images) -> str:
     """The method asked for, or for "auto" the one that measures best for what will be trained on the images.
 
     From scratch a few easy images teach most; where a larger share is taken, random ones do better and cost nothing.
-    On pretrained features, and where there are no labels, images that cover the others do best.
+    On pretrained features images whose mean is that of their class did best on validation images, and where there are
+    no labels those are taken that cover the others (benchmarks/results/selection_validation.json).
     """
     if settings.method != "auto":
         return settings.method
     assert settings.examples is not None
-    if images.labels is None or learner(settings) == "features":
+    if images.labels is None:
         return "facility_location"
+    if learner(settings) == "features":
+        return "herding"
     return "margin" if settings.examples <= _FEW * len(images) else "random"
 
 
