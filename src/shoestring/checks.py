@@ -27,15 +27,10 @@ def check(recipe: Recipe) -> None:
     _select(recipe.select)
     if recipe.keep is not None and not Path(recipe.keep).is_file():
         raise UserError(f"no file {recipe.keep}.")
-    if recipe.unlabelled and recipe.select.features is None and recipe.select.method not in ("random",):
-        raise UserError(
-            "images without labels are compared by features: say --features (a model or run folder, timm:NAME or an "
-            ".npy file), or take the method random."
-        )
+    if recipe.keep is not None and (recipe.select.subset or recipe.select.already):
+        raise UserError("the images of --subset and --already stay in training as they are: leave out --keep.")
     if recipe.unlabelled and recipe.select.balance not in ("equal", "none"):
         raise UserError("--balance needs labels, and --unlabelled has none.")
-    if recipe.unlabelled and (recipe.select.within or recipe.select.drop_suspects):
-        raise UserError("--within and --drop-suspects need a network trained on labels, and --unlabelled has none.")
     if recipe.prune.options and not recipe.prune.wanted:
         raise UserError("pruning has options, but no size to cut to: say --macs or --params.")
     if recipe.baseline and recipe.select.examples is None and recipe.select.subset is None:

@@ -14,8 +14,9 @@ from shoestring.models.model import Model
 from shoestring.proxy import PROXY, needs_proxy
 from shoestring.prune import shrink
 from shoestring.recipe import Train
-from shoestring.runs import Run, given_subset
+from shoestring.runs import Run
 from shoestring.steps import schedule_of
+from shoestring.subsets import given_subset
 from shoestring.train import plan
 from shoestring.train.calibrate import Speed, calibrate
 from shoestring.train.choose import choose_model

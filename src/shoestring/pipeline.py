@@ -12,9 +12,10 @@ from shoestring.forecast import check_budget
 from shoestring.recipe import Recipe, Select
 from shoestring.report.markdown import write_report
 from shoestring.rundir import RunDir
-from shoestring.runs import EXIT, begin, finished, kept_file, surroundings
+from shoestring.runs import EXIT, begin, finished, surroundings
 from shoestring.select import Subset
 from shoestring.select.handing import copy_to, write_csv
+from shoestring.subsets import kept_file
 
 
 def run(recipe: Recipe, folder: RunDir, *, context: Context, started: float | None = None) -> dict[str, Any]:

@@ -10,9 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from shoestring.budget import Budget
 from shoestring.checks import check
 from shoestring.context import Context
@@ -23,8 +20,7 @@ from shoestring.models.inference import views
 from shoestring.models.model import Model, model_folder
 from shoestring.recipe import Recipe, as_dict, to_yaml
 from shoestring.rundir import RunDir
-from shoestring.select import Subset
-from shoestring.select.subset import listed
+from shoestring.subsets import never_held_out
 from shoestring.train.choose import preprocessing
 from shoestring.train.snapshots import newest
 
@@ -61,7 +57,7 @@ class Run:
                 validation=recipe.validation,
                 split_seed=recipe.split_seed,
                 skip_bad=recipe.skip_bad,
-                keep=rows_to_keep(kept_file(recipe)),
+                keep=never_held_out(recipe),
                 progress=self._loaded,
             )
         say(
@@ -225,28 +221,6 @@ def surroundings(context: Context) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "at": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
-
-
-def kept_file(recipe: Recipe) -> str | None:
-    """The file that names images which are not to be held out: the one given, or the images chosen before."""
-    return recipe.keep or recipe.select.subset or recipe.select.already
-
-
-def rows_to_keep(file: str | None) -> NDArray[np.int64] | None:
-    """Places in the source's train split that are never held out; None for a subset of the usual split."""
-    if file is None:
-        return None
-    rows = listed(Path(file))
-    if rows is None:
-        known = Subset.load(Path(file)).kept_rows
-        rows = None if known is None else np.array(known, dtype=np.int64)
-    return rows
-
-
-def given_subset(file: str, images: Images) -> Subset:
-    """The subset in a file of ours, or the images of a plain list of places in the source's train split."""
-    rows = listed(Path(file))
-    return Subset.load(Path(file)) if rows is None else Subset.of(images, rows)
 
 
 def usable_model(run: Path, say: Callable[[str], None]) -> Model:

@@ -15,9 +15,10 @@ from shoestring.evaluate.metrics import measure
 from shoestring.evaluate.temperature import fit_temperature
 from shoestring.models.inference import log_probabilities
 from shoestring.models.model import Model, model_folder
-from shoestring.runs import Run, final_model, given_subset, kept_file, rows_to_keep
+from shoestring.runs import Run, final_model
 from shoestring.select import Subset
 from shoestring.select.duplicates import shared
+from shoestring.subsets import given_subset, never_held_out
 from shoestring.train.snapshots import remove
 
 
@@ -35,8 +36,8 @@ def select(this: Run, images: Images) -> Subset | None:
     def choose() -> Subset:
         with this.budget.paying("select"):
             subset = steps.run_select(images, wanted, budget=this.budget, context=this.step("select"), already=already)
-            rows = rows_to_keep(kept_file(this.recipe))
-            subset = replace(subset, kept_rows=None if rows is None else tuple(rows.tolist()))
+            rows = never_held_out(this.recipe)
+            subset = replace(subset, never_held_out=None if rows is None else tuple(rows.tolist()))
         this.note()
         return subset
 

@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from shoestring import registry
 from shoestring.budget import WEIGHTS, Budget, quantity
@@ -22,7 +21,8 @@ from shoestring.models.model import Model
 from shoestring.proxy import method_for, pool_of
 from shoestring.prune import shrink
 from shoestring.recipe import Grow, Prune, Select, Train, resolve
-from shoestring.select import NOTHING, Pool, Subset, choose
+from shoestring.select import NOTHING, Subset, choose
+from shoestring.select.left_out import left_out
 from shoestring.train import plan
 from shoestring.train.checkpoint import Checkpoint
 from shoestring.train.choose import choose_model
@@ -77,25 +77,12 @@ def run_select(
         balance=settings.balance,
         within=settings.within,
         already=before,
-        left_out=_left_out(pool, settings, before, context),
+        left_out=left_out(
+            pool, before, copies=settings.drop_duplicates, doubtful=settings.drop_suspects, say=context.say
+        ),
         seed=context.seed,
         options=settings.options,
     )
-
-
-def _left_out(pool: Pool, settings: Select, already: NDArray[np.int64], context: Context) -> NDArray[np.int64]:
-    """Places of the images that are not to be chosen from; those chosen already are not among them."""
-    from shoestring.select.duplicates import duplicates
-    from shoestring.select.suspects import suspects
-
-    found = [NOTHING]
-    if settings.drop_duplicates:
-        found.append(duplicates(pool.images, already))
-        context.say(f"left out as near duplicates: {len(found[-1]):,} images")
-    if settings.drop_suspects:
-        found.append(suspects(pool.probabilities, pool.labels))
-        context.say(f"left out because the proxy firmly contradicts their label: {len(found[-1]):,} images")
-    return np.setdiff1d(np.concatenate(found), already)
 
 
 def train(

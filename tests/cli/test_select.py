@@ -175,6 +175,12 @@ def test_copies_are_not_made_of_images_that_have_changed(call, refused, photos, 
     assert not (tmp_path / "list.csv").exists()
 
 
+def test_images_are_kept_in_training_by_one_file_only(refused, tmp_path):
+    np.save(tmp_path / "list.npy", np.arange(40))
+    words = ("train", "digits", "--subset", tmp_path / "list.npy", "--keep", tmp_path / "list.npy", "--epochs", 1)
+    assert "leave out --keep" in refused(*words, "--out", tmp_path / "out")
+
+
 def test_a_class_with_more_than_its_number_already_is_named(refused, photos, tmp_path):
     np.save(tmp_path / "list.npy", np.arange(4))
     words = ("select", photos, "--method", "random", "--already", tmp_path / "list.npy", "--examples", 8)

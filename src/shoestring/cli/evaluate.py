@@ -106,7 +106,9 @@ def evaluate(
 def _own(run: Path, split: str, *, skip_bad: bool, tick: Callable[[int, int], None]) -> Images:
     """A split of the data of the run, divided as the run divided it, so that its test images are those never seen."""
     from shoestring.data import load
-    from shoestring.runs import rows_to_keep, same_images
+    from shoestring.recipe import resolve
+    from shoestring.runs import same_images
+    from shoestring.subsets import never_held_out
 
     recipe = RunDir(run).run.get("recipe")
     if recipe is None:
@@ -116,7 +118,7 @@ def _own(run: Path, split: str, *, skip_bad: bool, tick: Callable[[int, int], No
         resolution=recipe.get("resolution"),
         validation=recipe["validation"],
         split_seed=recipe["split_seed"],
-        keep=rows_to_keep(recipe.get("keep") or recipe["select"].get("subset") or recipe["select"].get("already")),
+        keep=never_held_out(resolve((str(run), recipe))[0]),
         skip_bad=skip_bad or recipe["skip_bad"],
         progress=tick,
     )

@@ -31,7 +31,7 @@ class Subset:
     within: str | None = None  # the part of the images by difficulty that was chosen from
     kept: int = 0  # of them, at the beginning, had been chosen before
     left_out: int = 0  # images that were not to be chosen from
-    kept_rows: tuple[int, ...] | None = None  # places in the source's train split that were never to be held out
+    never_held_out: tuple[int, ...] | None = None  # places in the source's train split that were never to be held out
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -75,8 +75,8 @@ class Subset:
         content = read_json(file)
         try:
             indices = np.array(content["indices"], dtype=np.int64)
-            rows = content.get("kept_rows")
-            plain = {"indices": indices, "ids": tuple(content["ids"]), "kept_rows": rows and tuple(rows)}
+            rows = content.get("never_held_out")
+            plain = {"indices": indices, "ids": tuple(content["ids"]), "never_held_out": rows and tuple(rows)}
             return cls(**{**content, **plain})
         except (TypeError, KeyError, ValueError) as error:
             told = "it has neither what a subset file has nor training_indices"

@@ -1,0 +1,29 @@
+"""Images that are taken out before any method chooses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shoestring.select.duplicates import duplicates
+from shoestring.select.pool import NOTHING, Pool
+from shoestring.select.suspects import suspects
+
+
+def left_out(
+    candidates: Pool, already: NDArray[np.int64], *, copies: bool, doubtful: bool, say: Callable[[str], None]
+) -> NDArray[np.int64]:
+    """Places, ascending, of near duplicates and of images with a doubtful label, as far as wanted; `say` counts them.
+
+    Images chosen `already` are not among them.
+    """
+    found = [NOTHING]
+    if copies:
+        found.append(duplicates(candidates.images, already))
+        say(f"left out as near duplicates: {len(found[-1]):,} images")
+    if doubtful:
+        found.append(suspects(candidates.probabilities, candidates.labels))
+        say(f"left out because the proxy firmly contradicts their label: {len(found[-1]):,} images")
+    return np.setdiff1d(np.concatenate(found), already)

@@ -1,0 +1,35 @@
+"""Subsets and lists made before, as a recipe names them: which images they are, and which stay in training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shoestring.data import Images
+from shoestring.recipe import Recipe
+from shoestring.select import Subset
+from shoestring.select.subset import listed
+
+
+def given_subset(file: str, images: Images) -> Subset:
+    """The subset in a file of ours, or the images of a plain list of places in the source's train split."""
+    rows = listed(Path(file))
+    return Subset.load(Path(file)) if rows is None else Subset.of(images, rows)
+
+
+def kept_file(recipe: Recipe) -> str | None:
+    """The file that names images which are not to be held out: the one given, or the images chosen before."""
+    return recipe.keep or recipe.select.subset or recipe.select.already
+
+
+def never_held_out(recipe: Recipe) -> NDArray[np.int64] | None:
+    """Places (K,) in the source's train split that stay in training; None where the usual images are held out."""
+    file = kept_file(recipe)
+    if file is None:
+        return None
+    rows = listed(Path(file))
+    if rows is None and (known := Subset.load(Path(file)).never_held_out) is not None:
+        rows = np.array(known, dtype=np.int64)
+    return rows
