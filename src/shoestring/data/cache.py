@@ -106,17 +106,23 @@ def writing(root: Path) -> Iterator[None]:
 def _publish(temporary: Path, folder: Path, key: str) -> None:
     """Rename into place; an entry that is there already stays if it is good, and makes way if it is not."""
     while open_entry(folder, key) is None:
-        with contextlib.suppress(FileNotFoundError):
-            aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-            try:
-                folder.rename(aside / "old")
-            finally:
-                shutil.rmtree(aside, ignore_errors=True)
         try:
             temporary.rename(folder)
         except OSError as error:
-            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):  # else another process came first
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
                 raise
+            if open_entry(folder, key) is None:  # else another process came first, and its entry must not be moved
+                _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    """Remove an entry at once for all others: under another name first."""
+    with contextlib.suppress(FileNotFoundError):
+        aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+        try:
+            folder.rename(aside / "old")
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
 
 
 def _sweep(root: Path) -> None:
