@@ -1,15 +1,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 
+from shoestring import runs
 from shoestring.context import Context
 from shoestring.data.images import Images
 from shoestring.data.loading import in_memory
 from shoestring.models.model import Model, Preprocessing, build
+
+# on a loaded machine the first text alone takes seconds to come up with
+settings.register_profile("any-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any-machine")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -64,3 +71,16 @@ def make_model() -> Callable[..., Model]:
 def context() -> Context:
     """The processor, seed 0, nobody told."""
     return Context()
+
+
+@pytest.fixture
+def few_digits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs with a hundredth of a second for latencies, and digits few enough to be trained on in no time."""
+    monkeypatch.setattr(runs, "_LONGEST_TIMING", 0.01)
+    load = runs.load
+
+    def few(*args, **kwargs):
+        data = load(*args, **kwargs)
+        return replace(data, train=data.train[:300], validation=data.validation[:50], test=data.test[:100])
+
+    monkeypatch.setattr(runs, "load", few)

@@ -39,17 +39,7 @@ FILES = [
 QUICK = replace(RECIPE, select=Select("random", 100), prune=Prune(), epochs=2)
 
 
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch):
-    """A hundredth of a second for latencies, and digits few enough to be trained on in no time."""
-    monkeypatch.setattr(runs, "_LONGEST_TIMING", 0.01)
-    load = runs.load
-
-    def few(*args, **kwargs):
-        data = load(*args, **kwargs)
-        return replace(data, train=data.train[:300], validation=data.validation[:50], test=data.test[:100])
-
-    monkeypatch.setattr(runs, "load", few)
+pytestmark = pytest.mark.usefixtures("few_digits")
 
 
 @pytest.fixture

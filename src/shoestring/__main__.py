@@ -1,7 +1,5 @@
 """`python -m shoestring`."""
 
-import sys
+from shoestring.cli.main import entry
 
-from shoestring.cli.main import main
-
-sys.exit(main())
+entry()

@@ -64,6 +64,11 @@ class Train:
     )
     weights: str | None = _about("start from these: a .safetensors file, a run, or 'pretrained' for timm models")
     optimiser: Literal["auto", "muon", "sgd", "adamw"] = _about("muon, sgd with Nesterov momentum, or adamw", "auto")
+    schedule: Literal["deadline", "anytime"] = _about(
+        "learning rate: deadline falls all the way to the end; anytime stays at its peak and falls in the last fifth, "
+        "so that a run can be extended: the same command with a larger budget goes on",
+        "deadline",
+    )
     learning_rate: float | None = _about("peak learning rate (the optimiser's usual one, when left out)", above=0)
     weight_decay: float | None = _about("weight decay (the optimiser's usual one, when left out)", least=0)
     batch_size: int | None = _about("images a step (chosen by data and budget, when left out)", least=1)
@@ -146,7 +151,13 @@ class Recipe:
     grow: Grow = field(default_factory=Grow)
     prune: Prune = field(default_factory=Prune)
 
+    @property
+    def extendable(self) -> bool:
+        """Whether a run of this can go on when it is finished, with more to spend."""
+        return self.train.schedule == "anytime" and self.start is None
 
+
+BUDGETS = ("time", "epochs", "flops")
 SECTIONS = {"select": Select, "train": Train, "grow": Grow, "prune": Prune}
 
 
@@ -227,9 +238,15 @@ def to_yaml(recipe: Recipe) -> str:
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=readable)
 
 
+def without_budget(content: Mapping[str, Any]) -> dict[str, Any]:
+    """A nested mapping of a recipe, less how much may be spent."""
+    return {key: value for key, value in content.items() if key not in BUDGETS}
+
+
 def digest(recipe: Recipe) -> str:
-    """Eight hexadecimal digits that name the recipe."""
+    """Eight hexadecimal digits that name the recipe; one that can be extended has the same with any budget."""
     import hashlib
 
-    text = json.dumps(as_dict(recipe), sort_keys=True)
+    content = as_dict(recipe)
+    text = json.dumps(without_budget(content) if recipe.extendable else content, sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()

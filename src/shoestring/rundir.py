@@ -80,6 +80,10 @@ class RunDir:
         """Merge values into run.json."""
         write_json(self / "run.json", {**self.run, **values})
 
+    def forget(self, *names: str) -> None:
+        """Take values out of run.json."""
+        write_json(self / "run.json", {name: value for name, value in self.run.items() if name not in names})
+
     def done(self, recipe: dict[str, Any]) -> bool:
         """Whether this very run has ended here; `UserError` when the folder holds another one, naming what differs."""
         before = self.run.get("recipe")
@@ -94,8 +98,10 @@ class RunDir:
         return (rows[-1]["seconds"], self.run.get("ledger", {})) if rows else (0.0, {})
 
     @contextlib.contextmanager
-    def begin(self, recipe: dict[str, Any], text: str) -> Iterator[None]:
+    def begin(self, recipe: dict[str, Any], text: str, *, first: Callable[[], None] | None = None) -> Iterator[None]:
         """Make the folder with its recipe; a new one goes again when an error ends the block before any step.
+
+        `first` is done before, while the recipe there is still the one of before.
 
         `UserError` when it cannot be written to, or while another process is at work in it.
         """
@@ -104,6 +110,8 @@ class RunDir:
             try:
                 self.path.mkdir(parents=True, exist_ok=True)
                 held.enter_context(_alone(self.path))
+                if first is not None:
+                    first()
                 write_text(self / "recipe.yaml", text)
                 self.update(recipe=recipe)
             except OSError as error:

@@ -7,6 +7,7 @@ import platform
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from shoestring.context import Context
 from shoestring.data import Dataset, Images, load, load_unlabelled
 from shoestring.errors import UserError
 from shoestring.evaluate.cost import LEAST
+from shoestring.extending import extends, reopen
 from shoestring.models.inference import views
 from shoestring.models.model import Model, model_folder
 from shoestring.recipe import Recipe, as_dict, to_yaml
@@ -24,11 +26,11 @@ from shoestring.subsets import never_held_out
 from shoestring.train.choose import preprocessing
 from shoestring.train.snapshots import newest
 
-EXIT = 1.6  # seconds that writing the last files and leaving Python take
+EXIT = 0.3  # seconds that writing the last files and leaving take
 _TIMING = 0.01  # share of a time budget that goes into measuring latency
 _LONGEST_TIMING = 1.0
 _MOST_TIMING = 0.08
-_MARGIN = 0.01  # share of a time budget that stays free, because a machine may be slow to write and to leave
+_MARGIN = 0.008  # share of a time budget that stays free, because a machine may be slow to write and to leave
 _EVALUATED = 100  # images to evaluate for each second of a time budget up to which predictions look at more views
 _EPOCHS = 10.0  # where no budget is given
 
@@ -125,7 +127,8 @@ class Run:
 
         Raises `UserError` when the images are not those that the run began with, or was trained on.
         """
-        with self.folder.begin(_content(self.recipe, self.only), to_yaml(self.recipe)):
+        first = partial(reopen, self.folder, self.budget) if "result" in self.folder.run else None
+        with self.folder.begin(_content(self.recipe, self.only), to_yaml(self.recipe), first=first):
             for folder in (self.folder, *([RunDir(Path(self.recipe.start))] if self.recipe.start else [])):
                 same_images(folder, images)
             self.note(data={"name": Path(self.recipe.data).name, "fingerprint": images.fingerprint})
@@ -145,9 +148,12 @@ class Run:
 def finished(recipe: Recipe, folder: RunDir, *, context: Context, only: str | None = None) -> dict[str, Any] | None:
     """The results of this very run when they are in the folder already; `UserError` for what could never work."""
     check(recipe)
+    if only is None and extends(recipe, folder):
+        return None
     if not folder.done(_content(recipe, only)):
         return None
-    context.say(f"{folder.path} is done already; delete it to run anew")
+    more = "give it more to spend to go on, or " if recipe.extendable else ""
+    context.say(f"{folder.path} is done already; {more}delete it to run anew")
     return folder.run["result"]
 
 
@@ -177,7 +183,8 @@ def begin(recipe: Recipe, folder: RunDir, *, context: Context, started: float | 
     )
     budget.ledger["start"] = ledger.get("start", 0.0) + budget.elapsed - spent
     if spent:
-        context.say(f"{folder.path} was interrupted after {spent:.0f} s; going on")
+        how = "ended" if "result" in folder.run else "was interrupted"
+        context.say(f"{folder.path} {how} after {spent:.0f} s; going on")
     around = replace(context, folder=folder.path, tick=_logged(context.tick, folder, budget))
     return Run(recipe, folder, budget, around, only)
 

@@ -151,9 +151,13 @@ def evaluate(this: Run, model: Model, data: Dataset, images: Images, subset: Sub
 
 
 def finish(this: Run, result: dict[str, Any]) -> dict[str, Any]:
-    """What interrupted steps would go on from goes, the results stay in run.json, and from here on the run is done."""
+    """Keep the results in run.json: from here on the run is done.
+
+    What interrupted steps would go on from goes, but not what a longer training would.
+    """
     for state in this.folder.path.glob("*/state.pt"):
-        state.unlink()
+        if not (this.recipe.extendable and state.parent.name == "train"):
+            state.unlink()
     for step in ("train", "prune"):
         remove(this.folder / step)
     this.note(result=result)

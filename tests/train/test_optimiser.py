@@ -59,9 +59,9 @@ def test_muon_takes_convolutions_that_lie_channels_last():
     assert torch.allclose(found[0], found[1], atol=1e-6)
 
 
-@given(st.floats(0, 0.5), st.floats(0, 1), st.floats(0, 1))
-def test_the_factor_rises_and_then_falls_to_zero(warm_up, one, other):
-    optimiser = Optimiser([], name="x", warm_up=warm_up)
+@given(st.sampled_from(["deadline", "anytime"]), st.floats(0, 0.5), st.floats(0, 1), st.floats(0, 1))
+def test_the_factor_rises_and_then_falls_to_zero(schedule, warm_up, one, other):
+    optimiser = Optimiser([], name="x", warm_up=warm_up, schedule=schedule)
     assert optimiser.factor(1.0) == 0.0
     assert optimiser.factor(warm_up) == 1.0
     low, high = sorted([one, other])
@@ -70,6 +70,12 @@ def test_the_factor_rises_and_then_falls_to_zero(warm_up, one, other):
     if low >= warm_up:
         assert optimiser.factor(low) >= optimiser.factor(high)
     assert 0 <= optimiser.factor(one) <= 1
+
+
+def test_the_anytime_factor_stays_at_its_peak_for_four_fifths():
+    optimiser = Optimiser([], name="x", warm_up=0.1, schedule="anytime")
+    assert [optimiser.factor(spent) for spent in (0.05, 0.1, 0.5, 0.8)] == [0.5, 1, 1, 1]
+    assert optimiser.factor(0.85) == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize("name", ["muon", "sgd", "adamw"])

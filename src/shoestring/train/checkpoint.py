@@ -22,6 +22,7 @@ class Checkpoint:
     def __init__(self, folder: Path | None) -> None:
         self.file = folder / "state.pt" if folder else None
         self._due = time.monotonic() + 1.0
+        self.took = 0.0  # seconds that the last one took to write
 
     def load(self) -> dict[str, Any] | None:
         """The last state, if there is one; tensors and plain values only, so nothing in the file can run."""
@@ -52,5 +53,5 @@ class Checkpoint:
         torch.save(state, packed)
         with replacing(self.file) as temporary:
             temporary.write_bytes(packed.getbuffer())
-        took = time.monotonic() - before
-        self._due = time.monotonic() + max(1.0, took / _SHARE)
+        self.took = time.monotonic() - before
+        self._due = time.monotonic() + max(1.0, self.took / _SHARE)

@@ -14,16 +14,21 @@ from shoestring.train.snapshots import Snapshots
 from shoestring.train.state import State
 
 _EVERY = 0.01  # share of the training between two looks at the loss, which make an accelerator wait
+_CAUTION = 1.5  # what writing the last state may take, by the time that writing one took before
 
 
 class Keeper:
     """Looks at the loss now and then; only what is found well is kept, in memory and in the context's folder.
 
-    `anytime` says whether there is to be a model to use at any time, too.
+    `anytime` says whether there is to be a model to use at any time, too; `extendable` whether the state at the end is
+    kept, which a longer training goes on from, and `extended` whether this one does so.
     """
 
-    def __init__(self, state: State, window: Window, context: Context, *, anytime: bool) -> None:
+    def __init__(
+        self, state: State, window: Window, context: Context, *, anytime: bool, extendable: bool, extended: bool
+    ) -> None:
         self.state, self.window, self.checkpoint = state, window, Checkpoint(context.folder)
+        self.extendable, self.extended = extendable, extended
         self.rescue = Rescue(state, context.say)
         seconds = window.length if window.budget.unit == "seconds" else 0.0
         self.snapshots = Snapshots(context.folder if anytime else None, seconds)
@@ -39,14 +44,26 @@ class Keeper:
         `more` goes with the state that an interrupted training goes on from. Raises `UserError` when training went
         astray too often.
         """
-        fraction, window = self.window.fraction, self.window
+        fraction = self.window.fraction
         self._next = fraction + _EVERY
         if self.rescue.stray(loss, self.state):
             return False
         self.rescue.keep(self.state, fraction)
         if self.checkpoint.due():
-            place = {"window": (window.start, window.share), "counted": window.budget.counted}
-            self.checkpoint.save(self.state.pack() | place | more)
+            self._save(ended=False, **more)
+            if self.extendable:
+                self.window.budget.owe("state", _CAUTION * self.checkpoint.took)
         if self.snapshots.due(fraction):
             self.snapshots.save(self.state.shipped())
         return True
+
+    def end(self, **more: Any) -> None:
+        """Keep the state that a longer training goes on from, if there may be one."""
+        if self.extendable:
+            self.window.budget.settle("state")
+            self._save(ended=True, **more)
+
+    def _save(self, *, ended: bool, **more: Any) -> None:
+        window = self.window
+        place = {"window": (window.start, window.share), "counted": window.budget.counted}
+        self.checkpoint.save(self.state.pack() | place | {"ended": ended, "extended": self.extended} | more)

@@ -50,12 +50,14 @@ def fit(
     stretch of its schedule that this training covers (all of it, unless others go on); `record` watches all batches.
     With `settings.patience`, training stops when that many scores of the whole network in a row (`score(model)`, higher
     is better) brought nothing, and the best weights are kept. Without it the weights are averaged over the last steps.
-    An interrupted training goes on from the state in `context.folder`; with `anytime` a model to use is there too from
-    a tenth on, and a termination signal anneals before it interrupts. Raises `BudgetTooSmall` before the first step
-    when not even ten steps fit, `UserError` for a schedule that the network cannot follow, and when the loss stops
-    being a number again and again.
+    An interrupted training goes on from the state in `context.folder`, and so does one of the schedule "anytime" that
+    had ended; with `anytime` a model to use is there too from a tenth on, and a signal anneals before it interrupts.
+    Raises `BudgetTooSmall` before the first step when not even ten steps fit, `UserError` for a schedule that the
+    network cannot follow, and when the loss stops being a number again and again.
     """
-    schedule, saved = schedule or compose("constant", {}), Checkpoint(context.folder).load()
+    saved = Checkpoint(context.folder).load()
+    extended = saved is not None and (saved["ended"] or saved["extended"])
+    schedule = compose("constant", {}) if extended or schedule is None else schedule
     augment = augment or plan.augmentation(settings, len(images))
     around = {"context": context, "schedule": schedule, "augment": augment, "scale": scale, "saved": saved}
     state = begin(model, images, window, settings=settings, **around)
@@ -64,7 +66,8 @@ def fit(
     patience, grace = Patience(settings.patience), Grace()
     if saved is not None:
         patience.restore(saved["patience"])
-    keeper, budget, (first, last) = Keeper(state, window, context, anytime=anytime), window.budget, part
+    kept = {"anytime": anytime, "extendable": settings.schedule == "anytime" and part[0] == 0, "extended": extended}
+    keeper, budget, (first, last) = Keeper(state, window, context, **kept), window.budget, part
     ended, factor, ticked = "budget", 1.0, time.monotonic()
     loss: Tensor | None = None
 
@@ -110,6 +113,7 @@ def fit(
             raise KeyboardInterrupt
 
     state.grow(Stage())  # where a machine that stood still has missed the last stage
+    keeper.end(patience=patience.state())
     if not patience.restore_best(model.module) and state.average is not None:
         state.average.apply(model.module)
     context.tick("train", 1.0, {"learning_rate": state.optimiser.factor(last), "epoch": state.epoch})

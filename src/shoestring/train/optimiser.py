@@ -18,20 +18,29 @@ _NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
 _USUAL = {"muon": (0.2, 0.0), "sgd": (0.1, 5e-4), "adamw": (1e-3, 5e-2)}
 
 
+_WARM_UP = 0.15  # share of the training, of optimisers that need it
+_COOL_DOWN = 0.2  # share of the training in which an anytime schedule falls
+
+
 class Optimiser:
     """One or two optimisers behind one face: `step`, and a factor for the learning rate of all."""
 
-    def __init__(self, parts: Sequence[torch.optim.Optimizer], *, name: str, warm_up: float) -> None:
-        self.parts, self.name, self.warm_up = list(parts), name, warm_up
+    def __init__(
+        self, parts: Sequence[torch.optim.Optimizer], *, name: str, warm_up: float, schedule: str = "deadline"
+    ) -> None:
+        self.parts, self.name, self.warm_up, self.schedule = list(parts), name, warm_up, schedule
         self.peaks = [[group["lr"] for group in part.param_groups] for part in parts]
 
     def factor(self, fraction: float) -> float:
-        """Learning rate over its peak at a fraction of the budget: up during `warm_up`, then straight down to zero.
+        """Learning rate over its peak at a fraction of the budget: up during `warm_up`, then down to zero.
 
-        Straight decay to zero at the end of the budget is what serves small budgets best (Li et al. 2020).
+        Straight decay to zero at the end of the budget is what serves small budgets best (Li et al. 2020). The schedule
+        "anytime" stays at the peak and falls in the last fifth, by one minus the root (Hägele et al. 2024).
         """
         if fraction < self.warm_up:
             return fraction / self.warm_up
+        if self.schedule == "anytime":
+            return 1 - (max(fraction - (1 - _COOL_DOWN), 0.0) / _COOL_DOWN) ** 0.5
         return (1 - fraction) / (1 - self.warm_up)
 
     def step(self, factor: float) -> None:
@@ -76,14 +85,17 @@ def make(model: Model, settings: Train, *, batch_size: int, scale: float = 1.0) 
             {"params": vectors, "lr": 0.02 * share, "weight_decay": 0.0},
             {"params": head, "lr": 0.004 * share, "weight_decay": 0.0},
         ]
-        return Optimiser([*parts, torch.optim.AdamW(groups, betas=(0.85, 0.95))], name=name, warm_up=0.0)
+        parts = [*parts, torch.optim.AdamW(groups, betas=(0.85, 0.95))]
+        return Optimiser(parts, name=name, warm_up=0.0, schedule=settings.schedule)
     groups = [
         {"params": [*matrices, *head], "weight_decay": decay},
         {"params": vectors, "weight_decay": 0.0},
     ]
     if name == "sgd":
-        return Optimiser([torch.optim.SGD(groups, lr=rate, momentum=0.9, nesterov=True)], name=name, warm_up=0.15)
-    return Optimiser([torch.optim.AdamW(groups, lr=rate)], name=name, warm_up=0.15)
+        one = torch.optim.SGD(groups, lr=rate, momentum=0.9, nesterov=True)
+    else:
+        one = torch.optim.AdamW(groups, lr=rate)
+    return Optimiser([one], name=name, warm_up=_WARM_UP, schedule=settings.schedule)
 
 
 def _usual(model: Model) -> str:

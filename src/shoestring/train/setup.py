@@ -67,8 +67,9 @@ def begin(
     state = State(model, batches, optimiser, average, speed, macs, growing, width)
     if saved:
         state.unpack(saved)
-        window.start, window.share = saved["window"]
-        window.budget.counted = saved["counted"]
+        if not saved["ended"]:
+            window.start, window.share = saved["window"]
+            window.budget.counted = saved["counted"]
         context.say(f"going on after {state.steps:,} steps")
     return state
 

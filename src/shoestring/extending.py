@@ -1,0 +1,57 @@
+"""A finished run whose learning rate can stay high goes on, when the same command comes with more to spend."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from typing import Any
+
+from shoestring.budget import CAUTION, Budget, quantity, seconds
+from shoestring.errors import UserError
+from shoestring.models.model import Model, model_folder
+from shoestring.recipe import BUDGETS, Recipe, as_dict, without_budget
+from shoestring.rundir import RunDir
+from shoestring.train.snapshots import Snapshots, remove
+
+_LEAST = 3.0  # seconds that training on is worth
+
+
+def extends(recipe: Recipe, folder: RunDir) -> bool:
+    """Whether the folder holds a run of this recipe that had less to spend; `UserError` when it had more."""
+    before = folder.run.get("recipe")
+    if before is None or not recipe.extendable or without_budget(before) != without_budget(as_dict(recipe)):
+        return False
+    had, has = _amount(before), _amount(as_dict(recipe))
+    if had is None or has is None or had[0] != has[0]:
+        return False
+    if has[1] < had[1]:
+        raise UserError(f"{folder.path} had more to spend already: a run can be extended, not shortened.")
+    return has[1] > had[1]
+
+
+def _amount(content: Mapping[str, Any]) -> tuple[str, float] | None:
+    """Unit and number of a budget; None where none is given."""
+    unit = next((unit for unit in BUDGETS if content.get(unit) is not None), None)
+    if unit is None:
+        return None
+    return unit, seconds(content[unit]) if unit == "time" else quantity(content[unit])
+
+
+def reopen(folder: RunDir, budget: Budget) -> None:
+    """Make an unfinished run of a finished one: its model becomes the snapshot that the training goes on from.
+
+    In this order, so that a kill at any moment leaves a model, and a run that the same command goes on with. Raises
+    `BudgetTooSmall`, and changes nothing, when what there is more to spend would be gone before training.
+    """
+    needed = _LEAST + CAUTION * budget.ledger.get("evaluate", 0.0)
+    if budget.unit == "seconds" and budget.left < needed:
+        raise budget.refuse(budget.spent + needed, why="there is no time to train on")
+    final = model_folder(folder.path)
+    if final is not None:
+        remove(folder / "train")
+        Snapshots(folder / "train", 0.0).save(Model.load(final))
+    for name in ("prune", "evaluate", "report"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    for name in ("model.json", "model.safetensors"):
+        (folder / "train" / name).unlink(missing_ok=True)
+    folder.forget("result", "training", "before_pruning", "recovery")

@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from shoestring import pipeline
+from shoestring.budget import Budget
+from shoestring.errors import BudgetTooSmall, UserError
+from shoestring.extending import reopen
+from shoestring.models.model import Model
+from shoestring.recipe import Grow, Prune, Recipe, Select, Train, digest
+from shoestring.rundir import RunDir
+from shoestring.runs import usable_model
+from shoestring.train import loop
+from shoestring.train.checkpoint import Checkpoint
+from shoestring.train.snapshots import newest
+
+ANYTIME = Recipe(epochs=2, train=Train(model="convnet", width=0.125, batch_size=30, schedule="anytime"), device="cpu")
+LONGER = replace(ANYTIME, epochs=5)
+DEADLINE = replace(ANYTIME, train=replace(ANYTIME.train, schedule="deadline"))
+
+pytestmark = pytest.mark.usefixtures("few_digits")
+
+
+def _run(recipe: Recipe, folder, context, notes: list[str] | None = None) -> dict:
+    around = context if notes is None else replace(context, say=notes.append)
+    return pipeline.run(recipe, RunDir(folder), context=around)
+
+
+def _stages(folder) -> list[tuple[float, float]]:
+    """Side and width of each report of the training."""
+    return [(row["side"], row["width"]) for row in RunDir(folder).history() if "side" in row]
+
+
+def test_a_finished_run_goes_on_with_more_to_spend(tmp_path, context):
+    first, notes = _run(ANYTIME, tmp_path, context), []
+    before = Model.load(tmp_path / "train").module.state_dict()
+    second = _run(LONGER, tmp_path, context, notes)
+    assert any("ended after" in note for note in notes)
+    assert any("going on after 20 steps" in note for note in notes)
+    assert second["budget"]["total"] == 5 and second["ledger"]["train"] > first["ledger"]["train"]
+    assert RunDir(tmp_path).run["training"]["steps"] == 50
+    after = Model.load(tmp_path / "train").module.state_dict()
+    assert any(not torch.equal(before[name], after[name]) for name in before)
+    assert newest(tmp_path / "train") is None
+    assert _run(LONGER, tmp_path, context, notes) == RunDir(tmp_path).run["result"]
+    assert "give it more to spend to go on" in notes[-1]
+
+
+def test_it_can_be_extended_again_and_again(tmp_path, context):
+    for epochs in (2, 2.5, 3):
+        _run(replace(ANYTIME, epochs=epochs), tmp_path, context)
+    assert RunDir(tmp_path).run["training"]["steps"] == 30
+
+
+def test_an_interrupted_run_takes_the_larger_budget_too(tmp_path, context, monkeypatch):
+    monkeypatch.setattr(Checkpoint, "due", lambda self: self.file is not None)
+    monkeypatch.setattr(loop, "_TICK", -1.0)
+
+    def stop(name: str, fraction: float, values: dict) -> None:
+        if name == "train" and fraction > 0.4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        _run(ANYTIME, tmp_path, replace(context, tick=stop))
+    _run(LONGER, tmp_path, context)
+    assert RunDir(tmp_path).run["training"]["steps"] == 50
+
+
+def test_while_it_goes_on_there_is_a_model_and_the_same_command_resumes(tmp_path, context, monkeypatch):
+    _run(ANYTIME, tmp_path, context)
+    before = Model.load(tmp_path / "train").module.state_dict()
+    monkeypatch.setattr(loop, "_TICK", -1.0)
+    monkeypatch.setattr(Checkpoint, "due", lambda self: self.file is not None)
+
+    def stop(name: str, fraction: float, values: dict) -> None:
+        if name == "train" and fraction > 0.04:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        _run(LONGER, tmp_path, replace(context, tick=stop))
+    notes: list[str] = []
+    held = usable_model(tmp_path, notes.append).module.state_dict()
+    assert notes and all(torch.equal(before[name], held[name]) for name in before)
+    _run(LONGER, tmp_path, context)
+    assert RunDir(tmp_path).run["training"]["steps"] == 50
+
+
+def test_what_has_grown_does_not_shrink_again(tmp_path, context, monkeypatch):
+    monkeypatch.setattr(loop, "_TICK", -1.0)
+    growing = {"train": replace(ANYTIME.train, width=0.25), "grow": Grow(stages="0.5@1,1@1")}
+    _run(replace(ANYTIME, **growing), tmp_path, context)
+    before = len(_stages(tmp_path))
+    _run(replace(LONGER, **growing), tmp_path, context)
+    assert set(_stages(tmp_path)[:before]) == {(8, 0.5), (8, 1.0)}
+    assert set(_stages(tmp_path)[before:]) == {(8, 1.0)}
+
+
+def test_a_cut_run_goes_on_from_before_the_cut(tmp_path, context):
+    cut = {"prune": Prune(macs="0.5")}
+    first = _run(replace(ANYTIME, epochs=4, **cut), tmp_path, context)
+    second = _run(replace(ANYTIME, epochs=8, **cut), tmp_path, context)
+    assert second["before_pruning"]["macs"] == first["before_pruning"]["macs"] > second["macs"]
+
+
+def test_chosen_images_stay_chosen(tmp_path, context):
+    chosen = {"select": Select("random", 200)}
+    _run(replace(ANYTIME, **chosen), tmp_path, context)
+    written = (tmp_path / "select" / "subset.json").stat().st_mtime_ns
+    _run(replace(LONGER, **chosen), tmp_path, context)
+    assert (tmp_path / "select" / "subset.json").stat().st_mtime_ns == written
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        (LONGER, ANYTIME, "extended, not shortened"),
+        (ANYTIME, replace(LONGER, epochs=None, time="60s"), "another run"),
+        (ANYTIME, replace(LONGER, seed=1), "another run"),
+        (DEADLINE, replace(DEADLINE, epochs=5), "another run"),
+    ],
+)
+def test_what_cannot_go_on_is_refused(tmp_path, context, before, after, told):
+    _run(before, tmp_path, context)
+    with pytest.raises(UserError, match=told):
+        _run(after, tmp_path, context)
+    assert "result" in RunDir(tmp_path).run
+
+
+def test_a_run_is_reopened_twice_without_harm(tmp_path, context):
+    _run(ANYTIME, tmp_path, context)
+    reopen(RunDir(tmp_path), Budget(epochs=9))
+    snapshot = newest(tmp_path / "train")
+    reopen(RunDir(tmp_path), Budget(epochs=9))
+    assert snapshot == newest(tmp_path / "train") is not None
+
+
+def test_a_little_more_time_is_refused_and_changes_nothing(tmp_path, context):
+    _run(ANYTIME, tmp_path, context)
+    with pytest.raises(BudgetTooSmall, match="no time to train on"):
+        reopen(RunDir(tmp_path), Budget(time=60, spent=58, steps=("train",)))
+    assert "result" in RunDir(tmp_path).run and Model.load(tmp_path / "train")
+
+
+def test_only_a_run_that_can_be_extended_has_a_name_without_its_budget():
+    assert digest(ANYTIME) == digest(LONGER)
+    assert len({digest(replace(r, train=Train())) for r in (ANYTIME, LONGER)}) == 2
