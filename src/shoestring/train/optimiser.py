@@ -40,7 +40,7 @@ class Optimiser:
         if fraction < self.warm_up:
             return fraction / self.warm_up
         if self.schedule == "anytime":
-            return 1 - (max(fraction - (1 - _COOL_DOWN), 0.0) / _COOL_DOWN) ** 0.5
+            return 1 - max(1 - (1 - fraction) / _COOL_DOWN, 0.0) ** 0.5
         return (1 - fraction) / (1 - self.warm_up)
 
     def step(self, factor: float) -> None:
