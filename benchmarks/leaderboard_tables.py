@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import stats
 
+from intervals import half_interval
 from shoestring import registry
 from shoestring.data.loading import in_memory
 from shoestring.proxy import method_for
@@ -113,11 +114,6 @@ def shown(cell: Cell | None, *, chosen: bool) -> str:
 def _of_the_images(row: Row) -> float:
     """Half the binomial 95 % interval, in %."""
     return 196 * math.sqrt(row["accuracy"] * (1 - row["accuracy"]) / row["scored"])
-
-
-def half_interval(values: list[float]) -> float:
-    """Half the 95 % t-interval of the mean of two values or more."""
-    return float(stats.t.ppf(0.975, len(values) - 1)) * statistics.stdev(values) / math.sqrt(len(values))
 
 
 def difference(cell: Cell | None, control: Cell | None) -> Difference | None:
