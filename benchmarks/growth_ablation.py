@@ -4,7 +4,7 @@
     python benchmarks/growth_ablation.py --page docs/growth.md
 
 DATA is a folder of CIFAR-10 as Parquet, or any other name that `shoestring train` takes. Each run is a process of its
-own; its row is added to results/growth_ablation.json at once, so the benchmark can be stopped and gone on with. All arms
+own; its row is added to results/growth_ablation.json at once, so it can be stopped and gone on with. All arms
 of a network come with the first seed before any comes with the second, so what is compared was measured in the same
 minutes.
 """
