@@ -4,21 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
-import torch
-
 from shoestring.data import Images
-from shoestring.data.batches import Batch, on_device
 from shoestring.evaluate.cost import count_macs
 from shoestring.models.model import Model
+from shoestring.planning import schedule_of
 from shoestring.proxy import PROXY, needs_proxy
 from shoestring.prune import shrink
 from shoestring.recipe import Train
 from shoestring.runs import Run
-from shoestring.steps import schedule_of
 from shoestring.subsets import given_subset
 from shoestring.train import plan
-from shoestring.train.calibrate import Speed, calibrate
+from shoestring.train.calibrate import Speed, calibrate, few_of
 from shoestring.train.choose import choose_model
 from shoestring.train.setup import LEAST_STEPS, prepare_growth
 
@@ -88,9 +84,5 @@ def _needed(this: Run, model: Model, images: Images, settings: Train, count: int
 
 
 def _speed(this: Run, model: Model, images: Images) -> Speed:
-    model.module.to(this.context.device)
-    few = images[np.arange(min(_SAMPLE, len(images)))]
-    pixels = model.prepare(on_device(few.pixels, this.context.device))
-    labels = torch.from_numpy(few.targets).to(this.context.device)
-    batch = Batch(torch.arange(len(few)), pixels, labels)
+    batch = few_of(model, images, _SAMPLE, this.context.device)
     return calibrate(model, batch, wanted="auto", limit=_LIMIT * this.budget.total)

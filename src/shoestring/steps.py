@@ -2,37 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from shoestring import registry
-from shoestring.budget import WEIGHTS, Budget, quantity
+from shoestring.budget import Budget
 from shoestring.context import Context, prepare
 from shoestring.data import Images
-from shoestring.data.augment import Augment
 from shoestring.errors import UserError
 from shoestring.evaluate.metrics import Metrics, measure
-from shoestring.grow.compose import Schedule, compose
 from shoestring.models.inference import log_probabilities
 from shoestring.models.model import Model
+from shoestring.planning import augment_of, part_of, planned, scale_of
 from shoestring.proxy import method_for, pool_of
 from shoestring.prune import shrink
 from shoestring.recipe import Grow, Prune, Select, Train, resolve
 from shoestring.select import NOTHING, Subset, choose
 from shoestring.select.left_out import left_out
-from shoestring.train import plan
-from shoestring.train.checkpoint import Checkpoint
-from shoestring.train.choose import choose_model
 from shoestring.train.loop import Training, fit
 
 _PROXY_EPOCHS = 6
 _LEAST_SEEN = 400  # images a proxy sees at least
 _LOOKED_AT, _TOGETHER = 512, 128  # images that a cut is made up for on, and how many of them at a time
-_COST = 0.65  # seconds a step grow with this power of the MACs
-_PRETRAINED = 0.1  # a network that starts from trained weights is trained with this share of the usual learning rate
 
 
 def select(
@@ -125,66 +118,21 @@ def run_train(
     if settings.patience is not None and validation is None:
         raise UserError("patience needs validation images to score on.")
     window = budget.window("train")
-    if begun := Checkpoint(context.folder).network():  # another width would fit by now
-        settings = replace(settings, model=begun[0], **begun[1])
-    model = choose_model(images, settings, context=context, seconds=_time_at_full_size(budget, later))
+    model, schedule = planned(images, settings, grow, window, context, later)
     went = fit(
         model,
         images,
         window,
         settings=settings,
         context=context,
-        schedule=schedule_of(grow, settings),
-        augment=_augment(images, settings),
-        scale=_scale(settings),
-        part=_part(budget, "train"),
+        schedule=schedule,
+        augment=augment_of(images, settings),
+        scale=scale_of(settings),
+        part=part_of(budget, "train"),
         anytime=True,
         score=partial(accuracy, images=validation) if validation is not None else None,
     )
     return model, went
-
-
-def schedule_of(grow: Grow, settings: Train) -> Schedule:
-    """How the problem grows; `UserError` for what cannot be, and for weights that a narrow start would cut."""
-    schedule = compose(grow.method, grow.options, grow.stages)
-    if settings.weights is not None and schedule(0.0).width < 1:
-        raise UserError(
-            "a network that starts narrow starts fresh: leave out --weights, or width in --grow or --stages."
-        )
-    return schedule
-
-
-def _augment(images: Images, settings: Train) -> Augment:
-    return plan.augmentation(settings, len(images), mirrored=images.mirrored)
-
-
-def _time_at_full_size(budget: Budget, later: Prune | None) -> float | None:
-    """Seconds of training that the whole network could have for the work that fits into training and recovery.
-
-    A network that is cut on the way trains faster from there on. None where time does not count.
-    """
-    if budget.unit != "seconds":
-        return None
-    share = quantity(later.macs) if later is not None and later.macs is not None else 1.0
-    cut = _part(budget, "train")[1]
-    return budget.left * (cut + (1 - cut) / min(share, 1.0) ** _COST)
-
-
-def _scale(settings: Train) -> float:
-    return 1.0 if settings.weights is None else _PRETRAINED
-
-
-def _part(budget: Budget, step: str) -> tuple[float, float]:
-    """The stretch of the learning rate's schedule that a step covers: one schedule runs through training and recovery.
-
-    So a network that will be cut is not annealed before, and one that was trained elsewhere is taken up where it would
-    have been cut.
-    """
-    weights = WEIGHTS | budget.weights
-    cut = weights["train"] / (weights["train"] + weights["prune"])
-    if step == "prune":
-        return cut, 1.0
-    return 0.0, cut if "prune" in budget.weights else 1.0
 
 
 def accuracy(model: Model, images: Images) -> float:
@@ -233,9 +181,9 @@ def run_prune(
         budget.window("prune"),
         settings=settings,
         context=context,
-        augment=_augment(images, settings),
-        scale=_scale(settings),
-        part=_part(budget, "prune"),
+        augment=augment_of(images, settings),
+        scale=scale_of(settings),
+        part=part_of(budget, "prune"),
         anytime=True,
     )
     return small, went

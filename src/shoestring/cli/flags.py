@@ -58,6 +58,10 @@ def add_recipe(parser: argparse.ArgumentParser, verb: str) -> None:
     group.add_argument(
         "--dry-run", action="store_true", help="print every value and where it comes from; write nothing"
     )
+    if verb in ("run", "train"):
+        group.add_argument(
+            "--plan", action="store_true", help="time a few steps, print what the run would be, and train nothing"
+        )
     groups: dict[str, Any] = {}
     for name in FIELDS[verb]:
         section, _, field = name.partition(".")

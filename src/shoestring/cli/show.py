@@ -17,6 +17,9 @@ def show(verb: str, result: dict[str, Any]) -> None:
     if verb == "select":
         two_columns(_chosen(result))
         return
+    if verb == "plan":
+        _plan(result)
+        return
     two_columns(summary(result))
     weakest = sorted(result["per_class"].items(), key=lambda entry: entry[1]["recall"] or 0.0)[:3]
     print("weakest classes: " + ", ".join(f"{name} {percent(entry['recall'])}" for name, entry in weakest))
@@ -33,6 +36,32 @@ def _chosen(result: dict[str, Any]) -> list[tuple[str, str]]:
     if copies := result.get("test_images_in_training"):
         rows.append(("test images with a copy in training", f"{len(copies):,}, {copies[0]} for one"))
     return [*rows, ("file", result["subset"]), ("time", f"{result['seconds']:.1f} s")]
+
+
+def _plan(result: dict[str, Any]) -> None:
+    budget, training = result["budget"], result["training"]
+    unit = {"seconds": "s", "epochs": "epochs", "flops": "FLOPs"}[budget["unit"]]
+    parts = [f"{budget[step]:.4g} {step}" for step in budget if step not in ("unit", "total") and budget[step]]
+    options = "".join(f", {name} {value}" for name, value in training["options"].items())
+    two_columns(
+        [
+            ("budget", f"{budget['total']:.4g} {unit}: {', '.join(parts)}"),
+            ("training images", f"{result['examples']:,}, each seen {training['passes']:.1f} times"),
+            ("model", f"{training['network']}{options}"),
+            ("parameters, MACs an image", f"{training['parameters']:,}, {training['macs']:,}"),
+            ("a step", f"{training['batch_size']} images, {training['optimiser']}, {training['precision']}"),
+            ("grow", training["grow"]),
+        ]
+    )
+    grid(("stage", "width", "depth", "side", "share", "images a second", "passes", "steps"), _phases(training))
+
+
+def _phases(training: dict[str, Any]) -> Iterable[Sequence[str]]:
+    for number, phase in enumerate(training["phases"], 1):
+        speed = "-" if phase["images_a_second"] is None else f"{phase['images_a_second']:,.0f}"
+        shares = [f"{phase[name]:.3g}" for name in ("width", "depth", "side")]
+        done = [f"{100 * phase['share']:.0f} %", speed, f"{phase['passes']:.2f}", f"{phase['steps']:,}"]
+        yield [str(number), *shares, *done]
 
 
 def two_columns(rows: Iterable[Sequence[str]]) -> None:

@@ -22,7 +22,7 @@ _ABOUT = {
     "train": "Train a network on all images or a subset, ending exactly when the budget does.",
     "prune": "Cut the network of a finished run to size and train it on.",
 }
-_SETTINGS = ("recipe", "out", "dry_run", "json", "quiet", "debug", "data", "start", "copy_to", "csv")
+_SETTINGS = ("recipe", "out", "dry_run", "plan", "json", "quiet", "debug", "data", "start", "copy_to", "csv")
 
 
 def main(verb: str, words: Sequence[str]) -> int:
@@ -129,7 +129,7 @@ def _do(verb: str, recipe: Recipe, settings: dict[str, Any], started: float) -> 
         raise UserError(f"{table} is a folder: --csv names a file.")
     progress = Progress(quiet=settings.get("quiet", False))
     folder = RunDir(Path(settings.get("out") or _default_folder(recipe, verb)))
-    from shoestring import context, pipeline
+    from shoestring import context, pipeline, preview
     from shoestring.cli.show import show
 
     around = context.prepare(
@@ -140,7 +140,7 @@ def _do(verb: str, recipe: Recipe, settings: dict[str, Any], started: float) -> 
         say=progress.say,
         tick=progress.tick,
     )
-    work = pipeline.select_only if verb == "select" else pipeline.run
+    work = pipeline.select_only if verb == "select" else preview.preview if settings.get("plan") else pipeline.run
     try:
         result = work(recipe, folder, context=around, started=started)
         if copy is not None or table is not None:
@@ -150,7 +150,7 @@ def _do(verb: str, recipe: Recipe, settings: dict[str, Any], started: float) -> 
     if settings.get("json"):
         print(json.dumps(result, indent=1))
     else:
-        show(verb, result)
+        show("plan" if settings.get("plan") else verb, result)
     return 0
 
 

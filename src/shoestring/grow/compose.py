@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial, reduce
 from typing import Any
 
@@ -11,8 +13,19 @@ from shoestring.errors import UserError, unknown
 from shoestring.grow import Stage
 from shoestring.grow.stages import parse
 
-Schedule = Callable[[float], Stage]
 _LOOKED_AT = 1000  # moments of a schedule
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """What to train at each fraction of the budget; `text` is how a user names it."""
+
+    text: str
+    at: Callable[[float], Stage]
+
+    def __call__(self, spent: float) -> Stage:
+        """The stage when this fraction, from 0 to 1, is spent."""
+        return self.at(spent)
 
 
 def compose(method: str, options: Mapping[str, Any], stages: str | None = None) -> Schedule:
@@ -24,7 +37,7 @@ def compose(method: str, options: Mapping[str, Any], stages: str | None = None) 
     if stages is not None:
         if method != "auto" or options:
             raise UserError("--stages says how the problem grows: leave out --grow and its options.")
-        return parse(stages)
+        return Schedule(stages, parse(stages))
     names = ["constant"] if method == "auto" else [name.strip() for name in method.split(",")]
     known = {name: registry.options("grow", name) for name in names}
     for key in options:
@@ -35,15 +48,18 @@ def compose(method: str, options: Mapping[str, Any], stages: str | None = None) 
     def least(spent: float) -> Stage:
         return reduce(Stage.least, (part(spent) for part in parts))
 
-    if stages_of(least)[-1] != Stage():
+    schedule = Schedule(",".join(names), least)
+    if list(stages_of(schedule))[-1] != Stage():
         raise UserError(f"--grow {method} must end with the whole problem, and with these options it does not.")
-    return least
+    return schedule
 
 
-def _bound(name: str, options: dict[str, Any]) -> Schedule:
+def _bound(name: str, options: dict[str, Any]) -> Callable[[float], Stage]:
     return partial(registry.find("grow", name), **registry.bind("grow", name, options))
 
 
-def stages_of(schedule: Schedule) -> list[Stage]:
-    """The different stages of a schedule, in order."""
-    return list(dict.fromkeys(schedule(moment / _LOOKED_AT) for moment in range(_LOOKED_AT + 1)))
+def stages_of(schedule: Schedule) -> dict[Stage, float]:
+    """The different stages of a schedule, in order, and the share of the budget that each takes, to a thousandth."""
+    moments = Counter(schedule((moment + 0.5) / _LOOKED_AT) for moment in range(_LOOKED_AT))
+    moments[schedule(1.0)] += 0  # the last stage may be as short as that
+    return {stage: count / _LOOKED_AT for stage, count in moments.items()}

@@ -7,10 +7,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch.nn import functional
 
-from shoestring.data.batches import Batch
+from shoestring.data.batches import Batch, on_device
+from shoestring.data.images import Images
 from shoestring.models.inference import low_precision
 from shoestring.models.model import Model
 from shoestring.running import wait
@@ -42,13 +44,21 @@ def calibrate(model: Model, batch: Batch, *, wanted: str, limit: float) -> Speed
     for precision in candidates:
         share = max(ends - time.monotonic(), 0.0) / (len(candidates) - len(speeds))
         step, predict = _step(trial, batch, precision), _predict(trial, batch)
-        speeds.append(Speed(precision, _time(step, share * 0.7), _time(predict, share * 0.3)))
+        speeds.append(Speed(precision, least_seconds(step, share * 0.7), least_seconds(predict, share * 0.3)))
     best = speeds[0]
     for other in speeds[1:]:
         if other.train < 0.95 * best.train:
             best = other
     count = len(batch.images)
     return Speed(best.precision, best.train / count, best.predict / count)
+
+
+def few_of(model: Model, images: Images, count: int, device: str) -> Batch:
+    """The first `count` images, or all of fewer, prepared for the model and with it on the device, to time steps on."""
+    model.module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    few = images[np.arange(min(count, len(images)))]
+    labels = torch.from_numpy(np.array(few.targets)).to(device)
+    return Batch(torch.arange(len(few)), model.prepare(on_device(few.pixels, device)), labels)
 
 
 def _step(module: torch.nn.Module, batch: Batch, precision: Precision) -> Callable[[], None]:
@@ -73,7 +83,7 @@ def _predict(module: torch.nn.Module, batch: Batch) -> Callable[[], None]:
     return run
 
 
-def _time(run: Callable[[], None], limit: float) -> float:
+def least_seconds(run: Callable[[], None], limit: float) -> float:
     """The least seconds of one call: others can only make it slower. At least two calls, the first not counted."""
     ends = time.monotonic() + limit
     run()

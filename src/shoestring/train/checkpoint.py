@@ -35,10 +35,10 @@ class Checkpoint:
                 f"{self.file} is damaged ({type(error).__name__}); remove it to start the step anew."
             ) from None
 
-    def network(self) -> tuple[str, dict[str, Any]] | None:
-        """Name and options of the network that is being trained, if a training was interrupted."""
+    def begun(self) -> tuple[str, dict[str, Any], str] | None:
+        """Name and options of the network that is being trained and how it grows, if a training was begun."""
         saved = self.load()
-        return None if saved is None else saved["network"]
+        return None if saved is None else (*saved["network"], saved["grow"])
 
     def due(self) -> bool:
         """Whether it is time to save again."""

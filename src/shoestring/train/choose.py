@@ -9,14 +9,14 @@ import numpy as np
 import torch
 
 from shoestring.context import Context
-from shoestring.data.batches import Batch, on_device
+from shoestring.data.batches import on_device
 from shoestring.data.images import Images
 from shoestring.errors import UserError
 from shoestring.evaluate.cost import count_macs
 from shoestring.models.model import Model, Preprocessing, build, network_of
 from shoestring.recipe import Train
 from shoestring.train import plan
-from shoestring.train.calibrate import calibrate
+from shoestring.train.calibrate import calibrate, few_of
 from shoestring.train.muon import orthogonalise
 
 _OPTIONS = ("width", "norm", "dropout", "shortcut")
@@ -99,10 +99,7 @@ def fitting_width(sample: Images, count: int, *, context: Context, seconds: floa
     if seconds is None:
         return _TRIAL
     model = build("convnet", classes=sample.classes, preprocessing=preprocessing(sample), options={"width": _TRIAL})
-    model.module.to(context.device)
-    few = sample[:_TRIAL_IMAGES]
-    labels = torch.from_numpy(few.targets).to(context.device)
-    batch = Batch(torch.arange(len(few)), model.prepare(on_device(few.pixels, context.device)), labels)
+    batch = few_of(model, sample, _TRIAL_IMAGES, context.device)
     speed = calibrate(model, batch, wanted="auto", limit=0.015 * seconds)
     step, size = _orthogonalising(model), plan.first_batch_size(count)
     for eighths in range(round(8 * _WIDEST), round(8 * _NARROWEST), -1):

@@ -64,7 +64,7 @@ def begin(
         growing.narrow(model.module, width)
     optimiser = make(model, settings, batch_size=batches.size, scale=scale)
     average = Average(model.module) if settings.averaging else None
-    state = State(model, batches, optimiser, average, speed, macs, growing, width)
+    state = State(model, batches, optimiser, average, speed, macs, schedule.text, growing, width)
     if saved:
         state.unpack(saved)
         if not saved["ended"]:

@@ -38,6 +38,7 @@ class Training:
     batch_size: int
     optimiser: str
     precision: str
+    grow: str
     final_learning_rate: float
     ended: str  # "budget" or "patience"
 
@@ -52,6 +53,7 @@ class State:
     average: Average | None
     speed: Speed
     macs: float
+    grows: str = "constant"  # how, as a user names it
     growing: Growing | None = None
     width: float = 1.0
     record: Recorder | None = None
@@ -156,12 +158,13 @@ class State:
     def result(self, factor: float, ended: str) -> Training:
         """How the training went that ended at this share of the learning rate, for this reason."""
         size, precision = self.batches.size, self.speed.precision
-        return Training(self.steps, self.epoch, size, self.optimiser.name, precision, factor, ended)
+        return Training(self.steps, self.epoch, size, self.optimiser.name, precision, self.grows, factor, ended)
 
     def pack(self) -> dict[str, Any]:
         """Tensors and plain values that `unpack` restores."""
         return {
             "network": (self.model.name, self.model.options),
+            "grow": self.grows,
             "width": self.width,
             "sizes": getattr(self.model.module, "sizes_changed", {}),
             "module": self.model.module.state_dict(),

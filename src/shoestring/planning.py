@@ -1,0 +1,93 @@
+"""What is decided before a step trains: its network, how it grows, its stretch of the learning rate's schedule."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from shoestring.budget import WEIGHTS, Budget, Window, quantity
+from shoestring.context import Context
+from shoestring.data import Images
+from shoestring.data.augment import Augment
+from shoestring.errors import UserError
+from shoestring.grow.compose import Schedule, compose
+from shoestring.models.model import Model
+from shoestring.recipe import Grow, Prune, Train
+from shoestring.train import plan
+from shoestring.train.checkpoint import Checkpoint
+from shoestring.train.choose import choose_model
+from shoestring.train.growth import choose_growth
+from shoestring.train.outlook import Outlook, look_ahead
+from shoestring.train.setup import begin
+
+_COST = 0.65  # seconds a step grow with this power of the MACs
+_PRETRAINED = 0.1  # a network that starts from trained weights is trained with this share of the usual learning rate
+
+
+def planned(
+    images: Images, settings: Train, grow: Grow, window: Window, context: Context, later: Prune | None
+) -> tuple[Model, Schedule]:
+    """The network and how it grows: as they were when the training was begun, for by now others would fit the time."""
+    begun = Checkpoint(context.folder).begun()
+    if begun is not None:
+        settings = replace(settings, model=begun[0], **begun[1])
+    model = choose_model(images, settings, context=context, seconds=_time_at_full_size(window.budget, later))
+    if grow.method != "auto" or grow.stages is not None:
+        return model, schedule_of(grow, settings)
+    if begun is not None:
+        return model, compose(begun[2], {})
+    timed = window.budget.unit == "seconds"
+    return model, choose_growth(model, images, settings, context=context, seconds=window.left if timed else None)
+
+
+def plan_train(
+    images: Images, settings: Train, grow: Grow, *, window: Window, context: Context, later: Prune | None = None
+) -> Outlook:
+    """What training inside this window would be like, found out without training."""
+    model, schedule = planned(images, settings, grow, window, context, later)
+    around = {"settings": settings, "context": context, "schedule": schedule, "augment": augment_of(images, settings)}
+    return look_ahead(begin(model, images, window, scale=scale_of(settings), saved=None, **around), schedule, window)
+
+
+def schedule_of(grow: Grow, settings: Train) -> Schedule:
+    """How the problem grows; `UserError` for what cannot be, and for weights that a narrow start would cut."""
+    schedule = compose(grow.method, grow.options, grow.stages)
+    if settings.weights is not None and schedule(0.0).width < 1:
+        raise UserError(
+            "a network that starts narrow starts fresh: leave out --weights, or width in --grow or --stages."
+        )
+    return schedule
+
+
+def augment_of(images: Images, settings: Train) -> Augment:
+    """How images are changed: as asked for, or by the number and the kind of images."""
+    return plan.augmentation(settings, len(images), mirrored=images.mirrored)
+
+
+def _time_at_full_size(budget: Budget, later: Prune | None) -> float | None:
+    """Seconds of training that the whole network could have for the work that fits into training and recovery.
+
+    A network that is cut on the way trains faster from there on. None where time does not count.
+    """
+    if budget.unit != "seconds":
+        return None
+    share = quantity(later.macs) if later is not None and later.macs is not None else 1.0
+    cut = part_of(budget, "train")[1]
+    return budget.left * (cut + (1 - cut) / min(share, 1.0) ** _COST)
+
+
+def scale_of(settings: Train) -> float:
+    """Share of the usual learning rate: all of it for a fresh network."""
+    return 1.0 if settings.weights is None else _PRETRAINED
+
+
+def part_of(budget: Budget, step: str) -> tuple[float, float]:
+    """The stretch of the learning rate's schedule that a step covers: one schedule runs through training and recovery.
+
+    So a network that will be cut is not annealed before, and one that was trained elsewhere is taken up where it would
+    have been cut.
+    """
+    weights = WEIGHTS | budget.weights
+    cut = weights["train"] / (weights["train"] + weights["prune"])
+    if step == "prune":
+        return cut, 1.0
+    return 0.0, cut if "prune" in budget.weights else 1.0

@@ -1,0 +1,67 @@
+"""The plan of a run without the run: what the time goes into, which network would be trained, and how."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from shoestring.checks import check
+from shoestring.context import Context
+from shoestring.data import Images
+from shoestring.forecast import check_budget
+from shoestring.planning import plan_train
+from shoestring.proxy import needs_proxy
+from shoestring.recipe import Recipe
+from shoestring.rundir import RunDir
+from shoestring.runs import Run, begin
+from shoestring.subsets import given_subset
+
+
+def preview(recipe: Recipe, folder: RunDir, *, context: Context, started: float | None = None) -> dict[str, Any]:
+    """What `pipeline.run` would do, as plain values: `budget` by step, and the `training` as `outlook.Outlook` has it.
+
+    Images are loaded, and steps timed as before a training; nothing is trained, and nothing written. Raises what a run
+    would raise before its first step.
+    """
+    check(recipe)
+    this = begin(recipe, folder, context=context, started=started)
+    data = this.load()
+    this = this.settled(data)
+    this.owe(data)
+    check_budget(this, data.train)
+    images, budget = _trained_on(this, data.train), this.budget
+    shares = _shares(this, data.train)
+    spent, left = budget.spent, budget.left
+    window = budget.window("train", share=shares["train"])
+    found = plan_train(
+        images,
+        recipe.train,
+        recipe.grow,
+        window=window,
+        context=context,
+        later=recipe.prune,
+    )
+    divided = {step: share * left for step, share in shares.items()}
+    return {
+        "budget": {"unit": budget.unit, "total": budget.total, "spent": spent, **divided, "kept": budget.reserve},
+        "examples": len(images),
+        "training": {**asdict(found), "passes": found.passes},
+    }
+
+
+def _trained_on(this: Run, images: Images) -> Images:
+    """As many images as will be trained on; which ones is not known before they are chosen, and does not count here."""
+    wanted = this.recipe.select
+    if wanted.subset is not None:
+        return images[given_subset(wanted.subset, images)]
+    return images[np.arange(min(wanted.examples or len(images), len(images)))]
+
+
+def _shares(this: Run, images: Images) -> dict[str, float]:
+    """How what is left is divided between the steps; choosing takes next to nothing where it trains no proxy."""
+    weights = dict(this.budget.weights)
+    if "select" in weights and not needs_proxy(this.recipe.select, images):
+        weights["select"] = 0.0
+    return {step: weight / sum(weights.values()) for step, weight in weights.items()}

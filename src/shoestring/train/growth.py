@@ -1,0 +1,47 @@
+"""How a network grows when nobody says: only where the time is too short to see each image often enough."""
+
+from __future__ import annotations
+
+from shoestring.context import Context
+from shoestring.data.images import Images
+from shoestring.errors import UserError
+from shoestring.grow.compose import Schedule, compose
+from shoestring.models.model import Model
+from shoestring.recipe import Train
+from shoestring.train.calibrate import calibrate, few_of
+from shoestring.train.setup import prepare_growth
+
+_ENOUGH = 4.0  # passes over the images from which on growing brings nothing (docs/growth.md)
+_TIMED_IMAGES = 64
+_TIMED = 0.01  # share of the time that may go into timing a step
+
+
+def choose_growth(
+    model: Model, images: Images, settings: Train, *, context: Context, seconds: float | None
+) -> Schedule:
+    """The schedule that measures best for this network and so many seconds of training, and `context.say` says why.
+
+    A network that would see each image a few times only is trained on smaller images and with fewer channels first, as
+    far as it can be. `seconds` is None where time does not count: nothing grows then, so that runs can be repeated.
+    """
+    constant = compose("constant", {})
+    if seconds is None or settings.model == "auto" or settings.weights is not None:
+        return constant
+    passes = seconds / (_price(model, images, settings, context, seconds) * len(images))
+    if passes >= _ENOUGH:
+        return constant
+    for names in ("resolution,width", "resolution", "width"):
+        schedule = compose(names, {})
+        try:
+            prepare_growth(model, schedule, seed=context.seed)
+        except UserError:
+            continue
+        context.say(f"grow {names}: the whole {model.name} would see each image only {passes:.1f} times in the time")
+        return schedule
+    return constant
+
+
+def _price(model: Model, images: Images, settings: Train, context: Context, seconds: float) -> float:
+    """Seconds of training for one image."""
+    batch = few_of(model, images, _TIMED_IMAGES, context.device)
+    return calibrate(model, batch, wanted=settings.precision, limit=_TIMED * seconds).train
