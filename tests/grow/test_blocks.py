@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+from itertools import pairwise
 
 import pytest
 import torch
@@ -66,7 +67,7 @@ def test_a_network_computes_the_same_with_the_blocks_left_out_and_with_all(name,
 def test_blocks_only_come_in_and_the_first_of_each_stage_is_there(depths):
     blocks = _RESNET56
     out = [blocks.left_out(depth) for depth in sorted(depths)]
-    assert all(set(later) <= set(earlier) for earlier, later in zip(out, out[1:]))
+    assert all(set(later) <= set(earlier) for earlier, later in pairwise(out))
     for left, depth in zip(out, sorted(depths)):
         for stage in ("layer1", "layer2", "layer3"):
             gone = sorted(int(one.rpartition(".")[2]) for one in left if one.startswith(stage))

@@ -216,4 +216,4 @@ def test_a_network_that_started_shallow_learns_the_digits(context):
     settings = Train(model="resnet20", width=0.5)
     budget = Budget(epochs=6, steps=("train",))
     model, _ = run_train(digits.train, settings, Grow("depth"), budget=budget, context=context)
-    assert accuracy(model, digits.test) > 0.9
+    assert accuracy(model, digits.test) > 0.8

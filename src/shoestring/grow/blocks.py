@@ -40,7 +40,7 @@ class Blocks:
 
     @torch.no_grad()
     def start(self, module: nn.Module, depth: float) -> None:
-        """Leave blocks of a fresh network out, down to this share of all: it computes the same with and without them."""
+        """Leave blocks of a fresh network out, down to this share: it computes the same with and without them."""
         named = dict(module.named_parameters())
         for name in self.left_out(depth):
             for weight in self.zeros[name]:
@@ -48,7 +48,7 @@ class Blocks:
         self.deepen(module, depth)
 
     def deepen(self, module: nn.Module, depth: float) -> None:
-        """Take this share of all blocks in, no others. All weights stay where they are: only the way past blocks changes.
+        """Take this share of all blocks in, no others; all weights stay where they are.
 
         A block that is left out has the attribute `forward` of its own, so copies of the module have it too.
         """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -60,7 +60,7 @@ def _calls(module: nn.Module, images: Tensor) -> dict[str, list[Call]]:
     return calls
 
 
-def _zeros(block: nn.Module, weights: dict[str, Tensor], call: Call) -> list[str]:
+def _zeros(block: nn.Module, weights: Mapping[str, Tensor], call: Call) -> list[str]:
     """The weights that have to be zero, none when the block cannot be the identity or would never leave it.
 
     All are zero first and get their values back from the first to the last, so that the last ones stay: a weight behind
