@@ -80,7 +80,7 @@ def test_schedules_are_pure_and_give_a_stage(method, spent):
     schedule = registry.find("grow", method)
     stage = schedule(spent)
     assert isinstance(stage, Stage)
-    assert 0 < stage.resolution <= 1 and 0 < stage.width <= 1
+    assert 0 < stage.resolution <= 1 and 0 < stage.width <= 1 and 0 < stage.depth <= 1
     assert schedule(spent) == stage
 
 

@@ -202,6 +202,8 @@ def test_trained_weights_are_not_cut_to_a_narrow_start(images, context, make_mod
     make_model(images, "convnet", width=0.125).save(tmp_path)
     with pytest.raises(UserError, match="starts fresh: leave out --weights"):
         train(images, grow="width", weights=str(tmp_path), budget=Budget(epochs=4), context=context)
+    with pytest.raises(UserError, match="starts shallow starts fresh: leave out --weights, or depth in --grow"):
+        train(images, grow="resolution,depth", weights=str(tmp_path), budget=Budget(epochs=4), context=context)
 
 
 def test_images_of_other_classes_are_refused(images, make_images, make_model):

@@ -49,11 +49,13 @@ def plan_train(
 
 
 def schedule_of(grow: Grow, settings: Train) -> Schedule:
-    """How the problem grows; `UserError` for what cannot be, and for weights that a narrow start would cut."""
+    """How the problem grows; `UserError` for what cannot be, and for weights that a small start would cut."""
     schedule = compose(grow.method, grow.options, grow.stages)
-    if settings.weights is not None and schedule(0.0).width < 1:
+    first = schedule(0.0)
+    if settings.weights is not None and min(first.width, first.depth) < 1:
+        word, part = ("narrow", "width") if first.width < 1 else ("shallow", "depth")
         raise UserError(
-            "a network that starts narrow starts fresh: leave out --weights, or width in --grow or --stages."
+            f"a network that starts {word} starts fresh: leave out --weights, or {part} in --grow or --stages."
         )
     return schedule
 

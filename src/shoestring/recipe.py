@@ -95,10 +95,12 @@ class Grow:
     """How the problem grows while it is trained."""
 
     method: str = _about(
-        "growth schedule (`shoestring list grow`), several as resolution,width, or auto, which does not grow", "auto"
+        "growth schedule (`shoestring list grow`), several as resolution,width,depth, or auto, which does not grow",
+        "auto",
     )
     stages: str | None = _about(
-        "written out instead, as WIDTH@RESOLUTION or WIDTH@RESOLUTION:SHARE of the training: 0.5@0.5,1@0.75:0.3,1@1"
+        "written out instead, as WIDTH@RESOLUTION or WIDTH@RESOLUTION@DEPTH, either with :SHARE of the training: "
+        "0.5@0.5,1@0.75@0.5:0.3,1@1"
     )
     options: dict[str, Any] = field(default_factory=dict)
 

@@ -95,6 +95,7 @@ def test_bad_data(capsys, tmp_path: Path, make: Callable[[Path], Path], said: tu
         ("--grow resolutoin", "Did you mean 'resolution'?"),
         ("--grow resolution,widht", "Did you mean 'width'?"),
         ("--grow width --grow.narrowest 0", "above 0 and up to 1"),
+        ("--grow depth --model convnet", "convnet has no blocks that can be left out for a while. Leave depth out"),
         ("--grow width --grow.smallest 0.5", "smallest"),
         ("--grow width --stages 0.5@1,1@1", "leave out --grow"),
         ("--stages half,1@1", "'half' is no stage"),

@@ -8,6 +8,7 @@ from shoestring.errors import UserError
 from shoestring.grow import Stage
 from shoestring.grow.compose import compose, stages_of
 from shoestring.grow.constant import constant
+from shoestring.grow.depth import depth
 from shoestring.grow.resolution import resolution
 from shoestring.grow.stages import parse
 from shoestring.grow.width import width
@@ -27,11 +28,18 @@ def test_the_network_is_narrower_until_its_time():
     assert width(0.6, narrowest=0.25, until=0.7) == Stage(1.0, 0.25)
 
 
+def test_the_network_is_shallower_until_its_time():
+    assert [depth(spent).depth for spent in (0.0, 0.34, 0.35, 1.0)] == [0.5, 0.5, 1.0, 1.0]
+    assert depth(0.6, shallowest=0.25, until=0.7) == Stage(1.0, 1.0, 0.25)
+
+
 def test_schedules_named_together_give_the_least_of_each():
     both = compose("resolution,width", {"until": "0.4", "narrowest": "0.25"})
     assert [both(spent) for spent in (0.0, 0.3, 0.4)] == [Stage(0.75, 0.25), Stage(0.75, 0.25), Stage()]
     assert stages_of(compose("width,resolution", {})) == {Stage(0.75, 0.5): 0.35, Stage(0.75): 0.15, Stage(): 0.5}
     assert stages_of(compose("auto", {})) == {Stage(): 1.0}
+    every = compose("resolution,width,depth", {"narrowest": 0.4, "shallowest": 0.3})
+    assert list(stages_of(every)) == [Stage(0.75, 0.4, 0.3), Stage(0.75), Stage()]
 
 
 @pytest.mark.parametrize(
@@ -42,11 +50,17 @@ def test_schedules_named_together_give_the_least_of_each():
         ("width", {"smallest": 0.5}, None, "'width'"),
         ("width", {"narrowest": 2}, None, "above 0 and up to 1, not 2"),
         ("width", {"until": 1.5}, None, "--grow width must end with the whole problem"),
+        ("depth", {"shallowest": 0}, None, "resolution, width and depth above 0 and up to 1, not 0"),
+        ("depth", {"until": 2}, None, "--grow depth must end with the whole problem"),
         ("width", {}, "1@1", "leave out --grow"),
         ("auto", {"until": 1}, "1@1", "leave out --grow"),
         ("auto", {}, "0.5,1@1", "'0.5' is no stage: write WIDTH@RESOLUTION"),
         ("auto", {}, "0.5@0.5", "end '0.5@0.5' with 1@1"),
         ("auto", {}, "0.5@1,1@0.5,1@1", "can only grow"),
+        ("auto", {}, "1@1@1@1,1@1", "'1@1@1@1' is no stage: .* WIDTH@RESOLUTION@DEPTH"),
+        ("auto", {}, "1@1@0.5", "end '1@1@0.5' with 1@1"),
+        ("auto", {}, "1@0.5,1@1@0.5,1@1", "can only grow"),
+        ("auto", {}, "1@1@1.5,1@1", "above 0 and up to 1, not 1.5"),
         ("auto", {}, "0.5@0.5:0.5,1@1:0.4", "add up to 1"),
         ("auto", {}, "0.5@0.5:1,1@1", "add up to 1"),
         ("auto", {}, "0.5@0.5:0,1@1", "above 0 and add up to 1"),
@@ -71,6 +85,13 @@ def test_stages_without_a_share_divide_what_the_others_leave():
         Stage(),
     ]
     assert list(stages_of(compose("auto", {}, "1@1"))) == [Stage()]
+
+
+def test_a_depth_is_the_third_part_of_a_stage():
+    plan = compose("auto", {}, "0.5@.75@0.25:0.2, 1@0.75 @ 0.5,1@1")
+    assert list(stages_of(plan)) == [Stage(0.75, 0.5, 0.25), Stage(0.75, 1.0, 0.5), Stage()]
+    assert [plan(spent).depth for spent in (0.0, 0.19, 0.21, 0.59, 0.61)] == [0.25, 0.25, 0.5, 0.5, 1.0]
+    assert list(stages_of(compose("auto", {}, "1@1@0.5,1@1@1:0.7"))) == [Stage(depth=0.5), Stage()]
 
 
 @given(st.lists(st.tuples(st.integers(1, 9), st.integers(1, 9)), max_size=5), st.floats(0, 1))

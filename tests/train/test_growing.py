@@ -227,7 +227,8 @@ def test_what_the_network_cannot_follow_is_told_before_training(make_images, mak
         (compose("resolution", {}), r"stiff does not take images of 12 x 12 pixels .* Leave resolution out"),
         (parse("1@0.5,1@1"), r"of 8 x 8 pixels"),
         (compose("width", {}), r"stiff cannot be widened: no channels of it"),
+        (compose("depth", {}), r"stiff has no blocks that can be left out for a while\. Leave depth out of --grow\."),
     ):
         with pytest.raises(UserError, match=message):
             fit(stiff, images, _window(), settings=SETTINGS, context=context, schedule=schedule)
-    assert prepare_growth(make_model(images), compose("auto", {})) is None
+    assert prepare_growth(make_model(images), compose("auto", {})) == (None, None)

@@ -47,6 +47,17 @@ def test_muon_keeps_the_norm_where_a_normalisation_follows():
     assert parameter.norm().item() == pytest.approx(3.0)
 
 
+def test_muon_lets_weights_grow_that_start_at_zero():
+    torch.manual_seed(0)
+    parameter = nn.Parameter(torch.zeros(9, 2, 3, 3))
+    muon, norms = Muon([parameter], lr=0.01), []
+    for _ in range(3):
+        parameter.grad = torch.ones_like(parameter)
+        muon.step()
+        norms.append(parameter.norm().item())
+    assert 0 < norms[0] < norms[1] < norms[2] < 0.1
+
+
 def test_muon_takes_convolutions_that_lie_channels_last():
     torch.manual_seed(0)
     weight, gradient = torch.randn(4, 3, 3, 3), torch.randn(4, 3, 3, 3)

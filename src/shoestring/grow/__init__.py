@@ -9,16 +9,19 @@ from shoestring.errors import UserError
 
 @dataclass(frozen=True)
 class Stage:
-    """What to train at one moment: the side of the images and the channels of the network, as shares of all."""
+    """What to train at one moment: the side of the images, channels and blocks of the network, as shares of all."""
 
     resolution: float = 1.0
     width: float = 1.0
+    depth: float = 1.0
 
     def __post_init__(self) -> None:
         for share in astuple(self):
             if not 0 < share <= 1:
-                raise UserError(f"a stage has shares of resolution and width above 0 and up to 1, not {share:g}.")
+                raise UserError(
+                    f"a stage has shares of resolution, width and depth above 0 and up to 1, not {share:g}."
+                )
 
     def least(self, other: Stage) -> Stage:
-        """The smaller of both, in resolution and in width."""
-        return Stage(min(self.resolution, other.resolution), min(self.width, other.width))
+        """The smaller of both, in each of the three."""
+        return Stage(*map(min, astuple(self), astuple(other)))

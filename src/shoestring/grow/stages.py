@@ -1,4 +1,4 @@
-"""Stages as a user writes them: `0.5@0.5,1@0.75:0.3,1@1`, each WIDTH@RESOLUTION or WIDTH@RESOLUTION:SHARE."""
+"""Stages as a user writes them: `0.5@0.5@0.5,1@0.75:0.3,1@1`, each WIDTH@RESOLUTION[@DEPTH][:SHARE]."""
 
 from __future__ import annotations
 
@@ -11,25 +11,26 @@ from shoestring.errors import UserError
 from shoestring.grow import Stage
 
 _NUMBER = r"\d*\.?\d+"
-_STAGE = re.compile(rf"\s*({_NUMBER})\s*@\s*({_NUMBER})\s*(?::\s*({_NUMBER})\s*)?")
+_STAGE = re.compile(rf"\s*({_NUMBER})\s*@\s*({_NUMBER})\s*(?:@\s*({_NUMBER})\s*)?(?::\s*({_NUMBER})\s*)?")
 
 
 def parse(text: str) -> Callable[[float], Stage]:
     """The schedule that such a text describes.
 
-    Width, resolution and share of the training are numbers above 0 and up to 1; stages without a share divide equally
-    what the others leave. Raises `UserError` for anything else, and when a stage is smaller than the one before or the
-    last is not the whole problem, 1@1.
+    Width, resolution, depth and share of the training are numbers above 0 and up to 1. Without a depth all blocks are
+    trained; stages without a share divide equally what the others leave. Raises `UserError` for anything else, and when
+    a stage is smaller than the one before or the last is not the whole problem, 1@1.
     """
     found = [_STAGE.fullmatch(part) for part in text.split(",")]
     stages, shares = [], []
     for part, match in zip(text.split(","), found):
         if match is None:
             raise UserError(
-                f"'{part}' is no stage: write WIDTH@RESOLUTION or WIDTH@RESOLUTION:SHARE, such as 0.5@0.75:0.3."
+                f"'{part}' is no stage: write WIDTH@RESOLUTION, WIDTH@RESOLUTION@DEPTH, or either with :SHARE, such as "
+                "0.5@0.75:0.3 or 1@0.75@0.5:0.3."
             )
-        stages.append(Stage(float(match[2]), float(match[1])))
-        shares.append(None if match[3] is None else float(match[3]))
+        stages.append(Stage(float(match[2]), float(match[1]), float(match[3] or 1)))
+        shares.append(None if match[4] is None else float(match[4]))
     if any(one.least(other) != one for one, other in pairwise(stages)):
         raise UserError(f"stages can only grow, and '{text}' shrinks.")
     if stages[-1] != Stage():

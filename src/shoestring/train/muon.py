@@ -29,7 +29,8 @@ class Muon(torch.optim.Optimizer):
     """Nesterov momentum, orthogonalised; a convolution counts as the matrix (filters, inputs x height x width).
 
     With `fixed_norm` each weight is kept at the norm sqrt(filters): right where a normalisation follows, which makes
-    the scale of the weights meaningless and the learning rate the relative size of a step. Elsewhere weights decay.
+    the scale of the weights meaningless and the learning rate the relative size of a step. Elsewhere weights decay, and
+    so do those that start at zero: they have no norm to keep.
     """
 
     def __init__(
@@ -58,12 +59,13 @@ class Muon(torch.optim.Optimizer):
         state = self.state[weight]
         if "momentum_buffer" not in state:
             state["momentum_buffer"] = torch.zeros_like(weight)
+            state["fixed_norm"] = group["fixed_norm"] and bool(weight.any())
         velocity = state["momentum_buffer"].mul_(group["momentum"]).add_(gradient)
         ahead = gradient.add(velocity, alpha=group["momentum"])
         matrix = ahead.reshape(len(ahead), -1)
         low = torch.bfloat16 if weight.is_cuda else torch.float32
         step = orthogonalise(matrix.to(low)).to(weight.dtype).reshape(weight.shape)
-        if group["fixed_norm"]:
+        if state["fixed_norm"]:
             weight.mul_(len(weight) ** 0.5 / weight.norm())
         else:
             weight.mul_(1 - group["lr"] * group["weight_decay"])

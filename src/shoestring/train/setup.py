@@ -15,6 +15,7 @@ from shoestring.data.batches import Batches
 from shoestring.data.images import Images
 from shoestring.errors import UserError
 from shoestring.evaluate.cost import count_macs
+from shoestring.grow.blocks import Blocks
 from shoestring.grow.compose import Schedule, stages_of
 from shoestring.grow.network import Growing
 from shoestring.models.model import Model
@@ -58,13 +59,16 @@ def begin(
         _refuse_if_too_small(window, batches, speed, macs)
     if batches.size == 1 and any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in model.module.modules()):
         raise UserError("batch normalisation needs two images a step: take more images, --batch-size 2, or --no-norm.")
-    growing = prepare_growth(model, schedule, seed=context.seed)
-    width = schedule(window.fraction).width if growing else 1.0
+    growing, blocks = prepare_growth(model, schedule, seed=context.seed)
+    first = schedule(window.fraction)
     if growing and not saved:
-        growing.narrow(model.module, width)
+        growing.narrow(model.module, first.width)
+    if blocks and not saved:  # after the cut, which measures norms
+        blocks.start(model.module, first.depth)
     optimiser = make(model, settings, batch_size=batches.size, scale=scale)
     average = Average(model.module) if settings.averaging else None
-    state = State(model, batches, optimiser, average, speed, macs, schedule.text, growing, width)
+    grown = (growing, blocks, first.width, first.depth)
+    state = State(model, batches, optimiser, average, speed, macs, schedule.text, *grown)
     if saved:
         state.unpack(saved)
         if not saved["ended"]:
@@ -74,8 +78,11 @@ def begin(
     return state
 
 
-def prepare_growth(model: Model, schedule: Schedule, *, seed: int = 0) -> Growing | None:
-    """What can grow in the whole network, None where its width stays; `UserError` when a stage cannot be trained."""
+def prepare_growth(model: Model, schedule: Schedule, *, seed: int = 0) -> tuple[Growing | None, Blocks | None]:
+    """The channels and blocks of the whole network that can come later, None where width or depth stays.
+
+    Raises `UserError` when a stage cannot be trained.
+    """
     stages, size = stages_of(schedule), model.preprocessing
     for side in {plan.side(stage, size.resolution) for stage in stages} - {size.resolution}:
         try:
@@ -86,16 +93,20 @@ def prepare_growth(model: Model, schedule: Schedule, *, seed: int = 0) -> Growin
                 f"{model.name} does not take images of {side} x {side} pixels ({told}), with which training is to "
                 "start. Leave resolution out of --grow, or write other --stages."
             ) from None
-    if all(stage.width == 1 for stage in stages):
-        return None
-    device = next(model.module.parameters()).device
-    example = torch.randn(
-        1, size.channels, size.resolution, size.resolution, generator=torch.Generator().manual_seed(0)
-    )
-    try:
-        return Growing(model.module, example.to(device), seed=seed)
-    except ValueError as error:
-        raise UserError(f"{model.name} cannot be widened: {error} Leave width out of --grow.") from None
+    shape, generator = (1, size.channels, size.resolution, size.resolution), torch.Generator().manual_seed(0)
+    example = torch.randn(shape, generator=generator).to(next(model.module.parameters()).device)
+    growing = blocks = None
+    if any(stage.width < 1 for stage in stages):
+        try:
+            growing = Growing(model.module, example, seed=seed)
+        except ValueError as error:
+            raise UserError(f"{model.name} cannot be widened: {error} Leave width out of --grow.") from None
+    if any(stage.depth < 1 for stage in stages):
+        try:
+            blocks = Blocks(model.module, example)
+        except ValueError as error:
+            raise UserError(f"{model.name} {error} Leave depth out of --grow.") from None
+    return growing, blocks
 
 
 def _calibrate(model: Model, batches: Batches, window: Window, settings: Train) -> Speed:

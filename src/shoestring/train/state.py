@@ -14,6 +14,7 @@ from torch.nn import functional
 from shoestring.data.batches import Batches
 from shoestring.evaluate.cost import count_macs
 from shoestring.grow import Stage
+from shoestring.grow.blocks import Blocks
 from shoestring.grow.network import Growing
 from shoestring.models.inference import low_precision
 from shoestring.models.layers import resize
@@ -55,7 +56,9 @@ class State:
     macs: float
     grows: str = "constant"  # how, as a user names it
     growing: Growing | None = None
+    blocks: Blocks | None = None
     width: float = 1.0
+    depth: float = 1.0
     record: Recorder | None = None
     steps: int = 0
     images: int = 0  # seen so far, each time counted
@@ -80,12 +83,13 @@ class State:
     @property
     def told(self) -> dict[str, float]:
         """Where training stands, for reports."""
-        return {"epoch": self.epoch, "side": self.side, "width": self.width}
+        shallow = {"depth": self.depth} if self.depth < 1 else {}
+        return {"epoch": self.epoch, "side": self.side, "width": self.width, **shallow}
 
     def grow(self, stage: Stage) -> None:
         """Train this stage from here on.
 
-        Channels that are there stay: the fraction spent falls a little when the reserve turns out smaller.
+        Channels and blocks that are there stay: the fraction spent falls a little when the reserve turns out smaller.
         """
         if stage.width > self.width:
             assert self.growing is not None
@@ -98,10 +102,15 @@ class State:
             )
             self.width = stage.width
             self._measure()
+        if stage.depth > self.depth:
+            assert self.blocks is not None
+            self.blocks.deepen(self.model.module, stage.depth)
+            self.depth = stage.depth
+            self._measure()
         self.side = plan.side(stage, self.model.preprocessing.resolution)
 
     def _measure(self) -> None:
-        self._share = 1.0 if self.width == 1 else count_macs(self.model) / self.macs
+        self._share = 1.0 if self.width == self.depth == 1 else count_macs(self.model) / self.macs
 
     def step(self, factor: float, *, smoothing: float) -> Tensor:
         """One batch forward and back, and the weights moved by this share of the learning rate; the loss."""
@@ -166,6 +175,7 @@ class State:
             "network": (self.model.name, self.model.options),
             "grow": self.grows,
             "width": self.width,
+            "depth": self.depth,
             "sizes": getattr(self.model.module, "sizes_changed", {}),
             "module": self.model.module.state_dict(),
             "batches": self.batches.state(),
@@ -176,7 +186,7 @@ class State:
         }
 
     def unpack(self, saved: dict[str, Any]) -> None:
-        """Go on where `pack` was called: the same network of the same width, the same coming batches."""
+        """Go on where `pack` was called: the same network of the same width and depth, the same coming batches."""
         module, tensors = self.model.module, saved["module"]
         resize(module, {name: tensor.shape for name, tensor in tensors.items()}, saved["sizes"])
         module.load_state_dict(tensors)
@@ -188,5 +198,7 @@ class State:
             self.record.restore(saved["record"])
         self._recorded = saved["record"]
         self.steps, self.images, self.setbacks = saved["counts"]
-        self.width = saved["width"]
+        self.width, self.depth = saved["width"], saved["depth"]
+        if self.blocks is not None:
+            self.blocks.deepen(module, self.depth)
         self._measure()
