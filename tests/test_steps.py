@@ -5,7 +5,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from shoestring import Budget, BudgetTooSmall, UserError, evaluate, load, prune, registry, select, steps, train
+from shoestring import (
+    Budget,
+    BudgetTooSmall,
+    UserError,
+    evaluate,
+    load,
+    planning,
+    prune,
+    registry,
+    select,
+    steps,
+    train,
+)
 from shoestring.budget import WEIGHTS
 from shoestring.data.images import Images
 from shoestring.evaluate.cost import count_macs
@@ -64,7 +76,7 @@ def test_a_network_that_will_be_cut_is_chosen_for_the_time_that_this_saves(image
         asked.append(seconds)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(steps, "choose_model", choose)
+    monkeypatch.setattr(planning, "choose_model", choose)
     for unit in ({"time": 100}, {"epochs": 10}):
         budget = Budget(**unit, steps=("train", "prune"))
         with pytest.raises(KeyboardInterrupt):

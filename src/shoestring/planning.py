@@ -9,7 +9,8 @@ from shoestring.context import Context
 from shoestring.data import Images
 from shoestring.data.augment import Augment
 from shoestring.errors import UserError
-from shoestring.grow.compose import Schedule, compose
+from shoestring.grow import Schedule
+from shoestring.grow.compose import compose
 from shoestring.models.model import Model
 from shoestring.recipe import Grow, Prune, Train
 from shoestring.train import plan

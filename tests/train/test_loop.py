@@ -10,7 +10,7 @@ import torch
 from shoestring.budget import Budget
 from shoestring.data.augment import Augment
 from shoestring.errors import BudgetTooSmall, UserError
-from shoestring.grow import Stage
+from shoestring.grow import Schedule, Stage
 from shoestring.models.model import Model
 from shoestring.recipe import Train
 from shoestring.train import loop
@@ -82,7 +82,7 @@ def test_operations_are_counted_and_small_images_cost_less(images, make_model, c
         return Stage(0.5 if spent < 0.5 else 1.0)
 
     window = Budget(flops=20 * step, steps=("train",)).window("train")
-    went = fit(wide, images, window, settings=SETTINGS, context=context, schedule=grow)
+    went = fit(wide, images, window, settings=SETTINGS, context=context, schedule=Schedule("x", grow))
     assert went.steps == 50  # forty at a quarter of the price
     assert sides[-50:] == [8] * 40 + [16] * 10
 

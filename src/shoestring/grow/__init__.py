@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import astuple, dataclass
 
 from shoestring.errors import UserError
@@ -25,3 +26,15 @@ class Stage:
     def least(self, other: Stage) -> Stage:
         """The smaller of both, in each of the three."""
         return Stage(*map(min, astuple(self), astuple(other)))
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """What to train at each fraction of the budget; `text` is how a user names it."""
+
+    text: str
+    at: Callable[[float], Stage]
+
+    def __call__(self, spent: float) -> Stage:
+        """The stage when this fraction, from 0 to 1, is spent."""
+        return self.at(spent)

@@ -4,28 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial, reduce
 from typing import Any
 
 from shoestring import registry
 from shoestring.errors import UserError, unknown
-from shoestring.grow import Stage
+from shoestring.grow import Schedule, Stage
 from shoestring.grow.stages import parse
 
 _LOOKED_AT = 1000  # moments of a schedule
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """What to train at each fraction of the budget; `text` is how a user names it."""
-
-    text: str
-    at: Callable[[float], Stage]
-
-    def __call__(self, spent: float) -> Stage:
-        """The stage when this fraction, from 0 to 1, is spent."""
-        return self.at(spent)
 
 
 def compose(method: str, options: Mapping[str, Any], stages: str | None = None) -> Schedule:
@@ -37,7 +24,7 @@ def compose(method: str, options: Mapping[str, Any], stages: str | None = None) 
     if stages is not None:
         if method != "auto" or options:
             raise UserError("--stages says how the problem grows: leave out --grow and its options.")
-        return Schedule(stages, parse(stages))
+        return parse(stages)
     names = ["constant"] if method == "auto" else [name.strip() for name in method.split(",")]
     known = {name: registry.options("grow", name) for name in names}
     for key in options:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Callable
 from itertools import accumulate, pairwise
 
 from shoestring.errors import UserError
-from shoestring.grow import Stage
+from shoestring.grow import Schedule, Stage
 
 _NUMBER = r"\d*\.?\d+"
 _STAGE = re.compile(rf"\s*({_NUMBER})\s*@\s*({_NUMBER})\s*(?:@\s*({_NUMBER})\s*)?(?::\s*({_NUMBER})\s*)?")
 
 
-def parse(text: str) -> Callable[[float], Stage]:
+def parse(text: str) -> Schedule:
     """The schedule that such a text describes.
 
     Width, resolution, depth and share of the training are numbers above 0 and up to 1. Without a depth all blocks are
@@ -36,7 +35,7 @@ def parse(text: str) -> Callable[[float], Stage]:
     if stages[-1] != Stage():
         raise UserError(f"the last stage trains the whole network on whole images: end '{text}' with 1@1.")
     ends = list(accumulate(_completed(shares, text)))[:-1]
-    return lambda spent: stages[bisect_right(ends, spent)]
+    return Schedule(text, lambda spent: stages[bisect_right(ends, spent)])
 
 
 def _completed(shares: list[float | None], text: str) -> list[float]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from shoestring.context import Context
 from shoestring.data.images import Images
 from shoestring.errors import UserError
-from shoestring.grow.compose import Schedule, compose
+from shoestring.grow import Schedule
+from shoestring.grow.compose import compose
 from shoestring.models.model import Model
 from shoestring.recipe import Train
 from shoestring.train.calibrate import calibrate, few_of

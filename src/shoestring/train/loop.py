@@ -13,8 +13,8 @@ from shoestring.context import Context
 from shoestring.data.augment import Augment
 from shoestring.data.images import Images
 from shoestring.ending import Grace
-from shoestring.grow import Stage
-from shoestring.grow.compose import Schedule, compose
+from shoestring.grow import Schedule, Stage
+from shoestring.grow.compose import compose
 from shoestring.models.model import Model
 from shoestring.recipe import Train
 from shoestring.running import out_of_memory

@@ -7,7 +7,8 @@ from functools import partial
 from typing import Any
 
 from shoestring.budget import Window
-from shoestring.grow.compose import Schedule, stages_of
+from shoestring.grow import Schedule
+from shoestring.grow.compose import stages_of
 from shoestring.running import wait
 from shoestring.train.calibrate import least_seconds
 from shoestring.train.state import State

@@ -15,8 +15,9 @@ from shoestring.data.batches import Batches
 from shoestring.data.images import Images
 from shoestring.errors import UserError
 from shoestring.evaluate.cost import count_macs
+from shoestring.grow import Schedule
 from shoestring.grow.blocks import Blocks
-from shoestring.grow.compose import Schedule, stages_of
+from shoestring.grow.compose import stages_of
 from shoestring.grow.network import Growing
 from shoestring.models.model import Model
 from shoestring.recipe import Train

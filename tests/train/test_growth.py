@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from shoestring.recipe import Train
+from shoestring.train import growth
+from shoestring.train.calibrate import Speed
+from shoestring.train.growth import choose_growth
+
+
+@pytest.fixture(autouse=True)
+def _a_second_an_image(monkeypatch):
+    monkeypatch.setattr(growth, "calibrate", lambda *args, **rest: Speed("float32", 1.0, 1.0))
+
+
+def _chosen(images, network, context, seconds, **settings) -> tuple[str, list[str]]:
+    notes: list[str] = []
+    around = replace(context, say=notes.append)
+    schedule = choose_growth(network, images, Train(**{"model": "x", **settings}), context=around, seconds=seconds)
+    return schedule.text, notes
+
+
+def test_a_network_that_would_see_each_image_a_few_times_grows(images, make_model, context):
+    model = make_model(images, "resnet20", width=0.25)
+    assert _chosen(images, model, context, 10 * len(images)) == ("constant", [])
+    text, notes = _chosen(images, model, context, 1.5 * len(images))
+    assert text == "resolution,width"
+    assert notes == ["grow resolution,width: the whole resnet20 would see each image only 1.5 times in the time"]
+
+
+def test_what_cannot_grow_does_not(make_images, make_model, context):
+    images = make_images(side=16, channels=3)
+    frozen = make_model(images, "resnet20", width=0.25)
+    frozen.module.requires_grad_(False)
+    assert _chosen(images, frozen, context, 10)[0] == "resolution"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "settings"), [(None, {}), (10, {"model": "auto"}), (10, {"weights": "some.safetensors"})]
+)
+def test_nothing_grows_where_that_was_not_measured(images, make_model, context, seconds, settings):
+    assert _chosen(images, make_model(images, "resnet20"), context, seconds, **settings) == ("constant", [])
