@@ -10,12 +10,14 @@ from collections.abc import Sequence
 
 from shoestring.ending import Grace
 from shoestring.errors import BudgetTooSmall, UserError, unknown
+from shoestring.team import rank
 
+_STEPS = "shoestring.cli.steps"
 VERBS = {
-    "run": ("shoestring.cli.steps", "images in, a trained, shrunk and measured classifier out"),
-    "select": ("shoestring.cli.steps", "choose the training images worth having"),
-    "train": ("shoestring.cli.steps", "train a network, ending exactly at the deadline"),
-    "prune": ("shoestring.cli.steps", "cut a trained network to size and train it on"),
+    "run": (_STEPS, "images in, a trained, shrunk and measured classifier out"),
+    "select": (_STEPS, "choose the training images worth having"),
+    "train": (_STEPS, "train a network, ending exactly at the deadline"),
+    "prune": (_STEPS, "cut a trained network to size and train it on"),
     "evaluate": ("shoestring.cli.evaluate", "measure a finished run on other images"),
     "predict": ("shoestring.cli.predict", "name the class of image files"),
     "report": ("shoestring.cli.report", "show the results of a finished run"),
@@ -43,6 +45,8 @@ Exit code: 0 done, 2 wrong input, 3 the budget is too small, 130 interrupted (th
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
+    if rank() > 0:
+        return follow(words)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # file names need not be text
     try:
@@ -72,6 +76,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"error: {_line(error)}", file=sys.stderr)
         return 3 if isinstance(error, BudgetTooSmall) else 2
+
+
+def follow(words: Sequence[str]) -> int:
+    """Run a process that is not the first of its team: it hears from that one what to do, which also reads the words."""
+    if not words or VERBS.get(words[0], ("",))[0] != _STEPS:
+        return 0
+    return importlib.import_module("shoestring.cli.team").follow()
 
 
 def with_signals() -> None:
