@@ -37,7 +37,8 @@ def main(folder: Path) -> None:
     """Train all cases with the team, then all of them alone."""
     with gathered() as team:
         assert team is not None
-        context = prepared({"device": "cpu", "seed": 3}, team)
+        machine = {"device": "cpu", "seed": 3}
+        context = prepared(machine if team.rank == 0 else team.hear(), team)
         for name, (options, schedule) in CASES.items():
             if team.rank == 0:
                 trained = train(options, schedule, context, team, astray=name == "astray")
