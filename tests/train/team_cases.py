@@ -59,7 +59,9 @@ def train(options: dict, schedule, context: Context, team: Team | None, *, astra
     images = load("digits").train[range(300)]
     torch.manual_seed(0)
     size = Preprocessing(8, 1, (0.3,), (0.25,))
-    model = build("convnet", classes=images.classes, preprocessing=size, options={"width": 0.25, "norm": False} | options)
+    model = build(
+        "convnet", classes=images.classes, preprocessing=size, options={"width": 0.25, "norm": False} | options
+    )
     window = Budget(epochs=2, steps=("train",)).window("train")
     more = {"schedule": schedule, "augment": Augment(flip=False)}
     if team is not None:
