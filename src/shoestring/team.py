@@ -58,7 +58,9 @@ class Team:
 
         if device != "cpu":
             torch.cuda.set_device(device)
-            self.gradients = distributed.new_group(backend="nccl")
+            group = distributed.new_group(backend="nccl")
+            assert isinstance(group, distributed.ProcessGroup), "all processes are in it"
+            self.gradients = group
 
     def tell(self, word: Any) -> None:
         """Send a word to all others, which `hear` it. Only the first process tells."""

@@ -79,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def follow(words: Sequence[str]) -> int:
-    """Run a process that is not the first of its team: it hears from that one what to do, which also reads the words."""
+    """Run a process that is not the first of its team: that one reads the words, and tells it what to do."""
     if not words or VERBS.get(words[0], ("",))[0] != _STEPS:
         return 0
     return importlib.import_module("shoestring.cli.team").follow()

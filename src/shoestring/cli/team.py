@@ -12,7 +12,10 @@ from shoestring.team import Team, gathered, gone
 
 
 def prepared(machine: dict[str, Any], team: Team | None, **rest: Any) -> Context:
-    """`context.prepare`, on all processes of the team at once; a device that one of them lacks is a `UserError` on all."""
+    """`context.prepare` on all processes at once; a device that one of them lacks is a `UserError` on all.
+
+    The first process tells the others what they hand in: settings of `prepare`.
+    """
     if team is None:
         return prepare(**machine, **rest)
     if team.rank == 0:

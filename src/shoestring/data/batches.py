@@ -49,8 +49,8 @@ class Batches:
     """An endless stream in which every image comes once an epoch; batches run across the epochs' borders.
 
     `prepare(pixels, resolution=)` makes floats (B, C, R, R) of bytes (B, H, W, C), as `Model.prepare` does. The stream
-    can be stopped and continued: see `state`. With `part` (which, of how many) every batch is that part of one of `size`
-    images, and all parts together are what one stream without parts gives; images are changed independently.
+    can be stopped and continued: see `state`. With `part` (which, of how many) every batch is that part of one of
+    `size` images; all parts together are what one stream without parts gives, but for random changes of the images.
     """
 
     def __init__(
@@ -131,6 +131,7 @@ class Batches:
             "position": self.position,
             "epoch": self.epoch,
             "size": self.size,
+            "seed": self.seed,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -138,4 +139,5 @@ class Batches:
         self.generator.set_state(state["generator"].cpu())
         device = self.pixels.device
         self.first, self.order = state["first"].to(device), state["order"].to(device)
-        self.position, self.epoch, self.size = state["position"], state["epoch"], state["size"]
+        self.position, self.epoch = state["position"], state["epoch"]
+        self.size, self.seed = state["size"], state["seed"]

@@ -90,7 +90,7 @@ def _packed(state: State, images: Images) -> bytes:
     few.batches = few.average = few.record = few.shared = None  # type: ignore[assignment]
     batches = state.batches
     whole = images.at(images.rows)
-    about = {"rows": whole.rows, "fingerprint": whole.fingerprint, "augment": batches.augment, "seed": batches.seed}
+    about = {"rows": whole.rows, "fingerprint": whole.fingerprint, "augment": batches.augment}
     return _bytes({"state": few, "batches": batches.state(), "device": str(batches.labels.device), **about})
 
 
@@ -117,7 +117,7 @@ class Helper:
             {"load": self._load, "take": self._take, "back": self._back, "step": self._step}[name](*rest)
 
     def _load(self, arguments: dict[str, Any]) -> None:
-        """Load the images, while the first process does something else; what goes wrong is told when they are asked for."""
+        """Load images while the first process goes on; what goes wrong is told when they are needed."""
         self._data = self._failed = self._state = None
         try:
             self._data = load(**arguments)
@@ -135,7 +135,6 @@ class Helper:
                 size=len(images),
                 augment=told["augment"],
                 device=self.context.device,
-                seed=told["seed"],
                 part=(self.team.rank, self.team.size),
             )
             state.batches.restore(told["batches"])
