@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
+
+from shoestring.train.team import _some_idle
 
 CASES = Path(__file__).with_name("team_cases.py")
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -25,7 +28,7 @@ def start(*words: str) -> subprocess.Popen:
 
 def train(out: Path) -> subprocess.Popen:
     net = ("--model", "simplecnn", "--width", "0.25", "--grow", "resolution,width")
-    return start("-m", "shoestring", "train", "digits", *net, "--epochs", "30", "--out", str(out), "--json")
+    return start("-m", "shoestring", "train", "digits", *net, "--epochs", "20", "--out", str(out), "--json")
 
 
 @pytest.fixture(scope="module")
@@ -78,3 +81,14 @@ def test_a_run_is_one_and_goes_on_the_same_after_an_interruption(tmp_path: Path)
     one, other = (load_file(path / "train" / "model.safetensors") for path in (whole, cut))
     assert all(torch.equal(value, other[name]) for name, value in one.items())
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cut", "whole"]
+
+
+def test_weights_that_take_no_part_are_found() -> None:
+    class Partly(nn.Sequential):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return self[0](images)
+
+    frozen = nn.Linear(3, 2).requires_grad_(False)
+    few = torch.zeros(2, 3)
+    assert _some_idle(Partly(nn.Linear(3, 2), nn.Linear(3, 2)), few)
+    assert not _some_idle(Partly(nn.Linear(3, 2), frozen), few)
