@@ -6,9 +6,12 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from shoestring.errors import UserError
+
+if TYPE_CHECKING:
+    from shoestring.team import Team
 
 
 def _silent(*_: Any, **__: Any) -> None:
@@ -20,7 +23,8 @@ class Context:
     """Handed down unchanged through all steps.
 
     `say(text)` takes notes for people; `tick(step, fraction, values)` takes progress many times a second;
-    `folder` is where an interrupted step leaves its state (nowhere, when None).
+    `folder` is where an interrupted step leaves its state (nowhere, when None); `team` are the
+    processes that train together (this one alone, when None).
     """
 
     device: str = "cpu"
@@ -28,6 +32,12 @@ class Context:
     folder: Path | None = None
     say: Callable[[str], None] = field(default=_silent)
     tick: Callable[[str, float, dict[str, Any]], None] = field(default=_silent)
+    team: Team | None = None
+
+    @property
+    def part(self) -> tuple[int, int]:
+        """Which process this is, of how many that train together."""
+        return (0, 1) if self.team is None else (self.team.rank, self.team.size)
 
     def inside(self, name: str) -> Context:
         """The same, with states kept in a folder of that name below."""
@@ -35,7 +45,13 @@ class Context:
 
 
 def prepare(
-    *, device: str = "auto", memory: str | None = None, threads: int | None = None, seed: int = 0, **rest: Any
+    *,
+    device: str = "auto",
+    memory: str | None = None,
+    threads: int | None = None,
+    seed: int = 0,
+    team: Team | None = None,
+    **rest: Any,
 ) -> Context:
     """Set threads and the accelerator's memory cap once for the process, and find the device.
 
@@ -46,7 +62,9 @@ def prepare(
     _keep_freed_memory()
     if threads is not None:
         torch.set_num_threads(threads)
-    if device == "auto":
+    if team is not None:
+        device = team.device(device)
+    elif device == "auto":
         device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
         torch.zeros(1, device=device).item()
@@ -55,8 +73,8 @@ def prepare(
         raise UserError(f"device '{device}' cannot be used: {reason}. Try --device cpu.") from None
     if memory is not None:
         _cap(device, memory)
-    torch.manual_seed(seed)
-    return Context(device=device, seed=seed, **rest)
+    torch.manual_seed(seed if team is None else seed + team.rank)
+    return Context(device=device, seed=seed, team=team, **rest)
 
 
 def _keep_freed_memory() -> None:

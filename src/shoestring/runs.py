@@ -53,15 +53,17 @@ class Run:
         """The data set of the recipe, with what loading noted."""
         recipe, say = self.recipe, self.context.say
         with self.budget.paying("load"):
-            data = load(
-                recipe.data,
-                resolution=recipe.resolution,
-                validation=recipe.validation,
-                split_seed=recipe.split_seed,
-                skip_bad=recipe.skip_bad,
-                keep=never_held_out(recipe),
-                progress=self._loaded,
-            )
+            arguments = {
+                "source": recipe.data,
+                "resolution": recipe.resolution,
+                "validation": recipe.validation,
+                "split_seed": recipe.split_seed,
+                "skip_bad": recipe.skip_bad,
+                "keep": never_held_out(recipe),
+            }
+            data = load(**arguments, progress=self._loaded)
+            if self.context.team is not None:
+                self.context.team.tell(("load", arguments))  # now that the cache holds them
         say(
             f"{data.name}: {len(data.train):,} train, {len(data.validation):,} validation, {len(data.test):,} test, "
             f"{len(data.classes)} classes, {' x '.join(map(str, data.train.shape))}"

@@ -129,3 +129,20 @@ def test_read_only_pixels_become_a_tensor_without_a_warning(images):
         assert np.array_equal(on_device(images.pixels, "cpu").numpy(), pixels)
     finally:
         pixels.flags.writeable = True
+
+
+def test_parts_together_are_the_stream_of_one(batches):
+    whole = batches(size=7, augment=Augment(flip=True), seed=1)
+    parts = [batches(size=7, augment=Augment(flip=True), seed=1, part=(which, 2)) for which in range(2)]
+    for _ in range(20):
+        expected, drawn = whole.draw(), [part.draw() for part in parts]
+        for which, batch in enumerate(drawn):
+            assert torch.equal(batch.index, expected.index[which::2])
+            assert torch.equal(batch.images, expected.images[which::2])
+        mean = sum(batch.weight * batch.images.mean() for batch in drawn) / 2
+        torch.testing.assert_close(mean, expected.images.mean())
+
+
+def test_parts_change_their_images_independently(make_images):
+    stream = [Batches(make_images(8), _prepare, size=8, augment=ALL, part=(which, 2)) for which in range(2)]
+    assert stream[0]._drawn() != stream[1]._drawn()

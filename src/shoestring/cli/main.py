@@ -12,12 +12,14 @@ from collections.abc import Sequence
 
 from shoestring.ending import Grace
 from shoestring.errors import BudgetTooSmall, UserError, unknown
+from shoestring.team import rank
 
+_STEPS = "shoestring.cli.steps"
 VERBS = {
-    "run": ("shoestring.cli.steps", "images in, a trained, shrunk and measured classifier out"),
-    "select": ("shoestring.cli.steps", "choose the training images worth having"),
-    "train": ("shoestring.cli.steps", "train a network, ending exactly at the deadline"),
-    "prune": ("shoestring.cli.steps", "cut a trained network to size and train it on"),
+    "run": (_STEPS, "images in, a trained, shrunk and measured classifier out"),
+    "select": (_STEPS, "choose the training images worth having"),
+    "train": (_STEPS, "train a network, ending exactly at the deadline"),
+    "prune": (_STEPS, "cut a trained network to size and train it on"),
     "evaluate": ("shoestring.cli.evaluate", "measure a finished run on other images"),
     "predict": ("shoestring.cli.predict", "name the class of image files"),
     "report": ("shoestring.cli.report", "show the results of a finished run"),
@@ -45,6 +47,8 @@ Exit code: 0 done, 2 wrong input, 3 the budget is too small, 130 interrupted (th
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
+    if rank() > 0:
+        return follow(words)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # file names need not be text
     try:
@@ -83,6 +87,13 @@ def entry() -> None:
         with contextlib.suppress(OSError, ValueError):  # nobody reads any more, or it is closed
             stream.flush()
     os._exit(code)
+
+
+def follow(words: Sequence[str]) -> int:
+    """Run a process that is not the first of its team: that one reads the words, and tells it what to do."""
+    if not words or VERBS.get(words[0], ("",))[0] != _STEPS:
+        return 0
+    return importlib.import_module("shoestring.cli.team").follow()
 
 
 def with_signals() -> None:

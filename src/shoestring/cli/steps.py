@@ -15,6 +15,7 @@ from shoestring.cli.progress import Progress
 from shoestring.errors import UserError
 from shoestring.recipe import Prune, Recipe, Select, digest, read, resolve
 from shoestring.rundir import RunDir
+from shoestring.team import Team, gathered
 
 _ABOUT = {
     "run": "Choose images, train a network inside the time, cut it to size, measure it.",
@@ -28,6 +29,11 @@ _SETTINGS = ("recipe", "out", "dry_run", "plan", "json", "quiet", "debug", "data
 def main(verb: str, words: Sequence[str]) -> int:
     """Run the verb; its exit code."""
     started = process_started()
+    with gathered() as team:
+        return _main(verb, words, started, team)
+
+
+def _main(verb: str, words: Sequence[str], started: float, team: Team | None) -> int:
     what = "RUN" if verb == "prune" else "DATA"
     parser = Parser(prog=f"shoestring {verb}", usage=f"shoestring {verb} {what} [flags]", description=_ABOUT[verb])
     if verb == "prune":
@@ -52,7 +58,7 @@ def main(verb: str, words: Sequence[str]) -> int:
     check(recipe)
     if settings.get("dry_run"):
         return _dry(recipe, origin, as_json=settings.get("json", False))
-    return _do(verb, recipe, settings, started)
+    return _do(verb, recipe, settings, started, team)
 
 
 def _recipe(
@@ -119,7 +125,7 @@ def _value(recipe: Recipe, name: str) -> Any:
     return getattr(part, field) if hasattr(part, field) else part.options[field]
 
 
-def _do(verb: str, recipe: Recipe, settings: dict[str, Any], started: float) -> int:
+def _do(verb: str, recipe: Recipe, settings: dict[str, Any], started: float, team: Team | None) -> int:
     copy, table = settings.get("copy_to"), settings.get("csv")
     if copy is not None:
         from shoestring.select.handing import check_empty
@@ -129,17 +135,12 @@ def _do(verb: str, recipe: Recipe, settings: dict[str, Any], started: float) -> 
         raise UserError(f"{table} is a folder: --csv names a file.")
     progress = Progress(quiet=settings.get("quiet", False))
     folder = RunDir(Path(settings.get("out") or _default_folder(recipe, verb)))
-    from shoestring import context, pipeline, preview
+    from shoestring import pipeline, preview
     from shoestring.cli.show import show
+    from shoestring.cli.team import prepared
 
-    around = context.prepare(
-        device=recipe.device,
-        memory=recipe.memory,
-        threads=recipe.threads,
-        seed=recipe.seed,
-        say=progress.say,
-        tick=progress.tick,
-    )
+    machine = {"device": recipe.device, "memory": recipe.memory, "threads": recipe.threads, "seed": recipe.seed}
+    around = prepared(machine, team, say=progress.say, tick=progress.tick)
     work = pipeline.select_only if verb == "select" else preview.preview if settings.get("plan") else pipeline.run
     try:
         result = work(recipe, folder, context=around, started=started)

@@ -17,11 +17,15 @@ from shoestring.data.images import Images
 
 @dataclass(frozen=True)
 class Batch:
-    """One training step's images: which they are (B,), pixels (B, C, H, W), labels (B,)."""
+    """One training step's images: which they are (B,), pixels (B, C, H, W), labels (B,).
+
+    `weight` is what the mean over them counts in the mean over the equally many batches that are parts of one step.
+    """
 
     index: Tensor
     images: Tensor
     labels: Tensor
+    weight: float = 1.0
 
 
 def on_device(pixels: NDArray[np.uint8], device: str) -> Tensor:
@@ -45,7 +49,8 @@ class Batches:
     """An endless stream in which every image comes once an epoch; batches run across the epochs' borders.
 
     `prepare(pixels, resolution=)` makes floats (B, C, R, R) of bytes (B, H, W, C), as `Model.prepare` does. The stream
-    can be stopped and continued: see `state`.
+    can be stopped and continued: see `state`. With `part` (which, of how many) every batch is that part of one of
+    `size` images; all parts together are what one stream without parts gives, but for random changes of the images.
     """
 
     def __init__(
@@ -57,11 +62,14 @@ class Batches:
         augment: Augment,
         device: str = "cpu",
         seed: int = 0,
+        part: tuple[int, int] = (0, 1),
     ) -> None:
         self.pixels, self.rows = _resident(images, device)
         self.labels = torch.from_numpy(np.array(images.targets)).to(device)
         self.prepare, self.size, self.augment = prepare, min(size, len(images)), augment
-        self.generator = torch.Generator(device).manual_seed(seed)
+        self.seed, self.part = seed, part
+        self.generator = torch.Generator(device).manual_seed(seed)  # of the order, which all parts share
+        self.changes = torch.Generator(device)
         self.first = torch.rand(len(images), generator=self.generator, device=device) < 0.5
         self.order = self._shuffled()
         self.position = 0
@@ -73,6 +81,9 @@ class Batches:
     def draw(self, *, resolution: int | None = None, crop: int | None = None) -> Batch:
         """The next batch, scaled to this resolution; or unscaled crops of so many pixels a side at random places."""
         index, mirrored = self._next()
+        which, parts = self.part
+        index, mirrored = index[which::parts], mirrored[which::parts]
+        self.changes.manual_seed(self._drawn())
         _, height, width, _ = self.pixels.shape
         change = self.augment
         tall, wide = (crop or height), (crop or width)
@@ -80,13 +91,18 @@ class Batches:
             self.pixels,
             self.rows[index],
             mirrored=mirrored,
-            rows=offsets(len(index), height, tall, round(change.shift * height), self.generator),
-            columns=offsets(len(index), width, wide, round(change.shift * width), self.generator),
+            rows=offsets(len(index), height, tall, round(change.shift * height), self.changes),
+            columns=offsets(len(index), width, wide, round(change.shift * width), self.changes),
         )
         floats = self.prepare(taken, resolution=crop or resolution)
-        floats = turn(floats, change.rotate, change.zoom, self.generator)
-        floats = cut_out(floats, round(change.cutout * floats.shape[-1]), self.generator)
-        return Batch(index, floats, self.labels[index])
+        floats = turn(floats, change.rotate, change.zoom, self.changes)
+        floats = cut_out(floats, round(change.cutout * floats.shape[-1]), self.changes)
+        return Batch(index, floats, self.labels[index], len(index) * parts / self.size)
+
+    def _drawn(self) -> int:
+        """A seed of its own for every batch of every part, so that a stream goes on the same from where it stands."""
+        place = [self.seed % 2**64, self.part[0], self.epoch, self.position]
+        return int(np.random.SeedSequence(place).generate_state(1)[0])
 
     def _next(self) -> tuple[Tensor, Tensor]:
         """Which images come next, and which of them are mirrored."""
@@ -115,6 +131,7 @@ class Batches:
             "position": self.position,
             "epoch": self.epoch,
             "size": self.size,
+            "seed": self.seed,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -122,4 +139,5 @@ class Batches:
         self.generator.set_state(state["generator"].cpu())
         device = self.pixels.device
         self.first, self.order = state["first"].to(device), state["order"].to(device)
-        self.position, self.epoch, self.size = state["position"], state["epoch"], state["size"]
+        self.position, self.epoch = state["position"], state["epoch"]
+        self.size, self.seed = state["size"], state["seed"]

@@ -90,13 +90,17 @@ class Images:
     def __getitem__(self, which: Any) -> Images:
         """The images at these indices or in this slice, in that order; a `Subset` is checked to belong to them."""
         indices = which.indices_for(self) if hasattr(which, "indices_for") else which
+        return self.at(self.rows[indices])
+
+    def at(self, rows: NDArray[np.int64]) -> Images:
+        """The images at these rows (N,) of the store, whichever of its images these are."""
         return Images(
             self.store,
             self._labels,
             self.classes,
             self._ids,
             fingerprint=self._fingerprint,
-            rows=np.ascontiguousarray(self.rows[indices], dtype=np.int64),
+            rows=np.ascontiguousarray(rows, dtype=np.int64),
             mirrored=self.mirrored,
         )
 

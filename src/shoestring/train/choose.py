@@ -101,10 +101,10 @@ def fitting_width(sample: Images, count: int, *, context: Context, seconds: floa
     model = build("convnet", classes=sample.classes, preprocessing=preprocessing(sample), options={"width": _TRIAL})
     batch = few_of(model, sample, _TRIAL_IMAGES, context.device)
     speed = calibrate(model, batch, wanted="auto", limit=0.015 * seconds)
-    step, size = _orthogonalising(model), plan.first_batch_size(count)
+    step, size, processes = _orthogonalising(model), plan.first_batch_size(count), context.part[1]
     for eighths in range(round(8 * _WIDEST), round(8 * _NARROWEST), -1):
         wider = eighths / 8 / _TRIAL
-        price = speed.train * wider**_GROWTH + step * wider**_STEP_GROWTH / size
+        price = speed.train * wider**_GROWTH / processes + step * wider**_STEP_GROWTH / size
         if max(_epochs(seconds) * count, _SEEN) * price <= seconds:
             return eighths / 8
     return _NARROWEST

@@ -25,6 +25,7 @@ from shoestring.train.keeper import Keeper
 from shoestring.train.patience import Patience
 from shoestring.train.setup import begin
 from shoestring.train.state import Training
+from shoestring.train.team import Lead
 
 _TICK = 0.5  # seconds between reports
 
@@ -66,6 +67,7 @@ def fit(
     patience, grace = Patience(settings.patience), Grace()
     if saved is not None:
         patience.restore(saved["patience"])
+    lead = Lead(state, images, context.team)
     kept = {"anytime": anytime, "extendable": settings.schedule == "anytime" and part[0] == 0, "extended": extended}
     keeper, budget, (first, last) = Keeper(state, window, context, **kept), window.budget, part
     ended, factor, ticked = "budget", 1.0, time.monotonic()
@@ -82,7 +84,7 @@ def fit(
             began = time.monotonic()
             factor = grace.left * state.optimiser.factor(first + (last - first) * window.ahead(cost / 2))
             try:
-                loss = state.step(factor, smoothing=settings.label_smoothing)
+                loss = lead.step(stage, factor, smoothing=settings.label_smoothing)
             except RuntimeError as error:
                 if state.batches.size == 1 or not out_of_memory(error):
                     raise

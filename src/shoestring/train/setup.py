@@ -51,15 +51,15 @@ def begin(
     """
     model.module.to(context.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     size = saved["batches"]["size"] if saved else settings.batch_size or plan.first_batch_size(len(images))
-    batches = Batches(images, model.prepare, size=size, augment=augment, device=context.device, seed=context.seed)
+    around = {"augment": augment, "device": context.device, "seed": context.seed, "part": context.part}
+    batches = Batches(images, model.prepare, size=size, **around)
     model.module.train()
     speed, macs = _calibrate(model, batches, window, settings), count_macs(model)
     if not saved:
         if settings.batch_size is None:
             batches.size = plan.fewer_images_a_step(batches.size, window, speed.train)
         _refuse_if_too_small(window, batches, speed, macs)
-    if batches.size == 1 and any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in model.module.modules()):
-        raise UserError("batch normalisation needs two images a step: take more images, --batch-size 2, or --no-norm.")
+    _check_size(batches, model.module)
     growing, blocks = prepare_growth(model, schedule, seed=context.seed)
     first = schedule(window.fraction)
     if growing and not saved:
@@ -116,12 +116,25 @@ def _calibrate(model: Model, batches: Batches, window: Window, settings: Train) 
     if budget.unit != "seconds":
         precision = "float32" if settings.precision == "auto" else settings.precision
         return Speed(precision, 0.0, 0.0)
-    position, generator = batches.position, batches.generator.get_state()
-    size, batches.size = batches.size, min(batches.size, _CALIBRATION_IMAGES)
+    before, processes = batches.state(), batches.part[1]
+    batches.size = min(batches.size, _CALIBRATION_IMAGES * processes)
     batch = batches.draw()
-    batches.size, batches.position = size, position
-    batches.generator.set_state(generator)
-    return calibrate(model, batch, wanted=settings.precision, limit=_CALIBRATION * budget.total)
+    batches.restore(before)
+    speed = calibrate(model, batch, wanted=settings.precision, limit=_CALIBRATION * budget.total)
+    return replace(speed, train=speed.train / processes)
+
+
+def _check_size(batches: Batches, module: nn.Module) -> None:
+    """Raise `UserError` when a process has too few images in a step."""
+    normed = any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in module.modules())
+    processes = batches.part[1]
+    if normed and batches.size < 2 * processes:
+        raise UserError(
+            f"batch normalisation needs two images a step{' on each process' if processes > 1 else ''}: take more "
+            f"images, --batch-size {2 * processes}, or --no-norm."
+        )
+    if batches.size < processes:
+        raise UserError(f"{batches.size} images a step cannot be shared by {processes} processes: start fewer.")
 
 
 def _refuse_if_too_small(window: Window, batches: Batches, speed: Speed, macs: float) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -68,6 +69,7 @@ class State:
     def __post_init__(self) -> None:
         self.side = self.model.preprocessing.resolution
         self.pace = Pace(self.speed.train * self.batches.size)
+        self.shared: Callable[[Tensor], Tensor] | None = None  # the network where several processes train it
         self._measure()
 
     @property
@@ -118,16 +120,16 @@ class State:
         module = self.model.module
         noted = contextlib.nullcontext([]) if self.record is None else lengths_seen(module)
         with low_precision(batch.images.device, self.speed.precision), noted as lengths:
-            logits = module(batch.images)
+            logits = (self.shared or module)(batch.images)
         loss = functional.cross_entropy(logits.float(), batch.labels, label_smoothing=smoothing)
-        loss.backward()
+        (loss * batch.weight).backward()
         self.optimiser.step(factor * 0.5**self.setbacks)
         if self.record is not None:
             self.record(batch.index, logits, batch.labels, lengths[-1])
         if self.average is not None:
             self.average.update(module)
         self.steps += 1
-        self.images += len(batch.index)
+        self.images += self.batches.size
         return loss.detach()
 
     @property

@@ -1,0 +1,90 @@
+"""Trainings by a team, for test_team.py: each process leaves the weights that it ended with in a folder.
+
+Run by torchrun; the first process then trains the same alone.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from shoestring.budget import Budget
+from shoestring.cli.team import prepared
+from shoestring.context import Context
+from shoestring.data import load
+from shoestring.data.augment import Augment
+from shoestring.grow.compose import compose
+from shoestring.models.model import Model, Preprocessing, build
+from shoestring.recipe import Train
+from shoestring.team import Team, gathered
+from shoestring.train.loop import fit
+from shoestring.train.state import State
+from shoestring.train.team import Helper
+
+SETTINGS = Train(batch_size=33, averaging=False, precision="float32")  # 33: one process gets an image more
+CASES = {
+    "plain": ({}, compose("constant", {})),
+    "grown": ({}, compose("resolution,width", {})),
+    "astray": ({}, compose("width", {})),
+    "normed": ({"norm": True}, compose("constant", {})),
+}
+
+
+def main(folder: Path) -> None:
+    """Train all cases with the team, then all of them alone."""
+    with gathered() as team:
+        assert team is not None
+        machine = {"device": "cpu", "seed": 3}
+        context = prepared(machine if team.rank == 0 else team.hear(), team)
+        for name, (options, schedule) in CASES.items():
+            if team.rank == 0:
+                trained = train(options, schedule, context, team, astray=name == "astray")
+            else:
+                helper = Helper(team, context)
+                helper.work()
+                assert helper._state is not None
+                trained = helper._state.model
+            save(trained, folder / f"{name}-{team.rank}.pt")
+    if team.rank == 0:
+        for name, (options, schedule) in CASES.items():
+            alone = train(options, schedule, replace(context, team=None), None, astray=name == "astray")
+            save(alone, folder / f"{name}-alone.pt")
+
+
+def train(options: dict, schedule, context: Context, team: Team | None, *, astray: bool) -> Model:
+    """Two epochs on digits, as the first process; `astray` with a loss that is no number once."""
+    images = load("digits").train[range(300)]
+    torch.manual_seed(0)
+    size = Preprocessing(8, 1, (0.3,), (0.25,))
+    model = build(
+        "convnet", classes=images.classes, preprocessing=size, options={"width": 0.25, "norm": False} | options
+    )
+    window = Budget(epochs=2, steps=("train",)).window("train")
+    more = {"schedule": schedule, "augment": Augment(flip=False)}
+    if team is not None:
+        team.tell(("load", {"source": "digits"}))
+    step = State.step
+
+    def strange(state: State, factor: float, *, smoothing: float) -> torch.Tensor:
+        loss = step(state, factor, smoothing=smoothing)
+        return loss * float("nan") if state.steps == 6 and not state.setbacks else loss
+
+    if astray:
+        State.step = strange
+    fit(model, images, window, settings=SETTINGS, context=context, **more)
+    State.step = step
+    if team is not None:
+        team.tell(None)
+    return model
+
+
+def save(model: Model, file: Path) -> None:
+    """Weights by name."""
+    torch.save({name: weight.detach() for name, weight in model.module.named_parameters()}, file)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
