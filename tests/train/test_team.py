@@ -61,7 +61,7 @@ def test_a_run_is_one_and_goes_on_the_same_after_an_interruption(tmp_path: Path)
     out, error = process.communicate()
     assert process.returncode == 0, error
     result = json.loads(out)  # printed once
-    assert result["accuracy"] > 0.8
+    assert result["accuracy"] > 0.6
     assert error.count("1,294 train") == 1
 
     process = train(cut)

@@ -17,7 +17,6 @@ from shoestring.grow import Schedule, Stage
 from shoestring.grow.compose import compose
 from shoestring.models.model import Model
 from shoestring.recipe import Train
-from shoestring.running import out_of_memory
 from shoestring.train import plan
 from shoestring.train.checkpoint import Checkpoint
 from shoestring.train.dynamics import Recorder
@@ -67,7 +66,7 @@ def fit(
     patience, grace = Patience(settings.patience), Grace()
     if saved is not None:
         patience.restore(saved["patience"])
-    lead = Lead(state, images, context.team)
+    lead = Lead(state, images, context)
     kept = {"anytime": anytime, "extendable": settings.schedule == "anytime" and part[0] == 0, "extended": extended}
     keeper, budget, (first, last) = Keeper(state, window, context, **kept), window.budget, part
     ended, factor, ticked = "budget", 1.0, time.monotonic()
@@ -83,13 +82,8 @@ def fit(
                 break
             began = time.monotonic()
             factor = grace.left * state.optimiser.factor(first + (last - first) * window.ahead(cost / 2))
-            try:
-                loss = lead.step(stage, factor, smoothing=settings.label_smoothing)
-            except RuntimeError as error:
-                if state.batches.size == 1 or not out_of_memory(error):
-                    raise
-                state.halve()
-                context.say(f"out of memory: going on with {state.batches.size} images a step")
+            loss = lead.step(stage, factor, smoothing=settings.label_smoothing)
+            if loss is None:  # memory did not suffice
                 continue
             budget.charge(epochs=price["epochs"], flops=price["flops"])
             state.pace.add(state.work, time.monotonic() - began)

@@ -59,29 +59,36 @@ class Lead:
     part, as where its images are others.
     """
 
-    def __init__(self, state: State, images: Images, team: Team | None) -> None:
-        self.state, self.team, self._setbacks = state, team, state.setbacks
-        if team is None:
-            return
-        team.tell(("take", _packed(state, images)))
-        with team.agreeing():
-            state.shared = Shared(state.model.module, team)
-
-    def step(self, stage: Stage, factor: float, *, smoothing: float) -> Tensor:
-        """`State.step` on all processes, in a stage that the state is in already; the loss on this one's images."""
+    def __init__(self, state: State, images: Images, context: Context) -> None:
+        self.state, self.team, self._say, self._setbacks = state, context.team, context.say, state.setbacks
         if self.team is None:
-            return self.state.step(factor, smoothing=smoothing)
-        if self.state.setbacks != self._setbacks:
+            return
+        self.team.tell(("take", _packed(state, images)))
+        with self.team.agreeing():
+            state.shared = Shared(state.model.module, self.team)
+
+    def step(self, stage: Stage, factor: float, *, smoothing: float) -> Tensor | None:
+        """`State.step` on all processes, in a stage that the state is in already; the loss on this one's images.
+
+        None where memory did not suffice: steps have half of the images from here on.
+        """
+        if self.team is not None and self.state.setbacks != self._setbacks:
             self._setbacks = self.state.setbacks
             self.team.tell(("back", _bytes(self.state.pack())))
-        self.team.tell(("step", stage, factor, smoothing))
+        if self.team is not None:
+            self.team.tell(("step", stage, factor, smoothing))
         try:
             return self.state.step(factor, smoothing=smoothing)
         except RuntimeError as error:
-            if out_of_memory(error):
-                size = self.state.batches.size
-                raise UserError(f"{size} images a step do not fit into memory. Take a smaller --batch-size.") from None
-            raise
+            size = self.state.batches.size
+            if not out_of_memory(error) or (size == 1 and self.team is None):
+                raise
+            if self.team is not None:  # the others have done their part of this step
+                told = f"{size} images a step do not fit into memory. Take a smaller --batch-size."
+                raise UserError(told) from None
+        self.state.halve()
+        self._say(f"out of memory: going on with {self.state.batches.size} images a step")
+        return None
 
 
 def _packed(state: State, images: Images) -> bytes:
