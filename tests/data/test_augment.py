@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from shoestring.data.augment import cut_out, gather, offsets, turn
+from shoestring.data.augment import cut_out, gather, offsets, tint, turn
 
 
 def _generator(seed: int = 0) -> torch.Generator:
@@ -64,6 +64,20 @@ def test_nothing_to_cut_or_turn_gives_the_images_themselves():
     images = torch.rand(2, 1, 8, 8)
     assert cut_out(images, 0, _generator()) is images
     assert turn(images, 0.0, 0.0, _generator()) is images
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_tint_changes_brightness_contrast_and_saturation_of_each_image(channels):
+    images = torch.randn(4, channels, 5, 5, generator=_generator(1))
+    tinted = tint(images, 0.5, _generator())
+    draw = (torch.rand((3, 4, 1, 1, 1), generator=_generator()) * 2 - 1).view(3, 4) * 0.5
+    for image, found, brightness, contrast, saturation in zip(images, tinted, *draw):
+        bright = image.mean() + (image - image.mean()) * (1 + contrast) + brightness
+        grey = bright.mean(0, keepdim=True)
+        torch.testing.assert_close(found, grey + (bright - grey) * (1 + saturation))
+    assert tint(images, 0.0, _generator()) is images
+    laid = images.contiguous(memory_format=torch.channels_last)
+    assert tint(laid, 0.5, _generator()).is_contiguous(memory_format=torch.channels_last)
 
 
 def test_a_turn_by_next_to_nothing_is_next_to_nothing():

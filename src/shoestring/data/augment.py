@@ -19,6 +19,7 @@ class Augment:
     cutout: float = 0.0  # side of the grey square (DeVries & Taylor 2017)
     rotate: float = 0.0  # largest angle in degrees
     zoom: float = 0.0  # largest change of scale
+    jitter: float = 0.0  # largest change of contrast and colour, as a share, and of brightness, in standard deviations
 
 
 def gather(pixels: Tensor, index: Tensor, *, mirrored: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
@@ -60,6 +61,20 @@ def cut_out(images: Tensor, side: int, generator: torch.Generator) -> Tensor:
 
     keep = outside(height)[:, None, :, None] | outside(width)[:, None, None, :]
     return images * keep
+
+
+def tint(images: Tensor, jitter: float, generator: torch.Generator) -> Tensor:
+    """Change brightness, contrast and saturation of each image (B, C, H, W) by up to `jitter` (Howard 2013).
+
+    Contrast is the distance from the image's mean, saturation that of a pixel's channels from their mean.
+    """
+    if not jitter:
+        return images
+    draw = torch.rand((3, len(images), 1, 1, 1), generator=generator, device=generator.device) * 2 - 1
+    brightness, contrast, saturation = draw * jitter + torch.tensor([0.0, 1, 1], device=draw.device).view(3, 1, 1, 1, 1)
+    mean = images.mean((1, 2, 3), keepdim=True)
+    images = torch.addcmul(mean * (1 - contrast) + brightness, images, contrast)
+    return torch.lerp(images.mean(1, keepdim=True), images, saturation)
 
 
 def turn(images: Tensor, rotate: float, zoom: float, generator: torch.Generator) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from shoestring.data.augment import Augment, cut_out, gather, offsets, turn
+from shoestring.data.augment import Augment, cut_out, gather, offsets, tint, turn
 from shoestring.data.images import Images
 
 
@@ -95,6 +95,7 @@ class Batches:
             columns=offsets(len(index), width, wide, round(change.shift * width), self.changes),
         )
         floats = self.prepare(taken, resolution=crop or resolution)
+        floats = tint(floats, change.jitter, self.changes)
         floats = turn(floats, change.rotate, change.zoom, self.changes)
         floats = cut_out(floats, round(change.cutout * floats.shape[-1]), self.changes)
         return Batch(index, floats, self.labels[index], len(index) * parts / self.size)
