@@ -106,6 +106,7 @@ def gathered() -> Iterator[Team | None]:
     if _size() == 1:
         yield None
         return
+    import torch.distributed.nn  # loaded later it would keep the group, whose threads can crash a process that ends
     from torch import distributed
 
     distributed.init_process_group("gloo", timeout=_WAIT)
