@@ -106,7 +106,8 @@ def gathered() -> Iterator[Team | None]:
     if _size() == 1:
         yield None
         return
-    import torch.distributed.nn  # loaded later it would keep the group, whose threads can crash a process that ends
+    # loaded later, as training does, it would keep the group, whose threads can crash a process that ends
+    import torch.distributed.nn  # noqa: F401
     from torch import distributed
 
     distributed.init_process_group("gloo", timeout=_WAIT)
