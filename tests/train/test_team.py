@@ -28,7 +28,7 @@ def start(*words: str) -> subprocess.Popen:
 
 def train(out: Path) -> subprocess.Popen:
     net = ("--model", "simplecnn", "--width", "0.25", "--grow", "resolution,width")
-    return start("-m", "shoestring", "train", "digits", *net, "--epochs", "20", "--out", str(out), "--json")
+    return start("-m", "shoestring", "train", "digits", *net, "--epochs", "30", "--out", str(out), "--json")
 
 
 @pytest.fixture(scope="module")
