@@ -7,13 +7,11 @@ from dataclasses import replace
 from shoestring.budget import WEIGHTS, Budget, Window, quantity
 from shoestring.context import Context
 from shoestring.data import Images
-from shoestring.data.augment import Augment
 from shoestring.errors import UserError
 from shoestring.grow import Schedule
 from shoestring.grow.compose import compose
 from shoestring.models.model import Model
 from shoestring.recipe import Grow, Prune, Train
-from shoestring.train import plan
 from shoestring.train.checkpoint import Checkpoint
 from shoestring.train.choose import choose_model
 from shoestring.train.growth import choose_growth
@@ -45,7 +43,7 @@ def plan_train(
 ) -> Outlook:
     """What training inside this window would be like, found out without training."""
     model, schedule = planned(images, settings, grow, window, context, later)
-    around = {"settings": settings, "context": context, "schedule": schedule, "augment": augment_of(images, settings)}
+    around = {"settings": settings, "context": context, "schedule": schedule}
     return look_ahead(begin(model, images, window, scale=scale_of(settings), saved=None, **around), schedule, window)
 
 
@@ -59,11 +57,6 @@ def schedule_of(grow: Grow, settings: Train) -> Schedule:
             f"a network that starts {word} starts fresh: leave out --weights, or {part} in --grow or --stages."
         )
     return schedule
-
-
-def augment_of(images: Images, settings: Train) -> Augment:
-    """How images are changed: as asked for, or by the number and the kind of images."""
-    return plan.augmentation(settings, len(images), mirrored=images.mirrored)
 
 
 def _time_at_full_size(budget: Budget, later: Prune | None) -> float | None:

@@ -15,7 +15,7 @@ from shoestring.errors import UserError
 from shoestring.evaluate.metrics import Metrics, measure
 from shoestring.models.inference import log_probabilities
 from shoestring.models.model import Model
-from shoestring.planning import augment_of, part_of, planned, scale_of
+from shoestring.planning import part_of, planned, scale_of
 from shoestring.proxy import method_for, pool_of
 from shoestring.prune import shrink
 from shoestring.recipe import Grow, Prune, Select, Train, resolve
@@ -126,7 +126,6 @@ def run_train(
         settings=settings,
         context=context,
         schedule=schedule,
-        augment=augment_of(images, settings),
         scale=scale_of(settings),
         part=part_of(budget, "train"),
         anytime=True,
@@ -181,7 +180,6 @@ def run_prune(
         budget.window("prune"),
         settings=settings,
         context=context,
-        augment=augment_of(images, settings),
         scale=scale_of(settings),
         part=part_of(budget, "prune"),
         anytime=True,

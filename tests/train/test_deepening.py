@@ -19,7 +19,6 @@ from shoestring.steps import accuracy, run_train
 from shoestring.train import loop
 from shoestring.train.checkpoint import Checkpoint
 from shoestring.train.loop import fit
-from shoestring.train.plan import augmentation
 from shoestring.train.setup import begin
 from shoestring.train.snapshots import Snapshots, newest
 from shoestring.train.state import State
@@ -54,7 +53,7 @@ def _window(epochs: float = 3.0):
 
 def _begin(images, model: Model, context, optimiser: str = "auto", schedule=STAGES) -> State:
     settings = replace(SETTINGS, optimiser=optimiser)
-    more = {"augment": augmentation(settings, len(images)), "scale": 1.0, "saved": None}
+    more = {"scale": 1.0, "saved": None}
     return begin(model, images, _window(), settings=settings, context=context, schedule=schedule, **more)
 
 

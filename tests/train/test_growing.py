@@ -17,7 +17,6 @@ from shoestring.recipe import Train
 from shoestring.train import loop
 from shoestring.train.checkpoint import Checkpoint
 from shoestring.train.loop import fit
-from shoestring.train.plan import augmentation
 from shoestring.train.setup import begin, prepare_growth
 
 SETTINGS = Train(batch_size=10, label_smoothing=0.0)
@@ -38,7 +37,7 @@ def _window(epochs: float = 3.0):
 
 def _begin(model: Model, images, context, schedule, optimiser: str):
     settings = replace(SETTINGS, optimiser=optimiser)
-    more = {"augment": augmentation(settings, len(images)), "scale": 1.0, "saved": None}
+    more = {"scale": 1.0, "saved": None}
     return begin(model, images, _window(), settings=settings, context=context, schedule=schedule, **more)
 
 

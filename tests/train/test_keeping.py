@@ -20,7 +20,6 @@ from shoestring.recipe import Train
 from shoestring.train import loop, snapshots
 from shoestring.train.checkpoint import Checkpoint
 from shoestring.train.loop import fit
-from shoestring.train.plan import augmentation
 from shoestring.train.setup import begin
 from shoestring.train.snapshots import Snapshots, newest, remove
 from shoestring.train.state import State
@@ -152,7 +151,7 @@ def test_from_a_tenth_on_there_is_a_model_to_use(images, make_model, context, tm
 def test_the_norms_of_a_model_to_use_fit_its_weights_and_whole_images(images, make_model, context):
     model = make_model(images, "resnet20", width=0.25)
     settings = replace(SETTINGS, batch_size=59)
-    more = {"augment": augmentation(settings, 60), "scale": 1.0, "saved": None, "schedule": compose("auto", {})}
+    more = {"scale": 1.0, "saved": None, "schedule": compose("auto", {})}
     state = begin(model, images, _window(20), settings=settings, context=context, **more)
     for _ in range(8):
         state.step(1.0, smoothing=0.0)

@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from shoestring.budget import Budget
-from shoestring.data.augment import Augment
 from shoestring.errors import BudgetTooSmall, UserError
 from shoestring.grow import Schedule, Stage
 from shoestring.models.model import Model
@@ -48,7 +47,7 @@ def every_step(monkeypatch):
 def test_it_learns_classes_that_are_easy_to_tell_apart(images, make_model, context, name):
     model = make_model(images, name, width=0.25)
     window = Budget(epochs=15, steps=("train",)).window("train")
-    went = fit(model, images, window, settings=SETTINGS, context=context, augment=Augment(flip=False))
+    went = fit(model, images, window, settings=replace(SETTINGS, flip=False), context=context)
     assert _accuracy(model, images) > 0.95
     assert (went.steps, went.epochs, went.batch_size, went.ended) == (90, 15.0, 10, "budget")
     assert window.fraction == pytest.approx(1.0)

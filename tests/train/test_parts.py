@@ -217,11 +217,14 @@ def test_small_images_are_cropped_and_large_ones_scaled():
 
 
 def test_augmentation_is_what_was_asked_for_or_goes_by_the_data():
-    few, many = (plan.augmentation(Train(), count) for count in (500, 50_000))
-    assert (few.flip, few.shift, few.cutout) == (True, 0.125, 0.25)
-    assert (many.shift, many.cutout) == (0.0625, 0.0)
-    assert not plan.augmentation(Train(), 500, mirrored=False).flip
-    asked = plan.augmentation(Train(flip=True, shift=0.0, cutout=0.5, rotate=5, zoom=0.1), 500, mirrored=False)
+    few, many = (plan.augmentation(Train(), count, mirrored=True, passes=100) for count in (500, 50_000))
+    assert (few.flip, few.shift, few.cutout, few.jitter) == (True, 0.125, 0.25, 0.5)
+    assert (many.shift, many.cutout, many.jitter) == (0.0625, 0.0, 0.0)
+    seldom = plan.augmentation(Train(), 500, mirrored=False, passes=10)
+    assert (seldom.flip, seldom.shift, seldom.jitter) == (False, 0.125, 0.0)
+    wanted = Train(flip=True, shift=0.0, cutout=0.5, rotate=5, zoom=0.1, jitter=0.2)
+    asked = plan.augmentation(wanted, 500, mirrored=False, passes=10)
+    assert asked.jitter == 0.2
     assert (asked.flip, asked.shift, asked.cutout, asked.rotate, asked.zoom) == (True, 0.0, 0.5, 5, 0.1)
 
 

@@ -10,14 +10,12 @@ from torch import Tensor
 
 from shoestring.budget import Window
 from shoestring.context import Context
-from shoestring.data.augment import Augment
 from shoestring.data.images import Images
 from shoestring.ending import Grace
 from shoestring.grow import Schedule, Stage
 from shoestring.grow.compose import compose
 from shoestring.models.model import Model
 from shoestring.recipe import Train
-from shoestring.train import plan
 from shoestring.train.checkpoint import Checkpoint
 from shoestring.train.dynamics import Recorder
 from shoestring.train.keeper import Keeper
@@ -37,7 +35,6 @@ def fit(
     settings: Train,
     context: Context,
     schedule: Schedule | None = None,
-    augment: Augment | None = None,
     scale: float = 1.0,
     part: tuple[float, float] = (0.0, 1.0),
     record: Recorder | None = None,
@@ -58,8 +55,7 @@ def fit(
     saved = Checkpoint(context.folder).load()
     extended = saved is not None and (saved["ended"] or saved["extended"])
     schedule = compose("constant", {}) if extended or schedule is None else schedule
-    augment = augment or plan.augmentation(settings, len(images))
-    around = {"context": context, "schedule": schedule, "augment": augment, "scale": scale, "saved": saved}
+    around = {"context": context, "schedule": schedule, "scale": scale, "saved": saved}
     state = begin(model, images, window, settings=settings, **around)
     if record is not None:
         state.watch(record)

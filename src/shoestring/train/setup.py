@@ -40,7 +40,6 @@ def begin(
     settings: Train,
     context: Context,
     schedule: Schedule,
-    augment: Augment,
     scale: float,
     saved: dict[str, Any] | None,
 ) -> State:
@@ -51,7 +50,7 @@ def begin(
     """
     model.module.to(context.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     size = saved["batches"]["size"] if saved else settings.batch_size or plan.first_batch_size(len(images))
-    around = {"augment": augment, "device": context.device, "seed": context.seed, "part": context.part}
+    around = {"augment": Augment(), "device": context.device, "seed": context.seed, "part": context.part}
     batches = Batches(images, model.prepare, size=size, **around)
     model.module.train()
     speed, macs = _calibrate(model, batches, window, settings), count_macs(model)
@@ -76,6 +75,8 @@ def begin(
             window.start, window.share = saved["window"]
             window.budget.counted = saved["counted"]
         context.say(f"going on after {state.steps:,} steps")
+    passes = window.length / _prices(batches, speed, macs)[window.budget.unit] * batches.size / len(batches)
+    batches.augment = plan.augmentation(settings, len(images), mirrored=images.mirrored, passes=passes)
     return state
 
 
@@ -141,14 +142,17 @@ def _refuse_if_too_small(window: Window, batches: Batches, speed: Speed, macs: f
     """Raise `BudgetTooSmall`, naming the least total that works, when fewer than ten steps fit."""
     budget = window.budget
     budget.pace = speed.predict
-    price = {
-        "seconds": batches.size * speed.train,
-        "epochs": batches.size / len(batches),
-        "flops": plan.FLOPS_PER_MAC * macs * batches.size,
-    }[budget.unit]
+    price = _prices(batches, speed, macs)[budget.unit]
     needed = LEAST_STEPS * price
     if window.left >= needed:
         return
     used = budget.spent - window.start
     least = window.start + budget.reserve + 1.1 * (used + needed) / window.share
     raise budget.refuse(least, why=f"{LEAST_STEPS} training steps would not fit")
+
+
+def _prices(batches: Batches, speed: Speed, macs: float) -> dict[str, float]:
+    """What a step of the whole problem costs, by the units of a budget."""
+    size = batches.size
+    flops = plan.FLOPS_PER_MAC * macs * size
+    return {"seconds": size * speed.train, "epochs": size / len(batches), "flops": flops}
