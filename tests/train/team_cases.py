@@ -15,7 +15,6 @@ from shoestring.budget import Budget
 from shoestring.cli.team import prepared
 from shoestring.context import Context
 from shoestring.data import load
-from shoestring.data.augment import Augment
 from shoestring.grow.compose import compose
 from shoestring.models.model import Model, Preprocessing, build
 from shoestring.recipe import Train
@@ -24,7 +23,8 @@ from shoestring.train.loop import fit
 from shoestring.train.state import State
 from shoestring.train.team import Helper
 
-SETTINGS = Train(batch_size=33, averaging=False, precision="float32")  # 33: one process gets an image more
+PLAIN = {"flip": False, "shift": 0.0, "cutout": 0.0}
+SETTINGS = Train(batch_size=33, averaging=False, precision="float32", **PLAIN)  # 33: one process gets an image more
 CASES = {
     "plain": ({}, compose("constant", {})),
     "grown": ({}, compose("resolution,width", {})),
@@ -63,7 +63,7 @@ def train(options: dict, schedule, context: Context, team: Team | None, *, astra
         "convnet", classes=images.classes, preprocessing=size, options={"width": 0.25, "norm": False} | options
     )
     window = Budget(epochs=2, steps=("train",)).window("train")
-    more = {"schedule": schedule, "augment": Augment(flip=False)}
+    more = {"schedule": schedule}
     if team is not None:
         team.tell(("load", {"source": "digits"}))
     step = State.step

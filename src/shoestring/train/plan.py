@@ -32,7 +32,7 @@ def fewer_images_a_step(size: int, window: Window, seconds_per_image: float) -> 
 
 
 def augmentation(settings: Train, count: int, *, mirrored: bool, passes: float) -> Augment:
-    """The changes asked for; by default larger ones where images are few, and more of them where they are seen often."""
+    """The changes asked for; by default larger ones of few images, and more of them when these are seen often."""
     few = count < _FEW
     return Augment(
         flip=settings.mirrors(mirrored),
