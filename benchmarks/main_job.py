@@ -23,6 +23,8 @@ def cases(cifar10: str) -> dict[str, Case]:
     """All commands by name."""
     return {
         "digits": Case(("digits", "--examples", "300"), 60, repeat=20),
+        "digits_30s": Case(("digits",), 30, repeat=10),
+        "digits_30s_hog": Case(("digits",), 30, repeat=10, hog=True),
         "cifar10": Case((cifar10,), 300, repeat=3),
         "cifar10_random_1000": Case((cifar10, "--examples", "1000", "--select", "random"), 300, repeat=2),
         "cifar10_chosen_1000": Case((cifar10, "--examples", "1000"), 600, repeat=2),
