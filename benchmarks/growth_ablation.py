@@ -24,7 +24,8 @@ RESULTS = Path(__file__).parent / "results" / "growth_ablation.json"
 KEY = ("data", "network", "arm", "asked_seconds", "seed")
 Row = dict[str, Any]
 
-NETWORKS = {"convnet": ("--model", "convnet", "--width", "0.5"), "resnet18": ("--model", "resnet18")}
+ONE_VIEW = ("--views", "one")  # two cores look at a few hundred images a second
+NETWORKS = {"convnet": ("--model", "convnet", "--width", "0.5"), "resnet18": ("--model", "resnet18", *ONE_VIEW)}
 GROWTH = {
     "constant": ("--grow", "constant"),
     "resolution": ("--grow", "resolution"),
@@ -36,8 +37,8 @@ GROWTH = {
 SMALLER = {
     "convnet": {"smaller: width 0.25": ("--model", "convnet", "--width", "0.25")},
     "resnet18": {
-        "smaller: width 0.5": ("--model", "resnet18", "--width", "0.5"),
-        "smaller: width 0.25": ("--model", "resnet18", "--width", "0.25"),
+        "smaller: width 0.5": ("--model", "resnet18", "--width", "0.5", *ONE_VIEW),
+        "smaller: width 0.25": ("--model", "resnet18", "--width", "0.25", *ONE_VIEW),
     },
 }
 SHALLOW = ("convnet",)  # has no blocks to leave out

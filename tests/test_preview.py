@@ -35,6 +35,13 @@ def test_a_plan_is_what_the_run_does(tmp_path, context):
     assert went["steps"] == sum(p["steps"] for p in found["phases"])
 
 
+def test_a_finished_run_does_not_count_in_a_plan(tmp_path, context):
+    pipeline.run(RECIPE, RunDir(tmp_path / "run"), context=context)
+    before = {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*")}
+    assert _plan(tmp_path, context)["training"]["passes"] == pytest.approx(6)
+    assert {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*")} == before
+
+
 def test_a_plan_divides_the_budget_between_the_steps(tmp_path, context):
     chosen = {"select": Select("margin", 200), "prune": Prune(macs="0.5"), "epochs": 40}
     found = _plan(tmp_path, context, **chosen)

@@ -10,6 +10,7 @@ import numpy as np
 from shoestring.checks import check
 from shoestring.context import Context
 from shoestring.data import Images
+from shoestring.extending import extends
 from shoestring.forecast import check_budget
 from shoestring.planning import plan_train
 from shoestring.proxy import needs_proxy
@@ -26,6 +27,8 @@ def preview(recipe: Recipe, folder: RunDir, *, context: Context, started: float 
     would raise before its first step.
     """
     check(recipe)
+    if "result" in folder.run and not extends(recipe, folder):
+        folder = RunDir(folder / "plan")  # what a finished run has spent does not count in a plan for another one
     this = begin(recipe, folder, context=context, started=started)
     data = this.load()
     this = this.settled(data)
@@ -34,15 +37,9 @@ def preview(recipe: Recipe, folder: RunDir, *, context: Context, started: float 
     images, budget = _trained_on(this, data.train), this.budget
     shares = _shares(this, data.train)
     spent, left = budget.spent, budget.left
-    window = budget.window("train", share=shares["train"])
-    found = plan_train(
-        images,
-        recipe.train,
-        recipe.grow,
-        window=window,
-        context=context,
-        later=recipe.prune,
-    )
+    window, recipe = budget.window("train", share=shares["train"]), this.recipe
+    around = {"window": window, "context": context, "later": recipe.prune}
+    found = plan_train(images, recipe.train, recipe.grow, **around)
     divided = {step: share * left for step, share in shares.items()}
     return {
         "budget": {"unit": budget.unit, "total": budget.total, "spent": spent, **divided, "kept": budget.reserve},
