@@ -5,8 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from shoestring import pipeline
-from shoestring.budget import Budget
+from shoestring import pipeline, runs, stages
 from shoestring.errors import BudgetTooSmall, UserError
 from shoestring.extending import reopen
 from shoestring.models.model import Model
@@ -15,6 +14,7 @@ from shoestring.rundir import RunDir
 from shoestring.runs import usable_model
 from shoestring.train import loop
 from shoestring.train.checkpoint import Checkpoint
+from shoestring.train.keeper import Keeper
 from shoestring.train.snapshots import newest
 
 ANYTIME = Recipe(epochs=2, train=Train(model="convnet", width=0.125, batch_size=30, schedule="anytime"), device="cpu")
@@ -50,9 +50,9 @@ def test_a_finished_run_goes_on_with_more_to_spend(tmp_path, context):
 
 
 def test_it_can_be_extended_again_and_again(tmp_path, context):
-    for epochs in (2, 2.5, 3):
+    for epochs in (2, 4, 6):
         _run(replace(ANYTIME, epochs=epochs), tmp_path, context)
-    assert RunDir(tmp_path).run["training"]["steps"] == 30
+    assert RunDir(tmp_path).run["training"]["steps"] == 60
 
 
 def test_an_interrupted_run_takes_the_larger_budget_too(tmp_path, context, monkeypatch):
@@ -131,17 +131,88 @@ def test_what_cannot_go_on_is_refused(tmp_path, context, before, after, told):
 
 def test_a_run_is_reopened_twice_without_harm(tmp_path, context):
     _run(ANYTIME, tmp_path, context)
-    reopen(RunDir(tmp_path), Budget(epochs=9))
+    reopen(RunDir(tmp_path))
     snapshot = newest(tmp_path / "train")
-    reopen(RunDir(tmp_path), Budget(epochs=9))
+    reopen(RunDir(tmp_path))
     assert snapshot == newest(tmp_path / "train") is not None
 
 
-def test_a_little_more_time_is_refused_and_changes_nothing(tmp_path, context):
+@pytest.mark.parametrize("cut", [Prune(), Prune(macs="0.5")])
+def test_a_little_more_is_refused_and_changes_nothing(tmp_path, context, cut):
+    _run(replace(ANYTIME, epochs=4, prune=cut), tmp_path, context)
+    before = _files(tmp_path)
+    with pytest.raises(BudgetTooSmall, match="The least that works"):
+        _run(replace(ANYTIME, epochs=4.05, prune=cut), tmp_path, context)
+    assert _files(tmp_path) == before
+
+
+def test_with_other_images_nothing_is_touched(tmp_path, context, monkeypatch):
     _run(ANYTIME, tmp_path, context)
-    with pytest.raises(BudgetTooSmall, match="no time to train on"):
-        reopen(RunDir(tmp_path), Budget(time=60, spent=58, steps=("train",)))
-    assert "result" in RunDir(tmp_path).run and Model.load(tmp_path / "train")
+    before, load = _files(tmp_path), runs.load
+    monkeypatch.setattr(runs, "load", lambda *args, **more: _without_one(load(*args, **more)))
+    with pytest.raises(UserError, match="have changed"):
+        _run(LONGER, tmp_path, context)
+    assert _files(tmp_path) == before
+
+
+def _without_one(data):
+    return replace(data, train=data.train[:-1])
+
+
+def _files(folder) -> dict:
+    """All files but the history, and what they hold."""
+    return {file: file.read_bytes() for file in folder.rglob("*") if file.is_file() and file.name != "history.jsonl"}
+
+
+def test_with_patience_the_longer_run_counts_anew(tmp_path, context):
+    patient = {"train": replace(ANYTIME.train, patience=2)}
+    _run(replace(ANYTIME, **patient), tmp_path, context)
+    _run(replace(LONGER, epochs=12, **patient), tmp_path, context)
+    assert RunDir(tmp_path).run["training"]["steps"] > 30
+
+
+@pytest.mark.parametrize("interrupted", ["evaluate", "prune"])
+def test_what_was_interrupted_after_its_training_is_trained_on(tmp_path, context, monkeypatch, interrupted):
+    cut = {"prune": Prune(macs="0.5"), "epochs": 4}
+    with monkeypatch.context() as patch:
+        patch.setattr(stages, interrupted, _interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            _run(replace(ANYTIME, **cut), tmp_path, context)
+    steps = RunDir(tmp_path).run["training"]["steps"]
+    _run(replace(ANYTIME, **{**cut, "epochs": 8}), tmp_path, context)
+    assert RunDir(tmp_path).run["training"]["steps"] > steps
+
+
+def _interrupt(*_) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_training_that_was_killed_at_its_very_end_is_not_trained_twice(tmp_path, context, monkeypatch):
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    _run(ANYTIME, whole, context)
+    with monkeypatch.context() as patch:
+        patch.setattr(Keeper, "end", _ended_and_killed)
+        with pytest.raises(KeyboardInterrupt):
+            _run(ANYTIME, cut, context)
+    _run(ANYTIME, cut, context)
+    one, other = (RunDir(folder).run["training"] for folder in (whole, cut))
+    weights = [Model.load(folder / "train").module.state_dict() for folder in (whole, cut)]
+    assert one["steps"] == other["steps"]
+    assert all(torch.equal(weight, weights[1][name]) for name, weight in weights[0].items())
+
+
+_END = Keeper.end
+
+
+def _ended_and_killed(self: Keeper, **more) -> None:
+    _END(self, **more)
+    raise KeyboardInterrupt
+
+
+def test_the_usual_budget_can_be_extended_too(tmp_path, context):
+    _run(replace(ANYTIME, epochs=None), tmp_path, context)
+    _run(replace(ANYTIME, epochs=12), tmp_path, context)
+    assert RunDir(tmp_path).run["training"]["steps"] == 120
 
 
 def test_only_a_run_that_can_be_extended_has_a_name_without_its_budget():

@@ -22,6 +22,7 @@ Unit = Literal["seconds", "epochs", "flops"]
 
 # How a budget is divided between the steps it has to pay for, before anything is measured.
 WEIGHTS = {"select": 0.25, "train": 0.30, "prune": 0.45}
+USUAL_EPOCHS = 10.0  # where no budget is given
 # Evaluation is paid for at the measured pace times this, because the machine may be slower then.
 CAUTION = 1.2
 _SLOWEST_START = 5.0  # seconds that Python may take from nothing to the first line of ours, waiting for the disk

@@ -6,14 +6,12 @@ import shutil
 from collections.abc import Mapping
 from typing import Any
 
-from shoestring.budget import CAUTION, Budget, quantity, seconds
+from shoestring.budget import USUAL_EPOCHS, quantity, seconds
 from shoestring.errors import UserError
 from shoestring.models.model import Model, model_folder
 from shoestring.recipe import BUDGETS, Recipe, as_dict, without_budget
 from shoestring.rundir import RunDir
 from shoestring.train.snapshots import Snapshots, remove
-
-_LEAST = 3.0  # seconds that training on is worth
 
 
 def extends(recipe: Recipe, folder: RunDir) -> bool:
@@ -22,30 +20,31 @@ def extends(recipe: Recipe, folder: RunDir) -> bool:
     if before is None or not recipe.extendable or without_budget(before) != without_budget(as_dict(recipe)):
         return False
     had, has = _amount(before), _amount(as_dict(recipe))
-    if had is None or has is None or had[0] != has[0]:
+    if had[0] != has[0]:
         return False
     if has[1] < had[1]:
         raise UserError(f"{folder.path} had more to spend already: a run can be extended, not shortened.")
     return has[1] > had[1]
 
 
-def _amount(content: Mapping[str, Any]) -> tuple[str, float] | None:
-    """Unit and number of a budget; None where none is given."""
+def _amount(content: Mapping[str, Any]) -> tuple[str, float]:
+    """Unit and number of a budget."""
     unit = next((unit for unit in BUDGETS if content.get(unit) is not None), None)
     if unit is None:
-        return None
+        return "epochs", USUAL_EPOCHS
     return unit, seconds(content[unit]) if unit == "time" else quantity(content[unit])
 
 
-def reopen(folder: RunDir, budget: Budget) -> None:
-    """Make an unfinished run of a finished one: its model becomes the snapshot that the training goes on from.
+def trained(folder: RunDir) -> bool:
+    """Whether the run has a model that it would not train on by itself."""
+    return "result" in folder.run or (folder / "train" / "model.json").exists()
 
-    In this order, so that a kill at any moment leaves a model, and a run that the same command goes on with. Raises
-    `BudgetTooSmall`, and changes nothing, when what there is more to spend would be gone before training.
+
+def reopen(folder: RunDir) -> None:
+    """Make an untrained run of a trained one: its model becomes the snapshot that the training goes on from.
+
+    In this order, so that a kill at any moment leaves a model, and a run that the same command goes on with.
     """
-    needed = _LEAST + CAUTION * budget.ledger.get("evaluate", 0.0)
-    if budget.unit == "seconds" and budget.left < needed:
-        raise budget.refuse(budget.spent + needed, why="there is no time to train on")
     final = model_folder(folder.path)
     if final is not None:
         remove(folder / "train")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from shoestring.data import Images
+from shoestring.data import Dataset, Images
 from shoestring.evaluate.cost import count_macs
+from shoestring.models.inference import views
 from shoestring.models.model import Model
 from shoestring.planning import schedule_of
 from shoestring.proxy import PROXY, needs_proxy
@@ -14,14 +15,41 @@ from shoestring.recipe import Train
 from shoestring.runs import Run
 from shoestring.subsets import given_subset
 from shoestring.train import plan
-from shoestring.train.calibrate import Speed, calibrate, few_of
-from shoestring.train.choose import choose_model
+from shoestring.train.calibrate import Speed, calibrate, few_of, predicting
+from shoestring.train.choose import choose_model, preprocessing
 from shoestring.train.setup import LEAST_STEPS, prepare_growth
 
 _SAMPLE = 32  # images that a step is timed on
 _LIMIT = 0.003  # share of a time budget that timing one network may take
+_EVALUATED = 100  # images to evaluate for each second, up to which a network that fits the time looks at more views
+_VIEWS = {"crops": 0.06, "flip": 0.15}  # share of a time budget that evaluation with these views may take
 _OVERHEAD = 1000  # images whose training takes as long as the calibrations before a step, at worst
 _CAUTION = 1.25
+
+
+def settled(this: Run, data: Dataset) -> Run:
+    """The run with the views that its predictions look at: as many as take little of the time, or those of before."""
+    wanted, before = this.recipe.train, this.folder.run.get("views")
+    if wanted.views != "auto" or this.recipe.start is not None:
+        return this
+    found = before or ("crops" if this.budget.unit != "seconds" else _fitting_views(this, data))
+    return replace(this, recipe=replace(this.recipe, train=replace(wanted, views=found)))
+
+
+def _fitting_views(this: Run, data: Dataset) -> str:
+    """More views where all that is evaluated in the end takes this share of the time at most."""
+    wanted, total = this.recipe.train, this.budget.total
+    if wanted.model == "auto":  # its width will fit the time
+        return "flip" if len(data.validation) + len(data.test) > _EVALUATED * total else "crops"
+    with this.budget.paying("forecast"):
+        silent = replace(this.context, say=lambda text: None)
+        network = choose_model(data.train, wanted, context=silent, seconds=None)
+        price = predicting(network, few_of(network, data.train, _SAMPLE, this.context.device), _LIMIT * total)
+    for name, share in _VIEWS.items():
+        prepared = preprocessing(data.train[:1], mirror=wanted.mirrors(data.mirrored), views=name)
+        if (len(data.validation) + len(data.test)) * views(prepared) * price <= share * total:
+            return name
+    return "one"
 
 
 def check_budget(this: Run, images: Images) -> None:
@@ -50,10 +78,16 @@ def check_budget(this: Run, images: Images) -> None:
         raise budget.refuse(total, why=f"{LEAST_STEPS} steps of training would not fit into its share for {tightest}")
 
 
+def trains_proxy(this: Run, images: Images) -> bool:
+    """Whether the run will train a proxy to choose by."""
+    chosen = (this.folder / "select" / "subset.json").exists()
+    return "select" in this.budget.weights and not chosen and needs_proxy(this.recipe.select, images)
+
+
 def _models(this: Run, images: Images, network: Model | None) -> dict[str, Model | None]:
     """The network that each step trains; None where it trains none, or one that is not known yet."""
     proxy = None
-    if "select" in this.budget.weights and needs_proxy(this.recipe.select, images):
+    if trains_proxy(this, images):
         proxy = choose_model(images, PROXY, context=this.context, seconds=None)
     return {name: proxy if name == "select" else network for name in this.budget.weights}
 
@@ -85,4 +119,5 @@ def _needed(this: Run, model: Model, images: Images, settings: Train, count: int
 
 def _speed(this: Run, model: Model, images: Images) -> Speed:
     batch = few_of(model, images, _SAMPLE, this.context.device)
-    return calibrate(model, batch, wanted="auto", limit=_LIMIT * this.budget.total)
+    speed = calibrate(model, batch, wanted="auto", limit=_LIMIT * this.budget.total)
+    return replace(speed, train=speed.train / this.context.part[1])

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from shoestring import stages
 from shoestring.context import Context
-from shoestring.forecast import check_budget
+from shoestring.forecast import check_budget, settled
 from shoestring.recipe import Recipe, Select
 from shoestring.report.markdown import write_report
 from shoestring.rundir import RunDir
@@ -26,16 +27,14 @@ def run(recipe: Recipe, folder: RunDir, *, context: Context, started: float | No
     """
     if result := finished(recipe, folder, context=context):
         return result
-    fresh = not folder.run
-    this = begin(recipe, folder, context=context, started=started)
-    data = this.load()
-    with this.working(data.train):
-        this = this.settled(data)
-        this.owe(data)
-        if fresh:
-            with this.budget.paying("forecast"):
-                check_budget(this, data.train)
-        this.note(surroundings=surroundings(context))
+    asked = begin(recipe, folder, context=context, started=started)
+    data = asked.load()
+    this = settled(asked, data)
+    this.owe(data)
+    with asked.working(data.train, check=partial(check_budget, this, data.train)):
+        if "result" in folder.run:  # another process has finished it meanwhile
+            return folder.run["result"]
+        this.note(surroundings=surroundings(context), views=this.recipe.train.views)
         subset = stages.select(this, data.train)
         images = data.train if subset is None else data.train[subset]
         trained = stages.train(this, images, data.validation)
@@ -51,15 +50,11 @@ def select_only(recipe: Recipe, folder: RunDir, *, context: Context, started: fl
     """Choose images and stop there; what was chosen, and the file that says so."""
     if result := finished(recipe, folder, context=context, only="select"):
         return result
-    fresh = not folder.run
     this = begin(recipe, folder, context=context, started=started, only="select")
     data = None if recipe.unlabelled else this.load()
     images = this.load_unlabelled() if data is None else data.train
-    with this.working(images):
-        this.budget.owe("exit", EXIT)
-        if fresh and data is not None:
-            with this.budget.paying("forecast"):
-                check_budget(this, images)
+    this.budget.owe("exit", EXIT)
+    with this.working(images, check=None if data is None else partial(check_budget, this, images)):
         subset = stages.select(this, images)
         assert subset is not None
         result = stages.chosen(this, images, subset, data)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -10,11 +10,11 @@ import numpy as np
 from shoestring.checks import check
 from shoestring.context import Context
 from shoestring.data import Images
+from shoestring.errors import UserError
 from shoestring.extending import extends
-from shoestring.forecast import check_budget
+from shoestring.forecast import check_budget, settled, trains_proxy
 from shoestring.planning import plan_train
-from shoestring.proxy import needs_proxy
-from shoestring.recipe import Recipe
+from shoestring.recipe import Grow, Recipe
 from shoestring.rundir import RunDir
 from shoestring.runs import Run, begin
 from shoestring.subsets import given_subset
@@ -27,19 +27,23 @@ def preview(recipe: Recipe, folder: RunDir, *, context: Context, started: float 
     would raise before its first step.
     """
     check(recipe)
-    if "result" in folder.run and not extends(recipe, folder):
+    if recipe.start is not None:
+        raise UserError("a plan is one of a training, and this recipe starts from a finished run.")
+    longer = extends(recipe, folder)
+    if "result" in folder.run and not longer:
         folder = RunDir(folder / "plan")  # what a finished run has spent does not count in a plan for another one
     this = begin(recipe, folder, context=context, started=started)
+    this = replace(this, context=replace(this.context, tick=context.tick))  # nothing goes into the history
     data = this.load()
-    this = this.settled(data)
+    this = settled(this, data)
     this.owe(data)
     check_budget(this, data.train)
     images, budget = _trained_on(this, data.train), this.budget
     shares = _shares(this, data.train)
     spent, left = budget.spent, budget.left
     window, recipe = budget.window("train", share=shares["train"]), this.recipe
-    around = {"window": window, "context": context, "later": recipe.prune}
-    found = plan_train(images, recipe.train, recipe.grow, **around)
+    around = {"window": window, "context": this.step("train"), "later": recipe.prune}
+    found = plan_train(images, recipe.train, Grow("constant") if longer else recipe.grow, **around)
     divided = {step: share * left for step, share in shares.items()}
     return {
         "budget": {"unit": budget.unit, "total": budget.total, "spent": spent, **divided, "kept": budget.reserve},
@@ -59,6 +63,6 @@ def _trained_on(this: Run, images: Images) -> Images:
 def _shares(this: Run, images: Images) -> dict[str, float]:
     """How what is left is divided between the steps; choosing takes next to nothing where it trains no proxy."""
     weights = dict(this.budget.weights)
-    if "select" in weights and not needs_proxy(this.recipe.select, images):
+    if "select" in weights and not trains_proxy(this, images):
         weights["select"] = 0.0
     return {step: weight / sum(weights.values()) for step, weight in weights.items()}

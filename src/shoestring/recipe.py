@@ -96,7 +96,8 @@ class Grow:
     """How the problem grows while it is trained."""
 
     method: str = _about(
-        "growth schedule (`shoestring list grow`), several as resolution,width,depth, or auto, which does not grow",
+        "growth schedule (`shoestring list grow`), several as resolution,width,depth, or auto: what is too large for "
+        "the time grows",
         "auto",
     )
     stages: str | None = _about(

@@ -107,22 +107,28 @@ class RunDir:
         """
         new = not self.path.exists()
         with contextlib.ExitStack() as held:
-            try:
+            with self._writable():
                 self.path.mkdir(parents=True, exist_ok=True)
                 held.enter_context(_alone(self.path))
+            try:
                 if first is not None:
                     first()
-                write_text(self / "recipe.yaml", text)
-                self.update(recipe=recipe)
-            except OSError as error:
-                told = f"cannot write to {self.path}: {error.strerror or error}. Choose another --out."
-                raise UserError(told) from None
-            try:
+                with self._writable():
+                    write_text(self / "recipe.yaml", text)
+                    self.update(recipe=recipe)
                 yield
             except UserError:
                 if new and not any((self / name).exists() for name in _WORTH_KEEPING):
                     shutil.rmtree(self.path, ignore_errors=True)
                 raise
+
+    @contextlib.contextmanager
+    def _writable(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            told = f"cannot write to {self.path}: {error.strerror or error}. Choose another --out."
+            raise UserError(told) from None
 
     def log(self, **values: Any) -> None:
         """Append one line to history.jsonl."""

@@ -11,13 +11,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from shoestring.budget import Budget
+from shoestring.budget import USUAL_EPOCHS, Budget
 from shoestring.checks import check
 from shoestring.context import Context
 from shoestring.data import Dataset, Images, load, load_unlabelled
 from shoestring.errors import UserError
 from shoestring.evaluate.cost import LEAST
-from shoestring.extending import extends, reopen
+from shoestring.extending import extends, reopen, trained
 from shoestring.models.inference import views
 from shoestring.models.model import Model, model_folder
 from shoestring.recipe import Recipe, as_dict, to_yaml
@@ -31,8 +31,6 @@ _TIMING = 0.01  # share of a time budget that goes into measuring latency
 _LONGEST_TIMING = 1.0
 _MOST_TIMING = 0.08
 _MARGIN = 0.008  # share of a time budget that stays free, because a machine may be slow to write and to leave
-_EVALUATED = 100  # images to evaluate for each second of a time budget up to which predictions look at more views
-_EPOCHS = 10.0  # where no budget is given
 
 
 @dataclass(frozen=True)
@@ -89,14 +87,6 @@ class Run:
     def _loaded(self, done: int, total: int) -> None:
         self.context.tick("load", done / total if total else 0.0, {"images": done})
 
-    def settled(self, data: Dataset) -> Run:
-        """The run with what its data decide: predictions look at more views where that takes little of the time."""
-        train, images = self.recipe.train, len(data.validation) + len(data.test)
-        if train.views != "auto":
-            return self
-        dear = self.budget.unit == "seconds" and images > _EVALUATED * self.budget.total
-        return replace(self, recipe=replace(self.recipe, train=replace(train, views="flip" if dear else "crops")))
-
     def owe(self, data: Dataset) -> None:
         """Keep back what evaluation, timing, the last files and leaving will cost."""
         train, start = self.recipe.train, self.recipe.start
@@ -124,21 +114,30 @@ class Run:
         return max(self.timing, min(spare, _MOST_TIMING * budget.total))
 
     @contextlib.contextmanager
-    def working(self, images: Images) -> Iterator[None]:
+    def working(self, images: Images, *, check: Callable[[], None] | None = None) -> Iterator[None]:
         """Hold the folder, begun anew or gone on with; the seconds spent are on record however the block ends.
 
-        Raises `UserError` when the images are not those that the run began with, or was trained on.
+        Raises `UserError` when the images are not those that the run began with, or was trained on, and what `check`
+        raises of a new run and of one that is extended; then nothing has changed.
         """
-        first = partial(reopen, self.folder, self.budget) if "result" in self.folder.run else None
+        first = partial(self._enter, images, check)
         with self.folder.begin(_content(self.recipe, self.only), to_yaml(self.recipe), first=first):
-            for folder in (self.folder, *([RunDir(Path(self.recipe.start))] if self.recipe.start else [])):
-                same_images(folder, images)
             self.note(data={"name": Path(self.recipe.data).name, "fingerprint": images.fingerprint})
             try:
                 yield
             finally:
                 with contextlib.suppress(OSError):  # the disk may be full
                     self.folder.log(seconds=round(self.budget.elapsed, 3), step="end")
+
+    def _enter(self, images: Images, check: Callable[[], None] | None) -> None:
+        for folder in (self.folder, *([RunDir(Path(self.recipe.start))] if self.recipe.start else [])):
+            same_images(folder, images)
+        longer = self.only is None and extends(self.recipe, self.folder) and trained(self.folder)
+        if check is not None and (longer or not self.folder.run):
+            with self.budget.paying("forecast"):
+                check()
+        if longer:
+            reopen(self.folder)
 
     def note(self, **values: Any) -> None:
         """Write values into run.json, with the ledger and the epochs or operations counted as they stand."""
@@ -154,7 +153,7 @@ def finished(recipe: Recipe, folder: RunDir, *, context: Context, only: str | No
         return None
     if not folder.done(_content(recipe, only)):
         return None
-    more = "give it more to spend to go on, or " if recipe.extendable else ""
+    more = "give it more to spend to go on, or " if recipe.extendable and only is None else ""
     context.say(f"{folder.path} is done already; {more}delete it to run anew")
     return folder.run["result"]
 
@@ -175,7 +174,7 @@ def begin(recipe: Recipe, folder: RunDir, *, context: Context, started: float | 
     timed = recipe.time is not None
     budget = Budget(
         recipe.time,
-        epochs=recipe.epochs or (_EPOCHS if not timed and recipe.flops is None else None),
+        epochs=recipe.epochs or (USUAL_EPOCHS if not timed and recipe.flops is None else None),
         flops=recipe.flops,
         steps=[name for name, here in wanted.items() if here and only in (None, name)],
         started=started,

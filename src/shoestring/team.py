@@ -26,20 +26,25 @@ def rank() -> int:
 
 
 def _size() -> int:
-    return int(os.environ.get("WORLD_SIZE", 1)) if "RANK" in os.environ else 1
+    """How many processes there are, one where the environment is not whole: cluster systems set parts of it."""
+    whole = all(name in os.environ for name in ("RANK", "MASTER_ADDR", "MASTER_PORT"))
+    size = os.environ.get("WORLD_SIZE", "1")
+    return int(size) if whole and size.isdigit() else 1
 
 
 @dataclass
 class Team:
     """The processes of a job: which one this is, on this machine (`local`) and in all (`rank`), of how many (`size`).
 
-    `gradients` is the group that averages them; the processors' own when None.
+    `gradients` is the group that averages them; the processors' own when None. `busy` says that the others wait for
+    this process in the middle of something: they would not hear a word then.
     """
 
     rank: int
     size: int
     local: int
     gradients: ProcessGroup | None = None
+    busy: bool = False
 
     def device(self, wanted: str) -> str:
         """The device of this process; `UserError` for one that several cannot share."""
@@ -66,7 +71,9 @@ class Team:
         """Send a word to all others, which `hear` it. Only the first process tells."""
         from torch import distributed
 
+        self.busy = True
         distributed.broadcast_object_list([word], src=0)
+        self.busy = False
 
     def hear(self) -> Any:
         """The next word of the first process; None when all is done."""
@@ -115,7 +122,8 @@ def gathered() -> Iterator[Team | None]:
     try:
         yield team
     finally:
-        if team.rank == 0:
+        if team.rank == 0 and not team.busy:
             with suppress(RuntimeError):  # the others may be gone
                 team.tell(None)
-        distributed.destroy_process_group()
+        if not team.busy:  # else the others end when this process does, and are waited for by nobody
+            distributed.destroy_process_group()

@@ -83,9 +83,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 def entry() -> None:
     """Run the command of this process and leave at once: taking a large library down again costs seconds."""
     code = main()
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):  # nobody reads any more, or it is closed
-            stream.flush()
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:  # nobody reads any more
+        pass
+    except OSError as error:
+        print(f"error: the results cannot be written: {_line(error)}", file=sys.stderr)
+        code = code or 2
+    with contextlib.suppress(OSError, ValueError):  # it may be closed
+        sys.stderr.flush()
     os._exit(code)
 
 

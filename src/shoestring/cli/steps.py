@@ -159,5 +159,7 @@ def _default_folder(recipe: Recipe, verb: str) -> str:
     """A name that says what is in it and is the same for the same command, so that this goes on or is done."""
     source = recipe.start or recipe.data
     stem = Path(source).expanduser().name.partition(".")[0] or "data"
+    if verb == "select":  # a choice cannot be extended
+        recipe = replace(recipe, train=replace(recipe.train, schedule="deadline"))
     what = {"select": "chosen", "prune": "pruned"}.get(verb) or recipe.train.model.replace("timm:", "")
     return f"runs/{stem}-{what}-{digest(recipe)}"

@@ -15,7 +15,7 @@ from shoestring.data.batches import Batch, on_device
 from shoestring.data.images import Images
 from shoestring.models.inference import low_precision
 from shoestring.models.model import Model
-from shoestring.running import wait
+from shoestring.running import evaluating, wait
 
 Precision = str  # "float32" or "bfloat16"
 
@@ -51,6 +51,12 @@ def calibrate(model: Model, batch: Batch, *, wanted: str, limit: float) -> Speed
             best = other
     count = len(batch.images)
     return Speed(best.precision, best.train / count, best.predict / count)
+
+
+def predicting(model: Model, batch: Batch, limit: float) -> float:
+    """Seconds that a look at one image takes, within about `limit` seconds."""
+    with evaluating(model.module):
+        return least_seconds(_predict(model.module, batch), limit) / len(batch.images)
 
 
 def few_of(model: Model, images: Images, count: int, device: str) -> Batch:

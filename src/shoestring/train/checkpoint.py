@@ -14,6 +14,7 @@ from shoestring.errors import UserError
 from shoestring.rundir import replacing
 
 _SHARE = 0.01
+_FORMAT = 2  # changes when another version could not read what is in the state
 
 
 class Checkpoint:
@@ -29,11 +30,14 @@ class Checkpoint:
         if self.file is None or not self.file.exists():
             return None
         try:
-            return torch.load(self.file, map_location="cpu", weights_only=True)
+            saved = torch.load(self.file, map_location="cpu", weights_only=True)
         except (RuntimeError, EOFError, KeyError, ValueError, pickle.UnpicklingError) as error:
             raise UserError(
                 f"{self.file} is damaged ({type(error).__name__}); remove it to start the step anew."
             ) from None
+        if saved.get("format") != _FORMAT:
+            raise UserError(f"{self.file} was written by another version; remove it to start the step anew.")
+        return saved
 
     def begun(self) -> tuple[str, dict[str, Any], str] | None:
         """Name and options of the network that is being trained and how it grows, if a training was begun."""
@@ -50,7 +54,7 @@ class Checkpoint:
             return
         before = time.monotonic()
         packed = io.BytesIO()  # written by Python, because torch tells of a full disk in its own words
-        torch.save(state, packed)
+        torch.save(state | {"format": _FORMAT}, packed)
         with replacing(self.file) as temporary:
             temporary.write_bytes(packed.getbuffer())
         self.took = time.monotonic() - before

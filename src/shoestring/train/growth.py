@@ -43,6 +43,6 @@ def choose_growth(
 
 
 def _price(model: Model, images: Images, settings: Train, context: Context, seconds: float) -> float:
-    """Seconds of training for one image."""
+    """Seconds of training for one image, of all processes that train together."""
     batch = few_of(model, images, _TIMED_IMAGES, context.device)
-    return calibrate(model, batch, wanted=settings.precision, limit=_TIMED * seconds).train
+    return calibrate(model, batch, wanted=settings.precision, limit=_TIMED * seconds).train / context.part[1]

@@ -66,4 +66,5 @@ class Keeper:
     def _save(self, *, ended: bool, **more: Any) -> None:
         window = self.window
         place = {"window": (window.start, window.share), "counted": window.budget.counted}
-        self.checkpoint.save(self.state.pack() | place | {"ended": ended, "extended": self.extended} | more)
+        about = {"total": window.budget.total, "ended": ended, "extended": self.extended}
+        self.checkpoint.save(self.state.pack() | place | about | more)

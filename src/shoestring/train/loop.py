@@ -53,23 +53,25 @@ def fit(
     network cannot follow, and when the loss stops being a number again and again.
     """
     saved = Checkpoint(context.folder).load()
-    extended = saved is not None and (saved["ended"] or saved["extended"])
+    longer = saved is not None and saved["ended"] and window.budget.total > saved["total"]
+    extended = longer or (saved is not None and saved["extended"])
     schedule = compose("constant", {}) if extended or schedule is None else schedule
-    around = {"context": context, "schedule": schedule, "scale": scale, "saved": saved}
+    around = {"context": context, "schedule": schedule, "scale": scale, "saved": saved, "longer": longer}
     state = begin(model, images, window, settings=settings, **around)
     if record is not None:
         state.watch(record)
     patience, grace = Patience(settings.patience), Grace()
     if saved is not None:
-        patience.restore(saved["patience"])
+        patience.restore(saved["patience"], anew=longer)
     lead = Lead(state, images, context)
     kept = {"anytime": anytime, "extendable": settings.schedule == "anytime" and part[0] == 0, "extended": extended}
     keeper, budget, (first, last) = Keeper(state, window, context, **kept), window.budget, part
-    ended, factor, ticked = "budget", 1.0, time.monotonic()
+    over = saved is not None and saved["ended"] and not longer
+    ended, factor, ticked = "budget", state.optimiser.factor(last), time.monotonic()
     loss: Tensor | None = None
 
     with grace if anytime else nullcontext():
-        while grace.left:
+        while grace.left and not over:
             stage = schedule(window.fraction)
             state.grow(stage)
             price = state.price

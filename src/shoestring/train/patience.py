@@ -34,10 +34,11 @@ class Patience:
         """What `restore` needs."""
         return {"next": self._next, "best": self._best, "misses": self._misses, "weights": self._weights}
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go on from a state taken before."""
-        self._next, self._best, self._misses = state["next"], state["best"], state["misses"]
-        self._weights = state["weights"]
+    def restore(self, state: dict[str, Any], *, anew: bool = False) -> None:
+        """Go on from a state taken before; `anew`, only the best so far is known, and the counting begins again."""
+        self._best, self._weights = state["best"], state["weights"]
+        if not anew:
+            self._next, self._misses = state["next"], state["misses"]
 
     def restore_best(self, module: nn.Module) -> bool:
         """Give the module the weights of its best score; whether there are any."""

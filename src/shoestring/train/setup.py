@@ -42,8 +42,11 @@ def begin(
     schedule: Schedule,
     scale: float,
     saved: dict[str, Any] | None,
+    longer: bool = False,
 ) -> State:
     """All that a training needs, calibrated for the whole problem on this machine, or going on from a saved state.
+
+    `longer` says that the saved training had ended, and goes on into a window of its own.
 
     Raises `BudgetTooSmall` when fewer than ten steps fit into the window, `UserError` for one image a step where batch
     normalisation needs two, and for a schedule that the network cannot follow.
@@ -71,11 +74,15 @@ def begin(
     state = State(model, batches, optimiser, average, speed, macs, schedule.text, *grown)
     if saved:
         state.unpack(saved)
-        if not saved["ended"]:
+        if longer:
+            window.budget.counted = max(window.budget.counted, saved["counted"])
+            window.start = window.budget.spent
+        else:
             window.start, window.share = saved["window"]
             window.budget.counted = saved["counted"]
         context.say(f"going on after {state.steps:,} steps")
     passes = window.length / _prices(batches, speed, macs)[window.budget.unit] * batches.size / len(batches)
+    passes += state.epoch if longer else 0.0
     batches.augment = plan.augmentation(settings, len(images), mirrored=images.mirrored, passes=passes)
     return state
 

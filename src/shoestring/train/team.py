@@ -77,13 +77,17 @@ class Lead:
             self.team.tell(("back", _bytes(self.state.pack())))
         if self.team is not None:
             self.team.tell(("step", stage, factor, smoothing))
+            self.team.busy = True
         try:
-            return self.state.step(factor, smoothing=smoothing)
+            loss = self.state.step(factor, smoothing=smoothing)
+            if self.team is not None:
+                self.team.busy = False
+            return loss
         except RuntimeError as error:
             size = self.state.batches.size
             if not out_of_memory(error) or (size == 1 and self.team is None):
                 raise
-            if self.team is not None:  # the others have done their part of this step
+            if self.team is not None:
                 told = f"{size} images a step do not fit into memory. Take a smaller --batch-size."
                 raise UserError(told) from None
         self.state.halve()
