@@ -26,8 +26,12 @@ def test_a_network_that_would_see_each_image_a_few_times_grows(images, make_mode
     model = make_model(images, "resnet20", width=0.25)
     assert _chosen(images, model, context, 10 * len(images)) == ("constant", [])
     text, notes = _chosen(images, model, context, 1.5 * len(images))
-    assert text == "resolution,width"
-    assert notes == ["grow resolution,width: the whole resnet20 would see each image only 1.5 times in the time"]
+    assert text == "resolution,width,depth"
+    assert notes == ["grow resolution,width,depth: the whole resnet20 would see each image only 1.5 times in the time"]
+
+
+def test_a_network_without_blocks_to_leave_out_grows_in_width(images, make_model, context):
+    assert _chosen(images, make_model(images, "convnet"), context, 10)[0] == "resolution,width"
 
 
 def test_what_cannot_grow_does_not(make_images, make_model, context):

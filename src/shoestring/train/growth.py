@@ -12,7 +12,8 @@ from shoestring.recipe import Train
 from shoestring.train.calibrate import calibrate, few_of
 from shoestring.train.setup import prepare_growth
 
-_ENOUGH = 4.0  # passes over the images from which on growing brings nothing (docs/growth.md)
+_ENOUGH = 2.0  # passes over the images: far fewer make growing pay, and with seven it does not (docs/growth.md)
+_WAYS = ("resolution,width,depth", "resolution,width", "resolution,depth", "resolution", "width", "depth")
 _TIMED_IMAGES = 64
 _TIMED = 0.01  # share of the time that may go into timing a step
 
@@ -22,8 +23,8 @@ def choose_growth(
 ) -> Schedule:
     """The schedule that measures best for this network and so many seconds of training, and `context.say` says why.
 
-    A network that would see each image a few times only is trained on smaller images and with fewer channels first, as
-    far as it can be. `seconds` is None where time does not count: nothing grows then, so that runs can be repeated.
+    A network that would see each image a few times only is trained on smaller images, with fewer channels and blocks
+    first, as far as it can be. `seconds` is None where time does not count: nothing grows then, so that runs can be repeated.
     """
     constant = compose("constant", {})
     if seconds is None or settings.model == "auto" or settings.weights is not None:
@@ -31,7 +32,7 @@ def choose_growth(
     passes = seconds / (_price(model, images, settings, context, seconds) * len(images))
     if passes >= _ENOUGH:
         return constant
-    for names in ("resolution,width", "resolution", "width"):
+    for names in _WAYS:
         schedule = compose(names, {})
         try:
             prepare_growth(model, schedule, seed=context.seed)
