@@ -24,7 +24,8 @@ def choose_growth(
     """The schedule that measures best for this network and so many seconds of training, and `context.say` says why.
 
     A network that would see each image a few times only is trained on smaller images, with fewer channels and blocks
-    first, as far as it can be. `seconds` is None where time does not count: nothing grows then, so that runs can be repeated.
+    first, as far as it can be. `seconds` is None where time does not count: nothing grows then, so that runs can be
+    repeated.
     """
     constant = compose("constant", {})
     if seconds is None or settings.model == "auto" or settings.weights is not None:
