@@ -12,9 +12,9 @@ from shoestring.recipe import Train
 from shoestring.train.calibrate import calibrate, few_of
 from shoestring.train.setup import prepare_growth
 
-_ENOUGH = 2.0  # passes over the images: far fewer make growing pay, and with seven it does not (docs/growth.md)
+_ENOUGH = 2.0  # passes over the images: far fewer make growing pay, and with five it does not (docs/growth.md)
 _WAYS = ("resolution,width,depth", "resolution,width", "resolution,depth", "resolution", "width", "depth")
-_TIMED_IMAGES = 64
+_TIMED_IMAGES = 16
 _TIMED = 0.01  # share of the time that may go into timing a step
 
 

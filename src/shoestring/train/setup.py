@@ -30,6 +30,11 @@ from shoestring.train.state import State
 LEAST_STEPS = 10  # a training of fewer steps is not worth the name
 _CALIBRATION = 0.02  # share of the budget that may go into calibration
 _CALIBRATION_IMAGES = 128
+_FEWEST_IMAGES, _SLOWEST = (
+    16,
+    1e11,
+)  # on a processor: so few where more could not be timed at so many operations a second
+_STEPS_TIMED = 8  # about: two of each precision, and predictions
 
 
 def begin(
@@ -56,7 +61,8 @@ def begin(
     around = {"augment": Augment(), "device": context.device, "seed": context.seed, "part": context.part}
     batches = Batches(images, model.prepare, size=size, **around)
     model.module.train()
-    speed, macs = _calibrate(model, batches, window, settings), count_macs(model)
+    macs = count_macs(model)
+    speed = _calibrate(model, batches, window, settings, macs)
     if not saved:
         if settings.batch_size is None:
             batches.size = plan.fewer_images_a_step(batches.size, window, speed.train)
@@ -118,17 +124,21 @@ def prepare_growth(model: Model, schedule: Schedule, *, seed: int = 0) -> tuple[
     return growing, blocks
 
 
-def _calibrate(model: Model, batches: Batches, window: Window, settings: Train) -> Speed:
+def _calibrate(model: Model, batches: Batches, window: Window, settings: Train, macs: float) -> Speed:
     """Measured speed; where the budget is counted, nothing is measured, so that the run can be repeated exactly."""
     budget = window.budget
     if budget.unit != "seconds":
         precision = "float32" if settings.precision == "auto" else settings.precision
         return Speed(precision, 0.0, 0.0)
-    before, processes = batches.state(), batches.part[1]
-    batches.size = min(batches.size, _CALIBRATION_IMAGES * processes)
+    before, processes, limit = batches.state(), batches.part[1], _CALIBRATION * budget.total
+    count = _CALIBRATION_IMAGES
+    if batches.pixels.device.type == "cpu":
+        fitting = round(limit * _SLOWEST / (_STEPS_TIMED * plan.FLOPS_PER_MAC * macs))
+        count = min(count, max(fitting, _FEWEST_IMAGES))
+    batches.size = min(batches.size, count * processes)
     batch = batches.draw()
     batches.restore(before)
-    speed = calibrate(model, batch, wanted=settings.precision, limit=_CALIBRATION * budget.total)
+    speed = calibrate(model, batch, wanted=settings.precision, limit=limit)
     return replace(speed, train=speed.train / processes)
 
 
