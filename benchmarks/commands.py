@@ -20,7 +20,10 @@ from machine import machine
 
 @dataclass(frozen=True)
 class Case:
-    """One command, and how often it is run; `hog` takes a core from half of its time on."""
+    """One command, and how often it is run; `hog` takes a core from half of its time on.
+
+    Without `seconds` (0) the arguments say what may be spent.
+    """
 
     arguments: tuple[str, ...]
     seconds: int
@@ -34,7 +37,7 @@ def measure(case: Case, seed: int) -> dict[str, Any]:
     around = machine()
     out = tempfile.mkdtemp(prefix="shoestring-benchmark-")
     shutil.rmtree(out)
-    what = [case.verb, *case.arguments, "--time", f"{case.seconds}s"]
+    what = [case.verb, *case.arguments, *(["--time", f"{case.seconds}s"] if case.seconds else [])]
     command = [sys.executable, "-m", "shoestring", *what, "--seed", str(seed), "--out", out, "--json", "--quiet"]
     hog = threading.Timer(case.seconds / 2, _hog, [case.seconds / 2]) if case.hog else None
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()

@@ -1,9 +1,11 @@
-"""Choices of the main job tried on validation images: how wide a network, and when it is cut.
+"""Choices of the recipe tried on validation images: how wide a network, when it is cut, which rule moves its weights.
 
     python benchmarks/validation_trials.py CIFAR10 [--width W] [--cut SHARE] [--grow SCHEDULE] [--seconds S] [--seed N]
+        [--model NAME] [--optimiser NAME] [--learning-rate R] [--batch-size N] [--epochs E]
 
 Trains on 40,000 of the training images and scores on the other 10,000; test images are not touched. `--cut` is the
-share of the time after which the network is cut to the target. One row is added to results/validation_trials.json.
+share of the time after which the network is cut to the target. With `--epochs` passes are counted and not seconds, so
+that trials can run beside each other. One row is added to results/validation_trials.json.
 """
 
 from __future__ import annotations
@@ -26,7 +28,12 @@ EVALUATION = 5.0  # seconds kept for scoring a network before it is cut
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data")
+    parser.add_argument("--model", default="convnet")
     parser.add_argument("--width", type=float, default=0.5)
+    parser.add_argument("--optimiser", default="auto")
+    parser.add_argument("--learning-rate", type=float)
+    parser.add_argument("--batch-size", type=int)
+    parser.add_argument("--epochs", type=float)
     parser.add_argument("--cut", type=float)
     parser.add_argument("--grow", default="constant")
     parser.add_argument("--macs", default="0.5")
@@ -50,14 +57,16 @@ def trial(given: argparse.Namespace) -> dict[str, Any]:
     rows = np.random.default_rng(7).permutation(len(images))
     validation, images = images[rows[:HELD_OUT]], images[rows[HELD_OUT:]]
     shares = {"train": given.cut, "prune": 1 - given.cut} if given.cut else ("train",)
-    budget = Budget(given.seconds, steps=shares)
-    budget.owe("validate", EVALUATION)
+    budget = Budget(None if given.epochs else given.seconds, epochs=given.epochs, steps=shares)
+    if not given.epochs:
+        budget.owe("validate", EVALUATION)
 
     def accuracy(model: Any, **views: Any) -> float:
         model = replace(model, preprocessing=replace(model.preprocessing, **views))
         return float((log_probabilities(model, validation).argmax(1) == validation.targets).mean())
 
-    settings = Train(model="convnet", width=given.width)
+    more = {name: getattr(given, name) for name in ("width", "optimiser", "learning_rate", "batch_size")}
+    settings = Train(model=given.model, **more)
     model, went = steps.run_train(images, settings, Grow(given.grow), budget=budget, context=around)
     found: dict[str, Any] = {"steps": went.steps}
     if given.cut:

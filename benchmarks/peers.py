@@ -1,0 +1,126 @@
+"""What other ways of training reach in the same time, on the same machine, in the same minutes.
+
+    python benchmarks/peers.py DATA [--seconds 300] [--peer NAME ...] [--seeds 0 1 2]
+    python benchmarks/peers.py --page docs/peers.md
+
+DATA is CIFAR-10, as a folder of Parquet files or any other name that `shoestring train` takes. Each run is a process of
+its own, its seconds from process start to exit; its row is added to results/peers.json at once, so it can be stopped
+and gone on with. All peers come with the first seed before any comes with the second. The recipe of airbench94 has a
+fixed number of epochs: it takes the time that it takes, and is measured once for all times.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from commands import Case, measure
+from intervals import half_interval
+from machine import machine
+from shoestring.rundir import write_text
+
+RESULTS = Path(__file__).parent / "results" / "peers.json"
+KEY = ("data", "peer", "seconds", "seed")
+Row = dict[str, Any]
+
+ONE_CYCLE = "ResNet-18, one cycle"
+FIXED = "airbench94's recipe, 8 epochs"
+FLAGS = {
+    "shoestring": (),
+    "ResNet-20, annealed to the deadline": ("--model", "resnet20", "--grow", "constant"),
+    "ResNet-18, annealed to the deadline": ("--model", "resnet18", "--grow", "constant"),
+    # its networks of 64, 256 and 256 filters, whitened, moved by Muon: without the choice of a width and the deadline
+    FIXED: ("--model", "convnet", "--width", "1", "--precision", "bfloat16", "--epochs", "8"),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", nargs="?")
+    parser.add_argument("--seconds", type=int, nargs="+", default=[300])
+    parser.add_argument("--peer", nargs="+", choices=(*FLAGS, ONE_CYCLE), default=[*FLAGS, ONE_CYCLE])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--page", type=Path, help="write the table into this page, between its markers")
+    given = parser.parse_args()
+    if given.page:
+        fill(given.page)
+    elif given.data is None:
+        parser.error("DATA is needed to measure")
+    else:
+        for seconds in given.seconds:
+            for seed in given.seeds:
+                for peer in given.peer:
+                    run(given.data, peer, 0 if peer == FIXED else seconds, seed)
+
+
+def run(data: str, peer: str, seconds: int, seed: int) -> None:
+    """Measure this row unless it is there already."""
+    key = dict(zip(KEY, (Path(data).name, peer, seconds, seed)))
+    if any(all(row[name] == value for name, value in key.items()) for row in rows()):
+        return
+    if peer == ONE_CYCLE:
+        row = key | one_cycle(data, seconds, seed)
+    else:
+        row = key | measure(Case((data, *FLAGS[peer]), seconds, verb="train"), seed)
+    write_text(RESULTS, json.dumps([*rows(), row], indent=1) + "\n")
+    print(*key.values(), f"{100 * row['accuracy']:.2f} %", f"{row['wall_seconds']} s", flush=True)
+
+
+def one_cycle(data: str, seconds: int, seed: int) -> Row:
+    """The script beside this one, as a process."""
+    around = machine()
+    command = [sys.executable, str(Path(__file__).parent / "onecycle.py"), data]
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    options = ["--seconds", str(seconds), "--seed", str(seed)]
+    done = subprocess.run([*command, *options], capture_output=True, text=True, check=True)
+    wall, after = time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+    found = json.loads(done.stdout.splitlines()[-1])
+    spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    told = {"accuracy": found["accuracy"], "wall_seconds": round(wall, 2), "cpu_seconds": round(spent, 1)}
+    return {**told, "training": {"steps": found["steps"], "epochs": found["epochs"]}, "machine": around}
+
+
+def rows() -> list[Row]:
+    return json.loads(RESULTS.read_text()) if RESULTS.exists() else []
+
+
+def fill(page: Path) -> None:
+    """Write the table between the markers of the page."""
+    start, end = "<!-- peers -->", "<!-- /peers -->"
+    before, _, rest = page.read_text().partition(start)
+    page.write_text(f"{before}{start}\n\n{table()}\n\n{end}{rest.partition(end)[2]}")
+
+
+def table() -> str:
+    """A line for each time and peer, the best first."""
+    lines = ["| time asked | what | runs | test accuracy | seconds taken | passes |", "|---|---|---|---|---|---|"]
+    for seconds in sorted({row["seconds"] for row in rows()}, key=lambda asked: asked or float("inf")):
+        mine = [row for row in rows() if row["seconds"] == seconds]
+        by_peer = {peer: [row for row in mine if row["peer"] == peer] for peer in {row["peer"] for row in mine}}
+        best_first = sorted(by_peer, key=lambda peer: -_mean(by_peer[peer], "accuracy"))
+        lines += [_line(seconds, peer, by_peer[peer]) for peer in best_first]
+    return "\n".join(lines)
+
+
+def _line(seconds: int, peer: str, found: list[Row]) -> str:
+    spread = f" ± {half_interval([100 * row['accuracy'] for row in found]):.2f}" if len(found) > 1 else ""
+    took = sorted(row["wall_seconds"] for row in found)
+    asked = f"{seconds / 60:g} min" if seconds else "none"
+    passes = sum(row["training"]["epochs"] for row in found) / len(found)
+    between = f"{took[0]:.0f}" if len(found) == 1 else f"{took[0]:.0f} to {took[-1]:.0f}"
+    accuracy = f"{100 * _mean(found, 'accuracy'):.2f}{spread}"
+    return f"| {asked} | {peer} | {len(found)} | {accuracy} | {between} | {passes:.1f} |"
+
+
+def _mean(found: list[Row], name: str) -> float:
+    return sum(row[name] for row in found) / len(found)
+
+
+if __name__ == "__main__":
+    main()
