@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from shoestring.budget import USUAL_EPOCHS, quantity, seconds
@@ -48,7 +49,7 @@ def reopen(folder: RunDir) -> None:
     final = model_folder(folder.path)
     if final is not None:
         remove(folder / "train")
-        Snapshots(folder / "train", 0.0).save(Model.load(final))
+        Snapshots(folder / "train", 0.0).save(partial(Model.load, final))
     for name in ("prune", "evaluate", "report"):
         shutil.rmtree(folder / name, ignore_errors=True)
     for name in ("model.json", "model.safetensors"):

@@ -158,7 +158,7 @@ def test_a_snapshot_of_a_shallow_network_is_exact_in_the_whole_one(make, context
     for _ in range(6):
         state.step(1.0, smoothing=0.0)
     shipped, pixels = state.shipped(), torch.randn(8, 3, 16, 16)
-    Snapshots(tmp_path, 0.0).save(shipped)
+    Snapshots(tmp_path, 0.0).save(lambda: shipped)
     loaded = Model.load(newest(tmp_path))
     assert _bypassed(shipped.module) and not _bypassed(loaded.module)
     with torch.no_grad():

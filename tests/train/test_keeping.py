@@ -165,6 +165,18 @@ def test_the_norms_of_a_model_to_use_fit_its_weights_and_whole_images(images, ma
     assert shipped.module.bn1.running_mean is not model.module.bn1.running_mean
 
 
+@pytest.mark.parametrize(
+    ("network", "whole", "told"), [("resnet20", True, True), ("resnet20", False, False), ("simplecnn", True, False)]
+)
+def test_making_a_model_to_use_tells_how_long_evaluation_takes(images, make_model, context, network, whole, told):
+    model = make_model(images, network, width=0.25)
+    more = {"scale": 1.0, "saved": None, "schedule": compose("auto", {})}
+    state = begin(model, images, _window(20), settings=SETTINGS, context=context, **more)
+    state.speed, state.depth = replace(state.speed, predict=9.0), 1.0 if whole else 0.5
+    state.shipped()
+    assert (0 < state.speed.predict < 1) if told else state.speed.predict == 9.0
+
+
 def test_snapshots_change_nothing_in_training(images, make_model, context, tmp_path):
     def run(**more) -> dict[str, torch.Tensor]:
         model = make_model(images)
@@ -181,7 +193,7 @@ def test_snapshots_change_nothing_in_training(images, make_model, context, tmp_p
 def test_whatever_happens_while_a_snapshot_is_written_the_last_one_is_whole(images, make_model, tmp_path, monkeypatch):
     one, other = make_model(images), make_model(images, "convnet")
     kept = Snapshots(tmp_path, 0.0)
-    kept.save(one)
+    kept.save(lambda: one)
 
     def names() -> tuple[str, str]:
         folder = newest(tmp_path)
@@ -192,16 +204,16 @@ def test_whatever_happens_while_a_snapshot_is_written_the_last_one_is_whole(imag
         with monkeypatch.context() as patch:
             patch.setattr(owner, what, _fails)
             with pytest.raises(KeyboardInterrupt):
-                kept.save(other)
+                kept.save(lambda: other)
         assert names() == ("simplecnn", "simplecnn")
     with monkeypatch.context() as patch:
         patch.setattr("shutil.rmtree", lambda path, **_: None if path.name.startswith(".") else _fails())
         with pytest.raises(KeyboardInterrupt):
-            kept.save(other)
+            kept.save(lambda: other)
     assert names() == ("convnet", "convnet")
     (tmp_path / "snapshot" / ".3").mkdir()
     (tmp_path / "snapshot" / ".3" / ".model.safetensors.half").touch()
-    kept.save(one)
+    kept.save(lambda: one)
     assert names() == ("simplecnn", "simplecnn")
     assert [file.name for file in (tmp_path / "snapshot").iterdir()] == ["3"]
     assert len(list((tmp_path / "snapshot" / "3").iterdir())) == 2
@@ -219,13 +231,29 @@ def test_snapshots_come_at_most_every_two_seconds_and_cost_little(images, make_m
         kept = Snapshots(tmp_path, seconds)
         assert not kept.due(0.09)
         assert kept.due(0.1)
-        kept.save(model)
+        kept.save(lambda: model)
         now[0] += pause - 0.01
         assert not kept.due(0.5)
         now[0] += 0.02
         assert kept.due(0.5)
         assert not kept.due(0.96)
     assert not Snapshots(None, 300.0).due(0.5)
+
+
+def test_what_making_a_snapshot_takes_counts(images, make_model, tmp_path, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+
+    def make() -> Model:
+        now[0] += 1.0
+        return make_model(images)
+
+    kept = Snapshots(tmp_path, 300.0)
+    kept.save(make)
+    now[0] += 49.0
+    assert not kept.due(0.5)
+    now[0] += 1.1
+    assert kept.due(0.5)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")

@@ -12,8 +12,11 @@ from shoestring.running import evaluating
 
 
 @torch.no_grad()
-def recalibrate(module: nn.Module, batches: Iterable[Tensor]) -> None:
-    """Set the running statistics of all batch norms to those of batches (N, C, H, W); nothing else changes."""
+def recalibrate(module: nn.Module, batches: Iterable[Tensor]) -> bool:
+    """Set the running statistics of all batch norms to those of batches (N, C, H, W); nothing else changes.
+
+    False when there are no such norms, and the batches have not been looked at.
+    """
     norms = [layer for layer in module.modules() if isinstance(layer, _BatchNorm) and layer.track_running_stats]
     momenta = [layer.momentum for layer in norms]
     with evaluating(module):
@@ -25,3 +28,4 @@ def recalibrate(module: nn.Module, batches: Iterable[Tensor]) -> None:
             module(batch)
     for layer, momentum in zip(norms, momenta):
         layer.momentum = momentum
+    return bool(norms)

@@ -54,7 +54,7 @@ class Keeper:
             if self.extendable:
                 self.window.budget.owe("state", _CAUTION * self.checkpoint.took)
         if self.snapshots.due(fraction):
-            self.snapshots.save(self.state.shipped())
+            self.snapshots.save(self.state.shipped)
         return True
 
     def end(self, **more: Any) -> None:

@@ -102,7 +102,7 @@ def fit(
         if loss is not None:
             keeper.rescue.stray(loss, state)
         if grace.asked:
-            keeper.snapshots.save(state.shipped())
+            keeper.snapshots.save(state.shipped)
             context.say("told to end: the learning rate went to zero, and the model is kept as a snapshot")
             raise KeyboardInterrupt
 

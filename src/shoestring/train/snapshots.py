@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from shoestring.models.model import Model
@@ -11,7 +12,7 @@ from shoestring.models.model import Model
 _FOLDER = "snapshot"
 _FIRST, _LAST = 0.1, 0.95  # fractions of the training between which snapshots are taken
 _EVERY, _LEAST = 0.05, 2.0  # share of the time between two, and seconds at least
-_COST = 0.02  # share of the time that they may take
+_COST = 0.02  # share of the time that making and writing them may take
 
 
 class Snapshots:
@@ -30,11 +31,12 @@ class Snapshots:
         """Whether it is time for the next one."""
         return self.folder is not None and _FIRST <= fraction <= _LAST and time.monotonic() >= self._next
 
-    def save(self, model: Model) -> None:
-        """Put this model in the place of the last one."""
+    def save(self, make: Callable[[], Model]) -> None:
+        """Put the model that `make` gives in the place of the last one."""
         if self.folder is None:
             return
         began = time.monotonic()
+        model = make()
         before = _numbered(self.folder)
         name = str(1 + max((int(old.name) for old in before), default=0))
         unnamed = self.folder / f".{name}"

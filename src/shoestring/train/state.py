@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,6 +22,7 @@ from shoestring.models.inference import low_precision
 from shoestring.models.layers import resize
 from shoestring.models.model import Model
 from shoestring.models.recalibrate import recalibrate
+from shoestring.running import wait
 from shoestring.train import plan
 from shoestring.train.averaging import Average
 from shoestring.train.calibrate import Speed
@@ -28,7 +30,8 @@ from shoestring.train.dynamics import Recorder, lengths_seen
 from shoestring.train.optimiser import Optimiser
 from shoestring.train.pace import Pace
 
-_LOOKED_AT = 512  # images that batch norms look at before a model is used, fewer where four steps see fewer
+_LOOKED_AT = 512  # images that batch norms look at before a model is used, fewer where two steps see fewer
+_FEWEST = 128
 
 
 @dataclass(frozen=True)
@@ -155,15 +158,21 @@ class State:
         """The model as it would be used if training ended here: a copy with averaged weights.
 
         Its batch norms look at some images as they are, because what they remember of the way here is of other weights
-        and smaller images.
+        and smaller images. How long they look says, too, how long evaluation will take, better than the few images did
+        that were looked at before training.
         """
         model = replace(self.model, module=copy.deepcopy(self.model.module))
         if self.average is not None:
             self.average.apply(model.module)
         size, rows = self.batches.size, self.batches.rows
-        few = rows[:: math.ceil(len(rows) / min(_LOOKED_AT, 4 * size))]
+        few = rows[:: math.ceil(len(rows) / min(_LOOKED_AT, max(2 * size, _FEWEST)))]
         parts = few.tensor_split(max(1, len(few) // size))  # none smaller than a step
-        recalibrate(model.module, (model.prepare(self.batches.pixels[part]) for part in parts))
+        began = time.monotonic()
+        looked = recalibrate(model.module, (model.prepare(self.batches.pixels[part]) for part in parts))
+        wait(few.device)
+        if looked and self.width == self.depth == 1:
+            took = (time.monotonic() - began) / len(few) / self.pace.slowdown
+            self.speed = replace(self.speed, predict=min(self.speed.predict, took))
         return model
 
     def result(self, factor: float, ended: str) -> Training:
