@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 from shoestring import registry
 from shoestring.budget import Budget, quantity
@@ -25,8 +24,7 @@ def check(recipe: Recipe) -> None:
         if target is not None:
             quantity(target, what=f"size for --{flag}")
     _select(recipe.select)
-    if recipe.keep is not None and not Path(recipe.keep).is_file():
-        raise UserError(f"no file {recipe.keep}.")
+    _subsets(recipe)
     if recipe.keep is not None and (recipe.select.subset or recipe.select.already):
         raise UserError("the images of --subset and --already stay in training as they are: leave out --keep.")
     if recipe.unlabelled and recipe.select.balance not in ("equal", "none"):
@@ -44,13 +42,20 @@ def _select(wanted: Select) -> None:
     if wanted.within is not None:
         parse_within(wanted.within)
     parse_balance(wanted.balance)
-    for file in (wanted.subset, wanted.already):
-        if file is not None and not Path(file).is_file():
-            raise UserError(f"no subset file {file}.")
     if wanted.subset is not None and (wanted.examples is not None or wanted.already is not None):
         raise UserError("--subset says which images to use; leave out --examples and --already.")
     if wanted.examples is None and replace(wanted, subset=None) != Select():
         raise UserError("how images are chosen is set, but not how many: say --examples N.")
+
+
+def _subsets(recipe: Recipe) -> None:
+    named = [name for name in (recipe.keep, recipe.select.subset, recipe.select.already) if name is not None]
+    if named:
+        from shoestring.select.subset import file_of
+
+        for name in named:
+            if not file_of(name).is_file():
+                raise UserError(f"no subset file {name}.")
 
 
 def _names(recipe: Recipe) -> None:

@@ -44,7 +44,7 @@ class Select:
     signals: str | None = _about("file (.npz) of what the proxy told: read when it is there, written when it is not")
     drop_duplicates: bool = _about("of images that are nearly the same, leave all but one out first", False)
     drop_suspects: bool = _about("leave images out first whose label the proxy firmly contradicts", False)
-    already: str | None = _about("a subset chosen before, which is kept: --examples counts its images")
+    already: str | None = _about("a subset (or run) chosen before, which is kept: --examples counts its images")
     subset: str | None = _about(
         "a subset.json chosen before, or a list of places in the train split (.npy, JSON); nothing is chosen anew"
     )
@@ -141,7 +141,7 @@ class Recipe:
     )
     split_seed: int = _about("seed of the held-out splits; not changed by --seed", 0, least=0, most=_LARGEST_SEED)
     keep: str | None = _about(
-        "images never held out of training: a subset file, or a list of places in the train split"
+        "images never held out of training: a subset file or run, or a list of places in the train split"
     )
     skip_bad: bool = _about("leave out broken images and list them", False)
     unlabelled: bool = _about("the images have no labels yet: which are to be labelled?", False)

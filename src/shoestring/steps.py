@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -63,7 +64,7 @@ def run_select(
         context.say(f"method {method}: {registry.summary('select', method)}")
     pool = pool_of(images, settings, budget, context)
     before = NOTHING if already is None else already.indices_for(images)
-    return choose(
+    subset = choose(
         pool,
         settings.examples,
         method=method,
@@ -76,6 +77,9 @@ def run_select(
         seed=context.seed,
         options=settings.options,
     )
+    if settings.signals is not None and not Path(settings.signals).exists():
+        context.say(f"{method} asks for no signals: {settings.signals} is not written")
+    return subset
 
 
 def train(

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 from numpy.typing import NDArray
 
 from shoestring.data import Images
 from shoestring.recipe import Recipe
 from shoestring.select import Subset
-from shoestring.select.subset import listed
+from shoestring.select.subset import file_of, listed
 
 
-def given_subset(file: str, images: Images) -> Subset:
-    """The subset in a file of ours, or the images of a plain list of places in the source's train split."""
-    rows = listed(Path(file))
-    return Subset.load(Path(file)) if rows is None else Subset.of(images, rows)
+def given_subset(name: str, images: Images) -> Subset:
+    """The subset in a file of ours or a run folder, or the images of a plain list of places in the train split."""
+    file = file_of(name)
+    rows = listed(file)
+    return Subset.load(file) if rows is None else Subset.of(images, rows)
 
 
 def kept_file(recipe: Recipe) -> str | None:
@@ -26,10 +25,11 @@ def kept_file(recipe: Recipe) -> str | None:
 
 def never_held_out(recipe: Recipe) -> NDArray[np.int64] | None:
     """Places (K,) in the source's train split that stay in training; None where the usual images are held out."""
-    file = kept_file(recipe)
-    if file is None:
+    name = kept_file(recipe)
+    if name is None:
         return None
-    rows = listed(Path(file))
-    if rows is None and (known := Subset.load(Path(file)).never_held_out) is not None:
+    file = file_of(name)
+    rows = listed(file)
+    if rows is None and (known := Subset.load(file).never_held_out) is not None:
         rows = np.array(known, dtype=np.int64)
     return rows

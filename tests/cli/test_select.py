@@ -63,9 +63,38 @@ def test_chosen_images_are_copied_and_listed(call, refused, photos, tmp_path):
         assert copy.read_bytes() == (photos / row["image"]).read_bytes()
     assert len(list((tmp_path / "copies").rglob("*.png"))) == 6
     assert load(tmp_path / "copies", validation=0.3).classes == ("cat", "dog")
-    assert "not an empty folder" in refused(*words, "--copy-to", tmp_path / "copies")
     call(*words, "--copy-to", tmp_path / "again")  # of a choice that is done
     assert len(list((tmp_path / "again").rglob("*.png"))) == 6
+
+
+def test_a_folder_that_holds_other_things_is_left_alone(call, refused, photos, tmp_path):
+    words = ("select", photos, "--examples", 6, "--method", "random", "--copy-to", tmp_path / "copies")
+    first = (*words, "--out", tmp_path / "out")
+    call(*first)
+    next((tmp_path / "copies").rglob("*.png")).unlink()
+    call(*first)  # what is missing comes again
+    assert len(list((tmp_path / "copies").rglob("*.png"))) == 6
+    assert "not an empty folder" in refused(*words, "--out", tmp_path / "other", "--seed", 1)
+    (tmp_path / "copies" / "notes.txt").touch()
+    assert "not an empty folder" in refused(*first)
+    assert len(list((tmp_path / "copies").rglob("*"))) == 9  # two classes
+
+
+def test_a_run_stands_for_its_subset(call, refused, tmp_path):
+    first = call("select", "digits", "--examples", 20, "--method", "random", "--out", tmp_path / "first")
+    more = ("--examples", 30, "--method", "random", "--already", tmp_path / "first")
+    second = call("select", "digits", *more, "--out", tmp_path / "second")
+    before, after = (json.loads(Path(result["subset"]).read_text())["ids"] for result in (first, second))
+    assert after[:20] == before
+    trained = call("train", "digits", "--subset", tmp_path / "second", "--epochs", 20, "--out", tmp_path / "third")
+    assert trained["examples"] == 30
+    assert "no subset file" in refused("train", "digits", "--subset", tmp_path, "--epochs", 20)
+
+
+def test_signals_that_nobody_asked_for_are_told(capsys, tmp_path):
+    words = ("select", "digits", "--examples", 20, "--method", "random", "--out", tmp_path / "out")
+    assert main([*map(str, words), "--signals", str(tmp_path / "signals.npz")]) == 0
+    assert f"random asks for no signals: {tmp_path / 'signals.npz'} is not written" in capsys.readouterr().err
 
 
 def test_images_that_are_no_files_are_written_as_pictures(call, tmp_path):

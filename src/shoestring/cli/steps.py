@@ -127,14 +127,14 @@ def _value(recipe: Recipe, name: str) -> Any:
 
 def _do(verb: str, recipe: Recipe, settings: dict[str, Any], started: float, team: Team | None) -> int:
     copy, table = settings.get("copy_to"), settings.get("csv")
-    if copy is not None:
-        from shoestring.select.handing import check_empty
-
-        check_empty(copy)
     if table is not None and table.is_dir():
         raise UserError(f"{table} is a folder: --csv names a file.")
     progress = Progress(quiet=settings.get("quiet", False))
     folder = RunDir(Path(settings.get("out") or _default_folder(recipe, verb)))
+    if copy is not None and "result" not in folder.run:
+        from shoestring.select.handing import check_room
+
+        check_room(copy)
     from shoestring import pipeline, preview
     from shoestring.cli.show import show
     from shoestring.cli.team import prepared

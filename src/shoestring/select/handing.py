@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import csv
 import shutil
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from shoestring.data.images import Images
@@ -20,25 +21,29 @@ def copy_to(folder: Path, images: Images, subset: Subset, *, root: Path | None) 
     """The chosen images as files in class folders (or beside each other without labels), best first by their names.
 
     Files below `root`, where the images' names are paths, are copied as they are; other images are written as PNG files
-    in the size in which they were loaded. `UserError` for a folder that is not empty, and for a full disk.
+    in the size in which they were loaded. What an earlier copy of the same images has left is written again.
+    `UserError` for a folder that holds anything else, and for a full disk.
     """
-    check_empty(folder)
+    copies: dict[Path, tuple[np.int64, Path | None]] = {}
+    for rank, index in enumerate(subset.indices):
+        name = str(images.ids[index])
+        source = root / name if root is not None and (root / name).is_file() else None
+        place = folder if images.labels is None else folder / images.classes[int(images.labels[index])]
+        copies[place / f"{rank:05d}-{Path(name).name}{'' if source else '.png'}"] = index, source
+    check_room(folder, but=copies)
     with _writing(folder):
-        for rank, index in enumerate(subset.indices):
-            name = str(images.ids[index])
-            place = folder if images.labels is None else folder / images.classes[int(images.labels[index])]
-            place.mkdir(parents=True, exist_ok=True)
-            file = place / f"{rank:05d}-{Path(name).name}"
-            if root is not None and (root / name).is_file():
-                shutil.copyfile(root / name, file)
+        for file, (index, source) in copies.items():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            if source is not None:
+                shutil.copyfile(source, file)
             else:
                 pixels = images[[index]].pixels[0]
-                Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[:, :, 0]).save(f"{file}.png")
+                Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[:, :, 0]).save(file)
 
 
-def check_empty(folder: Path) -> None:
-    """`UserError` when there is something at this path already."""
-    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+def check_room(folder: Path, *, but: Container[Path] = ()) -> None:
+    """`UserError` when there is something at this path already, other than these files in a folder."""
+    if folder.is_file() or any(path not in but for path in folder.rglob("*") if not path.is_dir()):
         raise UserError(f"{folder} is there already and not an empty folder: choose another --copy-to.")
 
 

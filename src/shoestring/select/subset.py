@@ -83,6 +83,12 @@ class Subset:
             raise UserError(f"{file} is not a subset file: {told} ({error!r}).") from None
 
 
+def file_of(name: str) -> Path:
+    """The subset file of this name, or the one that the run in the folder of this name left."""
+    path = Path(name)
+    return path / "select" / "subset.json" if path.is_dir() else path
+
+
 def listed(file: Path) -> NDArray[np.int64] | None:
     """The places (K,) in a source's train split that a plain list names, best first; None for a subset file of ours.
 
