@@ -31,10 +31,11 @@ Row = dict[str, Any]
 
 ONE_CYCLE = "ResNet-18, one cycle"
 FIXED = "airbench94's recipe, 8 epochs"
+USUAL = ("--optimiser", "sgd", "--grow", "constant")
 FLAGS = {
     "shoestring": (),
-    "ResNet-20, annealed to the deadline": ("--model", "resnet20", "--grow", "constant"),
-    "ResNet-18, annealed to the deadline": ("--model", "resnet18", "--grow", "constant"),
+    "ResNet-20, annealed to the deadline": ("--model", "resnet20", *USUAL),
+    "ResNet-18, annealed to the deadline": ("--model", "resnet18", *USUAL),
     # its networks of 64, 256 and 256 filters, whitened, moved by Muon: without the choice of a width and the deadline
     FIXED: ("--model", "convnet", "--width", "1", "--precision", "bfloat16", "--epochs", "8"),
 }

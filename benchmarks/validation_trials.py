@@ -29,7 +29,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data")
     parser.add_argument("--model", default="convnet")
-    parser.add_argument("--width", type=float, default=0.5)
+    parser.add_argument("--width", type=float, help="0.5 for convnet, else the whole network")
     parser.add_argument("--optimiser", default="auto")
     parser.add_argument("--learning-rate", type=float)
     parser.add_argument("--batch-size", type=int)
@@ -40,6 +40,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=285.0)
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
+    if given.width is None and given.model == "convnet":
+        given.width = 0.5
     row = {**vars(given), "data": Path(given.data).name, **trial(given), "machine": machine()}
     rows = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
     RESULTS.write_text(json.dumps([*rows, row], indent=1) + "\n")

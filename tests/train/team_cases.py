@@ -57,7 +57,7 @@ def main(folder: Path) -> None:
 def train(options: dict, schedule, context: Context, team: Team | None, *, astray: bool) -> Model:
     """Two epochs on digits, as the first process; `astray` with a loss that is no number once."""
     images = load("digits").train[range(300)]
-    torch.manual_seed(0)
+    torch.manual_seed(1)  # with 0 a maximum over equal pixels changes sides by rounding
     size = Preprocessing(8, 1, (0.3,), (0.25,))
     model = build(
         "convnet", classes=images.classes, preprocessing=size, options={"width": 0.25, "norm": False} | options

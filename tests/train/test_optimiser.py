@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from collections import OrderedDict
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given
@@ -7,9 +10,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 from shoestring.errors import UserError
+from shoestring.models.model import Preprocessing, build
 from shoestring.recipe import Train
 from shoestring.train.muon import Muon, orthogonalise
-from shoestring.train.optimiser import Optimiser, make
+from shoestring.train.optimiser import Optimiser, make, update_seconds
 
 
 @pytest.mark.parametrize("shape", [(16, 64), (64, 16), (48, 16), (8, 72)])
@@ -21,6 +25,15 @@ def test_orthogonalise_brings_singular_values_near_one(shape):
     assert values.min() > 0.5 and values.max() < 1.3
     left, _, right = torch.linalg.svd(matrix, full_matrices=False)
     assert nn.functional.cosine_similarity(found.flatten(), (left @ right).flatten(), 0) > 0.97
+
+
+@pytest.mark.parametrize("shape", [(16, 64), (64, 16), (32, 32)])
+def test_half_of_the_work_gives_the_same(shape):
+    torch.manual_seed(0)
+    matrix = torch.randn(shape) @ torch.diag(torch.logspace(0, -3, shape[1]))
+    step_by_step = orthogonalise(matrix.double())
+    assert torch.allclose(orthogonalise(matrix), step_by_step.float(), atol=1e-5)
+    assert torch.allclose(orthogonalise(matrix, steps=0), matrix / matrix.norm(), atol=1e-6)
 
 
 def test_a_step_of_muon_by_hand():
@@ -107,9 +120,53 @@ def test_every_weight_is_moved_by_one_part_and_rates_follow_the_factor(images, m
     assert all(group["weight_decay"] == 0 for group in vectors)
 
 
-def test_auto_goes_by_the_network(images, make_model):
-    assert make(make_model(images, "convnet"), Train(), batch_size=32).name == "muon"
-    assert make(make_model(images, "simplecnn"), Train(), batch_size=32).name == "sgd"
+@pytest.mark.parametrize(
+    ("network", "options", "name"),
+    [
+        ("convnet", {}, "muon"),
+        ("convnet", {"norm": False}, "muon"),
+        ("resnet20", {"width": 0.25}, "muon"),
+        ("simplecnn", {}, "sgd"),
+        ("timm:test_efficientnet", {}, "muon"),
+        ("timm:test_vit", {}, "adamw"),
+    ],
+)
+def test_auto_goes_by_the_network(network, options, name):
+    size = Preprocessing(160, 3, (0.5,) * 3, (0.5,) * 3)
+    model = build(network, classes=("a", "b"), preprocessing=size, options=options)
+    assert make(model, Train(), batch_size=32).name == name
+    trained = Train(weights="some.safetensors")
+    assert make(model, trained, batch_size=32).name == ("adamw" if name == "adamw" else "sgd")
+    assert make(model, Train(optimiser="sgd"), batch_size=32).name == "sgd"
+
+
+def test_muon_moves_what_mixes_its_inputs_and_a_norm_follows(images, make_model):
+    layers = {
+        "mixing": nn.Conv2d(1, 8, 3, bias=False),
+        "norm": nn.BatchNorm2d(8),
+        "depthwise": nn.Conv2d(8, 8, 3, groups=8, bias=False),
+        "squeeze": nn.Conv2d(8, 8, 1),
+        "pool": nn.AdaptiveAvgPool2d(1),
+        "flatten": nn.Flatten(),
+        "hidden": nn.Linear(8, 8, bias=False),
+        "head": nn.Linear(8, 10, bias=False),
+    }
+    model = replace(make_model(images), module=nn.Sequential(OrderedDict(layers)))
+
+    def moved() -> list[str]:
+        muon = make(model, Train(optimiser="muon"), batch_size=32).parts[0]
+        held = {id(weight) for group in muon.param_groups for weight in group["params"]}
+        return [name.partition(".")[0] for name, weight in model.module.named_parameters() if id(weight) in held]
+
+    assert moved() == ["mixing", "hidden"]
+    model.module.norm = nn.Identity()
+    assert moved() == ["mixing", "squeeze", "hidden"]
+
+
+def test_only_muon_takes_long_for_few_images(images, make_model):
+    model = make_model(images, "convnet")
+    assert update_seconds(model, Train(optimiser="sgd")) == 0
+    assert 0 < update_seconds(model, Train()) < 1
 
 
 def test_the_users_rate_counts_and_scale_multiplies_it(images, make_model):

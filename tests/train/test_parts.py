@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +14,7 @@ from shoestring.models.inference import low_precision
 from shoestring.recipe import Train
 from shoestring.train import plan
 from shoestring.train.averaging import Average
+from shoestring.train.calibrate import Speed
 from shoestring.train.checkpoint import Checkpoint
 from shoestring.train.choose import choose_model, preprocessing
 from shoestring.train.dynamics import Recorder, lengths_seen, margins
@@ -197,10 +200,12 @@ def test_small_data_gets_small_batches(count, size):
 
 def test_batches_are_halved_while_time_is_short():
     long, short = Budget("1000s").window("train"), Budget("10s").window("train")
-    assert plan.fewer_images_a_step(500, long, 0.001) == 500
-    assert plan.fewer_images_a_step(500, short, 0.001) == 62
-    assert plan.fewer_images_a_step(500, short, 1.0) == 62
-    assert plan.fewer_images_a_step(500, Budget(epochs=1).window("train"), 1.0) == 500
+    quick, slow = (Speed("float32", seconds, 0.0) for seconds in (0.001, 1.0))
+    assert plan.fewer_images_a_step(500, long, quick) == 500
+    assert plan.fewer_images_a_step(500, short, quick) == 62
+    assert plan.fewer_images_a_step(500, long, replace(quick, update=4.7)) == 250
+    assert plan.fewer_images_a_step(500, short, slow) == 62
+    assert plan.fewer_images_a_step(500, Budget(epochs=1).window("train"), slow) == 500
 
 
 @pytest.mark.parametrize(
@@ -251,7 +256,6 @@ def test_the_model_asked_for_is_built_from_the_seed(images):
 
 def test_auto_takes_a_wider_network_where_time_allows(images, monkeypatch):
     from shoestring.train import choose
-    from shoestring.train.calibrate import Speed
 
     monkeypatch.setattr(choose, "calibrate", lambda *_, **__: Speed("float32", 1e-3, 1e-4))
     widths = [choose.fitting_width(images, 60, context=Context(), seconds=seconds) for seconds in (1, 200, 400, 1e6)]

@@ -22,11 +22,16 @@ Precision = str  # "float32" or "bfloat16"
 
 @dataclass(frozen=True)
 class Speed:
-    """What one image costs at full resolution, in seconds."""
+    """What one image costs at full resolution, in seconds, and what a step costs besides, however few images it has."""
 
     precision: Precision
     train: float
     predict: float
+    update: float = 0.0
+
+    def step(self, images: int) -> float:
+        """Seconds of a step with so many images."""
+        return images * self.train + self.update
 
 
 def calibrate(model: Model, batch: Batch, *, wanted: str, limit: float) -> Speed:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,7 @@ from shoestring.models.model import Model, Preprocessing, build, network_of
 from shoestring.recipe import Train
 from shoestring.train import plan
 from shoestring.train.calibrate import calibrate, few_of
-from shoestring.train.muon import orthogonalise
+from shoestring.train.optimiser import update_seconds
 
 _OPTIONS = ("width", "norm", "dropout", "shortcut")
 _TRIAL = 0.5  # width that is timed, and taken where time does not count
@@ -101,7 +100,7 @@ def fitting_width(sample: Images, count: int, *, context: Context, seconds: floa
     model = build("convnet", classes=sample.classes, preprocessing=preprocessing(sample), options={"width": _TRIAL})
     batch = few_of(model, sample, _TRIAL_IMAGES, context.device)
     speed = calibrate(model, batch, wanted="auto", limit=0.015 * seconds)
-    step, size, processes = _orthogonalising(model), plan.first_batch_size(count), context.part[1]
+    step, size, processes = update_seconds(model, Train()), plan.first_batch_size(count), context.part[1]
     for eighths in range(round(8 * _WIDEST), round(8 * _NARROWEST), -1):
         wider = eighths / 8 / _TRIAL
         price = speed.train * wider**_GROWTH / processes + step * wider**_STEP_GROWTH / size
@@ -117,15 +116,3 @@ def _epochs(seconds: float) -> float:
     of one another (benchmarks/results/validation_trials.json); the narrower is the cheaper to use.
     """
     return (seconds / _EPOCH_SECONDS) ** 0.5
-
-
-def _orthogonalising(model: Model) -> float:
-    """Seconds that Muon takes for its matrices in one step, however few images this has."""
-    matrices = [weight.detach().flatten(1) for weight in model.module.parameters() if weight.ndim == 4]
-    took = []
-    for _ in range(2):
-        before = time.monotonic()
-        for matrix in matrices:
-            orthogonalise(matrix)
-        took.append(time.monotonic() - before)
-    return min(took)

@@ -8,6 +8,7 @@ from shoestring.budget import Window
 from shoestring.data.augment import Augment
 from shoestring.grow import Stage
 from shoestring.recipe import Train
+from shoestring.train.calibrate import Speed
 
 _LARGEST, SMALLEST = 500, 32
 FLOPS_PER_MAC = 6.0  # of a training step: two forward, and twice that backward
@@ -23,10 +24,10 @@ def first_batch_size(count: int) -> int:
     return max(SMALLEST, min(_LARGEST, count // _STEPS_AN_EPOCH))
 
 
-def fewer_images_a_step(size: int, window: Window, seconds_per_image: float) -> int:
+def fewer_images_a_step(size: int, window: Window, speed: Speed) -> int:
     """Halve the batch while the window has time for too few steps of it."""
     if window.budget.unit == "seconds":
-        while size >= 2 * SMALLEST and window.left / (size * seconds_per_image) < _STEPS_WANTED:
+        while size >= 2 * SMALLEST and window.left / speed.step(size) < _STEPS_WANTED:
             size //= 2
     return size
 

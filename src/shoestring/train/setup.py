@@ -24,7 +24,7 @@ from shoestring.recipe import Train
 from shoestring.train import plan
 from shoestring.train.averaging import Average
 from shoestring.train.calibrate import Speed, calibrate
-from shoestring.train.optimiser import make
+from shoestring.train.optimiser import make, update_seconds
 from shoestring.train.state import State
 
 LEAST_STEPS = 10  # a training of fewer steps is not worth the name
@@ -65,7 +65,7 @@ def begin(
     speed = _calibrate(model, batches, window, settings, macs)
     if not saved:
         if settings.batch_size is None:
-            batches.size = plan.fewer_images_a_step(batches.size, window, speed.train)
+            batches.size = plan.fewer_images_a_step(batches.size, window, speed)
         _refuse_if_too_small(window, batches, speed, macs)
     _check_size(batches, model.module)
     growing, blocks = prepare_growth(model, schedule, seed=context.seed)
@@ -139,7 +139,7 @@ def _calibrate(model: Model, batches: Batches, window: Window, settings: Train, 
     batch = batches.draw()
     batches.restore(before)
     speed = calibrate(model, batch, wanted=settings.precision, limit=limit)
-    return replace(speed, train=speed.train / processes)
+    return replace(speed, train=speed.train / processes, update=update_seconds(model, settings))
 
 
 def _check_size(batches: Batches, module: nn.Module) -> None:
@@ -172,4 +172,4 @@ def _prices(batches: Batches, speed: Speed, macs: float) -> dict[str, float]:
     """What a step of the whole problem costs, by the units of a budget."""
     size = batches.size
     flops = plan.FLOPS_PER_MAC * macs * size
-    return {"seconds": size * speed.train, "epochs": size / len(batches), "flops": flops}
+    return {"seconds": speed.step(size), "epochs": size / len(batches), "flops": flops}

@@ -71,7 +71,7 @@ class State:
 
     def __post_init__(self) -> None:
         self.side = self.model.preprocessing.resolution
-        self.pace = Pace(self.speed.train * self.batches.size)
+        self.pace = Pace(self.speed.step(self.batches.size))
         self.shared: Callable[[Tensor], Tensor] | None = None  # the network where several processes train it
         self._measure()
 
@@ -146,7 +146,7 @@ class State:
         """Half of the images a step from here on; what a step that failed has left behind goes."""
         self.batches.size //= 2
         self.optimiser.clear()
-        self.pace = Pace(self.speed.train * self.batches.size)
+        self.pace = Pace(self.speed.step(self.batches.size))
 
     def watch(self, record: Recorder) -> None:
         """Let a recorder see all batches from here on, going on from the saved counts when there are any."""
