@@ -146,7 +146,7 @@ def _split(module: nn.Module) -> tuple[list[Tensor], list[Tensor], list[Tensor]]
         for layer in layers
         if layer not in last and getattr(layer, "groups", 1) == 1 and not (normed and layer.bias is not None)
     }
-    weights = [weight for weight in module.parameters() if weight.requires_grad]
+    weights: list[Tensor] = [weight for weight in module.parameters() if weight.requires_grad]
     matrices = [weight for weight in weights if weight in mixing]
     others = [weight for weight in weights if weight.ndim > 1 and weight not in mixing]
     return matrices, others, [weight for weight in weights if weight.ndim < 2]
