@@ -94,6 +94,7 @@ def test_what_has_grown_does_not_shrink_again(tmp_path, context, monkeypatch):
     _run(replace(ANYTIME, **growing), tmp_path, context)
     before = len(_stages(tmp_path))
     _run(replace(LONGER, **growing), tmp_path, context)
+    assert RunDir(tmp_path).run["training"]["grow"] == "0.5@1,1@1"
     assert set(_stages(tmp_path)[:before]) == {(8, 0.5), (8, 1.0)}
     assert set(_stages(tmp_path)[before:]) == {(8, 1.0)}
 

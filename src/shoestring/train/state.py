@@ -209,7 +209,7 @@ class State:
             self.record.restore(saved["record"])
         self._recorded = saved["record"]
         self.steps, self.images, self.setbacks = saved["counts"]
-        self.width, self.depth = saved["width"], saved["depth"]
+        self.grows, self.width, self.depth = saved["grow"], saved["width"], saved["depth"]
         if self.blocks is not None:
             self.blocks.deepen(module, self.depth)
         self._measure()
