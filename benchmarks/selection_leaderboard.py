@@ -47,6 +47,8 @@ class Method(NamedTuple):
 
 VARIANTS = (
     Method("margin, hardest", "margin", {"order": "hardest"}),
+    Method("margin, among 2", "margin", {"among": 2.0}),
+    Method("margin, among 5", "margin", {"among": 5.0}),
     Method("forgetting, hardest", "forgetting", {"order": "hardest"}),
     Method("el2n, hardest", "el2n", {"order": "hardest"}),
     Method("prototypes, hardest", "prototypes", {"order": "hardest"}),

@@ -6,6 +6,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
+from shoestring.errors import UserError
 from shoestring.select import Pool, Signals
 from shoestring.select.diversity import diversity
 from shoestring.select.forgetting import forgetting
@@ -72,6 +73,20 @@ def test_images_never_learnt_count_as_forgotten_most(images):
     pool, rng = _pool(images, signals), np.random.default_rng(0)
     assert forgetting(pool, 4, rng=rng).tolist() == [3, 2, 0, 1]
     assert forgetting(pool, 4, rng=rng, order="hardest").tolist() == [1, 0, 2, 3]
+
+
+def test_images_are_drawn_from_more_of_the_easy_ones(images):
+    rng = np.random.default_rng(1)
+    signals = replace(_signals(30, rng), final_margin=rng.permutation(30).astype(float))
+    pool = _pool(images, signals)
+    for order, worth in (("easiest", -signals.final_margin), ("hardest", signals.final_margin)):
+        easy = set(np.argsort(worth)[:15].tolist())
+        found = [margin(pool, 6, rng=np.random.default_rng(seed), order=order, among=2.5) for seed in range(40)]
+        assert set(np.concatenate(found).tolist()) == easy
+        assert all(len(set(one.tolist())) == 6 for one in found)
+    assert sorted(margin(pool, 30, rng=np.random.default_rng(0), among=3).tolist()) == list(range(30))
+    with pytest.raises(UserError, match="among must be at least 1, not"):
+        margin(pool, 6, rng=np.random.default_rng(0), among=0.5)
 
 
 def test_a_clear_margin_is_easy_and_the_seed_decides_the_rest(images):
