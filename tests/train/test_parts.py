@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from shoestring.budget import Budget
+from shoestring.budget import Budget, Window
 from shoestring.context import Context
 from shoestring.grow import Stage
+from shoestring.grow.compose import compose
 from shoestring.models.inference import low_precision
 from shoestring.recipe import Train
 from shoestring.train import plan
@@ -201,11 +202,18 @@ def test_small_data_gets_small_batches(count, size):
 def test_batches_are_halved_while_time_is_short():
     long, short = Budget("1000s").window("train"), Budget("10s").window("train")
     quick, slow = (Speed("float32", seconds, 0.0) for seconds in (0.001, 1.0))
-    assert plan.fewer_images_a_step(500, long, quick) == 500
-    assert plan.fewer_images_a_step(500, short, quick) == 62
-    assert plan.fewer_images_a_step(500, long, replace(quick, update=4.7)) == 250
-    assert plan.fewer_images_a_step(500, short, slow) == 62
-    assert plan.fewer_images_a_step(500, Budget(epochs=1).window("train"), slow) == 500
+
+    def size(window: Window, speed: Speed, stages: str = "1@1") -> int:
+        return plan.fewer_images_a_step(500, window, speed, compose("auto", {}, stages))
+
+    assert size(long, quick) == 500
+    assert size(short, quick) == 62
+    assert size(long, replace(quick, update=4.7)) == 250
+    assert size(short, slow) == 62
+    assert size(Budget(epochs=1).window("train"), slow) == 500
+    # half of the time goes into steps of a sixteenth, so there are eight and a half times as many
+    assert size(short, quick, "1@0.5@0.25,1@1") == 250
+    assert size(short, quick, "0.5@1:0.5,1@1") == 62
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,7 @@ _TRIAL = 0.5  # width that is timed, and taken where time does not count
 _TRIAL_IMAGES = 256
 _EPOCH_SECONDS = 5.5  # see `_epochs`
 _SEEN = 200_000  # images to see at least, where there are few
-_GROWTH = 1.3  # seconds an image grow with this power of the width (measured on two cores)
-_STEP_GROWTH = 3  # and those of making updates orthogonal with this one
+_STEP_GROWTH = 3  # seconds that Muon takes grow with this power of the width
 _NARROWEST, _WIDEST = 0.25, 2.0
 _SHIFT = 1 / 32  # share of the side by which the further views of a doubtful image are moved (Jordan 2024)
 # images, and pixels of all of them, that the mean colour and the first layer are taken from
@@ -103,7 +102,7 @@ def fitting_width(sample: Images, count: int, *, context: Context, seconds: floa
     step, size, processes = update_seconds(model, Train()), plan.first_batch_size(count), context.part[1]
     for eighths in range(round(8 * _WIDEST), round(8 * _NARROWEST), -1):
         wider = eighths / 8 / _TRIAL
-        price = speed.train * wider**_GROWTH / processes + step * wider**_STEP_GROWTH / size
+        price = speed.train * wider**plan.WIDTH_SECONDS / processes + step * wider**_STEP_GROWTH / size
         if max(_epochs(seconds) * count, _SEEN) * price <= seconds:
             return eighths / 8
     return _NARROWEST

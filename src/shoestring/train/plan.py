@@ -6,7 +6,8 @@ from typing import Any
 
 from shoestring.budget import Window
 from shoestring.data.augment import Augment
-from shoestring.grow import Stage
+from shoestring.grow import Schedule, Stage
+from shoestring.grow.compose import stages_of
 from shoestring.recipe import Train
 from shoestring.train.calibrate import Speed
 
@@ -14,6 +15,7 @@ _LARGEST, SMALLEST = 500, 32
 FLOPS_PER_MAC = 6.0  # of a training step: two forward, and twice that backward
 _STEPS_AN_EPOCH = 8
 _STEPS_WANTED = 200
+WIDTH_SECONDS = 1.3  # seconds an image grow with this power of the width (measured on two cores)
 _FEW, _OFTEN = 10_000, 50  # images, and passes over them
 _JITTER = 0.5  # 2.4 points at 120 passes over a thousand images, on validation images; twelve passes are too few for it
 _CROPPED = 32  # images up to this side are cropped to a smaller stage, larger ones are scaled
@@ -24,12 +26,18 @@ def first_batch_size(count: int) -> int:
     return max(SMALLEST, min(_LARGEST, count // _STEPS_AN_EPOCH))
 
 
-def fewer_images_a_step(size: int, window: Window, speed: Speed) -> int:
-    """Halve the batch while the window has time for too few steps of it."""
+def fewer_images_a_step(size: int, window: Window, speed: Speed, schedule: Schedule) -> int:
+    """Halve the batch while the window has time for too few steps of it; of small problems it has time for more."""
     if window.budget.unit == "seconds":
-        while size >= 2 * SMALLEST and window.left / speed.step(size) < _STEPS_WANTED:
+        more = sum(share / _seconds(stage) for stage, share in stages_of(schedule).items())
+        while size >= 2 * SMALLEST and more * window.left / speed.step(size) < _STEPS_WANTED:
             size //= 2
     return size
+
+
+def _seconds(stage: Stage) -> float:
+    """About how long a step takes, as a share of one of the whole problem."""
+    return stage.resolution**2 * stage.width**WIDTH_SECONDS * stage.depth
 
 
 def augmentation(settings: Train, count: int, *, mirrored: bool, passes: float) -> Augment:

@@ -65,7 +65,7 @@ def begin(
     speed = _calibrate(model, batches, window, settings, macs)
     if not saved:
         if settings.batch_size is None:
-            batches.size = plan.fewer_images_a_step(batches.size, window, speed)
+            batches.size = plan.fewer_images_a_step(batches.size, window, speed, schedule)
         _refuse_if_too_small(window, batches, speed, macs)
     _check_size(batches, model.module)
     growing, blocks = prepare_growth(model, schedule, seed=context.seed)
