@@ -12,7 +12,7 @@ from shoestring.recipe import Train
 from shoestring.train.calibrate import calibrate, few_of
 from shoestring.train.setup import prepare_growth
 
-_ENOUGH = 2.0  # passes over the images: far fewer make growing pay, and with five it does not (docs/growth.md)
+_ENOUGH = 0.25  # passes over the images: fewer make growing pay, more do not (docs/growth.md)
 _WAYS = ("resolution,width,depth", "resolution,width", "resolution,depth", "resolution", "width", "depth")
 _TIMED_IMAGES = 16
 _TIMED = 0.01  # share of the time that may go into timing a step
@@ -23,7 +23,7 @@ def choose_growth(
 ) -> Schedule:
     """The schedule that measures best for this network and so many seconds of training, and `context.say` says why.
 
-    A network that would see each image a few times only is trained on smaller images, with fewer channels and blocks
+    A network that would see a small part of the images only is trained on smaller images, with fewer channels and blocks
     first, as far as it can be. `seconds` is None where time does not count: nothing grows then, so that runs can be
     repeated.
     """
@@ -39,7 +39,7 @@ def choose_growth(
             prepare_growth(model, schedule, seed=context.seed)
         except UserError:
             continue
-        context.say(f"grow {names}: the whole {model.name} would see each image only {passes:.1f} times in the time")
+        context.say(f"grow {names}: the whole {model.name} would see {100 * passes:.0f} % of the images in the time")
         return schedule
     return constant
 
