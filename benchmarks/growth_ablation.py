@@ -25,7 +25,12 @@ KEY = ("data", "network", "arm", "asked_seconds", "seed")
 Row = dict[str, Any]
 
 ONE_VIEW = ("--views", "one")  # two cores look at a few hundred images a second
-NETWORKS = {"convnet": ("--model", "convnet", "--width", "0.5"), "resnet18": ("--model", "resnet18", *ONE_VIEW)}
+HALF = "resnet18, width 0.5"
+NETWORKS = {
+    "convnet": ("--model", "convnet", "--width", "0.5"),
+    "resnet18": ("--model", "resnet18", *ONE_VIEW),
+    HALF: ("--model", "resnet18", "--width", "0.5", *ONE_VIEW),
+}
 GROWTH = {
     "constant": ("--grow", "constant"),
     "resolution": ("--grow", "resolution"),
@@ -40,6 +45,7 @@ SMALLER = {
         "smaller: width 0.5": ("--model", "resnet18", "--width", "0.5", *ONE_VIEW),
         "smaller: width 0.25": ("--model", "resnet18", "--width", "0.25", *ONE_VIEW),
     },
+    HALF: {"smaller: width 0.25": ("--model", "resnet18", "--width", "0.25", *ONE_VIEW)},
 }
 SHALLOW = ("convnet",)  # has no blocks to leave out
 
