@@ -4,7 +4,8 @@
 
 The number of steps is set from a few that are timed, so that the cycle ends a little before the time is over; most
 scripts do less. Nothing slows the schedule down when the machine does. Images, crops, network and scoring are
-shoestring's own, so that only the training differs. Prints one JSON line.
+shoestring's own, so that only the training differs; it is in bfloat16, and predictions are of one view, as shoestring's
+of so slow a network are. Prints one JSON line.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from shoestring.errors import UserError
 from shoestring.models.model import Model, model_folder
 from shoestring.recipe import BUDGETS, Recipe, as_dict, without_budget
 from shoestring.rundir import RunDir
+from shoestring.train.checkpoint import Checkpoint
 from shoestring.train.snapshots import Snapshots, remove
 
 
@@ -44,8 +45,10 @@ def trained(folder: RunDir) -> bool:
 def reopen(folder: RunDir) -> None:
     """Make an untrained run of a trained one: its model becomes the snapshot that the training goes on from.
 
-    In this order, so that a kill at any moment leaves a model, and a run that the same command goes on with.
+    In this order, so that a kill at any moment leaves a model, and a run that the same command goes on with. Raises
+    `UserError`, before anything is touched, when the state to go on from cannot be read.
     """
+    Checkpoint(folder / "train").load()
     final = model_folder(folder.path)
     if final is not None:
         remove(folder / "train")

@@ -17,6 +17,7 @@ from shoestring.subsets import given_subset
 from shoestring.train import plan
 from shoestring.train.calibrate import Speed, calibrate, few_of, predicting
 from shoestring.train.choose import choose_model, preprocessing
+from shoestring.train.optimiser import update_seconds
 from shoestring.train.setup import LEAST_STEPS, prepare_growth
 
 _SAMPLE = 32  # images that a step is timed on
@@ -111,10 +112,10 @@ def _needed(this: Run, model: Model, images: Images, settings: Train, count: int
         return LEAST_STEPS * size / count
     if this.budget.unit == "flops":
         return LEAST_STEPS * plan.FLOPS_PER_MAC * count_macs(model) * size
-    speed = _speed(this, model, images)
+    speed = replace(_speed(this, model, images), update=update_seconds(model, settings))
     this.budget.pace = speed.predict
     smallest = settings.batch_size or min(size, plan.SMALLEST)
-    return (LEAST_STEPS * smallest + _OVERHEAD) * speed.train
+    return LEAST_STEPS * speed.step(smallest) + _OVERHEAD * speed.train
 
 
 def _speed(this: Run, model: Model, images: Images) -> Speed:

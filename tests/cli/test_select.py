@@ -71,9 +71,11 @@ def test_a_folder_that_holds_other_things_is_left_alone(call, refused, photos, t
     words = ("select", photos, "--examples", 6, "--method", "random", "--copy-to", tmp_path / "copies")
     first = (*words, "--out", tmp_path / "out")
     call(*first)
-    next((tmp_path / "copies").rglob("*.png")).unlink()
+    missing, edited, *_ = (tmp_path / "copies").rglob("*.png")
+    missing.unlink()
+    edited.write_bytes(b"edited")
     call(*first)  # what is missing comes again
-    assert len(list((tmp_path / "copies").rglob("*.png"))) == 6
+    assert missing.stat().st_size > 6 and edited.read_bytes() == b"edited"
     assert "not an empty folder" in refused(*words, "--out", tmp_path / "other", "--seed", 1)
     (tmp_path / "copies" / "notes.txt").touch()
     assert "not an empty folder" in refused(*first)
@@ -88,6 +90,7 @@ def test_a_run_stands_for_its_subset(call, refused, tmp_path):
     assert after[:20] == before
     trained = call("train", "digits", "--subset", tmp_path / "second", "--epochs", 20, "--out", tmp_path / "third")
     assert trained["examples"] == 30
+    assert call("train", "digits", "--subset", tmp_path / "third", "--epochs", 20)["examples"] == 30
     assert "no subset file" in refused("train", "digits", "--subset", tmp_path, "--epochs", 20)
 
 

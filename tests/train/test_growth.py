@@ -27,7 +27,13 @@ def test_a_network_that_would_see_a_part_of_the_images_grows(images, make_model,
     assert _chosen(images, model, context, 0.3 * len(images)) == ("constant", [])
     text, notes = _chosen(images, model, context, 0.2 * len(images))
     assert text == "resolution,width,depth"
-    assert notes == ["grow resolution,width,depth: the whole resnet20 would see 20 % of the images in the time"]
+    assert notes == ["grow resolution,width,depth: the whole resnet20 would see each image 0.2 times in the time"]
+
+
+def test_what_sgd_trains_grows_earlier(images, make_model, context):
+    model = make_model(images, "resnet20", width=0.25)
+    assert _chosen(images, model, context, 1.5 * len(images), optimiser="sgd")[0] == "resolution,width,depth"
+    assert _chosen(images, model, context, 2.5 * len(images), optimiser="sgd")[0] == "constant"
 
 
 def test_a_network_without_blocks_to_leave_out_grows_in_width(images, make_model, context):

@@ -208,12 +208,14 @@ def test_batches_are_halved_while_time_is_short():
 
     assert size(long, quick) == 500
     assert size(short, quick) == 62
-    assert size(long, replace(quick, update=4.7)) == 250
+    assert size(long, replace(quick, update=4.7)) == 500  # half of the images would take nearly as long
+    assert size(short, replace(quick, update=0.06)) == 62
     assert size(short, slow) == 62
     assert size(Budget(epochs=1).window("train"), slow) == 500
-    # half of the time goes into steps of a sixteenth, so there are eight and a half times as many
-    assert size(short, quick, "1@0.5@0.25,1@1") == 250
+    # 0.4 of the time goes into steps of a sixteenth, so there are seven times as many
+    assert size(short, quick, "1@0.5@0.25:0.4,1@1") == 250
     assert size(short, quick, "0.5@1:0.5,1@1") == 62
+    assert size(long, quick, "0.25@0.25:0.999,1@1") == 62  # the whole problem needs some steps, too
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ def copy_to(folder: Path, images: Images, subset: Subset, *, root: Path | None) 
     """The chosen images as files in class folders (or beside each other without labels), best first by their names.
 
     Files below `root`, where the images' names are paths, are copied as they are; other images are written as PNG files
-    in the size in which they were loaded. What an earlier copy of the same images has left is written again.
+    in the size in which they were loaded. What an earlier copy of the same images has left stays as it is.
     `UserError` for a folder that holds anything else, and for a full disk.
     """
     copies: dict[Path, tuple[np.int64, Path | None]] = {}
@@ -33,17 +33,21 @@ def copy_to(folder: Path, images: Images, subset: Subset, *, root: Path | None) 
     check_room(folder, but=copies)
     with _writing(folder):
         for file, (index, source) in copies.items():
+            if file.exists():
+                continue
             file.parent.mkdir(parents=True, exist_ok=True)
-            if source is not None:
-                shutil.copyfile(source, file)
-            else:
-                pixels = images[[index]].pixels[0]
-                Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[:, :, 0]).save(file)
+            with replacing(file) as temporary:
+                if source is not None:
+                    shutil.copyfile(source, temporary)
+                else:
+                    pixels = images[[index]].pixels[0]
+                    Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[:, :, 0]).save(temporary, "PNG")
 
 
 def check_room(folder: Path, *, but: Container[Path] = ()) -> None:
-    """`UserError` when there is something at this path already, other than these files in a folder."""
-    if folder.is_file() or any(path not in but for path in folder.rglob("*") if not path.is_dir()):
+    """`UserError` when there is something at this path already, other than these files, or hidden ones, in a folder."""
+    there = (path for path in folder.rglob("*") if not path.is_dir() and not path.name.startswith("."))
+    if folder.is_file() or any(path not in but for path in there):
         raise UserError(f"{folder} is there already and not an empty folder: choose another --copy-to.")
 
 

@@ -84,9 +84,13 @@ class Subset:
 
 
 def file_of(name: str) -> Path:
-    """The subset file of this name, or the one that the run in the folder of this name left."""
+    """The subset file of this name, or the one that the run in the folder of this name chose or was given."""
     path = Path(name)
-    return path / "select" / "subset.json" if path.is_dir() else path
+    if not path.is_dir():
+        return path
+    chosen, told = path / "select" / "subset.json", path / "run.json"
+    given = read_json(told).get("recipe", {}).get("select", {}).get("subset") if told.exists() else None
+    return file_of(given) if given is not None and not chosen.exists() else chosen
 
 
 def listed(file: Path) -> NDArray[np.int64] | None:

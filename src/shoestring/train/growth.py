@@ -10,9 +10,11 @@ from shoestring.grow.compose import compose
 from shoestring.models.model import Model
 from shoestring.recipe import Train
 from shoestring.train.calibrate import calibrate, few_of
+from shoestring.train.optimiser import name_of
 from shoestring.train.setup import prepare_growth
 
-_ENOUGH = 0.25  # passes over the images: fewer make growing pay, more do not (docs/growth.md)
+_ENOUGH = 2.0  # passes over the images: far fewer make growing pay, and with five it does not (docs/growth.md)
+_ENOUGH_BY_MUON = 0.25  # which learns more from few steps
 _WAYS = ("resolution,width,depth", "resolution,width", "resolution,depth", "resolution", "width", "depth")
 _TIMED_IMAGES = 16
 _TIMED = 0.01  # share of the time that may go into timing a step
@@ -23,15 +25,15 @@ def choose_growth(
 ) -> Schedule:
     """The schedule that measures best for this network and so many seconds of training, and `context.say` says why.
 
-    A network that would see a small part of the images only is trained on smaller images, with fewer channels and blocks
-    first, as far as it can be. `seconds` is None where time does not count: nothing grows then, so that runs can be
-    repeated.
+    A network that would see a small part of the images only is trained on smaller images, with fewer channels and
+    blocks first, as far as it can be. `seconds` is None where time does not count: nothing grows then, so that runs
+    can be repeated.
     """
     constant = compose("constant", {})
     if seconds is None or settings.model == "auto" or settings.weights is not None:
         return constant
     passes = seconds / (_price(model, images, settings, context, seconds) * len(images))
-    if passes >= _ENOUGH:
+    if passes >= (_ENOUGH_BY_MUON if name_of(model, settings) == "muon" else _ENOUGH):
         return constant
     for names in _WAYS:
         schedule = compose(names, {})
@@ -39,12 +41,12 @@ def choose_growth(
             prepare_growth(model, schedule, seed=context.seed)
         except UserError:
             continue
-        context.say(f"grow {names}: the whole {model.name} would see {100 * passes:.0f} % of the images in the time")
+        context.say(f"grow {names}: the whole {model.name} would see each image {passes:.1g} times in the time")
         return schedule
     return constant
 
 
 def _price(model: Model, images: Images, settings: Train, context: Context, seconds: float) -> float:
-    """Seconds of training for one image, of all processes that train together."""
+    """Seconds of training for one image, of all processes that train together, without what a step costs besides."""
     batch = few_of(model, images, _TIMED_IMAGES, context.device)
     return calibrate(model, batch, wanted=settings.precision, limit=_TIMED * seconds).train / context.part[1]

@@ -10,6 +10,7 @@ from torch import Tensor
 
 # Quintic iteration x -> a x + b x^3 + c x^5 that drives singular values near one fastest (Jordan et al. 2024).
 _QUINTIC = (3.4445, -4.7750, 2.0315)
+_WIDE = 2  # columns for each row from which the square is less work
 
 
 def orthogonalise(matrix: Tensor, steps: int = 3) -> Tensor:
@@ -18,19 +19,29 @@ def orthogonalise(matrix: Tensor, steps: int = 3) -> Tensor:
     tall = x.shape[0] > x.shape[1]
     if tall:
         x = x.T
-    x = _by_its_square(x, steps) if x.dtype == torch.float32 else _directly(x, steps)
+    wide = x.dtype == torch.float32 and x.shape[1] >= _WIDE * x.shape[0]
+    x = _by_its_square(x, steps) if wide else _directly(x, steps)
     return x.T if tall else x
 
 
+def working(matrix: Tensor) -> Tensor:
+    """The matrix in the precision that it is made orthogonal in: low where that is much faster, on accelerators."""
+    return matrix.to(torch.bfloat16 if matrix.is_cuda else torch.float32)
+
+
 def _by_its_square(x: Tensor, steps: int) -> Tensor:
-    """All steps on the small matrix x x^T, whose polynomials commute, and one product with x: half of the work."""
+    """All steps on the small matrix x x^T, whose polynomials commute, and one product with x.
+
+    Half of the work for the filters of a 3x3 convolution.
+    """
     a, b, c = _QUINTIC
     square, all_steps = x @ x.T, None
-    for _ in range(steps):
+    for left in reversed(range(steps)):
         step = torch.addmm(square, square, square, beta=b, alpha=c)
         step.diagonal().add_(a)
         all_steps = step if all_steps is None else step @ all_steps
-        square = step @ square @ step
+        if left:
+            square = step @ square @ step
     return x if all_steps is None else all_steps @ x
 
 
@@ -46,9 +57,9 @@ def _directly(x: Tensor, steps: int) -> Tensor:
 class Muon(torch.optim.Optimizer):
     """Nesterov momentum, orthogonalised; a convolution counts as the matrix (filters, inputs x height x width).
 
-    With `fixed_norm` each weight is kept at the norm sqrt(filters): right where a normalisation follows, which makes
-    the scale of the weights meaningless and the learning rate the relative size of a step. Elsewhere weights decay, and
-    so do those that start at zero: they have no norm to keep.
+    With `fixed_norm` each weight keeps the norm that it has: right where a normalisation follows, which makes the scale
+    of the weights meaningless. The learning rate is the size of a step then, relative to a weight whose singular values
+    are all alike. Elsewhere weights decay, and so do those that start at zero: they have no norm to keep.
     """
 
     def __init__(
@@ -81,11 +92,12 @@ class Muon(torch.optim.Optimizer):
         velocity = state["momentum_buffer"].mul_(group["momentum"]).add_(gradient)
         ahead = gradient.add(velocity, alpha=group["momentum"])
         matrix = ahead.reshape(len(ahead), -1)
-        low = torch.bfloat16 if weight.is_cuda else torch.float32
-        step = orthogonalise(matrix.to(low)).to(weight.dtype).reshape(weight.shape)
+        step = orthogonalise(working(matrix)).to(weight.dtype).reshape(weight.shape)
         if state["fixed_norm"]:
-            weight.mul_(len(weight) ** 0.5 / weight.norm())
+            norm = weight.norm()
+            weight.add_(step * (norm / len(weight) ** 0.5), alpha=-group["lr"])
+            weight.mul_(norm / weight.norm())
         else:
             weight.mul_(1 - group["lr"] * group["weight_decay"])
             step = step * max(1.0, matrix.shape[0] / matrix.shape[1]) ** 0.5
-        weight.add_(step, alpha=-group["lr"])
+            weight.add_(step, alpha=-group["lr"])

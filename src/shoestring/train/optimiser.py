@@ -13,13 +13,15 @@ from shoestring.errors import UserError
 from shoestring.models.model import Model
 from shoestring.recipe import Train
 from shoestring.running import wait
-from shoestring.train.muon import Muon, orthogonalise
+from shoestring.train.muon import Muon, orthogonalise, working
 
 _NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
 # Peak learning rate and weight decay where the user gives none.
 _USUAL = {"muon": (0.2, 0.0), "sgd": (0.1, 5e-4), "adamw": (1e-3, 5e-2)}
 
 
+_LARGEST = 1024  # rows or columns, whichever are fewer, of a matrix that is worth making orthogonal
+_LONG = 0.2  # seconds after which that is not timed again
 _WARM_UP = 0.15  # share of the training, of optimisers that need it
 _COOL_DOWN = 0.2  # share of the training in which an anytime schedule falls
 
@@ -72,9 +74,9 @@ def update_seconds(model: Model, settings: Train) -> float:
     """Seconds that the rule itself takes in a step, however few images it has: those of Muon, which are many."""
     if name_of(model, settings) != "muon":
         return 0.0
-    matrices = [weight.detach().flatten(1).float() for weight in _split(model.module)[0]]
-    took = []
-    for _ in range(2):
+    matrices = [working(weight.detach().flatten(1)) for weight in _split(model.module)[0]]
+    took: list[float] = []
+    while len(took) < 2 and sum(took) < _LONG:
         before = time.monotonic()
         for matrix in matrices:
             orthogonalise(matrix)
@@ -100,7 +102,7 @@ def make(model: Model, settings: Train, *, batch_size: int, scale: float = 1.0) 
         share = rate / _USUAL["muon"][0]
         groups = [
             {"params": vectors, "lr": 0.02 * share, "weight_decay": 0.0},
-            {"params": others, "lr": 0.004 * share, "weight_decay": 0.0},
+            {"params": others, "lr": 0.004 * share, "weight_decay": decay},
         ]
         parts = [*parts, torch.optim.AdamW(groups, betas=(0.85, 0.95))]
         return Optimiser(parts, name=name, warm_up=0.0, schedule=settings.schedule)
@@ -126,7 +128,9 @@ def name_of(model: Model, settings: Train) -> str:
         return settings.optimiser
     if any(isinstance(module, nn.LayerNorm) for module in model.module.modules()):
         return "adamw"
-    return "muon" if settings.weights is None and (_normed(model.module) or model.name == "convnet") else "sgd"
+    matrices, others, _ = (sum(weight.numel() for weight in part) for part in _split(model.module))
+    fresh = settings.weights is None and (_normed(model.module) or model.name == "convnet")
+    return "muon" if fresh and matrices > others else "sgd"
 
 
 def _normed(module: nn.Module) -> bool:
@@ -136,15 +140,19 @@ def _normed(module: nn.Module) -> bool:
 def _split(module: nn.Module) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
     """Trainable weights as (matrices, others, vectors).
 
-    Matrices are those that Muon moves: of layers that mix all their inputs, but for the last one; and where a network
-    has norms, only of layers without a bias, because a norm follows these. Others have more than one axis, too.
+    Matrices are those that Muon moves: of layers that mix all their inputs, but for the last one and huge ones; and
+    where a network has norms, only of layers without a bias, which a norm usually follows. Others have more than one
+    axis, too.
     """
     normed, layers = _normed(module), [one for one in module.modules() if isinstance(one, nn.Linear | nn.Conv2d)]
     last = [one for one in layers if isinstance(one, nn.Linear)][-1:]
     mixing = {
         layer.weight
         for layer in layers
-        if layer not in last and getattr(layer, "groups", 1) == 1 and not (normed and layer.bias is not None)
+        if layer not in last
+        and getattr(layer, "groups", 1) == 1
+        and min(layer.weight.flatten(1).shape) <= _LARGEST
+        and not (normed and layer.bias is not None)
     }
     weights: list[Tensor] = [weight for weight in module.parameters() if weight.requires_grad]
     matrices = [weight for weight in weights if weight in mixing]

@@ -14,7 +14,7 @@ from shoestring.train.calibrate import Speed
 _LARGEST, SMALLEST = 500, 32
 FLOPS_PER_MAC = 6.0  # of a training step: two forward, and twice that backward
 _STEPS_AN_EPOCH = 8
-_STEPS_WANTED = 200
+_STEPS_WANTED, _LAST_STEPS = 200, 20  # in all, and of the whole problem
 WIDTH_SECONDS = 1.3  # seconds an image grow with this power of the width (measured on two cores)
 _FEW, _OFTEN = 10_000, 50  # images, and passes over them
 _JITTER = 0.5  # 2.4 points at 120 passes over a thousand images, on validation images; twelve passes are too few for it
@@ -27,11 +27,21 @@ def first_batch_size(count: int) -> int:
 
 
 def fewer_images_a_step(size: int, window: Window, speed: Speed, schedule: Schedule) -> int:
-    """Halve the batch while the window has time for too few steps of it; of small problems it has time for more."""
-    if window.budget.unit == "seconds":
-        more = sum(share / _seconds(stage) for stage, share in stages_of(schedule).items())
-        while size >= 2 * SMALLEST and more * window.left / speed.step(size) < _STEPS_WANTED:
-            size //= 2
+    """Halve the batch while the window has time for too few steps of it; of small problems it has time for more.
+
+    Not where that brings few steps more, because most of a step does not depend on the number of images.
+    """
+    if window.budget.unit != "seconds":
+        return size
+    stages = stages_of(schedule)
+    more, last = sum(share / _seconds(stage) for stage, share in stages.items()), stages[Stage()]
+
+    def few() -> bool:
+        steps = window.left / speed.step(size)
+        return more * steps < _STEPS_WANTED or last * steps < _LAST_STEPS
+
+    while size >= 2 * SMALLEST and few() and size * speed.train > speed.update:
+        size //= 2
     return size
 
 

@@ -57,6 +57,7 @@ def begin(
     normalisation needs two, and for a schedule that the network cannot follow.
     """
     model.module.to(context.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    settings = replace(settings, optimiser=saved["rule"]) if saved else settings
     size = saved["batches"]["size"] if saved else settings.batch_size or plan.first_batch_size(len(images))
     around = {"augment": Augment(), "device": context.device, "seed": context.seed, "part": context.part}
     batches = Batches(images, model.prepare, size=size, **around)

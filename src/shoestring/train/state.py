@@ -171,7 +171,7 @@ class State:
         looked = recalibrate(model.module, (model.prepare(self.batches.pixels[part]) for part in parts))
         wait(few.device)
         if looked and self.width == self.depth == 1:
-            took = (time.monotonic() - began) / len(few) / self.pace.slowdown
+            took = (time.monotonic() - began) / len(few)
             self.speed = replace(self.speed, predict=min(self.speed.predict, took))
         return model
 
@@ -185,6 +185,7 @@ class State:
         return {
             "network": (self.model.name, self.model.options),
             "grow": self.grows,
+            "rule": self.optimiser.name,
             "width": self.width,
             "depth": self.depth,
             "sizes": getattr(self.model.module, "sizes_changed", {}),
