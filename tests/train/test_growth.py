@@ -22,18 +22,21 @@ def _chosen(images, network, context, seconds, **settings) -> tuple[str, list[st
     return schedule.text, notes
 
 
-def test_a_network_that_would_see_a_part_of_the_images_grows(images, make_model, context):
-    model = make_model(images, "resnet20", width=0.25)
-    assert _chosen(images, model, context, 0.3 * len(images)) == ("constant", [])
-    text, notes = _chosen(images, model, context, 0.2 * len(images))
+def test_a_network_that_would_see_few_images_grows(images, make_images, make_model, context):
+    model, many = make_model(images, "resnet20", width=0.25), make_images(20_000)
+    assert _chosen(many, model, context, 12_001) == ("constant", [])
+    text, notes = _chosen(many, model, context, 11_999)
     assert text == "resolution,width,depth"
-    assert notes == ["grow resolution,width,depth: the whole resnet20 would see each image 0.2 times in the time"]
+    assert notes == ["grow resolution,width,depth: the whole resnet20 would see 11,999 images in the time"]
+    assert _chosen(images, model, context, 2.1 * len(images))[0] == "constant"
+    assert _chosen(images, model, context, 1.9 * len(images))[0] == text
 
 
-def test_what_sgd_trains_grows_earlier(images, make_model, context):
+def test_what_sgd_trains_grows_earlier(make_images, make_model, context):
+    images = make_images(20_000)
     model = make_model(images, "resnet20", width=0.25)
-    assert _chosen(images, model, context, 1.5 * len(images), optimiser="sgd")[0] == "resolution,width,depth"
-    assert _chosen(images, model, context, 2.5 * len(images), optimiser="sgd")[0] == "constant"
+    assert _chosen(images, model, context, 39_000, optimiser="sgd")[0] == "resolution,width,depth"
+    assert _chosen(images, model, context, 41_000, optimiser="sgd")[0] == "constant"
 
 
 def test_a_network_without_blocks_to_leave_out_grows_in_width(images, make_model, context):

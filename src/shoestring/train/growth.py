@@ -13,8 +13,8 @@ from shoestring.train.calibrate import calibrate, few_of
 from shoestring.train.optimiser import name_of
 from shoestring.train.setup import prepare_growth
 
-_ENOUGH = 2.0  # passes over the images: far fewer make growing pay, and with five it does not (docs/growth.md)
-_ENOUGH_BY_MUON = 0.25  # which learns more from few steps
+_OFTEN = 2.0  # passes over the images: far fewer make growing pay, and with five it does not (docs/growth.md)
+_ENOUGH = 12_000  # images seen, each time counted, from which Muon, which learns more from few, does as well without
 _WAYS = ("resolution,width,depth", "resolution,width", "resolution,depth", "resolution", "width", "depth")
 _TIMED_IMAGES = 16
 _TIMED = 0.01  # share of the time that may go into timing a step
@@ -25,15 +25,15 @@ def choose_growth(
 ) -> Schedule:
     """The schedule that measures best for this network and so many seconds of training, and `context.say` says why.
 
-    A network that would see a small part of the images only is trained on smaller images, with fewer channels and
-    blocks first, as far as it can be. `seconds` is None where time does not count: nothing grows then, so that runs
+    A network that would see few images, each time counted, is trained on smaller images, with fewer channels and blocks
+    first, as far as it can be. `seconds` is None where time does not count: nothing grows then, so that runs
     can be repeated.
     """
     constant = compose("constant", {})
     if seconds is None or settings.model == "auto" or settings.weights is not None:
         return constant
-    passes = seconds / (_price(model, images, settings, context, seconds) * len(images))
-    if passes >= (_ENOUGH_BY_MUON if name_of(model, settings) == "muon" else _ENOUGH):
+    seen, enough = seconds / _price(model, images, settings, context, seconds), _OFTEN * len(images)
+    if seen >= (min(enough, _ENOUGH) if name_of(model, settings) == "muon" else enough):
         return constant
     for names in _WAYS:
         schedule = compose(names, {})
@@ -41,7 +41,7 @@ def choose_growth(
             prepare_growth(model, schedule, seed=context.seed)
         except UserError:
             continue
-        context.say(f"grow {names}: the whole {model.name} would see each image {passes:.1g} times in the time")
+        context.say(f"grow {names}: the whole {model.name} would see {seen:,.0f} images in the time")
         return schedule
     return constant
 
