@@ -1,7 +1,7 @@
 """What other ways of training reach in the same time, on the same machine, in the same minutes.
 
     python benchmarks/peers.py DATA [--seconds 300] [--peer NAME ...] [--seeds 0 1 2]
-    python benchmarks/peers.py --page docs/peers.md
+    python benchmarks/peers.py --table
 
 DATA is CIFAR-10, as a folder of Parquet files or any other name that `shoestring train` takes. Each run is a process of
 its own, its seconds from process start to exit; its row is added to results/peers.json at once, so it can be stopped
@@ -47,10 +47,10 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, nargs="+", default=[300])
     parser.add_argument("--peer", nargs="+", choices=(*FLAGS, ONE_CYCLE), default=[*FLAGS, ONE_CYCLE])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--page", type=Path, help="write the table into this page, between its markers")
+    parser.add_argument("--table", action="store_true", help="print what has been measured")
     given = parser.parse_args()
-    if given.page:
-        fill(given.page)
+    if given.table:
+        print(table())
     elif given.data is None:
         parser.error("DATA is needed to measure")
     else:
@@ -89,13 +89,6 @@ def one_cycle(data: str, seconds: int, seed: int) -> Row:
 
 def rows() -> list[Row]:
     return json.loads(RESULTS.read_text()) if RESULTS.exists() else []
-
-
-def fill(page: Path) -> None:
-    """Write the table between the markers of the page."""
-    start, end = "<!-- peers -->", "<!-- /peers -->"
-    before, _, rest = page.read_text().partition(start)
-    page.write_text(f"{before}{start}\n\n{table()}\n\n{end}{rest.partition(end)[2]}")
 
 
 def table() -> str:

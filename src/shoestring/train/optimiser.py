@@ -118,11 +118,11 @@ def make(model: Model, settings: Train, *, batch_size: int, scale: float = 1.0) 
 
 
 def name_of(model: Model, settings: Train) -> str:
-    """The optimiser asked for; by default the one that measures best for such a network.
+    """The optimiser asked for; by default one that goes by the network.
 
     AdamW where layer normalisation tells of a transformer, Muon for fresh networks with other norms, SGD elsewhere. By
     Muon two passes over CIFAR-10 bring ResNet-20 to 82 % of validation images, by SGD to 71 %
-    (benchmarks/results/validation_trials.json).
+    (one seed, benchmarks/results/validation_trials.json).
     """
     if settings.optimiser != "auto":
         return settings.optimiser
