@@ -12,17 +12,13 @@ minutes.
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
-from typing import Any
 
 from commands import Case, measure
 from intervals import half_interval
-from shoestring.rundir import write_text
+from measured import Row, Rows, fill
 
-RESULTS = Path(__file__).parent / "results" / "growth_ablation.json"
-KEY = ("data", "network", "arm", "asked_seconds", "seed")
-Row = dict[str, Any]
+ROWS = Rows("growth_ablation.json", ("data", "network", "arm", "asked_seconds", "seed"))
 
 ONE_VIEW = ("--views", "one")  # two cores look at a few hundred images a second
 HALF = "resnet18, width 0.5"
@@ -65,10 +61,10 @@ def main() -> None:
     parser.add_argument("--network", nargs="+", choices=NETWORKS, default=list(NETWORKS))
     parser.add_argument("--arm", nargs="+", help="names of arms (all)")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--page", help="write the tables into this page, between its markers")
+    parser.add_argument("--page", type=Path, help="write the tables into this page, between its markers")
     given = parser.parse_args()
     if given.page:
-        fill(Path(given.page))
+        fill(given.page, ablation=tables())
         return
     for seed in given.seeds:
         for network in given.network:
@@ -79,30 +75,19 @@ def main() -> None:
 
 def run(data: str, network: str, arm: str, flags: tuple[str, ...], seconds: int, seed: int) -> None:
     """Measure this row unless it is there already."""
-    key = dict(zip(KEY, (Path(data).name, network, arm, seconds, seed)))
-    if any(all(row[name] == value for name, value in key.items()) for row in rows()):
+    place = dict(zip(ROWS.key, (Path(data).name, network, arm, seconds, seed)))
+    if ROWS.have(place):
         return
-    row = {**key, **measure(Case((data, *flags), seconds, verb="train"), seed)}
-    write_text(RESULTS, json.dumps([*rows(), row], indent=1) + "\n")
-    print(*key.values(), f"{100 * row['accuracy']:.2f} %", f"{row['training']['epochs']:.2f} epochs", flush=True)
-
-
-def rows() -> list[Row]:
-    return json.loads(RESULTS.read_text()) if RESULTS.exists() else []
-
-
-def fill(page: Path) -> None:
-    """Write the tables between the markers of the page."""
-    start, end = "<!-- ablation -->", "<!-- /ablation -->"
-    before, _, rest = page.read_text().partition(start)
-    page.write_text(f"{before}{start}\n\n{tables()}\n{end}{rest.partition(end)[2]}")
+    row = place | measure(Case((data, *flags), seconds, verb="train"), seed)
+    ROWS.put(row)
+    print(*place.values(), f"{100 * row['accuracy']:.2f} %", f"{row['training']['epochs']:.2f} epochs", flush=True)
 
 
 def tables() -> str:
     """One table for each data set, network and time: an arm a line, the best first."""
-    parts = []
-    for data, network, seconds in dict.fromkeys((r["data"], r["network"], r["asked_seconds"]) for r in rows()):
-        mine = [r for r in rows() if (r["data"], r["network"], r["asked_seconds"]) == (data, network, seconds)]
+    parts, rows = [], ROWS.read()
+    for data, network, seconds in dict.fromkeys((r["data"], r["network"], r["asked_seconds"]) for r in rows):
+        mine = [r for r in rows if (r["data"], r["network"], r["asked_seconds"]) == (data, network, seconds)]
         lines = [f"### {network} on {data}, {seconds} seconds", ""]
         lines += ["| arm | runs | test accuracy | validation | passes over the images |", "|---|---|---|---|---|"]
         by_arm = {arm: [r for r in mine if r["arm"] == arm] for arm in dict.fromkeys(r["arm"] for r in mine)}

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import math
-import re
 import statistics
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
 
 from intervals import half_interval
+from measured import Row
 from shoestring import registry
 from shoestring.data.loading import in_memory
 from shoestring.proxy import method_for
 from shoestring.recipe import Select
 
-Row = dict[str, Any]
 Cell = list[Row]  # the rows of one method at one size, a seed each
 
 CONTROL = "random"
@@ -39,15 +38,6 @@ class Difference(NamedTuple):
     mean: float
     half: float | None = None
     p: float | None = None
-
-
-def filled(page: str, rows: list[Row], split: str) -> str:
-    """The page with its marked blocks written anew."""
-    for name, content in (("leaderboard", tables(rows, split)), ("methods", cards())):
-        start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
-        block = f"{start}\n\n{content}\n\n{end}" if content else f"{start}\n{end}"
-        page = re.sub(f"{start}.*?{end}", lambda _, block=block: block, page, flags=re.DOTALL)
-    return page
 
 
 def tables(rows: list[Row], split: str) -> str:

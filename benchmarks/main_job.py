@@ -9,14 +9,12 @@ benchmark can be stopped and gone on with. With `--table` the rows are summed up
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
-from pathlib import Path
-from typing import Any
 
 from commands import Case, measure
+from measured import Row, Rows
 
-RESULTS = Path(__file__).parent / "results" / "main_job.json"
+ROWS = Rows("main_job.json", ("case", "seed"))
 
 
 def cases(cifar10: str) -> dict[str, Case]:
@@ -45,24 +43,19 @@ def main() -> None:
     parser.add_argument("--table", action="store_true", help="print the summary of what has been measured")
     given = parser.parse_args()
     if given.table:
-        print(table(rows()))
+        print(table(ROWS.read()))
         return
     for name, case in cases(given.cifar10 or "cifar10").items():
         if given.only and name not in given.only:
             continue
-        done = [row for row in rows() if row["case"] == name]
+        done = [row for row in ROWS.read() if row["case"] == name]
         for seed in range(len(done), given.repeat or case.repeat):
             row = {"case": name, "seed": seed, **measure(case, seed)}
-            RESULTS.parent.mkdir(exist_ok=True)
-            RESULTS.write_text(json.dumps([*rows(), row], indent=1) + "\n")
+            ROWS.put(row)
             print(name, seed, row["wall_seconds"], row["accuracy"], flush=True)
 
 
-def rows() -> list[dict[str, Any]]:
-    return json.loads(RESULTS.read_text()) if RESULTS.exists() else []
-
-
-def table(found: list[dict[str, Any]]) -> str:
+def table(found: list[Row]) -> str:
     """One line a case: mean accuracy with the range over seeds, and the range of seconds used of those asked for."""
     lines = ["| command | runs | test accuracy | seconds, of those asked |", "|---|---|---|---|"]
     for name in dict.fromkeys(row["case"] for row in found):

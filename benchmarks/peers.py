@@ -1,7 +1,7 @@
 """What other ways of training reach in the same time, on the same machine, in the same minutes.
 
     python benchmarks/peers.py DATA [--seconds 300] [--peer NAME ...] [--seeds 0 1 2]
-    python benchmarks/peers.py --table
+    python benchmarks/peers.py --page docs/peers.md
 
 DATA is CIFAR-10, as a folder of Parquet files or any other name that `shoestring train` takes. Each run is a process of
 its own, its seconds from process start to exit; its row is added to results/peers.json at once, so it can be stopped
@@ -18,16 +18,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 from commands import Case, measure
 from intervals import half_interval
 from machine import machine
-from shoestring.rundir import write_text
+from measured import Row, Rows, fill
 
-RESULTS = Path(__file__).parent / "results" / "peers.json"
-KEY = ("data", "peer", "seconds", "seed")
-Row = dict[str, Any]
+ROWS = Rows("peers.json", ("data", "peer", "seconds", "seed"))
 
 ONE_CYCLE = "ResNet-18, one cycle"
 FIXED = "airbench94's recipe, 8 epochs"
@@ -47,10 +44,10 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, nargs="+", default=[300])
     parser.add_argument("--peer", nargs="+", choices=(*FLAGS, ONE_CYCLE), default=[*FLAGS, ONE_CYCLE])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--table", action="store_true", help="print what has been measured")
+    parser.add_argument("--page", type=Path, help="write the table into this page, between its markers")
     given = parser.parse_args()
-    if given.table:
-        print(table())
+    if given.page:
+        fill(given.page, peers=table())
     elif given.data is None:
         parser.error("DATA is needed to measure")
     else:
@@ -62,15 +59,15 @@ def main() -> None:
 
 def run(data: str, peer: str, seconds: int, seed: int) -> None:
     """Measure this row unless it is there already."""
-    key = dict(zip(KEY, (Path(data).name, peer, seconds, seed)))
-    if any(all(row[name] == value for name, value in key.items()) for row in rows()):
+    place = dict(zip(ROWS.key, (Path(data).name, peer, seconds, seed)))
+    if ROWS.have(place):
         return
     if peer == ONE_CYCLE:
-        row = key | one_cycle(data, seconds, seed)
+        row = place | one_cycle(data, seconds, seed)
     else:
-        row = key | measure(Case((data, *FLAGS[peer]), seconds, verb="train"), seed)
-    write_text(RESULTS, json.dumps([*rows(), row], indent=1) + "\n")
-    print(*key.values(), f"{100 * row['accuracy']:.2f} %", f"{row['wall_seconds']} s", flush=True)
+        row = place | measure(Case((data, *FLAGS[peer]), seconds, verb="train"), seed)
+    ROWS.put(row)
+    print(*place.values(), f"{100 * row['accuracy']:.2f} %", f"{row['wall_seconds']} s", flush=True)
 
 
 def one_cycle(data: str, seconds: int, seed: int) -> Row:
@@ -87,15 +84,12 @@ def one_cycle(data: str, seconds: int, seed: int) -> Row:
     return {**told, "training": {"steps": found["steps"], "epochs": found["epochs"]}, "machine": around}
 
 
-def rows() -> list[Row]:
-    return json.loads(RESULTS.read_text()) if RESULTS.exists() else []
-
-
 def table() -> str:
     """A line for each time and peer, the best first."""
     lines = ["| time asked | what | runs | test accuracy | seconds taken | passes |", "|---|---|---|---|---|---|"]
-    for seconds in sorted({row["seconds"] for row in rows()}, key=lambda asked: asked or float("inf")):
-        mine = [row for row in rows() if row["seconds"] == seconds]
+    rows = ROWS.read()
+    for seconds in sorted({row["seconds"] for row in rows}, key=lambda asked: asked or float("inf")):
+        mine = [row for row in rows if row["seconds"] == seconds]
         by_peer = {peer: [row for row in mine if row["peer"] == peer] for peer in {row["peer"] for row in mine}}
         best_first = sorted(by_peer, key=lambda peer: -_mean(by_peer[peer], "accuracy"))
         lines += [_line(seconds, peer, by_peer[peer]) for peer in best_first]

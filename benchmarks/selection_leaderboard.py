@@ -14,7 +14,6 @@ gone on with. All methods come with the first seed before any comes with the sec
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 import time
 from collections.abc import Iterator
@@ -24,16 +23,15 @@ from typing import Any, NamedTuple
 import torch
 
 from leaderboard_learners import SEEN, Probe, Scratch, material
-from leaderboard_tables import filled, tables
+from leaderboard_tables import cards, tables
 from machine import machine
+from measured import RESULTS, Row, Rows, fill
 from shoestring import registry
-from shoestring.rundir import write_text
 from shoestring.select import Pool, choose
 
-RESULTS = Path(__file__).parent / "results" / "selection_leaderboard.json"
+BOARD = RESULTS / "selection_leaderboard.json"
 CACHE = Path(tempfile.gettempdir()) / "shoestring-leaderboard"
 KEY = ("consumer", "method", "examples", "seed", "split")
-Row = dict[str, Any]
 
 
 class Method(NamedTuple):
@@ -84,26 +82,27 @@ def main() -> None:
     parser.add_argument("--hours", type=float, default=float("inf"), help="start no further row after so long")
     parser.add_argument("--again", action="store_true", help="measure anew what has been measured")
     parser.add_argument("--cache", type=Path, default=CACHE, help="folder for what rows share: signals and features")
-    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--results", type=Path, default=BOARD)
     parser.add_argument("--samples", type=int, help="images seen in a training and by the proxy, to try this script")
     parser.add_argument("--table", action="store_true", help="print the tables of what has been measured")
     parser.add_argument("--page", type=Path, help="write the tables and the methods into this page")
     given = parser.parse_args()
+    rows = Rows(given.results.resolve(), KEY)
     if given.table:
-        print(tables(rows(given.results), given.split))
+        print(tables(rows.read(), given.split))
     elif given.page:
-        given.page.write_text(filled(given.page.read_text(), rows(given.results), given.split))
+        fill(given.page, leaderboard=tables(rows.read(), given.split), methods=cards())
     elif given.data is None:
         parser.error("DATA is needed to measure")
-    elif given.samples and given.results == RESULTS:
+    elif given.samples and given.results == BOARD:
         parser.error("rows of --samples go elsewhere: give --results")
     elif "probe" in given.consumer and not given.weights:
         parser.error("the probe needs --weights")
     else:
-        run(given)
+        run(given, rows)
 
 
-def run(given: argparse.Namespace) -> None:
+def run(given: argparse.Namespace, rows: Rows) -> None:
     """Measure one wanted row after the other, and keep each at once."""
     ends = time.monotonic() + 3600 * given.hours
     given.cache.mkdir(parents=True, exist_ok=True)
@@ -116,13 +115,12 @@ def run(given: argparse.Namespace) -> None:
     for consumer, method, examples, seed in wanted(given):
         row: Row = {"consumer": consumer, "method": method.label, "examples": examples, "seed": seed}
         row |= {"split": given.split, "data": images.name}
-        if not given.again and key(row) in map(key, rows(given.results)):
+        if not given.again and rows.have(row):
             continue
         if time.monotonic() > ends:
             break
         row |= measured(learners[consumer], method, examples, seed)
-        others = [other for other in rows(given.results) if key(other) != key(row)]
-        keep(given.results, [*others, row])
+        rows.put(row)
         print(consumer, method.label, examples, seed, row.get("accuracy", row.get("error")), flush=True)
 
 
@@ -160,20 +158,6 @@ def clocked(spent: dict[str, float], name: str, work: Any, *arguments: Any) -> A
         return work(*arguments)
     finally:
         spent[name] = time.process_time() - before
-
-
-def key(row: Row) -> tuple[Any, ...]:
-    return tuple(row[name] for name in KEY)
-
-
-def rows(file: Path) -> list[Row]:
-    return json.loads(file.read_text()) if file.exists() else []
-
-
-def keep(file: Path, found: list[Row]) -> None:
-    """One line a row, whole or not at all."""
-    file.parent.mkdir(exist_ok=True)
-    write_text(file, "[\n" + ",\n".join(map(json.dumps, found)) + "\n]\n")
 
 
 if __name__ == "__main__":

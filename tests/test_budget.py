@@ -184,3 +184,15 @@ def test_a_refusal_names_the_least_that_works():
     assert refusal.least == 13.0
     assert str(refusal) == "--time 10s is too small: ten steps would not fit. The least that works is --time 13s."
     assert "The least that works is --epochs 2.35." in str(Budget(epochs=1).refuse(2.345678, why="no"))
+
+
+def test_refusal_tells_what_the_end_takes_where_that_is_most():
+    budget = Budget("10s")
+    budget.owe("evaluate", 0.5, images=5000)
+    budget.pace = 0.0005
+    assert "evaluation" not in str(budget.refuse(12.3, why="it would not fit"))
+    budget.pace = 0.002
+    assert str(budget.refuse(30, why="it would not fit")) == (
+        "--time 10s is too small: it would not fit, as evaluation on 5,000 images and the end take 12.5 s of it. "
+        "The least that works is --time 30s."
+    )

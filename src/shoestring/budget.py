@@ -178,11 +178,17 @@ class Budget:
         return Window(self, self.spent, share)
 
     def refuse(self, least: float, *, why: str) -> BudgetTooSmall:
-        """The error for a budget that cannot hold the work; `least` is in the budget's unit."""
+        """The error for a budget that cannot hold the work; `least` is in the budget's unit.
+
+        It tells what is kept for the end, too, where that is the larger part.
+        """
         flag = {"seconds": "time", "epochs": "epochs", "flops": "flops"}[self.unit]
         if self.unit == "seconds":
             least = float(math.ceil(least))
             asked, needed = f"{self.total:g}s", f"{least:g}s"
+            images = sum(count for _, count in self._owed.values())
+            if self.reserve > self.total / 2 and images:
+                why += f", as evaluation on {images:,} images and the end take {spell(self.reserve)} of it"
         else:
             asked, needed = f"{self.total:g}", f"{least:.3g}"
         return BudgetTooSmall(
