@@ -1,6 +1,6 @@
 """What choosing costs: processor seconds and memory beyond the features of every method, and how good the choice is.
 
-    OMP_NUM_THREADS=1 python benchmarks/selection_speed.py [CASE ...]
+    OMP_NUM_THREADS=1 python benchmarks/selection_speed.py [CASE ...] [--device cuda]
 
 writes results/selection_speed.json; named cases replace those of an earlier run. The features are made up: 512 numbers
 an image, in 200 clusters, cut at zero as those of a network are. Each case runs in a process of its own, so that the
@@ -70,10 +70,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("cases", nargs="*", metavar="CASE")
     parser.add_argument("--alone", choices=CASES, help="run this case here and print what it cost")
+    parser.add_argument("--device", default="cpu", help="where images are compared by the methods that can, as cuda")
     given = parser.parse_args()
     if given.alone:
+        case = {"balance": "none", "images": 50_000, "options": {}, **CASES[given.alone]}
         try:
-            print(json.dumps(_measured(**{"balance": "none", "images": 50_000, "options": {}, **CASES[given.alone]})))
+            print(json.dumps(_measured(**case, device=given.device)))
         except ModuleNotFoundError as error:
             print(f"{error.name} is not installed.")
         return
@@ -84,13 +86,14 @@ def main() -> None:
             "load_before": round(os.getloadavg()[0], 2),
             "threads": os.environ.get("OMP_NUM_THREADS", "all"),
         }
-        command = [sys.executable, __file__, "--alone", name]
+        command = [sys.executable, __file__, "--alone", name, "--device", given.device]
         done = subprocess.run(command, check=True, capture_output=True, text=True)
         if not done.stdout.startswith("{"):
             print(name, "left out:", done.stdout.strip(), flush=True)
             continue
-        found[name] = json.loads(done.stdout)
-        print(name, found[name], flush=True)
+        placed = name if given.device == "cpu" else f"{name}, on {given.device}"
+        found[placed], around[placed] = json.loads(done.stdout), around.pop(name)
+        print(placed, found[placed], flush=True)
     # Only now, because it imports torch, and a process that is started begins with the peak of the one that starts it.
     found.update(
         {name: {**found[name], "machine": {**machine(), **own}} for name, own in around.items() if name in found}
@@ -100,7 +103,13 @@ def main() -> None:
 
 
 def _measured(
-    *, method: str, images: int, balance: str, options: dict[str, Any], goal: dict[str, float] | None = None
+    *,
+    method: str,
+    images: int,
+    balance: str,
+    options: dict[str, Any],
+    device: str,
+    goal: dict[str, float] | None = None,
 ) -> dict[str, Any]:
     """One choice of 1,000 images, after everything that it imports is imported and the features are in memory."""
     other = OTHERS.get(method)
@@ -110,14 +119,22 @@ def _measured(
         registry.find("select", method)
     import sklearn.cluster  # noqa: F401
 
-    pool = _pool(images)
+    pool = _pool(images, device)
     pool.features.sum()
-    before, began = _peak_mb(), time.process_time()
+    if device != "cpu":
+        import torch
+
+        torch.zeros(1, device=device)  # that it awakes is not what is measured
+    before, began, on_the_clock = _peak_mb(), time.process_time(), time.monotonic()
     if other:
         chosen = other(pool.features, 1000)
     else:
         chosen = choose(pool, 1000, method=method, balance=balance, options=options).indices
-    cost = {"cpu_seconds": round(time.process_time() - began, 2), "peak_mb": round(_peak_mb() - before, 1)}
+    cost = {
+        "cpu_seconds": round(time.process_time() - began, 2),
+        "seconds": round(time.monotonic() - on_the_clock, 2),
+        "peak_mb": round(_peak_mb() - before, 1),
+    }
     by_chance = choose(pool, 1000, method="random", balance=balance).indices
     return {
         "method": method,
@@ -131,7 +148,7 @@ def _measured(
     }
 
 
-def _pool(count: int) -> Pool:
+def _pool(count: int, device: str = "cpu") -> Pool:
     """Images without pixels to speak of, made in parts so that their making does not count as a peak."""
     rng = np.random.default_rng(0)
     centres = rng.normal(size=(CLUSTERS, DIMENSIONS)).astype(np.float32)
@@ -143,7 +160,7 @@ def _pool(count: int) -> Pool:
     labels = rng.permutation(np.arange(count) % CLASSES)
     images = in_memory(np.zeros((count, 1, 1, 1), dtype=np.uint8), labels, classes=[str(i) for i in range(CLASSES)])
     empty = np.zeros(count)
-    return Pool(images, lambda: Signals(features, empty.astype(int), empty == 0, empty, empty))
+    return Pool(images, lambda: Signals(features, empty.astype(int), empty == 0, empty, empty), device=device)
 
 
 def _apricot(features: np.ndarray, size: int) -> np.ndarray:

@@ -7,7 +7,7 @@ import pytest
 
 from shoestring.budget import Budget
 from shoestring.context import Context
-from shoestring.proxy import signals_of
+from shoestring.proxy import pool_of, signals_of
 from shoestring.recipe import Select
 
 
@@ -34,3 +34,8 @@ def test_gradients_are_known_where_errors_are(signals):
     assert found.gradient.shape == found.error.shape
     assert np.array_equal(np.isnan(found.gradient), np.isnan(found.error))
     assert np.nanmin(found.gradient) >= 0
+
+
+def test_images_are_compared_on_the_device_of_the_run(make_images):
+    pool = pool_of(make_images(6), Select(), Budget(epochs=1), Context(device="cuda:0"))
+    assert pool.device == "cuda:0"

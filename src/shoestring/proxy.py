@@ -55,7 +55,7 @@ def pool_of(images: Images, settings: Select, budget: Budget, context: Context) 
     """The images to choose from, with features and signals as the settings say where they come from."""
     features = settings.features
     own = None if features is None else partial(features_of, features, images, budget, context)
-    return Pool(images, partial(signals_of, images, settings, budget, context), own)
+    return Pool(images, partial(signals_of, images, settings, budget, context), own, context.device)
 
 
 def signals_of(images: Images, settings: Select, budget: Budget, context: Context) -> Signals:

@@ -7,9 +7,11 @@ import pytest
 
 from pools import pool_of, slow_greedy, some_features, unit
 from shoestring.errors import UserError
+from shoestring.select.engine import accelerated, reduce
 from shoestring.select.engine import similarity as blocks
-from shoestring.select.engine.greedy import cover
+from shoestring.select.engine.accelerated import Accelerated, accelerates
 from shoestring.select.engine.pairs import pairs_above
+from shoestring.select.engine.reduce import covering
 from shoestring.select.engine.similarity import Computed, Kept, similarity
 from shoestring.select.facility_location import facility_location
 from shoestring.select.max_herding import max_herding, median_distance
@@ -33,9 +35,19 @@ def _greedy_by_table(table: np.ndarray, size: int, following: tuple[int, ...] = 
     return chosen, short
 
 
-@pytest.fixture(params=["kept", "computed", "computed, never listed", "kept, listed late", "computed, listed late"])
+WAYS = ["kept", "computed", "computed, never listed", "kept, listed late", "computed, listed late", "accelerated"]
+
+
+@pytest.fixture(params=WAYS)
 def engine(request, monkeypatch):
-    """Both ways of comparing images, in blocks that do not divide the pool, and from when on pairs are listed."""
+    """All ways of comparing images, in blocks that do not divide the pool, and from when on pairs are listed.
+
+    The processor stands in for an accelerator.
+    """
+    if request.param == "accelerated":
+        monkeypatch.setattr(reduce, "accelerates", lambda device, images: True)
+        monkeypatch.setattr(accelerated, "_CELLS", 500)
+        monkeypatch.setattr(Accelerated, "room", 300)
     monkeypatch.setattr(blocks, "_KEPT", 10**9 if "kept" in request.param else 0)
     if "listed" in request.param:
         for kind in (Kept, Computed):
@@ -60,14 +72,14 @@ def test_the_engine_keeps_exact_over_many_steps(engine, shape):
     features = some_features(400, seed=1)
     if shape == "clusters":
         features = unit(np.abs(some_features(40, seed=2)[rng.integers(0, 40, 400)] + 0.3 * features))
-    found = cover(similarity(features), 150, rng=rng)
+    found = covering(features, 150, rng=rng)
     # Two images that would cover only each other gain the same, so the gain is compared and not the image.
     _, short = _greedy_by_table(features.astype(np.float64) @ features.T, 150, following=tuple(found))
     assert short < 3e-6
     assert len(set(found.tolist())) == 150
 
 
-def test_both_ways_of_comparing_answer_the_same(monkeypatch):
+def test_all_ways_of_comparing_answer_the_same(monkeypatch):
     monkeypatch.setattr(blocks, "_ROWS", 7)
     monkeypatch.setattr(blocks, "_COLUMNS", 11)
     features, rng = some_features(50, seed=3), np.random.default_rng(0)
@@ -75,8 +87,8 @@ def test_both_ways_of_comparing_answer_the_same(monkeypatch):
     best = rng.random(50).astype(np.float32)
     rows = rng.permutation(50)[:9]
     expected = np.maximum(table - best, 0).sum(1)
-    for kind in (Kept, Computed):
-        own = kind(features, lambda cosines: cosines)
+    plain = [kind(features, lambda cosines: cosines) for kind in (Kept, Computed)]
+    for own in (*plain, Accelerated(features, "cpu")):
         assert np.allclose(own.rows(rows), table[rows], atol=1e-6)
         assert np.allclose(own.rows(slice(3, 8)), table[3:8], atol=1e-6)
         assert np.allclose(blocks.gains(own, rows, best), expected[rows], atol=1e-5)
@@ -186,3 +198,11 @@ def test_the_radius_is_the_largest_with_pure_balls(seed):
 
 def test_balls_of_one_label_are_as_large_as_they_can_be():
     assert pure_radius(some_features(9, seed=0), np.zeros(9, dtype=int), np.random.default_rng(0)) == 2
+
+
+def test_an_accelerator_is_used_for_many_images_where_there_is_one():
+    assert accelerates("cuda", 50_000)
+    assert accelerates("cuda:1", 50_000)
+    assert not accelerates("cuda", 1000)
+    assert not accelerates("mps", 50_000)
+    assert not accelerates("cpu", 50_000)

@@ -6,13 +6,17 @@ import numpy as np
 import pytest
 
 from pools import pool_of, slow_greedy, some_features
+from shoestring.select.engine import accelerated
 from shoestring.select.engine import neighbours as module
 from shoestring.select.engine.neighbours import nearest
 from shoestring.select.facility_location import facility_location
 
 
-@pytest.fixture(params=["small blocks", "large blocks"])
+@pytest.fixture(params=["small blocks", "large blocks", "accelerated"])
 def blocks(request, monkeypatch):
+    if request.param == "accelerated":  # the processor stands in for an accelerator
+        monkeypatch.setattr(module, "accelerates", lambda device, images: True)
+        monkeypatch.setattr(accelerated, "_CELLS", 500)
     if request.param == "small blocks":
         monkeypatch.setattr(module, "_ROWS", 13)
         monkeypatch.setattr(module, "_COLUMNS", 17)

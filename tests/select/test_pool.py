@@ -19,9 +19,10 @@ def test_signals_are_computed_once_for_a_pool_and_all_its_parts(images):
         rows = np.arange(count)
         return Signals(rows[:, None].astype(np.float32), rows, rows % 2 == 0, rows / 2, rows / 4)
 
-    pool = Pool(images, compute)
+    pool = Pool(images, compute, device="cuda:1")
     part = pool.part(np.array([5, 3, 8])).part(np.array([2, 0]))
     assert not calls
+    assert part.device == "cuda:1"
     assert part.forgotten.tolist() == [8, 5]
     assert part.features[:, 0].tolist() == [8.0, 5.0]
     assert part.learnt.tolist() == [True, False]

@@ -36,7 +36,7 @@ def d2(
     limited(forward, "d2's forward", least=0)
     limited(reverse, "d2's reverse", least=0)
     count = len(pool)
-    places, cosines = nearest(pool.features, min(neighbours + 1, count))
+    places, cosines = nearest(pool.features, min(neighbours + 1, count), pool.device)
     apart = np.maximum(2 - 2 * cosines.astype(np.float64), 0)
     other = places != np.arange(count)[:, None]
     own = rankdata(pool.final_margin if order == "easiest" else -pool.final_margin) / count

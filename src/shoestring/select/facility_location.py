@@ -36,4 +36,4 @@ def facility_location(
     parts = min(partitions, len(pool) - len(already))
     if parts > 1:
         return in_partitions(pool, size, parts, rng=rng, already=already, options=options)
-    return covering(pool.features, size, rng=rng, already=already, **options)
+    return covering(pool.features, size, rng=rng, already=already, device=pool.device, **options)

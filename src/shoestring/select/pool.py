@@ -66,6 +66,7 @@ class Pool:
     """Candidates for a strategy. `signals()` is called at most once, and only when a method needs it.
 
     So is `features()`, unit length (N, D), in memory or in a file, which takes the place of the signals' features.
+    `device` is where methods may compare images.
     """
 
     def __init__(
@@ -73,8 +74,9 @@ class Pool:
         images: Images,
         signals: Callable[[], Signals],
         features: Callable[[], NDArray[np.floating] | Stored] | None = None,
+        device: str = "cpu",
     ) -> None:
-        self.images = images
+        self.images, self.device = images, device
         self._compute, self._compute_features = signals, features
         self._known: Signals | None = None
         self._known_features: Stored | None = None
@@ -86,7 +88,7 @@ class Pool:
 
     def part(self, rows: NDArray[np.int64]) -> Pool:
         """The candidates at these positions (of this pool), sharing the signals of the whole."""
-        piece = Pool(self.images, self._compute, self._compute_features)
+        piece = Pool(self.images, self._compute, self._compute_features, self.device)
         piece._rows = rows if self._rows is None else self._rows[rows]
         piece._whole = self._whole
         return piece

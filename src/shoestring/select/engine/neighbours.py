@@ -5,17 +5,21 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from shoestring.select.engine.accelerated import Accelerated, accelerates
 from shoestring.select.engine.similarity import Floats, Places, products, slices
 
 _ROWS, _COLUMNS = 512, 4096  # of the blocks that are computed at once
 _SAMPLE = 2048  # images that tell how near the nearest must be at least
 
 
-def nearest(features: Floats, count: int) -> tuple[NDArray[np.int32], Floats]:
+def nearest(features: Floats, count: int, device: str = "cpu") -> tuple[NDArray[np.int32], Floats]:
     """The `count` images most like each, itself among them: places (N, count) and cosines (N, count), in no order.
 
-    Every pair is compared once; a pair is kept when it is nearer than the `count` nearest known to one of the two.
+    Every pair is compared once; a pair is kept when it is nearer than the `count` nearest known to one of the two. On
+    an accelerator all pairs are compared twice and the nearest of each picked at once.
     """
+    if accelerates(device, len(features)):
+        return Accelerated(features, device).nearest(count)
     total = len(features)
     held = _Held(total, count, _least(features, count))
     for rows in slices(total, _ROWS):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from shoestring.select.engine.accelerated import Accelerated, accelerates
 from shoestring.select.engine.greedy import cover
 from shoestring.select.engine.neighbours import nearest, nearest_among
 from shoestring.select.engine.similarity import Floats, similarity
@@ -36,12 +37,14 @@ def covering(
     neighbours: int = 0,
     sample: float = 1.0,
     already: NDArray[np.int64] = NOTHING,
+    device: str = "cpu",
 ) -> NDArray[np.int64]:
     """The greedy choice (size,) of these images (N, D), by all cosines or by those with so many neighbours."""
     if neighbours:
-        places, cosines = nearest(features, min(neighbours, len(features)))
+        places, cosines = nearest(features, min(neighbours, len(features)), device)
         return cover_near(places, cosines, size, rng=rng, sample=sample, already=already)
-    return cover(similarity(features), size, rng=rng, sample=sample, already=already)
+    alike = Accelerated(features, device) if accelerates(device, len(features)) else similarity(features)
+    return cover(alike, size, rng=rng, sample=sample, already=already)
 
 
 def left_by(
