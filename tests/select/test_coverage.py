@@ -45,7 +45,7 @@ def engine(request, monkeypatch):
     The processor stands in for an accelerator.
     """
     if request.param == "accelerated":
-        monkeypatch.setattr(reduce, "accelerates", lambda device, images: True)
+        monkeypatch.setattr(reduce, "accelerates", lambda device, features: True)
         monkeypatch.setattr(accelerated, "_CELLS", 500)
         monkeypatch.setattr(Accelerated, "room", 300)
     monkeypatch.setattr(blocks, "_KEPT", 10**9 if "kept" in request.param else 0)
@@ -200,9 +200,12 @@ def test_balls_of_one_label_are_as_large_as_they_can_be():
     assert pure_radius(some_features(9, seed=0), np.zeros(9, dtype=int), np.random.default_rng(0)) == 2
 
 
-def test_an_accelerator_is_used_for_many_images_where_there_is_one():
-    assert accelerates("cuda", 50_000)
-    assert accelerates("cuda:1", 50_000)
-    assert not accelerates("cuda", 1000)
-    assert not accelerates("mps", 50_000)
-    assert not accelerates("cpu", 50_000)
+def test_an_accelerator_is_used_for_many_images_where_there_is_one_with_room(monkeypatch):
+    many, few = np.zeros((10_000, 2), dtype=np.float32), np.zeros((1000, 2), dtype=np.float32)
+    room = {"cuda": 2 * 10**9, "cuda:1": 10**8}
+    monkeypatch.setattr(accelerated, "_free", room.__getitem__)
+    assert accelerates("cuda", many)
+    assert not accelerates("cuda:1", many)
+    assert not accelerates("cuda", few)
+    assert not accelerates("mps", many)
+    assert not accelerates("cpu", many)

@@ -15,7 +15,7 @@ from shoestring.select.facility_location import facility_location
 @pytest.fixture(params=["small blocks", "large blocks", "accelerated"])
 def blocks(request, monkeypatch):
     if request.param == "accelerated":  # the processor stands in for an accelerator
-        monkeypatch.setattr(module, "accelerates", lambda device, images: True)
+        monkeypatch.setattr(module, "accelerates", lambda device, features: True)
         monkeypatch.setattr(accelerated, "_CELLS", 500)
     if request.param == "small blocks":
         monkeypatch.setattr(module, "_ROWS", 13)

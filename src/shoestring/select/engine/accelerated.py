@@ -14,16 +14,26 @@ if TYPE_CHECKING:
     import torch
 
 _CELLS = 64_000_000  # cosines that are on the device at once: 256 MB
+_ROOMS = 4  # times the cosines of a block that working on them may take
 _MANY = 5_000  # images from which on the way to the device and back is worth it
 
 
-def accelerates(device: str, images: int) -> bool:
-    """Whether this device is an accelerator for so many images. Apple's knows no float64."""
-    return device.startswith("cuda") and images > _MANY
+def accelerates(device: str, features: Floats) -> bool:
+    """Whether this device is an accelerator for features (N, D) that pays and has room. Apple's knows no float64."""
+    if not device.startswith("cuda") or len(features) <= _MANY:
+        return False
+    return features.nbytes + _ROOMS * 4 * _CELLS <= _free(device)
+
+
+def _free(device: str) -> int:
+    """Bytes of the device's memory that nobody has taken."""
+    import torch
+
+    return torch.cuda.mem_get_info(device)[0]
 
 
 class Accelerated:
-    """The cosines of unit vectors (N, D), which must fit into the device's memory; float32, summed up in float64."""
+    """The cosines of unit vectors (N, D), which are copied to the device; float32, summed up in float64."""
 
     room = 14_000_000
 

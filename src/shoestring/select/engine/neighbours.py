@@ -18,7 +18,7 @@ def nearest(features: Floats, count: int, device: str = "cpu") -> tuple[NDArray[
     Every pair is compared once; a pair is kept when it is nearer than the `count` nearest known to one of the two. On
     an accelerator all pairs are compared twice and the nearest of each picked at once.
     """
-    if accelerates(device, len(features)):
+    if accelerates(device, features):
         return Accelerated(features, device).nearest(count)
     total = len(features)
     held = _Held(total, count, _least(features, count))

@@ -43,7 +43,7 @@ def covering(
     if neighbours:
         places, cosines = nearest(features, min(neighbours, len(features)), device)
         return cover_near(places, cosines, size, rng=rng, sample=sample, already=already)
-    alike = Accelerated(features, device) if accelerates(device, len(features)) else similarity(features)
+    alike = Accelerated(features, device) if accelerates(device, features) else similarity(features)
     return cover(alike, size, rng=rng, sample=sample, already=already)
 
 
