@@ -84,6 +84,7 @@ class Kept:
     room = 1_500_000
 
     def __init__(self, features: Floats, kernel: Kernel | None) -> None:
+        self.sums = _sums(features) if kernel is None and features.min() >= 0 else None
         self.table = products(features, features)  # numpy sees that both are the same and computes one half
         if kernel:
             for part in slices(len(self), _ROWS):
@@ -98,6 +99,8 @@ class Kept:
 
     def all_gains(self, best: Floats) -> NDArray[np.float64]:
         """What every image would add (N,), in parts that stay in the processor's cache."""
+        if self.sums is not None and not best.any():
+            return self.sums.copy()
         parts = slices(len(self), 64)
         return np.concatenate([_gained(self.table[part], best, 1) for part in parts])
 
@@ -122,7 +125,7 @@ class Computed:
     def all_gains(self, best: Floats) -> NDArray[np.float64]:
         """Each block serves its rows as candidates and its columns too, so half of all pairs are computed."""
         if self.none_is_negative and not best.any():
-            return self._sums()
+            return _sums(self.features)
         found = np.zeros(len(self))
         for rows in slices(len(self), _ROWS):
             block = self.kernel(products(self.features[rows], self.features[rows]))
@@ -133,11 +136,12 @@ class Computed:
                 found[columns] += _gained(block, best[rows, None], 0)
         return found
 
-    def _sums(self) -> NDArray[np.float64]:
-        """The sum of all cosines of each image (N,): one product with the sum of all images."""
-        total = self.features.sum(0, dtype=np.float64)
-        parts = slices(len(self), _COLUMNS)
-        return np.concatenate([np.einsum("nd,d->n", self.features[part].astype(np.float64), total) for part in parts])
+
+def _sums(features: Floats) -> NDArray[np.float64]:
+    """The sum of all cosines of each image (N,): one product with the sum of all images."""
+    total = features.sum(0, dtype=np.float64)
+    parts = slices(len(features), _COLUMNS)
+    return np.concatenate([np.einsum("nd,d->n", features[part].astype(np.float64), total) for part in parts])
 
 
 def _gained(block: Floats, best: Floats, axis: int) -> NDArray[np.float64]:
