@@ -209,3 +209,10 @@ def test_an_accelerator_is_used_for_many_images_where_there_is_one_with_room(mon
     assert not accelerates("cuda", few)
     assert not accelerates("mps", many)
     assert not accelerates("cpu", many)
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_accelerator_takes_features_that_nobody_may_write():
+    features = some_features(20, seed=0)
+    features.flags.writeable = False
+    assert np.allclose(Accelerated(features, "cpu").rows(slice(2)), features[:2] @ features.T, atol=1e-6)

@@ -40,7 +40,7 @@ class Accelerated:
     def __init__(self, features: Floats, device: str) -> None:
         import torch
 
-        self.features = torch.from_numpy(features).to(device)
+        self.features = torch.from_numpy(np.require(features, requirements="W")).to(device)  # torch warns of others
 
     def __len__(self) -> int:
         return len(self.features)
