@@ -15,6 +15,7 @@ from shoestring.runs import usable_model
 from shoestring.train import loop
 from shoestring.train.checkpoint import Checkpoint
 from shoestring.train.keeper import Keeper
+from shoestring.train.patience import Patience
 from shoestring.train.snapshots import newest
 
 ANYTIME = Recipe(epochs=2, train=Train(model="convnet", width=0.125, batch_size=30, schedule="anytime"), device="cpu")
@@ -47,6 +48,21 @@ def test_a_finished_run_goes_on_with_more_to_spend(tmp_path, context):
     assert newest(tmp_path / "train") is None
     assert _run(LONGER, tmp_path, context, notes) == RunDir(tmp_path).run["result"]
     assert "give it more to spend to go on" in notes[-1]
+
+
+def test_its_learning_rate_goes_on_from_where_the_longer_schedule_is_by_then(tmp_path, context, monkeypatch):
+    monkeypatch.setattr(loop, "_TICK", -1.0)
+    _run(ANYTIME, tmp_path, context)
+    before = len(_rates(tmp_path))
+    _run(LONGER, tmp_path, context)
+    rates = _rates(tmp_path)
+    assert rates[0] == 1.0 and rates[before - 1] == 0.0
+    assert rates[before] == pytest.approx((0.1 / 0.41) ** 0.75, abs=1e-4)  # two of five epochs and half a step
+    assert rates[-1] == 0.0
+
+
+def _rates(folder) -> list[float]:
+    return [row["learning_rate"] for row in RunDir(folder).history() if "learning_rate" in row]
 
 
 def test_it_can_be_extended_again_and_again(tmp_path, context):
@@ -165,11 +181,20 @@ def _files(folder) -> dict:
     return {file: file.read_bytes() for file in folder.rglob("*") if file.is_file() and file.name != "history.jsonl"}
 
 
-def test_with_patience_the_longer_run_counts_anew(tmp_path, context):
+def test_with_patience_the_longer_run_counts_anew(tmp_path, context, monkeypatch):
     patient = {"train": replace(ANYTIME.train, patience=2)}
+    looks: list[bool] = []
+
+    def over(self, score, module, fraction) -> bool:
+        looks.append(seen(self, -1.0 if self._weights else score, module, fraction))  # never better than the first
+        return looks[-1]
+
+    seen = Patience.over
+    monkeypatch.setattr(Patience, "over", over)
     _run(replace(ANYTIME, **patient), tmp_path, context)
+    assert looks == [False, False, True]
     _run(replace(LONGER, epochs=12, **patient), tmp_path, context)
-    assert RunDir(tmp_path).run["training"]["steps"] > 30
+    assert looks[3:] == [False, True]
 
 
 @pytest.mark.parametrize("interrupted", ["evaluate", "prune"])

@@ -65,8 +65,8 @@ class Train:
     weights: str | None = _about("start from these: a .safetensors file, a run, or 'pretrained' for timm models")
     optimiser: Literal["auto", "muon", "sgd", "adamw"] = _about("muon, sgd with Nesterov momentum, or adamw", "auto")
     schedule: Literal["deadline", "anytime"] = _about(
-        "learning rate: deadline falls all the way to the end; anytime stays at its peak and falls in the last fifth, "
-        "so that a run can be extended: the same command with a larger budget goes on",
+        "learning rate: deadline falls all the way to the end; anytime falls with a power of the time and in the last "
+        "fifth to zero, so that a run can be extended: the same command with a larger budget goes on",
         "deadline",
     )
     learning_rate: float | None = _about(

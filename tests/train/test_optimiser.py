@@ -103,10 +103,12 @@ def test_the_factor_rises_and_then_falls_to_zero(schedule, warm_up, one, other):
     assert 0 <= optimiser.factor(one) <= 1
 
 
-def test_the_anytime_factor_stays_at_its_peak_for_four_fifths():
+def test_the_anytime_factor_falls_with_a_power_and_in_the_last_fifth_to_zero():
     optimiser = Optimiser([], name="x", warm_up=0.1, schedule="anytime")
-    assert [optimiser.factor(spent) for spent in (0.05, 0.1, 0.5, 0.79)] == [0.5, 1, 1, 1]
-    assert optimiser.factor(0.85) == pytest.approx(0.5)
+    assert [optimiser.factor(spent) for spent in (0.05, 0.1)] == [0.5, 1]
+    assert optimiser.factor(0.4) == pytest.approx(0.25**0.75)
+    assert optimiser.factor(0.8) == pytest.approx(0.125**0.75)
+    assert optimiser.factor(0.85) == pytest.approx(0.5 * (0.1 / 0.85) ** 0.75)
 
 
 @pytest.mark.parametrize("name", ["muon", "sgd", "adamw"])

@@ -21,6 +21,7 @@ from shoestring.train.choose import choose_model, preprocessing
 from shoestring.train.dynamics import Recorder, lengths_seen, margins
 from shoestring.train.pace import Pace
 from shoestring.train.patience import Patience
+from shoestring.train.setup import begin
 
 
 def test_margins_are_the_label_less_the_best_other():
@@ -272,3 +273,14 @@ def test_auto_takes_a_wider_network_where_time_allows(images, monkeypatch):
     assert widths[0] == 0.25 and widths[-1] == 2.0
     assert widths == sorted(widths) and widths[1] < widths[2]
     assert choose.fitting_width(images, 60, context=Context(), seconds=None) == 0.5
+
+
+def test_an_anytime_training_remembers_more_steps(images, make_model):
+    shares = {}
+    for schedule in ("deadline", "anytime"):
+        model = make_model(images, "convnet")
+        window = Budget(epochs=20, steps=("train",)).window("train")
+        settings = Train(schedule=schedule)
+        around = {"context": Context(), "schedule": compose("constant", {}), "scale": 1.0, "saved": None}
+        shares[schedule] = begin(model, images, window, settings=settings, **around).average.share
+    assert shares == {"deadline": 0.05, "anytime": 0.1}

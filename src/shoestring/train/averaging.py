@@ -7,6 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+# Share of the steps so far that the memory takes. An anytime training is looked at on its way, where the rate is high.
+AVERAGED = {"deadline": 0.05, "anytime": 0.1}
+
 
 class Average:
     """Exponential average of weights and batch-norm statistics whose memory is a fixed share of the steps so far.
@@ -15,7 +18,7 @@ class Average:
     known beforehand, and the noisy beginning is forgotten.
     """
 
-    def __init__(self, module: nn.Module, *, share: float = 0.05, every: int = 2) -> None:
+    def __init__(self, module: nn.Module, *, share: float = AVERAGED["deadline"], every: int = 2) -> None:
         self.share, self.every, self.steps = share, every, 0
         self.values = {name: value.clone() for name, value in _floating(module).items()}
 

@@ -66,6 +66,8 @@ def fit(
     lead = Lead(state, images, context)
     kept = {"anytime": anytime, "extendable": settings.schedule == "anytime" and part[0] == 0, "extended": extended}
     keeper, budget, (first, last) = Keeper(state, window, context, **kept), window.budget, part
+    if extended:  # the schedule of a longer training, from the place where the shorter one ended
+        first = last * window.start / window.end
     over = saved is not None and saved["ended"] and not longer
     ended, factor, ticked = "budget", state.optimiser.factor(last), time.monotonic()
     loss: Tensor | None = None

@@ -22,7 +22,7 @@ from shoestring.grow.network import Growing
 from shoestring.models.model import Model
 from shoestring.recipe import Train
 from shoestring.train import plan
-from shoestring.train.averaging import Average
+from shoestring.train.averaging import AVERAGED, Average
 from shoestring.train.calibrate import Speed, calibrate
 from shoestring.train.optimiser import make, update_seconds
 from shoestring.train.state import State
@@ -76,7 +76,7 @@ def begin(
     if blocks and not saved:  # after the cut, which measures norms
         blocks.start(model.module, first.depth)
     optimiser = make(model, settings, batch_size=batches.size, scale=scale)
-    average = Average(model.module) if settings.averaging else None
+    average = Average(model.module, share=AVERAGED[settings.schedule]) if settings.averaging else None
     grown = (growing, blocks, first.width, first.depth)
     state = State(model, batches, optimiser, average, speed, macs, schedule.text, *grown)
     if saved:
