@@ -24,7 +24,7 @@ _LARGEST = 1024  # rows or columns, whichever are fewer, of a matrix that is wor
 _LONG = 0.2  # seconds after which that is not timed again
 _WARM_UP = 0.15  # share of the training, of optimisers that need it
 # An anytime schedule: shares of the training at its peak and falling to zero, and the power of the time between them.
-# With this power models half-way were nearest to trainings that ended there; with the root or a constant they lost more.
+# With this power models on the way were nearest to trainings that ended there; the root and a constant were worse.
 _PEAK, _COOL_DOWN, _POWER = 0.1, 0.2, 0.75
 
 
