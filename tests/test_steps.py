@@ -12,6 +12,7 @@ from shoestring import (
     evaluate,
     load,
     planning,
+    proxy,
     prune,
     registry,
     select,
@@ -147,17 +148,24 @@ def test_options_reach_the_method(images, context):
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [
-        ({}, "margin"),
+        ({}, "d2"),
         ({"examples": 60}, "random"),
         ({"examples": 60, "learner": "features"}, "herding"),
         ({"features": "file.npy"}, "herding"),
-        ({"features": "file.npy", "learner": "scratch"}, "margin"),
+        ({"features": "file.npy", "learner": "scratch"}, "d2"),
         ({"method": "herding"}, "herding"),
     ],
 )
 def test_auto_goes_by_how_many_are_taken_and_by_what_will_learn_from_them(images, settings, expected):
     assert method_for(Select(**{"examples": 3, **settings}), images) == expected
     assert expected in registry.names("select")
+
+
+def test_auto_compares_no_images_where_there_are_very_many(images, monkeypatch):
+    monkeypatch.setattr(proxy, "_COMPARED", len(images))
+    assert method_for(Select(examples=3), images) == "d2"
+    monkeypatch.setattr(proxy, "_COMPARED", len(images) - 1)
+    assert method_for(Select(examples=3), images) == "margin"
 
 
 def test_a_budget_too_small_for_the_proxy_is_refused(images, context):

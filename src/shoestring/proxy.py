@@ -25,12 +25,14 @@ from shoestring.train.loop import fit
 PROXY = Train(model="convnet", width=0.5)
 _TRIED = 8  # images that a method is tried on
 _FEW = 0.05  # share of the images up to which choosing the easy ones pays
+_COMPARED = 200_000  # images up to which nearest neighbours are found in little time
 
 
 def method_for(settings: Select, images: Images) -> str:
     """The method asked for, or for "auto" the one that measures best for what will be trained on the images.
 
-    From scratch a few easy images teach most; where a larger share is taken, random ones do better and cost nothing.
+    From scratch a few easy images that are not like each other teach most, or of very many images, which would take
+    long to compare, the easiest; where a larger share is taken, random ones do as well and cost nothing.
     On pretrained features images whose mean is that of their class did best on validation images, and where there are
     no labels those are taken that cover the others (benchmarks/results/selection_validation.json).
     """
@@ -41,7 +43,9 @@ def method_for(settings: Select, images: Images) -> str:
         return "facility_location"
     if learner(settings) == "features":
         return "herding"
-    return "margin" if settings.examples <= _FEW * len(images) else "random"
+    if settings.examples > _FEW * len(images):
+        return "random"
+    return "d2" if len(images) <= _COMPARED else "margin"
 
 
 def learner(settings: Select) -> str:
