@@ -1,7 +1,7 @@
 """What other ways of training reach in the same time, on the same machine, in the same minutes.
 
     python benchmarks/peers.py DATA [--seconds 300] [--peer NAME ...] [--seeds 0 1 2]
-    python benchmarks/peers.py --page docs/peers.md
+    python benchmarks/peers.py --table
 
 DATA is CIFAR-10, as a folder of Parquet files or any other name that `shoestring train` takes. Each run is a process of
 its own, its seconds from process start to exit; its row is added to results/peers.json at once, so it can be stopped
@@ -22,7 +22,7 @@ from pathlib import Path
 from commands import Case, measure
 from intervals import half_interval
 from machine import machine
-from measured import Row, Rows, fill
+from measured import Row, Rows
 
 ROWS = Rows("peers.json", ("data", "peer", "seconds", "seed"))
 
@@ -44,10 +44,10 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, nargs="+", default=[300])
     parser.add_argument("--peer", nargs="+", choices=(*FLAGS, ONE_CYCLE), default=[*FLAGS, ONE_CYCLE])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--page", type=Path, help="write the table into this page, between its markers")
+    parser.add_argument("--table", action="store_true", help="print what has been measured")
     given = parser.parse_args()
-    if given.page:
-        fill(given.page, peers=table())
+    if given.table:
+        print(table(ROWS.read()))
     elif given.data is None:
         parser.error("DATA is needed to measure")
     else:
@@ -84,10 +84,9 @@ def one_cycle(data: str, seconds: int, seed: int) -> Row:
     return {**told, "training": {"steps": found["steps"], "epochs": found["epochs"]}, "machine": around}
 
 
-def table() -> str:
+def table(rows: list[Row]) -> str:
     """A line for each time and peer, the best first."""
     lines = ["| time asked | what | runs | test accuracy | seconds taken | passes |", "|---|---|---|---|---|---|"]
-    rows = ROWS.read()
     for seconds in sorted({row["seconds"] for row in rows}, key=lambda asked: asked or float("inf")):
         mine = [row for row in rows if row["seconds"] == seconds]
         by_peer = {peer: [row for row in mine if row["peer"] == peer] for peer in {row["peer"] for row in mine}}

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from shoestring import proxy, registry
 from shoestring.budget import Budget
 from shoestring.context import Context
-from shoestring.proxy import pool_of, signals_of
+from shoestring.proxy import method_for, pool_of, signals_of
 from shoestring.recipe import Select
 
 
@@ -39,3 +40,26 @@ def test_gradients_are_known_where_errors_are(signals):
 def test_images_are_compared_on_the_device_of_the_run(make_images):
     pool = pool_of(make_images(6), Select(), Budget(epochs=1), Context(device="cuda:0"))
     assert pool.device == "cuda:0"
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, "d2"),
+        ({"examples": 60}, "random"),
+        ({"examples": 60, "learner": "features"}, "herding"),
+        ({"features": "file.npy"}, "herding"),
+        ({"features": "file.npy", "learner": "scratch"}, "d2"),
+        ({"method": "herding"}, "herding"),
+    ],
+)
+def test_auto_goes_by_how_many_are_taken_and_by_what_will_learn_from_them(images, settings, expected):
+    assert method_for(Select(**{"examples": 3, **settings}), images) == expected
+    assert expected in registry.names("select")
+
+
+def test_auto_compares_no_images_where_there_are_very_many(images, monkeypatch):
+    monkeypatch.setattr(proxy, "_COMPARED", len(images))
+    assert method_for(Select(examples=3), images) == "d2"
+    monkeypatch.setattr(proxy, "_COMPARED", len(images) - 1)
+    assert method_for(Select(examples=3), images) == "margin"

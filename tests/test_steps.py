@@ -12,7 +12,6 @@ from shoestring import (
     evaluate,
     load,
     planning,
-    proxy,
     prune,
     registry,
     select,
@@ -22,7 +21,7 @@ from shoestring import (
 from shoestring.budget import WEIGHTS
 from shoestring.data.images import Images
 from shoestring.evaluate.cost import count_macs
-from shoestring.proxy import method_for, needs_proxy
+from shoestring.proxy import needs_proxy
 from shoestring.recipe import Grow, Prune, Select, Train
 from shoestring.train import loop
 
@@ -143,29 +142,6 @@ def test_options_reach_the_method(images, context):
     assert hard.options == {"order": "hardest"}
     with pytest.raises(UserError, match="Did you mean 'order'"):
         select(images, 9, method="forgetting", oder="hardest", context=context)
-
-
-@pytest.mark.parametrize(
-    ("settings", "expected"),
-    [
-        ({}, "d2"),
-        ({"examples": 60}, "random"),
-        ({"examples": 60, "learner": "features"}, "herding"),
-        ({"features": "file.npy"}, "herding"),
-        ({"features": "file.npy", "learner": "scratch"}, "d2"),
-        ({"method": "herding"}, "herding"),
-    ],
-)
-def test_auto_goes_by_how_many_are_taken_and_by_what_will_learn_from_them(images, settings, expected):
-    assert method_for(Select(**{"examples": 3, **settings}), images) == expected
-    assert expected in registry.names("select")
-
-
-def test_auto_compares_no_images_where_there_are_very_many(images, monkeypatch):
-    monkeypatch.setattr(proxy, "_COMPARED", len(images))
-    assert method_for(Select(examples=3), images) == "d2"
-    monkeypatch.setattr(proxy, "_COMPARED", len(images) - 1)
-    assert method_for(Select(examples=3), images) == "margin"
 
 
 def test_a_budget_too_small_for_the_proxy_is_refused(images, context):
