@@ -193,6 +193,6 @@ def test_refusal_tells_what_the_end_takes_where_that_is_most():
     assert "evaluation" not in str(budget.refuse(12.3, why="it would not fit"))
     budget.pace = 0.002
     assert str(budget.refuse(30, why="it would not fit")) == (
-        "--time 10s is too small: it would not fit, as evaluation on 5,000 images and the end take 12.5 s of it. "
+        "--time 10s is too small: it would not fit, as evaluation on 5,000 images and the end take 12.5 s. "
         "The least that works is --time 30s."
     )

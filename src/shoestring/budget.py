@@ -188,7 +188,7 @@ class Budget:
             asked, needed = f"{self.total:g}s", f"{least:g}s"
             images = sum(count for _, count in self._owed.values())
             if self.reserve > self.total / 2 and images:
-                why += f", as evaluation on {images:,} images and the end take {spell(self.reserve)} of it"
+                why += f", as evaluation on {images:,} images and the end take {spell(self.reserve)}"
         else:
             asked, needed = f"{self.total:g}", f"{least:.3g}"
         return BudgetTooSmall(
