@@ -20,8 +20,8 @@ def some_features(count: int, *, seed: int, dimensions: int = 8) -> np.ndarray:
     return unit(np.random.default_rng(seed).normal(size=(count, dimensions)))
 
 
-def pool_of(features: np.ndarray, *, classes: int = 1) -> Pool:
-    """A pool of grey images with these features; the other signals tell nothing."""
+def pool_of(features: np.ndarray, *, classes: int = 1, margins: np.ndarray | None = None) -> Pool:
+    """A pool of grey images with these features and margins at the end; the other signals tell nothing."""
     count = len(features)
     labels = np.arange(count) % classes
     names = [f"class{index}" for index in range(classes)]
@@ -29,7 +29,15 @@ def pool_of(features: np.ndarray, *, classes: int = 1) -> Pool:
     nothing, epochs = np.zeros(count), np.zeros((3, count), dtype=np.float32)
     equal = np.full((count, classes), 1 / classes, dtype=np.float32)
     signals = Signals(
-        features, nothing.astype(int), nothing == 0, nothing, nothing, epochs, epochs, epochs, probabilities=equal
+        features,
+        nothing.astype(int),
+        nothing == 0,
+        nothing,
+        nothing if margins is None else margins,
+        epochs,
+        epochs,
+        epochs,
+        probabilities=equal,
     )
     return Pool(images, lambda: signals)
 

@@ -41,7 +41,7 @@ def test_values_become_what_the_type_says(value, kind, expected):
         ("maybe", bool, "examples must be a truth value"),
         (1, bool, "examples must be a truth value"),
         ([1], float, "examples must be a number"),
-        (True, str, "examples must be a text"),
+        (True, str, "examples must be text"),
         ("eqal", Literal["equal", "none"], "unknown value of examples 'eqal'. Did you mean 'equal'?"),
         (3, dict[str, Any], "examples must be a mapping"),
     ],

@@ -24,6 +24,7 @@ _PUBLIC = {
     "UserError": "shoestring.errors",
     "evaluate": "shoestring.steps",
     "load": "shoestring.data",
+    "load_unlabelled": "shoestring.data",
     "prune": "shoestring.steps",
     "select": "shoestring.steps",
     "train": "shoestring.steps",
@@ -41,6 +42,7 @@ __all__ = [
     "UserError",
     "evaluate",
     "load",
+    "load_unlabelled",
     "prune",
     "select",
     "train",
@@ -48,7 +50,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from shoestring.budget import Budget
-    from shoestring.data import Dataset, Images, load
+    from shoestring.data import Dataset, Images, load, load_unlabelled
     from shoestring.errors import BudgetTooSmall, UserError
     from shoestring.estimator import Classifier
     from shoestring.evaluate.metrics import Metrics

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 from shoestring import registry
 from shoestring.budget import Budget, quantity
@@ -42,6 +43,8 @@ def _select(wanted: Select) -> None:
     if wanted.within is not None:
         parse_within(wanted.within)
     parse_balance(wanted.balance)
+    if wanted.features is not None and not wanted.features.startswith("timm:") and not Path(wanted.features).exists():
+        raise UserError(f"no features in {wanted.features}: give an .npy file, a model or run folder, or timm:NAME.")
     if wanted.subset is not None and (wanted.examples is not None or wanted.already is not None):
         raise UserError("--subset says which images to use; leave out --examples and --already.")
     if wanted.examples is None and replace(wanted, subset=None) != Select():

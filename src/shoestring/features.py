@@ -18,7 +18,7 @@ from shoestring.models.inference import embed
 from shoestring.models.model import DESCRIPTION, TENSORS, Model, Preprocessing, build, model_folder
 from shoestring.models.timm import PREFIX, check_name
 from shoestring.rundir import replacing
-from shoestring.select.engine.similarity import slices
+from shoestring.select.engine.similarity import Places, slices
 from shoestring.select.engine.stored import Stored, stored
 
 _ROWS = 8192  # rows of a file that are looked at together
@@ -28,7 +28,8 @@ _TIMED = 64  # images that the speed of a network is told from
 
 
 def features_of(source: str, images: Images, budget: Budget, context: Context) -> Stored:
-    """Features (N, D) of unit length: of an .npy file, a model or run folder, or a network timm:NAME with its weights.
+    """Features (N, D) of unit length: of an .npy file, a model or run folder, or a network timm:NAME with its weights
+    (timm:NAME@FILE with those of a .safetensors file).
 
     A file has a row for each of the images, or for each image of the source's train split. What a network sees is kept
     in the image cache. Raises `UserError` for files of other images, with rows that are zero or not numbers, and for
@@ -53,17 +54,18 @@ def _of_file(file: Path, images: Images) -> Stored:
         values = np.load(file, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise UserError(f"cannot read features from {file}: {error}.") from None
-    if values.ndim != 2 or values.dtype.kind != "f":
+    if values.ndim != 2 or values.dtype.kind != "f" or not values.shape[1]:
         raise UserError(f"{file} holds {values.dtype} {values.shape}, and a row of floats for each image is expected.")
-    rows = stored(values, images.rows if len(values) == len(images.store) != len(images) else None)
+    part = len(values) == len(images.store) != len(images)
+    rows = stored(values, images.rows if part else None)
     if len(rows) != len(images):
         whole = f" (or {len(images.store):,}, all of train)" if len(images.store) != len(images) else ""
         raise UserError(f"{file} has {len(rows):,} rows, and there are {len(images):,} images{whole} to choose from.")
-    return _unit(rows, file)
+    return _unit(rows, file, images.rows if part else np.arange(len(rows)))
 
 
-def _unit(rows: Stored, file: Path) -> Stored:
-    """The rows where they are when all are of unit length, else scaled to it in memory."""
+def _unit(rows: Stored, file: Path, numbers: Places) -> Stored:
+    """The rows where they are, scaled to unit length when they are read; `numbers` (N,) are theirs in the file."""
     lengths = np.empty(len(rows))
     for part in slices(len(rows), _ROWS):
         block = rows.part(np.arange(part.start, part.stop)).read()
@@ -71,10 +73,8 @@ def _unit(rows: Stored, file: Path) -> Stored:
     wrong = np.flatnonzero(~np.isfinite(lengths) | (lengths == 0))
     if len(wrong):
         what = "zero" if lengths[wrong[0]] == 0 else "not finite"
-        raise UserError(f"{len(wrong):,} rows of {file} cannot be compared: row {wrong[0]} is {what}.")
-    if np.abs(lengths - 1).max() < _UNIT:
-        return rows
-    return stored(np.divide(rows.read(), lengths[:, None], dtype=np.float32, casting="unsafe"))
+        raise UserError(f"{len(wrong):,} rows of {file} cannot be compared: row {numbers[wrong[0]]} is {what}.")
+    return rows if np.abs(lengths - 1).max() < _UNIT else rows.scaled(1 / lengths)
 
 
 def _network(source: str, images: Images) -> tuple[Model, str]:
@@ -86,7 +86,7 @@ def _network(source: str, images: Images) -> tuple[Model, str]:
         return Model.load(folder), _hash((folder / TENSORS).read_bytes(), (folder / DESCRIPTION).read_bytes())
     import timm
 
-    name = source.removeprefix(PREFIX)
+    name, _, file = source.removeprefix(PREFIX).partition("@")
     check_name(name)
     about = timm.get_pretrained_cfg(name)
     if about is None:
@@ -94,8 +94,10 @@ def _network(source: str, images: Images) -> tuple[Model, str]:
     fixed, usual = about.fixed_input_size, about.input_size[1]
     side = usual if fixed else max(images.shape[0], min(usual, _SMALLEST_SIDE))
     prepared = Preprocessing(side, about.input_size[0], tuple(about.mean), tuple(about.std))
-    model = build(source, classes=images.classes or ("any",), preprocessing=prepared, weights="pretrained")
-    return model, _hash(f"{name} {about.tag} {side} timm {timm.__version__}")
+    classes = images.classes or ("any",)
+    model = build(PREFIX + name, classes=classes, preprocessing=prepared, weights=file or "pretrained")
+    weights = Path(file).read_bytes() if file else str(about.tag)
+    return model, _hash(f"{name} {side} timm {timm.__version__}", weights)
 
 
 def _seen(model: Model, images: Images, budget: Budget, context: Context) -> NDArray[np.float32]:

@@ -26,6 +26,7 @@ PROXY = Train(model="convnet", width=0.5)
 _TRIED = 8  # images that a method is tried on
 _FEW = 0.05  # share of the images up to which choosing the easy ones pays
 _COMPARED = 50_000  # images up to which nearest neighbours take seconds, even those of a single class
+_COVERED = 20_000  # images up to which the exact facility location does
 
 
 def method_for(settings: Select, images: Images) -> str:
@@ -33,14 +34,15 @@ def method_for(settings: Select, images: Images) -> str:
 
     From scratch a few easy images that are not like each other teach most, or of very many images, which would take
     long to compare, the easiest; where a larger share is taken, random ones do as well and cost nothing.
-    On pretrained features images whose mean is that of their class did best on validation images, and where there are
-    no labels those are taken that cover the others (benchmarks/results/selection_validation.json).
+    On pretrained features images whose mean is that of their class did best on validation images
+    (benchmarks/results/selection_validation.json), and where there are no labels those are taken that cover the
+    others, in one pass where they are many.
     """
     if settings.method != "auto":
         return settings.method
     assert settings.examples is not None
     if images.labels is None:
-        return "facility_location"
+        return "facility_location" if len(images) <= _COVERED else "streaming"
     if learner(settings) == "features":
         return "herding"
     if settings.examples > _FEW * len(images):
@@ -65,10 +67,10 @@ def pool_of(images: Images, settings: Select, budget: Budget, context: Context) 
 def signals_of(images: Images, settings: Select, budget: Budget, context: Context) -> Signals:
     """What a proxy tells about all images: read from the file when it is there, else found out and kept there."""
     if images.labels is None:
-        raise UserError(
-            "this needs a network trained on labels, and these images have none. Say what they are compared by with "
-            "--features, and take a method that needs nothing else: facility_location, k_center, typiclust."
-        )
+        asks = "--within" if settings.within else "--drop-suspects" if settings.drop_suspects else settings.method
+        compared = "" if settings.features else "say what they are compared by with --features, and "
+        advice = "leave it out" if asks.startswith("--") else "take one that needs nothing else: facility_location"
+        raise UserError(f"{asks} needs a network trained on labels, and these images have none: {compared}{advice}.")
     file = None if settings.signals is None else Path(settings.signals)
     if file is not None and file.exists():
         context.say(f"signals: read from {file}")

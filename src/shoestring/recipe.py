@@ -32,7 +32,9 @@ class Select:
         "how images are chosen (`shoestring list select`); auto takes the one that measures best", "auto"
     )
     examples: int | None = _about("how many training images to use (all, when left out)", least=1)
-    balance: str = _about("images per class: equal, proportional (as in the data), none, or cat=50,dog=20", "equal")
+    balance: str | Mapping[str, int] = _about(
+        "images per class: equal, proportional (as in the data), none, or cat=50,dog=20", "equal"
+    )
     within: str | None = _about("choose among the easiest:0.2, hardest:0.1 or middle:0.5 of the images only")
     learner: Literal["auto", "scratch", "features"] = _about(
         "what will be trained on them, for the method auto: a network from scratch, or on pretrained features", "auto"

@@ -54,14 +54,18 @@ def chosen(this: Run, images: Images, subset: Subset, data: Dataset | None) -> d
         "per_class": dict(zip(images.classes, images[subset].counts().tolist())) if data is not None else None,
     }
     if data is not None and this.recipe.select.drop_duplicates:
-        copies = shared(images, data.test)
-        result["test_images_in_training"] = [str(name) for name in data.test.ids[copies]]
+        result["test_images_in_training"] = _in_training(images, data)
     return {
         **result,
         "subset": str(this.folder / "select" / "subset.json"),
         "seconds": round(this.budget.elapsed, 3),
         "out": str(this.folder.path),
     }
+
+
+def _in_training(images: Images, data: Dataset) -> list[str]:
+    """The names of test images that have a near duplicate among these."""
+    return [str(name) for name in data.test.ids[shared(images, data.test)]]
 
 
 def train(this: Run, images: Images, validation: Images) -> Model:
@@ -133,7 +137,9 @@ def evaluate(this: Run, model: Model, data: Dataset, images: Images, subset: Sub
         metrics = measure(scores, data.test.targets, classes=model.classes, split="test")
         write(this.folder / "evaluate", metrics, scores, data.test)
         costs = asdict(cost(model, device=this.context.device, seconds=this.time_for_timing()))
-    notes = this.folder.run
+    notes, copies = this.folder.run, {}
+    if this.recipe.select.drop_duplicates:
+        copies["test_images_in_training"] = _in_training(images, data)
     return {
         **{key: value for key, value in metrics.as_dict().items() if key != "confusion"},
         "validation": validation,
@@ -142,6 +148,7 @@ def evaluate(this: Run, model: Model, data: Dataset, images: Images, subset: Sub
         "options": model.options,
         "examples": len(images),
         "select": None if subset is None else subset.method,
+        **copies,
         "before_pruning": notes.get("before_pruning") if this.recipe.prune.wanted else None,
         "budget": {"unit": this.budget.unit, "total": this.budget.total},
         "seconds": round(this.budget.elapsed, 3),

@@ -20,8 +20,9 @@ from shoestring.planning import part_of, planned, scale_of
 from shoestring.proxy import method_for, pool_of
 from shoestring.prune import shrink
 from shoestring.recipe import Grow, Prune, Select, Train, resolve
-from shoestring.select import NOTHING, Subset, choose
+from shoestring.select import NOTHING, Subset, choose, new_of_each
 from shoestring.select.left_out import left_out
+from shoestring.subsets import given_subset
 from shoestring.train.loop import Training, fit
 
 _PROXY_EPOCHS = 6
@@ -34,7 +35,8 @@ def select(
     examples: int,
     *,
     method: str = "auto",
-    already: Subset | None = None,
+    already: Subset | str | Path | None = None,
+    seed: int = 0,
     budget: Budget | None = None,
     context: Context | None = None,
     **settings: Any,
@@ -43,15 +45,21 @@ def select(
 
     `settings` are the other fields of `recipe.Select` (`within="easiest:0.2"` lets the method see a part of the images
     by difficulty, `features="timm:resnet18"` says what they are compared by) and the method's own options. The images
-    of `already` are kept, come first, and count among the examples. Methods that need training dynamics, or features
+    of `already` (a subset, or its file or run) are kept, come first, and count among the examples. `seed` is that of
+    the context where one is given. Methods that need training dynamics, or features
     when none are given, train a small proxy network on all images, within the budget's share for `select` (six epochs
     when there is no budget). Images without labels can be chosen by the methods that need none. Raises `UserError` for
     what cannot be chosen, `BudgetTooSmall` when the proxy cannot be trained.
     """
-    context = context or prepare()
-    budget = budget or Budget(epochs=max(_PROXY_EPOCHS, _LEAST_SEEN / len(images)), steps=("select",))
     recipe, _ = resolve(("the call", {"select": {"method": method, "examples": examples, **settings}}))
-    return run_select(images, recipe.select, budget=budget, context=context, already=already)
+    if recipe.select.subset is not None:
+        raise UserError("a subset that is there already needs no choosing: images[Subset.load(file)] are its images.")
+    if not len(images):
+        raise UserError("there are no images to choose from.")
+    context = context or prepare(seed=seed)
+    budget = budget or Budget(epochs=max(_PROXY_EPOCHS, _LEAST_SEEN / len(images)), steps=("select",))
+    before = given_subset(already, images) if isinstance(already, str | Path) else already
+    return run_select(images, recipe.select, budget=budget, context=context, already=before)
 
 
 def run_select(
@@ -64,6 +72,7 @@ def run_select(
         context.say(f"method {method}: {registry.summary('select', method)}")
     pool = pool_of(images, settings, budget, context)
     before = NOTHING if already is None else already.indices_for(images)
+    new_of_each(pool, settings.examples, balance=settings.balance, already=before)  # refused before a proxy is trained
     subset = choose(
         pool,
         settings.examples,
@@ -79,6 +88,8 @@ def run_select(
     )
     if settings.signals is not None and not Path(settings.signals).exists():
         context.say(f"{method} asks for no signals: {settings.signals} is not written")
+    if settings.features is not None and not pool.compared:
+        context.say(f"{method} compares no images: {settings.features} is not looked at")
     return subset
 
 
@@ -90,18 +101,20 @@ def train(
     stages: str | None = None,
     budget: Budget,
     validation: Images | None = None,
+    seed: int = 0,
     context: Context | None = None,
     **settings: Any,
 ) -> Model:
     """Train a network on the images until the budget's share for `train` is spent.
 
     `grow` names schedules ("resolution,width"), or `stages` writes them out ("0.5@0.75,1@1"). `settings` are the fields
-    of `recipe.Train`. `validation` images are needed for `patience` only. Raises `UserError` for unknown names and
+    of `recipe.Train`. `validation` images are needed for `patience` only; `seed` is that of the context where one is
+    given. Raises `UserError` for unknown names and
     settings, `BudgetTooSmall` before training when too little fits.
     """
     growth = {"method": grow} | ({"stages": stages} if stages is not None else {})
     recipe, _ = resolve(("the call", {"train": {"model": model, **settings}, "grow": growth}))
-    context = context or prepare()
+    context = context or prepare(seed=seed)
     return run_train(images, recipe.train, recipe.grow, budget=budget, context=context, validation=validation)[0]
 
 
@@ -151,6 +164,7 @@ def prune(
     params: str | float | None = None,
     method: str = "magnitude",
     budget: Budget | None = None,
+    seed: int = 0,
     context: Context | None = None,
     settings: Train | None = None,
     **options: Any,
@@ -161,7 +175,7 @@ def prune(
     Raises `UserError` when the target cannot be reached or nothing can be cut.
     """
     wanted = Prune(method, None if macs is None else str(macs), None if params is None else str(params), options)
-    context = context or prepare()
+    context = context or prepare(seed=seed)
     return run_prune(model, images, wanted, settings or Train(), budget=budget, context=context)[0]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,7 +13,7 @@ from shoestring.select import Subset
 from shoestring.select.subset import file_of, listed
 
 
-def given_subset(name: str, images: Images) -> Subset:
+def given_subset(name: str | Path, images: Images) -> Subset:
     """The subset in a file of ours or a run folder, or the images of a plain list of places in the train split."""
     file = file_of(name)
     rows = listed(file)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 import types
 import typing
 from collections.abc import Mapping
@@ -14,18 +16,21 @@ def coerce(value: Any, kind: Any, name: str) -> Any:
     """A value as the type `kind`, which may be a Literal or optional; `UserError` naming it when it does not fit."""
     if isinstance(kind, types.UnionType) or typing.get_origin(kind) is typing.Union:
         inner = [k for k in typing.get_args(kind) if k is not type(None)]
-        return None if value is None else coerce(value, inner[0], name)
+        if value is None and len(inner) < len(typing.get_args(kind)):
+            return None
+        mappings = [one for one in inner if typing.get_origin(one) in _MAPPINGS and isinstance(value, Mapping)]
+        return coerce(value, [*mappings, *inner][0], name)
     if typing.get_origin(kind) is Literal:
         choices = typing.get_args(kind)
         if value not in choices:
             raise unknown(f"value of {name}", str(value), choices)
         return value
-    if typing.get_origin(kind) is dict:
+    if typing.get_origin(kind) in _MAPPINGS:
         if not isinstance(value, Mapping):
             raise UserError(f"{name} must be a mapping, not '{value}'.")
         return dict(value)
-    article = "an" if kind is int else "a"
-    wrong = UserError(f"{name} must be {article} {_PLAIN[kind]}, not '{value}'.")
+    article = {int: "an ", str: ""}.get(kind, "a ")
+    wrong = UserError(f"{name} must be {article}{_PLAIN[kind]}, not '{value}'.")
     if value is None or (isinstance(value, bool) and kind is not bool):
         raise wrong
     try:
@@ -43,7 +48,7 @@ def limited(
     above: float | None = None,
     below: float | None = None,
 ) -> Any:
-    """The value, if it lies within the limits (`above` and `below` leave the limit itself out); None passes too."""
+    """The value, if it is finite and within the limits (`above` and `below` leave the limit itself out), or None."""
     limits = [
         (least, "at least", lambda limit: value >= limit),
         (above, "above", lambda limit: value > limit),
@@ -51,15 +56,25 @@ def limited(
         (below, "below", lambda limit: value < limit),
     ]
     set_here = [(limit, word, holds) for limit, word, holds in limits if limit is not None]
+    if isinstance(value, float) and math.isinf(value):
+        raise UserError(f"{name} must be finite, not {value}.")
     if value is None or all(holds(limit) for limit, _, holds in set_here):
         return value
     raise UserError(f"{name} must be {' and '.join(f'{word} {limit}' for limit, word, _ in set_here)}, not {value}.")
 
 
+def _text(value: Any) -> str:
+    """Text, also from a number or a path: `--within` is never one, but the name of a file may be."""
+    if not isinstance(value, str | int | float | os.PathLike):
+        raise TypeError
+    return str(value)
+
+
+_MAPPINGS = (dict, Mapping)
 _PLAIN = {bool: "truth value (true or false)", int: "integer", float: "number", str: "text"}
 _PARSE: dict[Any, Any] = {
     bool: lambda value: value if isinstance(value, bool) else {"true": True, "false": False}[str(value).lower()],
     int: lambda value: int(str(value).replace("_", "").replace(",", "")),
     float: float,
-    str: str,
+    str: _text,
 }

@@ -108,7 +108,7 @@ def test_bad_data(capsys, tmp_path: Path, make: Callable[[Path], Path], said: tu
         ("--optimiser adm", "Did you mean 'adamw'?"),
         ("--time 5m", "one budget"),
         ("--epochs 0", "above zero"),
-        ("--epochs inf", "not a number"),
+        ("--epochs inf", "must be finite"),
         ("--macs 0", "above zero"),
         ("--macs 0.5x", "not a size"),
         ("--macs 2", "cannot be reached"),

@@ -43,14 +43,14 @@ def test_a_method_that_asks_for_it_sees_what_is_chosen_already():
         seen.append((len(pool), already.tolist()))
         return _told(pool, size, rng=rng, already=already)
 
-    pool = pool_of(some_features(9, seed=0))
+    pool = pool_of(some_features(9, seed=0), margins=-np.arange(9.0))
     found = Strategy(method, {}, within="hardest:0.5")(pool, 2, rng=np.random.default_rng(0), already=np.array([8, 3]))
-    assert seen == [(6, [5, 0])]  # of the nine the last five, where all are equally hard, and what is chosen already
+    assert seen == [(6, [5, 0])]  # of the nine the last five, which are the hardest, and what is chosen already
     assert found.tolist() == [4, 5]
 
 
 def test_a_method_that_asks_for_counts_sees_all_classes_at_once():
-    pool = pool_of(some_features(9, seed=0), classes=3)
+    pool = pool_of(some_features(9, seed=0), classes=3, margins=-np.arange(9.0))
     chosen = Strategy(_whole, {})(pool, 3, rng=np.random.default_rng(0), counts=np.array([2, 0, 1]))
     assert chosen.tolist() == [6, 3, 8]
     part = Strategy(_whole, {}, within="easiest:0.67")

@@ -32,13 +32,19 @@ def pool(images) -> Pool:
     ],
 )
 def test_the_part_is_by_the_margin_of_the_trained_proxy(pool, within, expected):
-    rows = rows_within(pool, within, least=1)
+    rows = rows_within(pool, within, least=1, rng=np.random.default_rng(0))
     assert np.array_equal(rows, np.sort(rows))
     assert sorted(pool.final_margin[rows].tolist()) == list(expected)
 
 
+def test_equal_margins_are_no_reason_to_take_the_first(images):
+    pool = Pool(images, lambda: _signals(np.zeros(60)))
+    rows = [rows_within(pool, "easiest:0.2", least=1, rng=np.random.default_rng(seed)).tolist() for seed in (0, 0, 1)]
+    assert rows[0] == rows[1] != rows[2]
+
+
 def test_a_part_always_has_an_image(pool):
-    assert len(rows_within(pool, "easiest:0.001", least=1)) == 1
+    assert len(rows_within(pool, "easiest:0.001", least=1, rng=np.random.default_rng(0))) == 1
 
 
 @pytest.mark.parametrize("method", ["random", "margin", "diversity"])

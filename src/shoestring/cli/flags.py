@@ -9,6 +9,7 @@ import typing
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NoReturn
 
+from shoestring import registry
 from shoestring.errors import UserError
 from shoestring.recipe import SECTIONS, Recipe, Select
 
@@ -25,6 +26,9 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "train": (*_BUDGET, *_IMAGES, *_MACHINE, "select.subset", "train", "grow"),
     "prune": (*_BUDGET, *_MACHINE, "prune", "train.batch_size", "train.learning_rate"),
 }
+
+
+_HELP = {("select", "examples"): "how many images to choose"}  # where it means less than in a whole run
 
 
 class Parser(argparse.ArgumentParser):
@@ -54,7 +58,8 @@ def add_recipe(parser: argparse.ArgumentParser, verb: str) -> None:
     """The flags of a verb, grouped by section."""
     group = parser.add_argument_group("recipe")
     group.add_argument("--recipe", metavar="FILE", help="YAML or JSON file of settings; flags win over it")
-    group.add_argument("--out", metavar="DIR", help="run directory (runs/<data>-<model>-<digest>, when left out)")
+    named = {"select": "chosen", "prune": "pruned"}.get(verb, "<model>")
+    group.add_argument("--out", metavar="DIR", help=f"run directory (runs/<data>-{named}-<digest>, when left out)")
     group.add_argument(
         "--dry-run", action="store_true", help="print every value and where it comes from; write nothing"
     )
@@ -84,7 +89,8 @@ def _add_fields(group: Any, cls: type, fields: Sequence[dataclasses.Field], *, s
     hints = typing.get_type_hints(cls)
     for field in fields:
         flag = section if field.name == "method" and section != verb else field.name
-        more: dict[str, Any] = {"dest": f"{section}.{field.name}".lstrip("."), "help": _help(field)}
+        about = _HELP.get((verb, field.name)) or _help(field)
+        more: dict[str, Any] = {"dest": f"{section}.{field.name}".lstrip("."), "help": about}
         kind = _plain(hints[field.name])
         if kind is bool:
             more["action"] = argparse.BooleanOptionalAction
@@ -122,7 +128,7 @@ def layer(parser: Parser, verb: str, given: Mapping[str, Any], rest: Sequence[st
         section, dot, option = name.partition(".")
         if dot and section in SECTIONS:
             _put(nested, f"{section}.{option}", value)
-        elif not dot and _takes_options(verb) and not difflib.get_close_matches(f"--{name}", parser.flags(), 1, 0.8):
+        elif not dot and _takes_options(verb) and (not _near(parser, f"--{name}", 0.8) or _is_option(verb, name)):
             _put(nested, f"{verb}.{name}", value)
         else:
             raise unknown_flag(parser, f"--{name}")
@@ -149,6 +155,16 @@ def _takes_options(verb: str) -> bool:
     return verb in SECTIONS and "options" in {field.name for field in dataclasses.fields(SECTIONS[verb])}
 
 
+def _is_option(verb: str, name: str) -> bool:
+    """Whether any method of the verb has this option."""
+    return any(name.replace("-", "_") in registry.options(verb, method) for method in registry.names(verb))
+
+
+def _near(parser: Parser, flag: str, alike: float) -> list[str]:
+    """The flag that is most like this one, if any is that much alike."""
+    return difflib.get_close_matches(flag, parser.flags(), 1, alike)
+
+
 def _put(nested: dict[str, Any], name: str, value: Any) -> None:
     section, dot, field = name.partition(".")
     if dot:
@@ -172,6 +188,6 @@ def _pairs(parser: Parser, rest: Sequence[str]) -> list[tuple[str, str]]:
 
 def unknown_flag(parser: Parser, flag: str) -> UserError:
     """The error for a flag that does not exist, with the nearest one that does."""
-    near = difflib.get_close_matches(flag, parser.flags(), 1, 0.5)
+    near = _near(parser, flag, 0.5)
     guess = f" Did you mean {near[0]}?" if near else ""
     return UserError(f"unknown flag {flag}.{guess} (`{parser.prog} --help`)")

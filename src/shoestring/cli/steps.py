@@ -132,9 +132,10 @@ def _do(verb: str, recipe: Recipe, settings: dict[str, Any], started: float, tea
     progress = Progress(quiet=settings.get("quiet", False))
     folder = RunDir(Path(settings.get("out") or _default_folder(recipe, verb)))
     if copy is not None and "result" not in folder.run:
-        from shoestring.select.handing import check_room
+        from shoestring.select.handing import check_apart, check_room
 
         check_room(copy)
+        check_apart(copy, Path(recipe.data).expanduser())
     from shoestring import pipeline, preview
     from shoestring.cli.show import show
     from shoestring.cli.team import prepared

@@ -34,7 +34,7 @@ def create(
         reason = str(error).strip().splitlines()[0]
         raise UserError(
             f"cannot get pretrained weights of timm model '{name}': {reason} "
-            "Check the network, or give a file with --weights."
+            "Check the network, or give a file: --weights FILE to train, --features timm:NAME@FILE to compare images."
         ) from None
 
 

@@ -60,6 +60,8 @@ def summary(result: dict[str, Any]) -> list[tuple[str, str]]:
         ("MACs an image", f"{result['macs']:,}"),
         ("latency alone, in a batch", f"{result['latency_ms']:.2f} ms, {result['latency_batch_ms']:.2f} ms an image"),
     ]
+    if copies := result.get("test_images_in_training"):
+        rows.append(("test images like training images", f"{len(copies):,}: {', '.join(copies[:3])}, ..."[:100]))
     if before := result["before_pruning"]:
         rows.append(("before pruning", _before(before, result)))
     if baseline := result.get("baseline"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,11 +11,18 @@ from shoestring.errors import UserError, unknown
 from shoestring.select.pool import NOTHING, Pool
 from shoestring.select.strategy import Strategy
 
+Balance = str | Mapping[str, int]
+
 WAYS = ("equal", "proportional", "none")
 
 
-def parse(balance: str) -> str | dict[str, int]:
+def parse(balance: Balance) -> Balance:
     """'equal', 'proportional' or 'none' as they are, 'cat=50,dog=20' as numbers; `UserError` for anything else."""
+    if not isinstance(balance, str):
+        for name, number in balance.items():
+            if isinstance(number, bool) or not isinstance(number, int) or number < 0:
+                raise UserError(f"balance says {number!r} for class '{name}', and that is no number of images.")
+        return balance
     if balance in WAYS:
         return balance
     if "=" not in balance:
@@ -31,7 +40,7 @@ def per_class(
     labels: NDArray[np.int64],
     size: int,
     *,
-    balance: str,
+    balance: Balance,
     names: tuple[str, ...],
     already: NDArray[np.int64] = NOTHING,
 ) -> NDArray[np.int64]:

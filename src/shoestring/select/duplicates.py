@@ -30,9 +30,16 @@ _PAIRS = 65536  # that are looked at closely at once
 def duplicates(images: Images, already: Places = NOTHING) -> Places:
     """Places to leave out so that of each group of near duplicates the first image stays, ascending.
 
+    The images that are chosen `already` stay, and of their groups no others. `UserError` as `groups_of` does.
+    """
+    return all_but_first(groups_of(images), already)
+
+
+def groups_of(images: Images) -> Places:
+    """The number of each image's group of near duplicates (N,), with itself alone in most of them.
+
     Two images are near duplicates when their small copies are alike; what is like a like one belongs to the group.
-    The images that are chosen `already` stay, and of their groups no others. `UserError` for images that are too small
-    to show details.
+    `UserError` for images that are too small to show details.
     """
     if min(images.shape[:2]) < _SMALLEST:
         raise UserError(
@@ -44,12 +51,22 @@ def duplicates(images: Images, already: Places = NOTHING) -> Places:
 
     rows, columns = same(images, images)
     pairs = (np.ones(len(rows), dtype=bool), (rows, columns))
-    _, groups = connected_components(coo_array(pairs, shape=(len(images), len(images))), directed=False)
-    turn = np.arange(len(images))
-    turn[already] -= len(images)
+    return connected_components(coo_array(pairs, shape=(len(images), len(images))), directed=False)[1]
+
+
+def all_but_first(groups: Places, already: Places = NOTHING) -> Places:
+    """Places, ascending, of the images that are not the first of their group; those chosen `already` come before."""
+    turn = np.arange(len(groups))
+    turn[already] -= len(groups)
     order = np.argsort(turn)
     first = order[np.unique(groups[order], return_index=True)[1]]
-    return np.setdiff1d(np.arange(len(images)), np.union1d(first, already))
+    return np.setdiff1d(np.arange(len(groups)), np.union1d(first, already))
+
+
+def contradictory(groups: Places, labels: Places) -> int:
+    """How many groups have images of more than one label."""
+    pairs = np.unique(np.stack([groups, labels]), axis=1)
+    return int((np.unique(pairs[0], return_counts=True)[1] > 1).sum())
 
 
 def shared(train: Images, test: Images) -> Places:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import re
 import shutil
 from collections.abc import Container, Iterator
 from pathlib import Path
@@ -25,10 +26,11 @@ def copy_to(folder: Path, images: Images, subset: Subset, *, root: Path | None) 
     `UserError` for a folder that holds anything else, and for a full disk.
     """
     copies: dict[Path, tuple[np.int64, Path | None]] = {}
+    folders = [_folder(label, name) for label, name in enumerate(images.classes)]
     for rank, index in enumerate(subset.indices):
         name = str(images.ids[index])
         source = root / name if root is not None and (root / name).is_file() else None
-        place = folder if images.labels is None else folder / images.classes[int(images.labels[index])]
+        place = folder if images.labels is None else folder / folders[images.labels[index]]
         copies[place / f"{rank:05d}-{Path(name).name}{'' if source else '.png'}"] = index, source
     check_room(folder, but=copies)
     with _writing(folder):
@@ -44,11 +46,23 @@ def copy_to(folder: Path, images: Images, subset: Subset, *, root: Path | None) 
                     Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[:, :, 0]).save(temporary, "PNG")
 
 
+def _folder(label: int, name: str) -> str:
+    """A folder's name for a class, which may be called what no folder can be: `a/b`, `..`, nothing at all."""
+    safe = re.sub(r"[/\\:\x00-\x1f]", "_", name)
+    return safe if safe == name and name and not name.startswith(".") else f"{label}-{safe}"
+
+
 def check_room(folder: Path, *, but: Container[Path] = ()) -> None:
     """`UserError` when there is something at this path already, other than these files, or hidden ones, in a folder."""
     there = (path for path in folder.rglob("*") if not path.is_dir() and not path.name.startswith("."))
     if folder.is_file() or any(path not in but for path in there):
         raise UserError(f"{folder} is there already and not an empty folder: choose another --copy-to.")
+
+
+def check_apart(folder: Path, data: Path) -> None:
+    """`UserError` when the folder lies in that of the data, which would have more images by it from then on."""
+    if data.is_dir() and folder.resolve().is_relative_to(data.resolve()):
+        raise UserError(f"{folder} lies in the data, {data}: choose a --copy-to outside of it.")
 
 
 def write_csv(file: Path, images: Images, subset: Subset) -> None:

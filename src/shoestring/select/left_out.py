@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from shoestring.select.duplicates import duplicates
+from shoestring.select.duplicates import all_but_first, contradictory, groups_of
 from shoestring.select.pool import NOTHING, Pool
 from shoestring.select.suspects import suspects
 
@@ -21,8 +21,11 @@ def left_out(
     """
     found = [NOTHING]
     if copies:
-        found.append(duplicates(candidates.images, already))
+        groups = groups_of(candidates.images)
+        found.append(all_but_first(groups, already))
         say(f"left out as near duplicates: {len(found[-1]):,} images")
+        if candidates.images.labels is not None and (wrong := contradictory(groups, candidates.labels)):
+            say(f"{wrong:,} groups of near duplicates have images of several classes: some of these labels are wrong")
     if doubtful:
         found.append(suspects(candidates.probabilities, candidates.labels))
         say(f"left out because the proxy firmly contradicts their label: {len(found[-1]):,} images")

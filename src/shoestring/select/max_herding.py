@@ -11,6 +11,7 @@ from shoestring.select.pool import NOTHING, Pool
 from shoestring.values import limited
 
 _SAMPLE = 1000  # images whose distances give the bandwidth
+_NARROWEST = 1e-9  # bandwidth that float32 can square; no two images that differ are as near
 
 
 def max_herding(
@@ -29,7 +30,8 @@ def max_herding(
     """
     limited(bandwidth, "max_herding's bandwidth", least=0)
     features = pool.features
-    narrow = np.float32(1 / (bandwidth or median_distance(features, rng)) ** 2)
+    wide = max(bandwidth or median_distance(features, rng), _NARROWEST)
+    narrow = np.float32(1 / wide**2)
 
     def gaussian(cosines: Floats) -> Floats:
         cosines -= 1  # -d^2 / 2 for unit vectors

@@ -111,6 +111,11 @@ class Pool:
         return self.stored.read()
 
     @property
+    def compared(self) -> bool:
+        """Whether anything has asked for the features."""
+        return self._whole._known_features is not None
+
+    @property
     def stored(self) -> Stored:
         """Where the features are, to be read later or by another process."""
         whole = self._whole

@@ -12,6 +12,7 @@ from shoestring.select.pool import NOTHING, Pool
 from shoestring.values import limited
 
 _PURE = 0.95  # share of the balls without an image of another cluster
+_CLUSTERS = 50  # at most, where nobody says how many classes there are
 _SAMPLE = 2000  # balls that are looked at
 
 
@@ -27,13 +28,13 @@ def prob_cover(
 
     Greedy: each next image brings most images into a ball that are in none yet. Radius 0 takes, as the paper does, the
     largest with which 95 % of all balls are pure: hold images of one k-means cluster only, with as many clusters as
-    the data has classes. When all images are in a ball the seed takes the rest. Raises `UserError` for a
-    negative radius.
+    the data has classes, or without labels as many as images are wanted, up to 50. When all images are in a ball the
+    seed takes the rest. Raises `UserError` for a negative radius.
     """
     limited(radius, "prob_cover's radius", least=0)
     features = pool.features
     if not radius:
-        count = min(max(2, len(pool.images.classes)), len(features))
+        count = min(max(2, len(pool.images.classes) or min(size, _CLUSTERS)), len(features))
         radius = pure_radius(features, clusters(features, count, rng)[0], rng)
     least = np.float32(min(1 - radius**2 / 2, 1 - 1e-6))  # every image is in its own ball, whatever the rounding
 

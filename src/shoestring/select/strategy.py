@@ -45,7 +45,7 @@ class Strategy:
         free = np.ones(len(pool), dtype=bool)
         free[already] = False
         if self.within is not None:
-            free &= self._inside(pool, size, counts)
+            free &= self._inside(pool, size, counts, rng)
             if free.sum() < size:
                 raise UserError(f"--within {self.within} leaves {free.sum():,} new images, and {size:,} are wanted.")
         rows = np.flatnonzero(free)
@@ -58,15 +58,17 @@ class Strategy:
         part = pool if len(rows) == len(pool) else pool.part(rows)
         return rows[self.method(part, size, rng=rng, **provided, **self.options)]
 
-    def _inside(self, pool: Pool, size: int, counts: NDArray[np.int64] | None) -> NDArray[np.bool_]:
+    def _inside(
+        self, pool: Pool, size: int, counts: NDArray[np.int64] | None, rng: np.random.Generator
+    ) -> NDArray[np.bool_]:
         """A mask (N,) of the images within the part by difficulty, of each class where there are counts."""
         assert self.within is not None
         mask = np.zeros(len(pool), dtype=bool)
         if counts is None:
-            mask[rows_within(pool, self.within, least=size)] = True
+            mask[rows_within(pool, self.within, least=size, rng=rng)] = True
             return mask
         labels = pool.labels
         for label in np.flatnonzero(counts):
             own = np.flatnonzero(labels == label)
-            mask[own[rows_within(pool.part(own), self.within, least=int(counts[label]))]] = True
+            mask[own[rows_within(pool.part(own), self.within, least=int(counts[label]), rng=rng)]] = True
         return mask

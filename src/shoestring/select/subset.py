@@ -26,7 +26,7 @@ class Subset:
     fingerprint: str  # of the images chosen from
     method: str
     options: dict[str, Any] = field(default_factory=dict)
-    balance: str = "equal"
+    balance: str | dict[str, int] = "equal"
     seed: int = 0
     within: str | None = None  # the part of the images by difficulty that was chosen from
     kept: int = 0  # of them, at the beginning, had been chosen before
@@ -48,6 +48,8 @@ class Subset:
                 "this subset was chosen from other images (their fingerprints differ). "
                 "Choose anew, or give the data, resolution and held-out split that it was chosen from."
             )
+        if self.indices.max(initial=0) >= len(images) or (images.ids[self.indices] != np.array(self.ids)).any():
+            raise UserError("this subset has been changed: its indices and the names of its images do not agree.")
         return self.indices
 
     def save(self, file: Path) -> None:
@@ -77,13 +79,17 @@ class Subset:
             indices = np.array(content["indices"], dtype=np.int64)
             rows = content.get("never_held_out")
             plain = {"indices": indices, "ids": tuple(content["ids"]), "never_held_out": rows and tuple(rows)}
-            return cls(**{**content, **plain})
+            found = cls(**{**content, **plain})
         except (TypeError, KeyError, ValueError) as error:
             told = "it has neither what a subset file has nor training_indices"
             raise UserError(f"{file} is not a subset file: {told} ({error!r}).") from None
+        whole = indices.shape == (len(found.ids),) and found.kept <= len(indices)
+        if not whole or indices.min(initial=0) < 0 or len(np.unique(indices)) < len(indices):
+            raise UserError(f"{file} has been changed: it names an image twice, or more or fewer than it says.")
+        return found
 
 
-def file_of(name: str) -> Path:
+def file_of(name: str | Path) -> Path:
     """The subset file of this name, or the one that the run in the folder of this name chose or was given."""
     path = Path(name)
     if not path.is_dir():

@@ -44,7 +44,7 @@ def window(
     groups = [every] if counts is None else [every[pool.labels == label] for label in np.flatnonzero(counts)]
     wanted = [size] if counts is None else counts[counts > 0].tolist()
     ranked = [rows[order(pool.part(rows), len(rows), rng=rng)] for rows in groups]
-    starts = np.arange(0, 1 - size / len(pool) + 1e-9, step)
+    starts = np.arange(0, 1 - size / len(pool) + 1e-9, max(step, 1 / len(pool)))
     windows = [_beginning_at(start, ranked, wanted) for start in starts]
     targets = np.eye(len(pool.images.classes))
     return max(windows, key=lambda chosen: _right(pool.features, pool.labels, chosen, targets, ridge))

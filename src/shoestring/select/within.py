@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shoestring.errors import UserError, unknown
+from shoestring.select.engine.ties import lowest_first
 from shoestring.select.pool import Pool
 
 _KINDS = ("easiest", "hardest", "middle")
@@ -27,11 +28,11 @@ def parse(within: str) -> tuple[str, float]:
     return kind, value
 
 
-def rows_within(images: Pool, within: str, *, least: int) -> NDArray[np.int64]:
+def rows_within(images: Pool, within: str, *, least: int, rng: np.random.Generator) -> NDArray[np.int64]:
     """Ascending rows of the candidates whose margin by the trained proxy is among the easiest, hardest or middle ones.
 
     The share is of these candidates, so of a class where classes are balanced. `UserError` when fewer than
-    `least` are left to choose from.
+    `least` are left to choose from. Ties go by the seed.
     """
     kind, share = parse(within)
     count = math.ceil(share * len(images) - 1e-9)
@@ -40,6 +41,6 @@ def rows_within(images: Pool, within: str, *, least: int) -> NDArray[np.int64]:
             f"--within {within} leaves {count:,} of {len(images):,} images, and {least:,} are to be chosen. "
             "Take a larger share, or fewer examples."
         )
-    order = np.argsort(-images.final_margin, kind="stable")  # easiest first
+    order = lowest_first(-images.final_margin, rng)  # easiest first
     start = {"easiest": 0, "hardest": len(images) - count, "middle": (len(images) - count) // 2}[kind]
     return np.sort(order[start : start + count])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from shoestring.errors import UserError
 from shoestring.select.engine.reduce import Left, among_left, left_by
 from shoestring.select.engine.stored import Stored
 from shoestring.select.pool import Pool
@@ -49,8 +50,14 @@ def in_partitions(
     parts = [np.sort(part) for part in np.array_split(rng.permutation(free), partitions)]
     stored = [images.part(np.concatenate([already, part])).stored.alone() for part in parts]
     work = partial(_first_round, size=size, before=len(already), options=options)
-    with _executor() as executor:
-        left = list(executor.map(work, stored, rng.spawn(partitions)))
+    try:
+        with _executor() as executor:
+            left = list(executor.map(work, stored, rng.spawn(partitions)))
+    except BrokenExecutor:
+        raise UserError(
+            "the processes that choose in parts ended at once. A script that starts them needs its work below "
+            'if __name__ == "__main__":, or else threads: with running_on(ThreadPoolExecutor()): ...'
+        ) from None
     before = len(already)
     union = np.concatenate([already, *(part[own.rows - before] for part, own in zip(parts, left))])
     witnesses = np.concatenate([part[own.witnesses - before] for part, own in zip(parts, left)])

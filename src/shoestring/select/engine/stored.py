@@ -54,6 +54,7 @@ class Stored:
 
     values: NDArray[np.floating] | File
     places: NDArray[np.int64] | None = None
+    scales: NDArray[np.float32] | None = None  # (rows,) by which the rows are multiplied when they are read
 
     def __len__(self) -> int:
         if self.places is not None:
@@ -64,7 +65,12 @@ class Stored:
         """The rows at these places among these rows (all, when None)."""
         if places is None:
             return self
-        return Stored(self.values, places if self.places is None else self.places[places])
+        scales = None if self.scales is None else self.scales[places]
+        return Stored(self.values, places if self.places is None else self.places[places], scales)
+
+    def scaled(self, by: NDArray[np.floating]) -> Stored:
+        """The rows, each multiplied by a number (N,) when it is read."""
+        return Stored(self.values, self.places, by.astype(np.float32))
 
     def read(self) -> NDArray[np.float32]:
         """The rows in float32."""
@@ -72,13 +78,15 @@ class Stored:
             rows = self.values.rows(slice(None) if self.places is None else self.places)
         else:
             rows = self.values if self.places is None else self.values[self.places]
-        return np.asarray(rows, dtype=np.float32)
+        with np.errstate(over="ignore"):  # the caller sees that such rows are not finite
+            found = np.asarray(rows, dtype=np.float32)
+        return found if self.scales is None else found * self.scales[:, None]
 
     def alone(self) -> Stored:
         """The same without the other rows, to be sent to another process."""
         if isinstance(self.values, File) or self.places is None:
             return self
-        return Stored(self.values[self.places])
+        return Stored(self.values[self.places], scales=self.scales)
 
 
 def stored(values: NDArray[np.floating], places: NDArray[np.int64] | None = None) -> Stored:
