@@ -145,6 +145,22 @@ def test_windows_divide_what_is_left_by_weight(clock):
     assert budget.window("train", share=0.0).fraction == 1.0
 
 
+def test_a_window_that_starts_anew_ends_where_it_did(clock):
+    budget = Budget("100s", steps={"train": 1, "prune": 1})
+    budget.owe("exit", 4)
+    window = budget.window("train")
+    clock.now += 12
+    end = window.end
+    window.restart()
+    assert (window.start, window.fraction) == (pytest.approx(12), 0.0)
+    assert window.end == pytest.approx(end) == pytest.approx(48)
+    clock.now += 18
+    assert window.fraction == pytest.approx(0.5)
+    clock.now += 90
+    window.restart()
+    assert window.left == 0.0
+
+
 def test_the_end_of_a_window_moves_with_the_reserve(clock):
     budget = Budget("100s", steps=("train",))
     window = budget.window("train")

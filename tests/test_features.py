@@ -49,13 +49,14 @@ def _spoilt(rows: np.ndarray, what: str) -> np.ndarray:
         rows[7, 2] = np.nan
     if what == "zero":
         rows[7] = 0
-    others = {"short": lambda: rows[:40], "flat": lambda: rows[0], "whole": lambda: rows.astype(int)}
-    return others[what]() if what in others else rows
+    others = {"short": rows[:40], "flat": rows[0], "empty": rows[:, :0]}
+    return rows.astype(int) if what == "whole" else others.get(what, rows)
 
 
 @pytest.mark.parametrize(
     ("what", "told"),
     [
+        ("empty", "a row of floats for each image is expected"),
         ("nan", r"1 rows of .* row 7 is not finite"),
         ("zero", r"1 rows of .* row 7 is zero"),
         ("short", "has 40 rows, and there are 60 images"),
@@ -68,6 +69,39 @@ def test_files_that_are_no_features_of_these_images_are_refused(images, context,
     np.save(file, _spoilt(_rows(60), what))
     with pytest.raises(UserError, match=told):
         features_of(str(file), images, FREE, context)
+
+
+def test_a_bad_row_is_named_by_its_number_in_the_file(images, context, tmp_path):
+    np.save(tmp_path / "rows.npy", _spoilt(_rows(60), "zero"))
+    with pytest.raises(UserError, match="row 7 is zero"):
+        features_of(str(tmp_path / "rows.npy"), images[[50, 7, 3]], FREE, context)
+
+
+def test_rows_of_any_length_stay_on_the_disk_too(images, context, tmp_path):
+    rows = _rows(60).astype(np.float16)
+    np.save(tmp_path / "rows.npy", rows)
+    found = features_of(str(tmp_path / "rows.npy"), images, FREE, context)
+    assert isinstance(found.values, File)
+    wide = rows.astype(np.float32)
+    expected = wide / np.linalg.norm(wide, axis=1, keepdims=True)
+    some = np.array([9, 2, 30])
+    assert found.part(some).read() == pytest.approx(expected[some], abs=1e-6)
+    assert found.part(some).part(np.array([2, 0])).alone().read() == pytest.approx(expected[[30, 9]], abs=1e-6)
+
+
+def test_weights_of_a_timm_network_come_from_a_file(make_images, context, tmp_path):
+    import timm
+    from safetensors.torch import save_file
+
+    images = make_images(12, side=32, channels=3)
+    torch.manual_seed(3)
+    save_file(timm.create_model("resnet10t", num_classes=7).state_dict(), tmp_path / "own.safetensors")
+    found = features_of(f"timm:resnet10t@{tmp_path / 'own.safetensors'}", images, FREE, context).read()
+    assert found.shape == (12, 512)
+    torch.manual_seed(4)
+    save_file(timm.create_model("resnet10t", num_classes=7).state_dict(), tmp_path / "own.safetensors")
+    other = features_of(f"timm:resnet10t@{tmp_path / 'own.safetensors'}", images, FREE, context).read()
+    assert not np.allclose(found, other, atol=1e-3)  # looked at anew, because the file is another
 
 
 def test_a_file_that_is_missing_or_no_array_is_refused(images, context, tmp_path):

@@ -8,6 +8,8 @@ import pytest
 from shoestring import proxy, registry
 from shoestring.budget import Budget
 from shoestring.context import Context
+from shoestring.data.images import Images
+from shoestring.errors import UserError
 from shoestring.proxy import method_for, pool_of, signals_of
 from shoestring.recipe import Select
 
@@ -63,3 +65,28 @@ def test_auto_compares_no_images_where_there_are_very_many(images, monkeypatch):
     assert method_for(Select(examples=3), images) == "d2"
     monkeypatch.setattr(proxy, "_COMPARED", len(images) - 1)
     assert method_for(Select(examples=3), images) == "margin"
+
+
+def test_auto_covers_very_many_images_without_labels_in_one_pass(images, monkeypatch):
+    unlabelled = Images(images.pixels, None, (), images.ids, fingerprint="unlabelled", mirrored=False)
+    assert method_for(Select(examples=3), unlabelled) == "facility_location"
+    monkeypatch.setattr(proxy, "_COVERED", len(images) - 1)
+    assert method_for(Select(examples=3), unlabelled) == "streaming"
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        (
+            {"method": "margin"},
+            "margin needs a network .* with --features, and take one",
+        ),
+        ({"method": "margin", "features": "x.npy"}, "margin needs a network .* none: take one that needs nothing else"),
+        ({"method": "herding", "features": "x.npy", "within": "easiest:0.5"}, "--within needs .* none: leave it out"),
+        ({"method": "herding", "features": "x.npy", "drop_suspects": True}, "--drop-suspects needs .*: leave it out"),
+    ],
+)
+def test_what_needs_labels_is_named(images, context, settings, told):
+    unlabelled = Images(images.pixels, None, (), images.ids, fingerprint="unlabelled", mirrored=False)
+    with pytest.raises(UserError, match=told):
+        signals_of(unlabelled, Select(examples=3, **settings), Budget(epochs=1), context)

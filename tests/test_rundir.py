@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import errno
 import json
+import os
 
 import pytest
 
@@ -65,6 +67,22 @@ def test_a_folder_made_here_goes_again_when_the_user_erred(tmp_path):
     with pytest.raises(KeyboardInterrupt), new.begin({}, ""):
         raise KeyboardInterrupt
     assert new.path.exists()
+
+
+@pytest.mark.parametrize("name", ["train/state.pt", "train/snapshot/1/model.json", "prune/snapshot/2/model.json"])
+def test_a_folder_with_a_model_stays_whatever_went_wrong(tmp_path, name):
+    folder = RunDir(tmp_path / "new")
+    with pytest.raises(UserError), folder.begin({}, ""):
+        (folder / name).parent.mkdir(parents=True)
+        (folder / name).touch()
+        raise UserError("training diverged")
+    assert (folder / name).exists()
+
+
+def test_a_full_disk_is_told_with_the_file(tmp_path):
+    with pytest.raises(OSError, match="No space") as caught, replacing(tmp_path / "file"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert caught.value.filename == str(tmp_path / "file")
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):

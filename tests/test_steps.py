@@ -225,3 +225,28 @@ def test_images_whose_label_is_wrong_are_left_out_first(context):
     out = np.setdiff1d(np.arange(len(images)), chosen.indices)  # those not chosen by chance, too
     assert 0.3 * len(wrong) < chosen.left_out < 1.1 * len(wrong)
     assert len(np.intersect1d(out, wrong)) > 0.8 * chosen.left_out
+
+
+@pytest.mark.parametrize("wanted", [{"balance": "class0=58"}, {"balance": {"class0": 58}}, {}])
+def test_a_size_that_cannot_be_is_refused_before_a_proxy_is_trained(images, context, wanted):
+    with pytest.raises(UserError, match="asked for"):
+        select(images, 58 if wanted else 61, drop_suspects=True, budget=Budget(epochs=1e-6), context=context, **wanted)
+
+
+def test_what_is_given_from_python_is_taken_or_refused(images, tmp_path):
+    first, again, other = (select(images, 9, method="random", seed=seed) for seed in (3, 3, 4))
+    assert first.indices.tolist() == again.indices.tolist() != other.indices.tolist()
+    first.save(tmp_path / "first.json")
+    for name in (tmp_path / "first.json", str(tmp_path / "first.json"), first):
+        assert select(images, 12, method="random", already=name).indices[:9].tolist() == first.indices.tolist()
+    counts = images[select(images, 9, method="random", balance={"class1": 7})].counts()
+    assert counts.tolist() == [1, 7, 1]
+    for settings, told in (
+        ({"subset": "first.json"}, "needs no choosing"),
+        ({"features": np.ones((60, 2))}, "features must be text"),
+        ({"balance": {"class1": -1}}, "no number of images"),
+    ):
+        with pytest.raises(UserError, match=told):
+            select(images, 9, method="random", **settings)
+    with pytest.raises(UserError, match="no images"):
+        select(images[[]], 1, method="random")

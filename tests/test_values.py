@@ -5,7 +5,7 @@ from typing import Any, Literal
 import pytest
 
 from shoestring.errors import UserError
-from shoestring.values import coerce
+from shoestring.values import coerce, limited
 
 
 @pytest.mark.parametrize(
@@ -55,3 +55,9 @@ def test_values_that_do_not_fit_are_named(value, kind, message):
 def test_a_mapping_is_copied():
     given = {"a": 1}
     assert coerce(given, dict[str, int], "x") is not given
+
+
+@pytest.mark.parametrize("value", [float("inf"), -float("inf")])
+def test_what_is_infinite_is_within_no_limits(value):
+    with pytest.raises(UserError, match="must be finite"):
+        limited(value, "it", least=0)

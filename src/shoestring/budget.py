@@ -212,6 +212,12 @@ class Window:
         """The whole stretch, in the budget's unit."""
         return self.end - self.start
 
+    def restart(self) -> None:
+        """Let the fraction run from here on, to the same end."""
+        end, self.start = self.end, self.budget.spent
+        rest = self.budget.total - self.budget.reserve - self.start
+        self.share = min(max(end - self.start, 0.0) / rest, 1.0) if rest > 0 else self.share
+
     @property
     def left(self) -> float:
         """What may still be spent of it; never below zero."""

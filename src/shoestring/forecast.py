@@ -15,7 +15,7 @@ from shoestring.recipe import Train
 from shoestring.runs import Run
 from shoestring.subsets import given_subset
 from shoestring.train import plan
-from shoestring.train.calibrate import Speed, calibrate, few_of, predicting
+from shoestring.train.calibrate import FLOPS_PER_MAC, Speed, calibrate, few_of, predicting
 from shoestring.train.choose import choose_model, preprocessing
 from shoestring.train.optimiser import update_seconds
 from shoestring.train.setup import LEAST_STEPS, prepare_growth
@@ -111,7 +111,7 @@ def _needed(this: Run, model: Model, images: Images, settings: Train, count: int
     if this.budget.unit == "epochs":
         return LEAST_STEPS * size / count
     if this.budget.unit == "flops":
-        return LEAST_STEPS * plan.FLOPS_PER_MAC * count_macs(model) * size
+        return LEAST_STEPS * FLOPS_PER_MAC * count_macs(model) * size
     speed = replace(_speed(this, model, images), update=update_seconds(model, settings))
     this.budget.pace = speed.predict
     smallest = settings.batch_size or min(size, plan.SMALLEST)

@@ -27,6 +27,9 @@ def replacing(path: Path) -> Iterator[Path]:
         yield temporary
         temporary.chmod(0o644)
         temporary.replace(path)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # writing does not say where
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -52,7 +55,8 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path} is not JSON: {error}.") from None
 
 
-_WORTH_KEEPING = ("select/subset.json", "train/model.json")
+_RESULTS = ("model.json", "snapshot", "state.pt")
+_WORTH_KEEPING = ("select/subset.json", *(f"{step}/{name}" for step in ("train", "prune") for name in _RESULTS))
 
 
 class RunDir:
@@ -99,7 +103,7 @@ class RunDir:
 
     @contextlib.contextmanager
     def begin(self, recipe: dict[str, Any], text: str, *, first: Callable[[], None] | None = None) -> Iterator[None]:
-        """Make the folder with its recipe; a new one goes again when an error ends the block before any step.
+        """Make the folder with its recipe; a new one goes again when an error ends the block before it holds anything.
 
         `first` is done before, while the recipe there is still the one of before.
 

@@ -176,6 +176,10 @@ def test_duplicates_are_left_out_and_those_in_the_test_images_reported(call, pho
     result = call(*words, "--out", tmp_path / "out")
     assert result["left_out"] == 3
     assert result["test_images_in_training"] == ["test/dog/new.png"]
+    words = ("run", photos, "--examples", 24, "--select", "random", "--drop-duplicates", "--balance", "none")
+    result = call(*words, "--epochs", 8, "--batch-size", 16, "--out", tmp_path / "run")
+    assert result["test_images_in_training"] == ["test/dog/new.png"]
+    assert "test images like training images" in (tmp_path / "run" / "report" / "report.md").read_text()
 
 
 def test_a_published_list_is_trained_on(call, tmp_path):
@@ -225,3 +229,41 @@ def test_a_network_is_not_trained_without_labels(refused, tmp_path):
     (tmp_path / "recipe.yaml").write_text("data: digits\nunlabelled: true\nepochs: 1\n")
     told = refused("run", "--recipe", tmp_path / "recipe.yaml", "--out", tmp_path / "out")
     assert "trained on labels" in told
+
+
+def test_classes_that_no_folder_can_be_called_by_stay_inside(call, tmp_path):
+    names = ["a/b", "../out", str(tmp_path / "away"), ".hidden", "plain"]
+    pixels, labels = np.zeros((50, 8, 8, 3), dtype=np.uint8), np.arange(50) % 5
+    np.savez(tmp_path / "named.npz", images=pixels, labels=labels, classes=names)
+    words = ("select", tmp_path / "named.npz", "--examples", 10, "--method", "random", "--out", tmp_path / "run")
+    call(*words, "--copy-to", tmp_path / "copies")
+    copies = [path.relative_to(tmp_path / "copies") for path in (tmp_path / "copies").rglob("*.png")]
+    assert len(copies) == 10 and all(len(path.parts) == 2 for path in copies)
+    folders = {path.parts[0] for path in copies}
+    assert len(folders) == 5 and "plain" in folders and not any(name.startswith(".") for name in folders)
+    assert not (tmp_path / "away").exists()
+
+
+def test_copies_do_not_become_data(refused, photos, tmp_path):
+    words = ("select", photos, "--examples", 4, "--method", "random", "--out", tmp_path / "out")
+    assert "lies in the data" in refused(*words, "--copy-to", photos / "chosen")
+
+
+@pytest.mark.parametrize("option", ["--cut 0.2 --method ccs", "--samples 8 --method zcore"])
+def test_an_option_that_is_nearly_a_flag_is_one(option, capsys):
+    assert main(["select", "digits", "--examples", "30", *option.split(), "--dry-run"]) == 0
+    assert f"select.{option.split()[0][2:]}" in capsys.readouterr().out
+
+
+def test_features_that_nobody_looks_at_are_told(call, refused, capsys, photos, rows, tmp_path):
+    words = ["select", photos, "--examples", 4, "--method", "random", "--out", tmp_path / "out", "--features"]
+    assert "no features in nowhere.npy" in refused(*words, "nowhere.npy")
+    assert main([*map(str, words), str(rows)]) == 0
+    assert f"random compares no images: {rows} is not looked at" in capsys.readouterr().err
+
+
+def test_a_class_with_a_comma_gets_its_number_by_a_recipe(call, photos, tmp_path):
+    (photos / "cat").rename(photos / "cat, small")
+    (tmp_path / "numbers.yaml").write_text("select: {balance: {'cat, small': 1}}")
+    words = ("select", photos, "--examples", 5, "--method", "random", "--recipe", tmp_path / "numbers.yaml")
+    assert call(*words, "--out", tmp_path / "out")["per_class"] == {"cat, small": 1, "dog": 4}

@@ -12,6 +12,7 @@ from shoestring.grow.depth import depth
 from shoestring.grow.resolution import resolution
 from shoestring.grow.stages import parse
 from shoestring.grow.width import width
+from shoestring.train import plan
 
 
 def test_constant_never_changes():
@@ -54,6 +55,7 @@ def test_schedules_named_together_give_the_least_of_each():
         ("depth", {"until": 2}, None, "--grow depth must end with the whole problem"),
         ("width", {}, "1@1", "leave out --grow"),
         ("auto", {"until": 1}, "1@1", "leave out --grow"),
+        ("auto", {"until": 1}, None, "'until' is an option of a growth schedule: name one with --grow"),
         ("auto", {}, "0.5,1@1", "'0.5' is no stage: write WIDTH@RESOLUTION"),
         ("auto", {}, "0.5@0.5", "end '0.5@0.5' with 1@1"),
         ("auto", {}, "0.5@1,1@0.5,1@1", "can only grow"),
@@ -103,3 +105,16 @@ def test_written_stages_are_trained_in_their_order_for_equal_times(sizes, spent)
     near = {max(which - 1, 0), which}  # at the border of two stages rounding may take either
     every = [Stage(s / 10, w / 10) for w, s in zip(widths, sides)] + [Stage()]
     assert stage in [every[one] for one in near]
+
+
+@pytest.mark.parametrize("stages", ["0.5@0.5:0.0004,1@1", "0.5@0.5,1@1:0.0004"])
+def test_stages_however_short_are_among_the_stages(stages):
+    first, last = stages_of(compose("auto", {}, stages))
+    assert (first, last) == (Stage(0.5, 0.5), Stage())
+
+
+def test_images_that_cannot_be_smaller_are_noticed():
+    schedule = compose("resolution", {})
+    assert plan.too_small_to_shrink(schedule, 8)
+    assert not plan.too_small_to_shrink(schedule, 32)
+    assert not plan.too_small_to_shrink(compose("width", {}), 8)

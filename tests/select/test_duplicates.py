@@ -5,7 +5,7 @@ import pytest
 
 from shoestring.data.loading import in_memory
 from shoestring.errors import UserError
-from shoestring.select.duplicates import _copies, alike, coarse, duplicates, fine, shared
+from shoestring.select.duplicates import _copies, alike, coarse, contradictory, duplicates, fine, groups_of, shared
 from shoestring.select.suspects import suspects
 
 
@@ -107,3 +107,9 @@ def test_suspects_agree_with_a_slow_reading_of_the_rule():
         if predicted and max(predicted, key=lambda c: share[c]) != label:
             expected.append(index)
     assert suspects(shares, labels).tolist() == expected
+
+
+def test_copies_with_another_label_are_counted():
+    pixels = _photos(12, seed=0)
+    images = _images(np.concatenate([pixels, pixels[[2, 4, 5, 5]]]))  # places 12 to 15, labels in turn
+    assert contradictory(groups_of(images), images.targets) == 2  # those of 4 and of 5

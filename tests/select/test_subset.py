@@ -54,3 +54,30 @@ def test_files_that_are_no_subset_are_refused(subset, tmp_path, spoil):
     file.write_text(json.dumps(content))
     with pytest.raises(UserError, match="is not a subset file"):
         Subset.load(file)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"indices": [0, 0, 1, 2, 3, 4, 5, 6, 7]},
+        {"indices": [-1, 0, 1, 2, 3, 4, 5, 6, 7]},
+        {"indices": [0, 1, 2]},
+        {"kept": 10},
+    ],
+)
+def test_a_file_that_contradicts_itself_is_refused(subset, tmp_path, change):
+    subset.save(tmp_path / "subset.json")
+    content = json.loads((tmp_path / "subset.json").read_text())
+    (tmp_path / "subset.json").write_text(json.dumps({**content, **change}))
+    with pytest.raises(UserError, match="has been changed"):
+        Subset.load(tmp_path / "subset.json")
+
+
+@pytest.mark.parametrize("outside", [False, True])
+def test_names_of_other_images_are_noticed(subset, images, tmp_path, outside):
+    subset.save(tmp_path / "subset.json")
+    content = json.loads((tmp_path / "subset.json").read_text())
+    content["indices"][0] = 999 if outside else int(np.setdiff1d(np.arange(60), content["indices"])[0])
+    (tmp_path / "subset.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match="do not agree"):
+        images[Subset.load(tmp_path / "subset.json")]

@@ -24,7 +24,9 @@ def _chosen(images, network, context, seconds, **settings) -> tuple[str, list[st
 
 def test_a_network_that_would_see_few_images_grows(images, make_images, make_model, context):
     model, many = make_model(images, "resnet20", width=0.25), make_images(20_000)
-    assert _chosen(many, model, context, 12_001) == ("constant", [])
+    text, notes = _chosen(many, model, context, 12_001)
+    assert text == "constant"
+    assert notes == ["grow constant: the whole resnet20 would see 12,001 images in the time, which are enough"]
     text, notes = _chosen(many, model, context, 11_999)
     assert text == "resolution,width,depth"
     assert notes == ["grow resolution,width,depth: the whole resnet20 would see 11,999 images in the time"]
@@ -51,7 +53,12 @@ def test_what_cannot_grow_does_not(make_images, make_model, context):
 
 
 @pytest.mark.parametrize(
-    ("seconds", "settings"), [(None, {}), (10, {"model": "auto"}), (10, {"weights": "some.safetensors"})]
+    ("seconds", "settings", "told"),
+    [
+        (None, {}, []),
+        (10, {"model": "auto"}, ["grow constant: a network that fits the time gains nothing by growing"]),
+        (10, {"weights": "some.safetensors"}, []),
+    ],
 )
-def test_nothing_grows_where_that_was_not_measured(images, make_model, context, seconds, settings):
-    assert _chosen(images, make_model(images, "resnet20"), context, seconds, **settings) == ("constant", [])
+def test_nothing_grows_where_that_was_not_measured(images, make_model, context, seconds, settings, told):
+    assert _chosen(images, make_model(images, "resnet20"), context, seconds, **settings) == ("constant", told)

@@ -165,6 +165,25 @@ def test_the_norms_of_a_model_to_use_fit_its_weights_and_whole_images(images, ma
     assert shipped.module.bn1.running_mean is not model.module.bn1.running_mean
 
 
+def test_the_norms_of_a_finished_model_fit_its_weights(images, make_model, context):
+    model = make_model(images, "resnet20", width=0.25)
+    fit(model, images, _window(2), settings=SETTINGS, context=context)  # twelve steps, from which little is remembered
+    seen = []
+    model.module.bn1.register_forward_hook(lambda module, inputs, output: seen.append(output))
+    model.module.eval()(model.prepare(torch.from_numpy(images.pixels)))
+    assert torch.allclose(seen[0].mean((0, 2, 3)), model.module.bn1.bias, atol=0.05)
+    assert torch.allclose(seen[0].std((0, 2, 3)), model.module.bn1.weight.abs(), atol=0.05)
+
+
+def test_what_diverges_late_names_the_model_of_before(images, make_model, context, tmp_path, monkeypatch):
+    monkeypatch.setattr(snapshots, "_LEAST", 0.0)
+    monkeypatch.setattr(snapshots, "_COST", 1e9)
+    around = replace(context, folder=tmp_path)
+    with pytest.raises(UserError, match=r"diverged .* A model from before is in .*snapshot"):
+        _trained(images, make_model, around, tuple(range(30, 200)), anytime=True)
+    assert newest(tmp_path) is not None
+
+
 @pytest.mark.parametrize(
     ("network", "whole", "told"), [("resnet20", True, True), ("resnet20", False, False), ("simplecnn", True, False)]
 )

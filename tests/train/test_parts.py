@@ -205,7 +205,7 @@ def test_batches_are_halved_while_time_is_short():
     quick, slow = (Speed("float32", seconds, 0.0) for seconds in (0.001, 1.0))
 
     def size(window: Window, speed: Speed, stages: str = "1@1") -> int:
-        return plan.fewer_images_a_step(500, window, speed, compose("auto", {}, stages))
+        return plan.fewer_images_a_step(500, window, speed, compose("auto", {}, stages), 32)
 
     assert size(long, quick) == 500
     assert size(short, quick) == 62

@@ -25,6 +25,8 @@ def compose(method: str, options: Mapping[str, Any], stages: str | None = None) 
         if method != "auto" or options:
             raise UserError("--stages says how the problem grows: leave out --grow and its options.")
         return parse(stages)
+    if method == "auto" and options:
+        raise UserError(f"'{next(iter(options))}' is an option of a growth schedule: name one with --grow.")
     names = ["constant"] if method == "auto" else [name.strip() for name in method.split(",")]
     known = {name: registry.options("grow", name) for name in names}
     for key in options:
@@ -47,6 +49,7 @@ def _bound(name: str, options: dict[str, Any]) -> Callable[[float], Stage]:
 
 def stages_of(schedule: Schedule) -> dict[Stage, float]:
     """The different stages of a schedule, in order, and the share of the budget that each takes, to a thousandth."""
-    moments = Counter(schedule((moment + 0.5) / _LOOKED_AT) for moment in range(_LOOKED_AT))
-    moments[schedule(1.0)] += 0  # the last stage may be as short as that
+    moments = Counter({schedule(0.0): 0})  # the first and the last stage may be as short as that
+    moments.update(schedule((moment + 0.5) / _LOOKED_AT) for moment in range(_LOOKED_AT))
+    moments[schedule(1.0)] += 0
     return {stage: count / _LOOKED_AT for stage, count in moments.items()}

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from shoestring import registry
@@ -81,7 +81,7 @@ class Model:
             for name, tensor in self.module.state_dict().items()
         }
         with replacing(folder / TENSORS) as temporary:
-            save_file(state, temporary)
+            temporary.write_bytes(save(state))  # by Python, because safetensors tells of a full disk in its own words
         self.describe(folder)
 
     def describe(self, folder: Path) -> None:

@@ -17,6 +17,11 @@ from shoestring.models.inference import low_precision
 from shoestring.models.model import Model
 from shoestring.running import evaluating, wait
 
+FLOPS_PER_MAC = 6.0  # of a training step: two forward, and twice that backward
+_SLOWEST = 1e11  # operations a second that a processor does at least, by and large
+_STEPS_TIMED = 8  # about: two of each precision, and predictions
+_FEWEST_IMAGES = 16
+
 Precision = str  # "float32" or "bfloat16"
 
 
@@ -56,6 +61,14 @@ def calibrate(model: Model, batch: Batch, *, wanted: str, limit: float) -> Speed
             best = other
     count = len(batch.images)
     return Speed(best.precision, best.train / count, best.predict / count)
+
+
+def images_to_time(macs: float, limit: float, *, most: int, device: str) -> int:
+    """How many images of so many operations to time, so that a slow processor keeps to about `limit` seconds."""
+    if not device.startswith("cpu"):
+        return most
+    fitting = round(limit * _SLOWEST / (_STEPS_TIMED * FLOPS_PER_MAC * macs))
+    return min(most, max(fitting, _FEWEST_IMAGES))
 
 
 def predicting(model: Model, batch: Batch, limit: float) -> float:

@@ -21,7 +21,7 @@ class Checkpoint:
     """`state.pt` in a folder, or nowhere when the folder is None."""
 
     def __init__(self, folder: Path | None) -> None:
-        self.file = folder / "state.pt" if folder else None
+        self.folder, self.file = folder, folder / "state.pt" if folder else None
         self._due = time.monotonic() + 1.0
         self.took = 0.0  # seconds that the last one took to write
 

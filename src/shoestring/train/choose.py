@@ -15,12 +15,13 @@ from shoestring.evaluate.cost import count_macs
 from shoestring.models.model import Model, Preprocessing, build, network_of
 from shoestring.recipe import Train
 from shoestring.train import plan
-from shoestring.train.calibrate import calibrate, few_of
+from shoestring.train.calibrate import calibrate, few_of, images_to_time
 from shoestring.train.optimiser import update_seconds
 
 _OPTIONS = ("width", "norm", "dropout", "shortcut")
 _TRIAL = 0.5  # width that is timed, and taken where time does not count
-_TRIAL_IMAGES = 256
+_TRIAL_IMAGES, _TRIAL_LEAST = 256, 64
+_TIMED = 0.015  # share of the time that may go into timing it
 _EPOCH_SECONDS = 5.5  # see `_epochs`
 _SEEN = 200_000  # images to see at least, where there are few
 _STEP_GROWTH = 3  # seconds that Muon takes grow with this power of the width
@@ -44,7 +45,8 @@ def choose_model(images: Images, settings: Train, *, context: Context, seconds: 
     elif name == "auto":
         name = "convnet"
         options.setdefault("width", fitting_width(sample, len(images), context=context, seconds=seconds))
-        context.say(f"model convnet, width {options['width']:g}: as wide as the time allows for these images")
+        why = "its usual one, as no time counts" if seconds is None else "as wide as the time allows for these images"
+        context.say(f"model convnet, width {options['width']:g}: {why}")
     torch.manual_seed(context.seed)
     model = build(
         name,
@@ -97,8 +99,9 @@ def fitting_width(sample: Images, count: int, *, context: Context, seconds: floa
     if seconds is None:
         return _TRIAL
     model = build("convnet", classes=sample.classes, preprocessing=preprocessing(sample), options={"width": _TRIAL})
-    batch = few_of(model, sample, _TRIAL_IMAGES, context.device)
-    speed = calibrate(model, batch, wanted="auto", limit=0.015 * seconds)
+    limit = _TIMED * seconds
+    few = max(images_to_time(count_macs(model), limit, most=_TRIAL_IMAGES, device=context.device), _TRIAL_LEAST)
+    speed = calibrate(model, few_of(model, sample, few, context.device), wanted="auto", limit=limit)
     step, size, processes = update_seconds(model, Train()), plan.first_batch_size(count), context.part[1]
     for eighths in range(round(8 * _WIDEST), round(8 * _NARROWEST), -1):
         wider = eighths / 8 / _TRIAL

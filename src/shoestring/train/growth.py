@@ -30,10 +30,14 @@ def choose_growth(
     can be repeated.
     """
     constant = compose("constant", {})
-    if seconds is None or settings.model == "auto" or settings.weights is not None:
+    if seconds is None or settings.weights is not None:
+        return constant
+    if settings.model == "auto":
+        context.say("grow constant: a network that fits the time gains nothing by growing")
         return constant
     seen, enough = seconds / _price(model, images, settings, context, seconds), _OFTEN * len(images)
     if seen >= (min(enough, _ENOUGH) if name_of(model, settings) == "muon" else enough):
+        context.say(f"grow constant: the whole {model.name} would see {seen:,.0f} images in the time, which are enough")
         return constant
     for names in _WAYS:
         schedule = compose(names, {})

@@ -8,9 +8,10 @@ from torch import Tensor
 
 from shoestring.budget import Window
 from shoestring.context import Context
+from shoestring.errors import UserError
 from shoestring.train.checkpoint import Checkpoint
 from shoestring.train.rescue import Rescue
-from shoestring.train.snapshots import Snapshots
+from shoestring.train.snapshots import Snapshots, newest
 from shoestring.train.state import State
 
 _EVERY = 0.01  # share of the training between two looks at the loss, which make an accelerator wait
@@ -46,7 +47,7 @@ class Keeper:
         """
         fraction = self.window.fraction
         self._next = fraction + _EVERY
-        if self.rescue.stray(loss, self.state):
+        if self.stray(loss):
             return False
         self.rescue.keep(self.state, fraction)
         if self.checkpoint.due():
@@ -56,6 +57,16 @@ class Keeper:
         if self.snapshots.due(fraction):
             self.snapshots.save(self.state.shipped)
         return True
+
+    def stray(self, loss: Tensor) -> bool:
+        """`Rescue.stray`; an error names the model that is kept."""
+        try:
+            return self.rescue.stray(loss, self.state)
+        except UserError as error:
+            folder = self.checkpoint.folder
+            if folder is None or (kept := newest(folder)) is None:
+                raise
+            raise UserError(f"{error} A model from before is in {kept}.") from None
 
     def end(self, **more: Any) -> None:
         """Keep the state that a longer training goes on from, if there may be one."""

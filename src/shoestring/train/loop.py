@@ -66,6 +66,7 @@ def fit(
     lead = Lead(state, images, context)
     kept = {"anytime": anytime, "extendable": settings.schedule == "anytime" and part[0] == 0, "extended": extended}
     keeper, budget, (first, last) = Keeper(state, window, context, **kept), window.budget, part
+    budget.owe("norms", images=state.looked_at)
     if extended:  # the schedule of a longer training, from the place where the shorter one ended
         first = last * window.start / window.end
     over = saved is not None and saved["ended"] and not longer
@@ -102,7 +103,7 @@ def fit(
             if keeper.due() and not grace.asked and not keeper.well(loss, patience=patience.state()):
                 loss = None
         if loss is not None:
-            keeper.rescue.stray(loss, state)
+            keeper.stray(loss)
         if grace.asked:
             keeper.snapshots.save(state.shipped)
             context.say("told to end: the learning rate went to zero, and the model is kept as a snapshot")
@@ -110,7 +111,8 @@ def fit(
 
     state.grow(Stage())  # where a machine that stood still has missed the last stage
     keeper.end(patience=patience.state())
-    if not patience.restore_best(model.module) and state.average is not None:
-        state.average.apply(model.module)
+    if not patience.restore_best(model.module):
+        state.finish()
+    budget.settle("norms")
     context.tick("train", 1.0, {"learning_rate": state.optimiser.factor(last), "epoch": state.epoch})
     return state.result(factor, ended)

@@ -12,7 +12,7 @@ from shoestring.recipe import Train
 from shoestring.train.calibrate import Speed
 
 _LARGEST, SMALLEST = 500, 32
-FLOPS_PER_MAC = 6.0  # of a training step: two forward, and twice that backward
+
 _STEPS_AN_EPOCH = 8
 _STEPS_WANTED, _LAST_STEPS = 200, 20  # in all, and of the whole problem
 WIDTH_SECONDS = 1.3  # seconds an image grow with this power of the width (measured on two cores)
@@ -26,7 +26,7 @@ def first_batch_size(count: int) -> int:
     return max(SMALLEST, min(_LARGEST, count // _STEPS_AN_EPOCH))
 
 
-def fewer_images_a_step(size: int, window: Window, speed: Speed, schedule: Schedule) -> int:
+def fewer_images_a_step(size: int, window: Window, speed: Speed, schedule: Schedule, full: int) -> int:
     """Halve the batch while the window has time for too few steps of it; of small problems it has time for more.
 
     Not where that brings few steps more, because most of a step does not depend on the number of images.
@@ -34,7 +34,7 @@ def fewer_images_a_step(size: int, window: Window, speed: Speed, schedule: Sched
     if window.budget.unit != "seconds":
         return size
     stages = stages_of(schedule)
-    more, last = sum(share / _seconds(stage) for stage, share in stages.items()), stages[Stage()]
+    more, last = sum(share / _seconds(stage, full) for stage, share in stages.items()), stages[Stage()]
 
     def few() -> bool:
         steps = window.left / speed.step(size)
@@ -45,9 +45,9 @@ def fewer_images_a_step(size: int, window: Window, speed: Speed, schedule: Sched
     return size
 
 
-def _seconds(stage: Stage) -> float:
-    """About how long a step takes, as a share of one of the whole problem."""
-    return stage.resolution**2 * stage.width**WIDTH_SECONDS * stage.depth
+def _seconds(stage: Stage, full: int) -> float:
+    """About how long a step takes, as a share of one of the whole problem on images of the `full` side."""
+    return (side(stage, full) / full) ** 2 * stage.width**WIDTH_SECONDS * stage.depth
 
 
 def augmentation(settings: Train, count: int, *, mirrored: bool, passes: float) -> Augment:
@@ -66,6 +66,12 @@ def augmentation(settings: Train, count: int, *, mirrored: bool, passes: float) 
 def side(stage: Stage, full: int) -> int:
     """The side of the images in a stage: a multiple of four, at least eight, at most the full resolution."""
     return full if stage.resolution >= 1 else min(full, max(8, round(stage.resolution * full / 4) * 4))
+
+
+def too_small_to_shrink(schedule: Schedule, full: int) -> bool:
+    """Whether images are to grow, and cannot, because they are as small as images get."""
+    smaller_ones = [stage for stage in stages_of(schedule) if stage.resolution < 1]
+    return bool(smaller_ones) and all(side(stage, full) == full for stage in smaller_ones)
 
 
 def smaller(side: int, full: int) -> dict[str, Any]:

@@ -23,18 +23,13 @@ from shoestring.models.model import Model
 from shoestring.recipe import Train
 from shoestring.train import plan
 from shoestring.train.averaging import AVERAGED, Average
-from shoestring.train.calibrate import Speed, calibrate
+from shoestring.train.calibrate import FLOPS_PER_MAC, Speed, calibrate, images_to_time
 from shoestring.train.optimiser import make, update_seconds
 from shoestring.train.state import State
 
 LEAST_STEPS = 10  # a training of fewer steps is not worth the name
 _CALIBRATION = 0.02  # share of the budget that may go into calibration
 _CALIBRATION_IMAGES = 128
-_FEWEST_IMAGES, _SLOWEST = (
-    16,
-    1e11,
-)  # on a processor: so few where more could not be timed at so many operations a second
-_STEPS_TIMED = 8  # about: two of each precision, and predictions
 
 
 def begin(
@@ -66,11 +61,15 @@ def begin(
     speed = _calibrate(model, batches, window, settings, macs)
     if not saved:
         if settings.batch_size is None:
-            batches.size = plan.fewer_images_a_step(batches.size, window, speed, schedule)
+            full = model.preprocessing.resolution
+            batches.size = plan.fewer_images_a_step(batches.size, window, speed, schedule, full)
         _refuse_if_too_small(window, batches, speed, macs)
     _check_size(batches, model.module)
     growing, blocks = prepare_growth(model, schedule, seed=context.seed)
-    first = schedule(window.fraction)
+    if not saved and plan.too_small_to_shrink(schedule, model.preprocessing.resolution):
+        side = model.preprocessing.resolution
+        context.say(f"resolution does not grow: images of {side} x {side} pixels are not made smaller")
+    first = schedule(0.0)
     if growing and not saved:
         growing.narrow(model.module, first.width)
     if blocks and not saved:  # after the cut, which measures norms
@@ -88,6 +87,8 @@ def begin(
             window.start, window.share = saved["window"]
             window.budget.counted = saved["counted"]
         context.say(f"going on after {state.steps:,} steps")
+    elif window.budget.unit == "seconds":  # what choosing and timing the network took is not of its schedule
+        window.restart()
     passes = window.length / _prices(batches, speed, macs)[window.budget.unit] * batches.size / len(batches)
     passes += state.epoch if longer else 0.0
     batches.augment = plan.augmentation(settings, len(images), mirrored=images.mirrored, passes=passes)
@@ -132,10 +133,7 @@ def _calibrate(model: Model, batches: Batches, window: Window, settings: Train, 
         precision = "float32" if settings.precision == "auto" else settings.precision
         return Speed(precision, 0.0, 0.0)
     before, processes, limit = batches.state(), batches.part[1], _CALIBRATION * budget.total
-    count = _CALIBRATION_IMAGES
-    if batches.pixels.device.type == "cpu":
-        fitting = round(limit * _SLOWEST / (_STEPS_TIMED * plan.FLOPS_PER_MAC * macs))
-        count = min(count, max(fitting, _FEWEST_IMAGES))
+    count = images_to_time(macs, limit, most=_CALIBRATION_IMAGES, device=batches.pixels.device.type)
     batches.size = min(batches.size, count * processes)
     batch = batches.draw()
     batches.restore(before)
@@ -172,5 +170,5 @@ def _refuse_if_too_small(window: Window, batches: Batches, speed: Speed, macs: f
 def _prices(batches: Batches, speed: Speed, macs: float) -> dict[str, float]:
     """What a step of the whole problem costs, by the units of a budget."""
     size = batches.size
-    flops = plan.FLOPS_PER_MAC * macs * size
+    flops = FLOPS_PER_MAC * macs * size
     return {"seconds": speed.step(size), "epochs": size / len(batches), "flops": flops}

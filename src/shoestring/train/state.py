@@ -12,6 +12,7 @@ from typing import Any
 
 from torch import Tensor
 from torch.nn import functional
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from shoestring.data.batches import Batches
 from shoestring.evaluate.cost import count_macs
@@ -25,12 +26,12 @@ from shoestring.models.recalibrate import recalibrate
 from shoestring.running import wait
 from shoestring.train import plan
 from shoestring.train.averaging import Average
-from shoestring.train.calibrate import Speed
+from shoestring.train.calibrate import FLOPS_PER_MAC, Speed
 from shoestring.train.dynamics import Recorder, lengths_seen
 from shoestring.train.optimiser import Optimiser
 from shoestring.train.pace import Pace
 
-_LOOKED_AT = 512  # images that batch norms look at before a model is used, fewer where two steps see fewer
+_LOOKED_AT = 2048  # images that batch norms look at before a model is used, fewer where two steps see fewer
 _FEWEST = 128
 
 
@@ -139,7 +140,7 @@ class State:
     def price(self) -> dict[str, float]:
         """What the next step costs, by the units of a budget; the seconds are a guess."""
         size = self.batches.size
-        flops = plan.FLOPS_PER_MAC * self.macs * self.work * size
+        flops = FLOPS_PER_MAC * self.macs * self.work * size
         return {"seconds": self.pace.expect(self.work), "epochs": size / len(self.batches), "flops": flops}
 
     def halve(self) -> None:
@@ -155,25 +156,45 @@ class State:
         self.record = record
 
     def shipped(self) -> Model:
-        """The model as it would be used if training ended here: a copy with averaged weights.
+        """The model as it would be used if training ended here: a copy with averaged weights and fitting batch norms.
 
-        Its batch norms look at some images as they are, because what they remember of the way here is of other weights
-        and smaller images. How long they look says, too, how long evaluation will take, better than the few images did
-        that were looked at before training.
+        How long these look at images says, too, how long evaluation will take, better than the few images did that
+        were looked at before training.
         """
         model = replace(self.model, module=copy.deepcopy(self.model.module))
-        if self.average is not None:
-            self.average.apply(model.module)
-        size, rows = self.batches.size, self.batches.rows
-        few = rows[:: math.ceil(len(rows) / min(_LOOKED_AT, max(2 * size, _FEWEST)))]
-        parts = few.tensor_split(max(1, len(few) // size))  # none smaller than a step
         began = time.monotonic()
-        looked = recalibrate(model.module, (model.prepare(self.batches.pixels[part]) for part in parts))
-        wait(few.device)
-        if looked and self.width == self.depth == 1:
-            took = (time.monotonic() - began) / len(few)
+        if self._settle(model) and self.width == self.depth == 1:
+            took = (time.monotonic() - began) / len(self._few)
             self.speed = replace(self.speed, predict=min(self.speed.predict, took))
         return model
+
+    def finish(self) -> None:
+        """Make the model the one to use: nothing is trained any more."""
+        self._settle(self.model)
+
+    @property
+    def looked_at(self) -> int:
+        """Images that the batch norms will look at in the end."""
+        return len(self._few) if any(isinstance(part, _BatchNorm) for part in self.model.module.modules()) else 0
+
+    @property
+    def _few(self) -> Tensor:
+        rows = self.batches.rows
+        return rows[:: math.ceil(len(rows) / min(_LOOKED_AT, max(2 * self.batches.size, _FEWEST)))]
+
+    def _settle(self, model: Model) -> bool:
+        """Give a model the averaged weights, and let its batch norms look at some images as they are, if it has any.
+
+        What they remember of the way here is of other weights and smaller images, and of a way of few steps mostly
+        where it began.
+        """
+        if self.average is not None:
+            self.average.apply(model.module)
+        few = self._few
+        parts = few.tensor_split(max(1, len(few) // self.batches.size))  # none smaller than a step
+        looked = recalibrate(model.module, (model.prepare(self.batches.pixels[part]) for part in parts))
+        wait(few.device)
+        return looked
 
     def result(self, factor: float, ended: str) -> Training:
         """How the training went that ended at this share of the learning rate, for this reason."""
