@@ -61,7 +61,8 @@ def summary(result: dict[str, Any]) -> list[tuple[str, str]]:
         ("latency alone, in a batch", f"{result['latency_ms']:.2f} ms, {result['latency_batch_ms']:.2f} ms an image"),
     ]
     if copies := result.get("test_images_in_training"):
-        rows.append(("test images like training images", f"{len(copies):,}: {', '.join(copies[:3])}, ..."[:100]))
+        some = ", ".join(copies[:3]) + (", ..." if len(copies) > 3 else "")
+        rows.append(("test images like training images", f"{len(copies):,}: {some}"))
     if before := result["before_pruning"]:
         rows.append(("before pruning", _before(before, result)))
     if baseline := result.get("baseline"):
