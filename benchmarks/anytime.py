@@ -1,7 +1,7 @@
 """Is a model on the way worth what a training of that time would have been?
 
     python benchmarks/anytime.py DATA [--seconds 300] [--seeds 0 1 2] [--shares 0.3 0.5 0.75]
-    python benchmarks/anytime.py --table
+    python benchmarks/anytime.py --page docs/growing.md
 
 Runs `shoestring train --schedule anytime` and copies its snapshot when these shares of the time are over; then, for
 each share, trains with the deadline schedule for so many seconds only. DATA is a folder of CIFAR-10 as Parquet, or any
@@ -23,7 +23,7 @@ from pathlib import Path
 from commands import Case, measure
 from intervals import half_interval
 from machine import machine
-from measured import Row, Rows
+from measured import Row, Rows, fill
 
 ROWS = Rows("anytime.json", ("data", "seconds", "share", "seed"))
 
@@ -34,10 +34,10 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=300)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--shares", type=float, nargs="+", default=[0.3, 0.5, 0.75])
-    parser.add_argument("--table", action="store_true", help="print what has been measured")
+    parser.add_argument("--page", type=Path, help="write what has been measured into this page, between its markers")
     given = parser.parse_args()
-    if given.table:
-        print(table(ROWS.read()))
+    if given.page:
+        fill(given.page, anytime=table(ROWS.read()))
     elif given.data is None:
         parser.error("DATA is needed to measure")
     else:

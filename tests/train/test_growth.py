@@ -23,22 +23,22 @@ def _chosen(images, network, context, seconds, **settings) -> tuple[str, list[st
 
 
 def test_a_network_that_would_see_few_images_grows(images, make_images, make_model, context):
-    model, many = make_model(images, "resnet20", width=0.25), make_images(20_000)
-    text, notes = _chosen(many, model, context, 12_001)
+    model, many = make_model(images, "resnet20", width=0.25), make_images(30_000)
+    text, notes = _chosen(many, model, context, 50_001)
     assert text == "constant"
-    assert notes == ["grow constant: the whole resnet20 would see 12,001 images in the time, which are enough"]
-    text, notes = _chosen(many, model, context, 11_999)
+    assert notes == ["grow constant: the whole resnet20 would see 50,001 images in the time, which are enough"]
+    text, notes = _chosen(many, model, context, 49_999)
     assert text == "resolution,width,depth"
-    assert notes == ["grow resolution,width,depth: the whole resnet20 would see 11,999 images in the time"]
+    assert notes == ["grow resolution,width,depth: the whole resnet20 would see 49,999 images in the time"]
     assert _chosen(images, model, context, 2.1 * len(images))[0] == "constant"
     assert _chosen(images, model, context, 1.9 * len(images))[0] == text
 
 
 def test_what_sgd_trains_grows_earlier(make_images, make_model, context):
-    images = make_images(20_000)
+    images = make_images(30_000)
     model = make_model(images, "resnet20", width=0.25)
-    assert _chosen(images, model, context, 39_000, optimiser="sgd")[0] == "resolution,width,depth"
-    assert _chosen(images, model, context, 41_000, optimiser="sgd")[0] == "constant"
+    assert _chosen(images, model, context, 59_000, optimiser="sgd")[0] == "resolution,width,depth"
+    assert _chosen(images, model, context, 61_000, optimiser="sgd")[0] == "constant"
 
 
 def test_a_network_without_blocks_to_leave_out_grows_in_width(images, make_model, context):

@@ -14,7 +14,7 @@ from shoestring.train.optimiser import name_of
 from shoestring.train.setup import prepare_growth
 
 _OFTEN = 2.0  # passes over the images: far fewer make growing pay, and with five it does not (docs/growth.md)
-_ENOUGH = 12_000  # images seen, each time counted, from which Muon, which learns more from few, does as well without
+_ENOUGH = 50_000  # images seen, each time counted, from which Muon, which learns more from few, does as well without
 _WAYS = ("resolution,width,depth", "resolution,width", "resolution,depth", "resolution", "width", "depth")
 _TIMED_IMAGES = 16
 _TIMED = 0.01  # share of the time that may go into timing a step
