@@ -28,12 +28,12 @@ _TIMED = 64  # images that the speed of a network is told from
 
 
 def features_of(source: str, images: Images, budget: Budget, context: Context) -> Stored:
-    """Features (N, D) of unit length: of an .npy file, a model or run folder, or a network timm:NAME with its weights
-    (timm:NAME@FILE with those of a .safetensors file).
+    """Features (N, D) of unit length: of an .npy file, a model or run folder, or a network timm:NAME with its weights.
 
-    A file has a row for each of the images, or for each image of the source's train split. What a network sees is kept
-    in the image cache. Raises `UserError` for files of other images, with rows that are zero or not numbers, and for
-    networks that cannot be had; `BudgetTooSmall` when looking at all images takes longer than there is.
+    timm:NAME@FILE takes those of a .safetensors file. A file of features has a row for each of the images, or for each
+    image of the source's train split. What a network sees is kept in the image cache. Raises `UserError` for files of
+    other images, with rows that are zero or not numbers, and for networks that cannot be had; `BudgetTooSmall` when
+    looking at all images takes longer than there is.
     """
     if source.lower().endswith(".npy"):
         return _of_file(Path(source), images)

@@ -64,7 +64,7 @@ def limited(
 
 
 def _text(value: Any) -> str:
-    """Text, also from a number or a path: `--within` is never one, but the name of a file may be."""
+    """Text, also from a number (a file may be called 7) or a path."""
     if not isinstance(value, str | int | float | os.PathLike):
         raise TypeError
     return str(value)

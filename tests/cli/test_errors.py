@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from shoestring.cli import steps
 from shoestring.cli.main import main
 
 QUICK = ("--epochs", "20", "--model", "simplecnn")
@@ -209,3 +211,15 @@ def test_other_verbs(capsys, words: str) -> None:
     assert main(words.split()) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ") and error.count("\n") == 1
+
+
+def test_a_process_of_the_job_that_has_ended_is_one_line(capsys, monkeypatch) -> None:
+    def lost(*args: object) -> int:
+        raise RuntimeError("[pair.cc:545] Read error [127.0.0.1]:48348: Connection reset by peer.")
+
+    monkeypatch.setattr(steps, "_main", lost)
+    with pytest.raises(RuntimeError):  # of a run alone that is something else
+        main(["train", "digits"])
+    monkeypatch.setattr(steps, "gathered", lambda: contextlib.nullcontext(object()))
+    assert main(["train", "digits"]) == 2
+    assert capsys.readouterr().err.splitlines()[-1].startswith("error: another process of this job has ended")

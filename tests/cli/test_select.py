@@ -244,9 +244,11 @@ def test_classes_that_no_folder_can_be_called_by_stay_inside(call, tmp_path):
     assert not (tmp_path / "away").exists()
 
 
-def test_copies_do_not_become_data(refused, photos, tmp_path):
+def test_copies_do_not_become_data(call, refused, photos, tmp_path):
     words = ("select", photos, "--examples", 4, "--method", "random", "--out", tmp_path / "out")
     assert "lies in the data" in refused(*words, "--copy-to", photos / "chosen")
+    call(*words)
+    assert "lies in the data" in refused(*words, "--copy-to", photos / "chosen")  # also of a choice that is done
 
 
 @pytest.mark.parametrize("option", ["--cut 0.2 --method ccs", "--samples 8 --method zcore"])

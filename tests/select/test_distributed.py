@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 
 import numpy as np
@@ -175,3 +176,12 @@ def test_one_pass_goes_beside_what_is_chosen_already(small_pieces):
     features, already = _clustered(400), np.arange(0, 300)
     found = streaming(pool_of(features), 100, rng=np.random.default_rng(0), already=already)
     assert sorted(found.tolist()) == list(range(300, 400))
+
+
+def test_workers_that_end_early_are_told_in_one_line():
+    class Broken(Executor):
+        def map(self, *args, **rest):
+            raise BrokenProcessPool("a child process terminated abruptly")
+
+    with running_on(Broken()), pytest.raises(UserError, match=r"ended before they were done.*__main__"):
+        choose(pool_of(some_features(40, seed=0)), 5, method="facility_location", options={"partitions": 2})

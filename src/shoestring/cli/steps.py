@@ -15,7 +15,7 @@ from shoestring.cli.progress import Progress
 from shoestring.errors import UserError
 from shoestring.recipe import Prune, Recipe, Select, digest, read, resolve
 from shoestring.rundir import RunDir
-from shoestring.team import Team, gathered
+from shoestring.team import Team, gathered, gone
 
 _ABOUT = {
     "run": "Choose images, train a network inside the time, cut it to size, measure it.",
@@ -30,7 +30,12 @@ def main(verb: str, words: Sequence[str]) -> int:
     """Run the verb; its exit code."""
     started = process_started()
     with gathered() as team:
-        return _main(verb, words, started, team)
+        try:
+            return _main(verb, words, started, team)
+        except RuntimeError as error:
+            if team is None or not gone(error):
+                raise
+            raise UserError("another process of this job has ended: its own last lines say why.") from None
 
 
 def _main(verb: str, words: Sequence[str], started: float, team: Team | None) -> int:
@@ -131,11 +136,12 @@ def _do(verb: str, recipe: Recipe, settings: dict[str, Any], started: float, tea
         raise UserError(f"{table} is a folder: --csv names a file.")
     progress = Progress(quiet=settings.get("quiet", False))
     folder = RunDir(Path(settings.get("out") or _default_folder(recipe, verb)))
-    if copy is not None and "result" not in folder.run:
+    if copy is not None:
         from shoestring.select.handing import check_apart, check_room
 
-        check_room(copy)
         check_apart(copy, Path(recipe.data).expanduser())
+        if "result" not in folder.run:
+            check_room(copy)
     from shoestring import pipeline, preview
     from shoestring.cli.show import show
     from shoestring.cli.team import prepared

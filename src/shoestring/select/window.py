@@ -32,10 +32,11 @@ def window(
 ) -> NDArray[np.int64]:
     """Images next to each other in the order of difficulty, from where they teach most (BWS, Choi et al. 2024).
 
-    Windows of the wanted size begin at every `step` share of the order, from the easiest on. On each a linear
-    classifier of the features is fitted by ridge regression, and the window with the highest accuracy on the whole pool
-    wins; among equals the easiest. With `counts` (classes,) each class is ordered by itself, gives so many images, and
-    its window begins at the same share. Easiest first, the classes in turn. O(k D^2 + D^3 + N D C) for each window.
+    Windows of the wanted size begin at every `step` share of the order, an image at least, from the easiest on. On each
+    a linear classifier of the features is fitted by ridge regression, and the window with the highest accuracy on the
+    whole pool wins; among equals the easiest. With `counts` (classes,) each class is ordered by itself, gives so many
+    images, and its window begins at the same share. Easiest first, the classes in turn. O(k D^2 + D^3 + N D C) for each
+    window.
     Raises `UserError` for a step outside 0 to 1 and a ridge that is not positive.
     """
     limited(step, "window's step", above=0, most=1)

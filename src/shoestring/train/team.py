@@ -17,7 +17,7 @@ from shoestring.data.images import Dataset, Images
 from shoestring.errors import UserError
 from shoestring.grow import Stage
 from shoestring.running import out_of_memory
-from shoestring.team import Team, gone
+from shoestring.team import Team
 from shoestring.train.state import State
 
 _FIRST = "cuda:0"  # the device of the first process, if it is an accelerator
@@ -85,8 +85,6 @@ class Lead:
             return loss
         except RuntimeError as error:
             size = self.state.batches.size
-            if self.team is not None and gone(error):
-                raise UserError("another process of this job has ended: its own last lines say why.") from None
             if not out_of_memory(error) or (size == 1 and self.team is None):
                 raise
             if self.team is not None:

@@ -55,8 +55,8 @@ def in_partitions(
             left = list(executor.map(work, stored, rng.spawn(partitions)))
     except BrokenExecutor:
         raise UserError(
-            "the processes that choose in parts ended at once. A script that starts them needs its work below "
-            'if __name__ == "__main__":, or else threads: with running_on(ThreadPoolExecutor()): ...'
+            "the processes that choose in parts have ended before they were done: memory did not suffice, or a script "
+            'that starts them does not have its work below if __name__ == "__main__":.'
         ) from None
     before = len(already)
     union = np.concatenate([already, *(part[own.rows - before] for part, own in zip(parts, left))])
