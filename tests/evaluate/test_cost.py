@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from shoestring.evaluate.cost import cost, count_macs
 from shoestring.models import Model, Preprocessing, build
@@ -42,3 +43,13 @@ def test_measuring_leaves_the_model_as_it_was():
     count_macs(model)
     assert model.module.training
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.module.state_dict().items())
+
+
+@pytest.mark.parametrize("name", ["resnet20", "convnet", "timm:test_vit", "timm:test_efficientnet"])
+def test_operations_are_those_that_torch_counts(name):
+    model = _model(name, size=160 if name.startswith("timm") else 32)
+    model.module.eval()
+    images = torch.zeros(1, 3, model.preprocessing.resolution, model.preprocessing.resolution)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model.module(images)
+    assert count_macs(model) == counter.get_total_flops() // 2 > 0

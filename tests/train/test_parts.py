@@ -233,8 +233,10 @@ def test_small_images_are_cropped_and_large_ones_scaled():
 
 
 def test_augmentation_is_what_was_asked_for_or_goes_by_the_data():
-    few, many = (plan.augmentation(Train(), count, mirrored=True, passes=100) for count in (500, 50_000))
+    few, often = (plan.augmentation(Train(), count, mirrored=True, passes=100) for count in (500, 50_000))
+    many = plan.augmentation(Train(), 50_000, mirrored=True, passes=10)
     assert (few.flip, few.shift, few.cutout, few.jitter) == (True, 0.125, 0.25, 0.5)
+    assert (often.shift, often.cutout, often.jitter) == (0.125, 0.25, 0.0)
     assert (many.shift, many.cutout, many.jitter) == (0.0625, 0.0, 0.0)
     seldom = plan.augmentation(Train(), 500, mirrored=False, passes=10)
     assert (seldom.flip, seldom.shift, seldom.jitter) == (False, 0.125, 0.0)

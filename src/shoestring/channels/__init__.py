@@ -5,7 +5,7 @@ from __future__ import annotations
 from shoestring.channels.compensate import compensate
 from shoestring.channels.constants import fold_constants
 from shoestring.channels.merge import equal_channels, merge, merge_proportional
-from shoestring.channels.surgery import Edit, drop, operate
+from shoestring.channels.surgery import Edit, Remembering, drop, operate
 from shoestring.channels.table import Group, Kept, Table
 from shoestring.channels.trace import trace
 from shoestring.channels.tracer import Axis
@@ -16,6 +16,7 @@ __all__ = [
     "Edit",
     "Group",
     "Kept",
+    "Remembering",
     "Table",
     "compensate",
     "drop",

@@ -7,9 +7,9 @@ by S; layers that read them have their weights multiplied by A. To drop channels
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,15 @@ Network = TypeVar("Network", bound=nn.Module)
 Reader = Callable[[Axis, Tensor], Tensor]
 _SECOND_MOMENTS = ("exp_avg_sq", "max_exp_avg_sq", "square_avg", "sum", "acc_delta")
 _FIRST_MOMENTS = ("exp_avg", "momentum_buffer", "grad_avg")
+
+
+class Remembering(Protocol):
+    """An optimiser of `torch.optim`, or any other that remembers tensors by name for each weight."""
+
+    @property
+    def state(self) -> MutableMapping[Tensor, Any]:
+        """What is remembered, by weight."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -45,7 +54,7 @@ def operate(
     edits: Mapping[str, Edit],
     *,
     inplace: bool = False,
-    optimisers: Sequence[torch.optim.Optimizer] = (),
+    optimisers: Sequence[Remembering] = (),
     averages: Iterable[dict[str, Tensor]] = (),
 ) -> Network:
     """The module after surgery on these groups, a copy unless `inplace`.
@@ -162,7 +171,7 @@ def _read(before: Tensor, after: Tensor, axis: Axis, table: Table, group: str, e
 
 
 def _carry(
-    optimiser: torch.optim.Optimizer,
+    optimiser: Remembering,
     names: Mapping[int, str],
     table: Table,
     every: Mapping[Axis, Layout],

@@ -100,6 +100,14 @@ class Batches:
         floats = cut_out(floats, round(change.cutout * floats.shape[-1]), self.changes)
         return Batch(index, floats, self.labels[index], len(index) * parts / self.size)
 
+    def peek(self, size: int) -> Batch:
+        """The next batch, if it were of this size; it stays the next."""
+        before = self.state()
+        self.size = size
+        batch = self.draw()
+        self.restore(before)
+        return batch
+
     def _drawn(self) -> int:
         """A seed of its own for every batch of every part, so that a stream goes on the same from where it stands."""
         place = [self.seed % 2**64, self.part[0], self.epoch, self.position]

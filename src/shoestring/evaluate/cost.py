@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from shoestring.running import evaluating, wait
 
@@ -57,12 +58,36 @@ def cost(model: Measurable, *, device: str | torch.device = "cpu", seconds: floa
 
 def count_macs(model: Measurable) -> int:
     """Multiply-accumulates of one image at the model's own resolution: half of the FLOPs that torch counts."""
-    from torch.utils.flop_counter import FlopCounterMode
-
     image = _images(model, 1, next(model.module.parameters()).device)
-    with evaluating(model.module), torch.no_grad(), FlopCounterMode(display=False) as counter:
+    with evaluating(model.module), torch.no_grad(), _Counter() as counter:
         model.module(image)
-    return counter.get_total_flops() // 2
+    return counter.flops // 2
+
+
+class _Counter(TorchDispatchMode):
+    """Counts operations by torch's formulas; torch's own counter would load its compiler, which takes seconds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flops = 0
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # else the compiler is loaded to be told to leave this alone
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        from torch.utils.flop_counter import flop_registry
+
+        formula, kwargs = flop_registry.get(func._overloadpacket), kwargs or {}
+        if formula is None:
+            with self:
+                parts = func.decompose(*args, **kwargs)
+            if parts is not NotImplemented:
+                return parts
+        found = func(*args, **kwargs)
+        if formula is not None:
+            self.flops += formula(*args, **kwargs, out_val=found)
+        return found
 
 
 def _images(model: Measurable, count: int, device: torch.device) -> torch.Tensor:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
-from shoestring.channels import Group, Table, drop, trace, widen
+from shoestring.channels import Group, Remembering, Table, drop, trace, widen
 from shoestring.channels.table import named_tensors
 from shoestring.models.layers import FITTED
 
@@ -63,7 +63,7 @@ class Growing:
         before: float,
         width: float,
         *,
-        optimisers: Sequence[torch.optim.Optimizer] = (),
+        optimisers: Sequence[Remembering] = (),
         averages: Iterable[dict[str, Tensor]] = (),
     ) -> None:
         """Give the network that had the share `before` of all channels this share, in place; it computes the same.

@@ -20,6 +20,7 @@ T = TypeVar("T")
 
 _DOUBT = 0.15  # a lead of the first class over the second below which further views are looked at
 _MOVES = 3  # the image as it is, and moved both ways
+_TOGETHER, _TOGETHER_ELSEWHERE = 500, 2000  # images that a processor and an accelerator look at together
 _DOUBTFUL = 0.2  # share of images that this is true of, for a network after a minute (a tenth after five)
 
 
@@ -30,7 +31,7 @@ def low_precision(device: torch.device | str, precision: str) -> contextlib.Abst
     return torch.autocast(torch.device(device).type, dtype=getattr(torch, precision))
 
 
-def log_probabilities(model: Model, images: Images, *, batch_size: int = 500) -> NDArray[np.float32]:
+def log_probabilities(model: Model, images: Images, *, batch_size: int | None = None) -> NDArray[np.float32]:
     """Log-probabilities (N, classes), in full precision, at the model's temperature.
 
     Where the model's preprocessing says so, they are of the mean probability of the image and its mirror image, and
@@ -87,7 +88,7 @@ def embed(
     images: Images,
     *,
     precision: str = "float32",
-    batch_size: int = 500,
+    batch_size: int | None = None,
     progress: Callable[[float], None] = lambda share: None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """In one pass, what the last linear layer sees (N, D), scaled to unit length, and the logits (N, classes).
@@ -115,12 +116,13 @@ def embed(
 def _in_chunks(
     model: Model,
     images: Images,
-    size: int,
+    size: int | None,
     work: Callable[[Tensor], T],
     progress: Callable[[float], None] = lambda share: None,
 ) -> list[T]:
     """What `work` makes of the pixels of all images on the model's device, in chunks that fit into the memory."""
     device, found, start = next(model.module.parameters()).device, [], 0
+    size = size or (_TOGETHER if device.type == "cpu" else _TOGETHER_ELSEWHERE)
     while start < len(images):
         pixels = torch.from_numpy(images[start : start + size].pixels)
         try:

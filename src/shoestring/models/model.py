@@ -6,6 +6,7 @@ import logging
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,7 @@ class Model:
             images = _brightness(images).expand(-1, wanted.channels, -1, -1)
         if images.shape[2:] != (size, size):
             images = F.interpolate(images, (size, size), mode="bilinear", antialias=True, align_corners=False)
-        mean, std = (images.new_tensor(values).view(1, -1, 1, 1) for values in (wanted.mean, wanted.std))
+        mean, std = (_constant(values, images.device) for values in (wanted.mean, wanted.std))
         return ((images - mean) / std).contiguous(memory_format=torch.channels_last)
 
     def save(self, folder: Path) -> None:
@@ -119,8 +120,14 @@ def _brightness(images: Tensor) -> Tensor:
     """Grey images (N, 1, H, W) of grey or coloured ones."""
     if images.shape[1] == 1:
         return images
-    weights = images.new_tensor((0.299, 0.587, 0.114)).view(1, 3, 1, 1)
-    return (images * weights).sum(1, keepdim=True)
+    return (images * _constant((0.299, 0.587, 0.114), images.device)).sum(1, keepdim=True)
+
+
+@lru_cache(maxsize=64)
+def _constant(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """A number for each channel (1, C, 1, 1); kept, as bringing it to a device waits for all that goes on there."""
+    with torch.inference_mode(False):
+        return torch.tensor(values, device=device).view(1, -1, 1, 1)
 
 
 def build(

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn import functional
 
 from shoestring.data.batches import Batch, on_device
 from shoestring.data.images import Images
 from shoestring.models.inference import low_precision
 from shoestring.models.model import Model
-from shoestring.running import evaluating, wait
+from shoestring.running import Replay, evaluating, least_seconds, out_of_memory, wait
 
 FLOPS_PER_MAC = 6.0  # of a training step: two forward, and twice that backward
 _SLOWEST = 1e11  # operations a second that a processor does at least, by and large
@@ -42,8 +43,20 @@ class Speed:
 def calibrate(model: Model, batch: Batch, *, wanted: str, limit: float) -> Speed:
     """Time steps on a copy of the model and choose the faster precision, within about `limit` seconds.
 
-    `wanted` is a precision, or "auto" to compare. Under "auto" a low precision must be at least 5 % faster.
+    `wanted` is a precision, or "auto" to compare. Under "auto" a low precision must be at least 5 % faster. Where the
+    memory does not hold the batch, half of it is timed.
     """
+    try:
+        return _calibrated(model, batch, wanted, limit)
+    except RuntimeError as error:
+        half = len(batch.images) // 2
+        if not half or not out_of_memory(error):
+            raise
+    fewer = Batch(batch.index[:half], batch.images[:half], batch.labels[:half])
+    return calibrate(model, fewer, wanted=wanted, limit=limit)
+
+
+def _calibrated(model: Model, batch: Batch, wanted: str, limit: float) -> Speed:
     device = batch.images.device.type
     candidates = [wanted]
     if wanted == "auto":
@@ -53,7 +66,7 @@ def calibrate(model: Model, batch: Batch, *, wanted: str, limit: float) -> Speed
     speeds = []
     for precision in candidates:
         share = max(ends - time.monotonic(), 0.0) / (len(candidates) - len(speeds))
-        step, predict = _step(trial, batch, precision), _predict(trial, batch)
+        step, predict = one_step(trial, batch, precision), _predict(trial, batch)
         speeds.append(Speed(precision, least_seconds(step, share * 0.7), least_seconds(predict, share * 0.3)))
     best = speeds[0]
     for other in speeds[1:]:
@@ -63,10 +76,13 @@ def calibrate(model: Model, batch: Batch, *, wanted: str, limit: float) -> Speed
     return Speed(best.precision, best.train / count, best.predict / count)
 
 
-def images_to_time(macs: float, limit: float, *, most: int, device: str) -> int:
-    """How many images of so many operations to time, so that a slow processor keeps to about `limit` seconds."""
+def images_to_time(macs: float, limit: float, *, most: int, step: int, device: str) -> int:
+    """How many images of so many operations to time, so that a slow processor keeps to about `limit` seconds.
+
+    `most` suffice for a processor; accelerators are timed on all images of a `step`, as few leave them idle.
+    """
     if not device.startswith("cpu"):
-        return most
+        return step
     fitting = round(limit * _SLOWEST / (_STEPS_TIMED * FLOPS_PER_MAC * macs))
     return min(most, max(fitting, _FEWEST_IMAGES))
 
@@ -85,15 +101,25 @@ def few_of(model: Model, images: Images, count: int, device: str) -> Batch:
     return Batch(torch.arange(len(few)), model.prepare(on_device(few.pixels, device)), labels)
 
 
-def _step(module: torch.nn.Module, batch: Batch, precision: Precision) -> Callable[[], None]:
-    def run() -> None:
+def one_step(
+    module: torch.nn.Module, batch: Batch, precision: Precision, *, run: Callable[[Tensor], Tensor] | None = None
+) -> Callable[[], None]:
+    """A step that moves no weights, to be timed; `run` is the network in another form."""
+
+    def learn() -> None:
+        module.zero_grad(set_to_none=True)
         with low_precision(batch.images.device, precision):
-            logits = module(batch.images)
+            logits = (module if run is None else run)(batch.images)
         functional.cross_entropy(logits.float(), batch.labels).backward()
         module.zero_grad(set_to_none=True)
+
+    replay = Replay(learn, device=batch.images.device)
+
+    def timed() -> None:
+        replay()
         wait(batch.images.device)
 
-    return run
+    return timed
 
 
 def _predict(module: torch.nn.Module, batch: Batch) -> Callable[[], None]:
@@ -105,17 +131,3 @@ def _predict(module: torch.nn.Module, batch: Batch) -> Callable[[], None]:
         wait(batch.images.device)
 
     return run
-
-
-def least_seconds(run: Callable[[], None], limit: float) -> float:
-    """The least seconds of one call: others can only make it slower. At least two calls, the first not counted."""
-    ends = time.monotonic() + limit
-    run()
-    best = float("inf")
-    for _ in range(8):
-        before = time.monotonic()
-        run()
-        best = min(best, time.monotonic() - before)
-        if time.monotonic() + best > ends:
-            break
-    return best

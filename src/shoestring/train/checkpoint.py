@@ -14,7 +14,7 @@ from shoestring.errors import UserError
 from shoestring.rundir import replacing
 
 _SHARE = 0.01
-_FORMAT = 3  # changes when another version could not read what is in the state
+_FORMAT = 4  # changes when another version could not read what is in the state
 
 
 class Checkpoint:

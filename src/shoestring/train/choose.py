@@ -15,14 +15,14 @@ from shoestring.evaluate.cost import count_macs
 from shoestring.models.model import Model, Preprocessing, build, network_of
 from shoestring.recipe import Train
 from shoestring.train import plan
-from shoestring.train.calibrate import calibrate, few_of, images_to_time
+from shoestring.train.calibrate import FLOPS_PER_MAC, calibrate, few_of, images_to_time
 from shoestring.train.optimiser import update_seconds
 
 _OPTIONS = ("width", "norm", "dropout", "shortcut")
 _TRIAL = 0.5  # width that is timed, and taken where time does not count
 _TRIAL_IMAGES, _TRIAL_LEAST = 256, 64
 _TIMED = 0.015  # share of the time that may go into timing it
-_EPOCH_SECONDS = 5.5  # see `_epochs`
+_PASS_FLOPS = 2.5e12  # see `_passes`
 _SEEN = 200_000  # images to see at least, where there are few
 _STEP_GROWTH = 3  # seconds that Muon takes grow with this power of the width
 _NARROWEST, _WIDEST = 0.25, 2.0
@@ -100,21 +100,23 @@ def fitting_width(sample: Images, count: int, *, context: Context, seconds: floa
         return _TRIAL
     model = build("convnet", classes=sample.classes, preprocessing=preprocessing(sample), options={"width": _TRIAL})
     limit = _TIMED * seconds
-    few = max(images_to_time(count_macs(model), limit, most=_TRIAL_IMAGES, device=context.device), _TRIAL_LEAST)
+    macs, size = count_macs(model), plan.first_batch_size(count)
+    few = max(images_to_time(macs, limit, most=_TRIAL_IMAGES, step=size, device=context.device), _TRIAL_LEAST)
     speed = calibrate(model, few_of(model, sample, few, context.device), wanted="auto", limit=limit)
-    step, size, processes = update_seconds(model, Train()), plan.first_batch_size(count), context.part[1]
+    step, processes = update_seconds(model, Train()), context.part[1]
+    passes = _passes(FLOPS_PER_MAC * macs * seconds * processes / speed.train)
     for eighths in range(round(8 * _WIDEST), round(8 * _NARROWEST), -1):
         wider = eighths / 8 / _TRIAL
         price = speed.train * wider**plan.WIDTH_SECONDS / processes + step * wider**_STEP_GROWTH / size
-        if max(_epochs(seconds) * count, _SEEN) * price <= seconds:
+        if max(passes * count, _SEEN) * price <= seconds:
             return eighths / 8
     return _NARROWEST
 
 
-def _epochs(seconds: float) -> float:
-    """Passes over the images that are worth more than a wider network: they grow with the root of the time.
+def _passes(flops: float) -> float:
+    """Passes over the images that are worth more than a wider network: they grow with the root of the operations.
 
-    Seven in five minutes. There, between four epochs of a wide and nine of a narrow network, all are within the noise
-    of one another (benchmarks/results/validation_trials.json); the narrower is the cheaper to use.
+    Seven in five minutes on two cores. There, between four epochs of a wide and nine of a narrow network, all are
+    within the noise of one another (benchmarks/results/validation_trials.json); the narrower is the cheaper to use.
     """
-    return (seconds / _EPOCH_SECONDS) ** 0.5
+    return (flops / _PASS_FLOPS) ** 0.5

@@ -16,6 +16,7 @@ from shoestring.grow import Schedule, Stage
 from shoestring.grow.compose import compose
 from shoestring.models.model import Model
 from shoestring.recipe import Train
+from shoestring.running import Stopwatch
 from shoestring.train.checkpoint import Checkpoint
 from shoestring.train.dynamics import Recorder
 from shoestring.train.keeper import Keeper
@@ -57,7 +58,7 @@ def fit(
     extended = longer or (saved is not None and saved["extended"])
     schedule = compose("constant", {}) if extended or schedule is None else schedule
     around = {"context": context, "schedule": schedule, "scale": scale, "saved": saved, "longer": longer}
-    state = begin(model, images, window, settings=settings, **around)
+    state = begin(model, images, window, settings=settings, compiles=record is None, **around)
     if record is not None:
         state.watch(record)
     patience, grace = Patience(settings.patience), Grace()
@@ -72,6 +73,7 @@ def fit(
     over = saved is not None and saved["ended"] and not longer
     ended, factor, ticked = "budget", state.optimiser.factor(last), time.monotonic()
     loss: Tensor | None = None
+    watch = Stopwatch[float](context.device)
 
     with grace if anytime else nullcontext():
         while grace.left and not over:
@@ -81,13 +83,12 @@ def fit(
             cost = price[budget.unit]
             if window.left < (cost if budget.unit == "seconds" else cost / 2):
                 break
-            began = time.monotonic()
             factor = grace.left * state.optimiser.factor(first + (last - first) * window.ahead(cost / 2))
-            loss = lead.step(stage, factor, smoothing=settings.label_smoothing)
+            with watch(state.work, state.pace.add):
+                loss = lead.step(stage, factor, smoothing=settings.label_smoothing)
             if loss is None:  # memory did not suffice
                 continue
             budget.charge(epochs=price["epochs"], flops=price["flops"])
-            state.pace.add(state.work, time.monotonic() - began)
             budget.pace = state.speed.predict * state.pace.slowdown
             if time.monotonic() - ticked > _TICK:
                 ticked = time.monotonic()

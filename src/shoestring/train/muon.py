@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from shoestring.train.rules import Rule
 
 # Quintic iteration x -> a x + b x^3 + c x^5 that drives singular values near one fastest (Jordan et al. 2024).
 _QUINTIC = (3.4445, -4.7750, 2.0315)
@@ -50,11 +52,11 @@ def _directly(x: Tensor, steps: int) -> Tensor:
     a, b, c = _QUINTIC
     for _ in range(steps):
         square = x @ x.T
-        x = a * x + (b * square + c * square @ square) @ x
+        x = torch.addmm(x, torch.addmm(square, square, square, beta=b, alpha=c), x, beta=a)
     return x
 
 
-class Muon(torch.optim.Optimizer):
+class Muon(Rule):
     """Nesterov momentum, orthogonalised; a convolution counts as the matrix (filters, inputs x height x width).
 
     With `fixed_norm` each weight keeps the norm that it has: right where a normalisation follows, which makes the scale
@@ -71,33 +73,28 @@ class Muon(torch.optim.Optimizer):
         weight_decay: float = 0.0,
         fixed_norm: bool = True,
     ) -> None:
-        super().__init__(
-            params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "fixed_norm": fixed_norm}
-        )
+        settings = {"momentum": momentum, "weight_decay": weight_decay, "fixed_norm": fixed_norm}
+        super().__init__([{"params": list(params)}], lr=lr, **settings)
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """Update all weights from their gradients."""
-        assert closure is None, "Muon takes no closure"
-        for group in self.param_groups:
-            for weight in group["params"]:
-                if weight.grad is not None:
-                    self._update(weight, weight.grad, group)
+    def _start(self, weight: Tensor, group: dict[str, Any]) -> dict[str, Any]:
+        fixed = group["fixed_norm"] and bool(weight.any())
+        return {"momentum_buffer": torch.zeros_like(weight), "fixed_norm": fixed}
 
-    def _update(self, weight: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
+    def _move(self, weights: list[Tensor], group: dict[str, Any], rate: float | Tensor) -> None:
+        for weight in weights:
+            assert weight.grad is not None
+            self._update(weight, weight.grad, group, rate)
+
+    def _update(self, weight: Tensor, gradient: Tensor, group: dict[str, Any], rate: float | Tensor) -> None:
         state = self.state[weight]
-        if "momentum_buffer" not in state:
-            state["momentum_buffer"] = torch.zeros_like(weight)
-            state["fixed_norm"] = group["fixed_norm"] and bool(weight.any())
         velocity = state["momentum_buffer"].mul_(group["momentum"]).add_(gradient)
         ahead = gradient.add(velocity, alpha=group["momentum"])
         matrix = ahead.reshape(len(ahead), -1)
         step = orthogonalise(working(matrix)).to(weight.dtype).reshape(weight.shape)
         if state["fixed_norm"]:
             norm = weight.norm()
-            weight.add_(step * (norm / len(weight) ** 0.5), alpha=-group["lr"])
+            weight.sub_(step * (norm * rate / len(weight) ** 0.5))
             weight.mul_(norm / weight.norm())
         else:
-            weight.mul_(1 - group["lr"] * group["weight_decay"])
-            step = step * max(1.0, matrix.shape[0] / matrix.shape[1]) ** 0.5
-            weight.add_(step, alpha=-group["lr"])
+            weight.mul_(1 - rate * group["weight_decay"])
+            weight.sub_(step * (rate * max(1.0, matrix.shape[0] / matrix.shape[1]) ** 0.5))

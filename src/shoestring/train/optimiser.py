@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from shoestring.errors import UserError
 from shoestring.models.model import Model
 from shoestring.recipe import Train
-from shoestring.running import wait
+from shoestring.running import Replay, least_seconds, wait
 from shoestring.train.muon import Muon, orthogonalise, working
+from shoestring.train.rules import SGD, AdamW, Rule
 
 _NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
 # Peak learning rate and weight decay where the user gives none.
@@ -21,7 +20,7 @@ _USUAL = {"muon": (0.2, 0.0), "sgd": (0.1, 5e-4), "adamw": (1e-3, 5e-2)}
 
 
 _LARGEST = 1024  # rows or columns, whichever are fewer, of a matrix that is worth making orthogonal
-_LONG = 0.2  # seconds after which that is not timed again
+_LONG = 0.2  # seconds in which that is timed
 _WARM_UP = 0.15  # share of the training, of optimisers that need it
 # An anytime schedule: shares of the training at its peak and falling to zero, and the power of the time between them.
 # With this power models on the way were nearest to trainings that ended there; the root and a constant were worse.
@@ -31,11 +30,8 @@ _PEAK, _COOL_DOWN, _POWER = 0.1, 0.2, 0.75
 class Optimiser:
     """One or two optimisers behind one face: `step`, and a factor for the learning rate of all."""
 
-    def __init__(
-        self, parts: Sequence[torch.optim.Optimizer], *, name: str, warm_up: float, schedule: str = "deadline"
-    ) -> None:
+    def __init__(self, parts: Sequence[Rule], *, name: str, warm_up: float, schedule: str = "deadline") -> None:
         self.parts, self.name, self.warm_up, self.schedule = list(parts), name, warm_up, schedule
-        self.peaks = [[group["lr"] for group in part.param_groups] for part in parts]
 
     def factor(self, fraction: float) -> float:
         """Learning rate over its peak at a fraction of the budget: up during `warm_up`, then down to zero.
@@ -51,24 +47,22 @@ class Optimiser:
             return (peak / max(fraction, peak)) ** _POWER * (1 - max(1 - (1 - fraction) / _COOL_DOWN, 0.0) ** 0.5)
         return (1 - fraction) / (1 - self.warm_up)
 
-    def step(self, factor: float) -> None:
+    def step(self, factor: float | Tensor) -> None:
         """One update at this factor of the peak learning rates; gradients are cleared."""
-        for part, peaks in zip(self.parts, self.peaks):
-            for group, peak in zip(part.param_groups, peaks):
-                group["lr"] = peak * factor
-            part.step()
+        for part in self.parts:
+            part.step(factor)
         self.clear()
 
     def clear(self) -> None:
         """Forget the gradients."""
         for part in self.parts:
-            part.zero_grad(set_to_none=True)
+            part.clear()
 
-    def state_dict(self) -> list[dict[str, Any]]:
+    def state_dict(self) -> list[list[dict[str, Any]]]:
         """State of all parts."""
         return [part.state_dict() for part in self.parts]
 
-    def load_state_dict(self, states: list[dict[str, Any]]) -> None:
+    def load_state_dict(self, states: list[list[dict[str, Any]]]) -> None:
         """Restore what `state_dict` gave."""
         for part, state in zip(self.parts, states):
             part.load_state_dict(state)
@@ -79,15 +73,14 @@ def update_seconds(model: Model, settings: Train) -> float:
     if name_of(model, settings) != "muon":
         return 0.0
     matrices = [working(weight.detach().flatten(1)) for weight in _split(model.module)[0]]
-    took: list[float] = []
-    while len(took) < 2 and sum(took) < _LONG:
-        before = time.monotonic()
-        for matrix in matrices:
-            orthogonalise(matrix)
-        if matrices:
-            wait(matrices[0].device)
-        took.append(time.monotonic() - before)
-    return min(took)
+    device = next(model.module.parameters()).device
+    replay = Replay(lambda: [orthogonalise(matrix) for matrix in matrices], device=device)
+
+    def run() -> None:
+        replay()
+        wait(device)
+
+    return least_seconds(run, _LONG)
 
 
 def make(model: Model, settings: Train, *, batch_size: int, scale: float = 1.0) -> Optimiser:
@@ -108,16 +101,13 @@ def make(model: Model, settings: Train, *, batch_size: int, scale: float = 1.0) 
             {"params": vectors, "lr": 0.02 * share, "weight_decay": 0.0},
             {"params": others, "lr": 0.004 * share, "weight_decay": decay},
         ]
-        parts = [*parts, torch.optim.AdamW(groups, betas=(0.85, 0.95))]
+        parts = [*parts, AdamW(groups, lr=0.0, betas=(0.85, 0.95))]
         return Optimiser(parts, name=name, warm_up=0.0, schedule=settings.schedule)
     groups = [
         {"params": [*matrices, *others], "weight_decay": decay},
         {"params": vectors, "weight_decay": 0.0},
     ]
-    if name == "sgd":
-        one = torch.optim.SGD(groups, lr=rate, momentum=0.9, nesterov=True)
-    else:
-        one = torch.optim.AdamW(groups, lr=rate)
+    one = SGD(groups, lr=rate) if name == "sgd" else AdamW(groups, lr=rate)
     return Optimiser([one], name=name, warm_up=_WARM_UP, schedule=settings.schedule)
 
 

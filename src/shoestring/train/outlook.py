@@ -9,8 +9,7 @@ from typing import Any
 from shoestring.budget import Window
 from shoestring.grow import Schedule
 from shoestring.grow.compose import stages_of
-from shoestring.running import wait
-from shoestring.train.calibrate import least_seconds
+from shoestring.running import least_seconds, wait
 from shoestring.train.state import State
 
 _TIMED = 0.01  # share of a time budget that goes into timing all stages

@@ -17,6 +17,7 @@ _STEPS_AN_EPOCH = 8
 _STEPS_WANTED, _LAST_STEPS = 200, 20  # in all, and of the whole problem
 WIDTH_SECONDS = 1.3  # seconds an image grow with this power of the width (measured on two cores)
 _FEW, _OFTEN = 10_000, 50  # images, and passes over them
+_MANY = 30  # passes after which any images have been seen often
 _JITTER = 0.5  # 2.4 points at 120 passes over a thousand images, on validation images; twelve passes are too few for it
 _CROPPED = 32  # images up to this side are cropped to a smaller stage, larger ones are scaled
 
@@ -51,12 +52,13 @@ def _seconds(stage: Stage, full: int) -> float:
 
 
 def augmentation(settings: Train, count: int, *, mirrored: bool, passes: float) -> Augment:
-    """The changes asked for; by default larger ones of few images, and more of them when these are seen often."""
+    """The changes asked for; by default larger ones of few images or many passes, and colours of few seen often."""
     few = count < _FEW
+    large = few or passes >= _MANY
     return Augment(
         flip=settings.mirrors(mirrored),
-        shift=(0.125 if few else 0.0625) if settings.shift is None else settings.shift,
-        cutout=(0.25 if few else 0.0) if settings.cutout is None else settings.cutout,
+        shift=(0.125 if large else 0.0625) if settings.shift is None else settings.shift,
+        cutout=(0.25 if large else 0.0) if settings.cutout is None else settings.cutout,
         jitter=(_JITTER if few and passes >= _OFTEN else 0.0) if settings.jitter is None else settings.jitter,
         rotate=settings.rotate,
         zoom=settings.zoom,

@@ -24,6 +24,7 @@ from shoestring.recipe import Train
 from shoestring.train import plan
 from shoestring.train.averaging import AVERAGED, Average
 from shoestring.train.calibrate import FLOPS_PER_MAC, Speed, calibrate, images_to_time
+from shoestring.train.compiled import compiled, worth_compiling
 from shoestring.train.optimiser import make, update_seconds
 from shoestring.train.state import State
 
@@ -43,10 +44,12 @@ def begin(
     scale: float,
     saved: dict[str, Any] | None,
     longer: bool = False,
+    compiles: bool = False,
 ) -> State:
     """All that a training needs, calibrated for the whole problem on this machine, or going on from a saved state.
 
-    `longer` says that the saved training had ended, and goes on into a window of its own.
+    `longer` says that the saved training had ended, and goes on into a window of its own; `compiles` that the network
+    may be compiled, where that pays.
 
     Raises `BudgetTooSmall` when fewer than ten steps fit into the window, `UserError` for one image a step where batch
     normalisation needs two, and for a schedule that the network cannot follow.
@@ -77,7 +80,13 @@ def begin(
     optimiser = make(model, settings, batch_size=batches.size, scale=scale)
     average = Average(model.module, share=AVERAGED[settings.schedule]) if settings.averaging else None
     grown = (growing, blocks, first.width, first.depth)
+    alone = context.team is None and window.budget.unit == "seconds" and context.device.startswith("cuda")
+    if compiles and alone and schedule.text == "constant" and worth_compiling(model, window.left):
+        run, speed = compiled(model, batches.peek(batches.size), speed, say=context.say)
+    else:
+        run = None
     state = State(model, batches, optimiser, average, speed, macs, schedule.text, *grown)
+    state.run = run
     if saved:
         state.unpack(saved)
         if longer:
@@ -132,11 +141,10 @@ def _calibrate(model: Model, batches: Batches, window: Window, settings: Train, 
     if budget.unit != "seconds":
         precision = "float32" if settings.precision == "auto" else settings.precision
         return Speed(precision, 0.0, 0.0)
-    before, processes, limit = batches.state(), batches.part[1], _CALIBRATION * budget.total
-    count = images_to_time(macs, limit, most=_CALIBRATION_IMAGES, device=batches.pixels.device.type)
-    batches.size = min(batches.size, count * processes)
-    batch = batches.draw()
-    batches.restore(before)
+    processes, limit = batches.part[1], _CALIBRATION * budget.total
+    device, step = batches.pixels.device.type, batches.size // processes
+    count = images_to_time(macs, limit, most=_CALIBRATION_IMAGES, step=step, device=device)
+    batch = batches.peek(min(batches.size, count * processes))
     speed = calibrate(model, batch, wanted=settings.precision, limit=limit)
     return replace(speed, train=speed.train / processes, update=update_seconds(model, settings))
 

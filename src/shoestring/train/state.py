@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -23,7 +24,7 @@ from shoestring.models.inference import low_precision
 from shoestring.models.layers import resize
 from shoestring.models.model import Model
 from shoestring.models.recalibrate import recalibrate
-from shoestring.running import wait
+from shoestring.running import Replay, wait
 from shoestring.train import plan
 from shoestring.train.averaging import Average
 from shoestring.train.calibrate import FLOPS_PER_MAC, Speed
@@ -73,7 +74,9 @@ class State:
     def __post_init__(self) -> None:
         self.side = self.model.preprocessing.resolution
         self.pace = Pace(self.speed.step(self.batches.size))
-        self.shared: Callable[[Tensor], Tensor] | None = None  # the network where several processes train it
+        self.run: Callable[[Tensor], Tensor] | None = None  # the network compiled, or shared by several processes
+        self.replay: Replay | None = Replay(self._learn, device=self.batches.pixels.device)
+        self._smoothing, self._weight = 0.0, 1.0
         self._measure()
 
     @property
@@ -115,26 +118,47 @@ class State:
             self._measure()
         self.side = plan.side(stage, self.model.preprocessing.resolution)
 
+    def _record_anew(self) -> None:
+        """Weights lie elsewhere from here on, or a step does something else."""
+        if self.replay is not None:
+            self.replay.forget()
+
     def _measure(self) -> None:
+        self._record_anew()
         self._share = 1.0 if self.width == self.depth == 1 else count_macs(self.model) / self.macs
 
     def step(self, factor: float, *, smoothing: float) -> Tensor:
-        """One batch forward and back, and the weights moved by this share of the learning rate; the loss."""
+        """One batch forward and back, and the weights moved by this share of the learning rate; the loss.
+
+        The next step may overwrite the loss.
+        """
         batch = self.batches.draw(**plan.smaller(self.side, self.model.preprocessing.resolution))
-        module = self.model.module
-        noted = contextlib.nullcontext([]) if self.record is None else lengths_seen(module)
-        with low_precision(batch.images.device, self.speed.precision), noted as lengths:
-            logits = (self.shared or module)(batch.images)
-        loss = functional.cross_entropy(logits.float(), batch.labels, label_smoothing=smoothing)
-        (loss * batch.weight).backward()
-        self.optimiser.step(factor * 0.5**self.setbacks)
+        self._smoothing, self._weight = smoothing, batch.weight
+        rate: float | Tensor = factor * 0.5**self.setbacks
+        if batch.images.is_cuda:
+            rate = torch.full((), rate, device=batch.images.device)
+        learn = self.replay or self._learn
+        loss, logits, lengths = learn(batch.images, batch.labels, rate)
         if self.record is not None:
-            self.record(batch.index, logits, batch.labels, lengths[-1])
+            assert lengths is not None
+            self.record(batch.index, logits, batch.labels, lengths)
         if self.average is not None:
-            self.average.update(module)
+            self.average.update(self.model.module)
         self.steps += 1
         self.images += self.batches.size
-        return loss.detach()
+        return loss
+
+    def _learn(self, images: Tensor, labels: Tensor, rate: float | Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """The loss and the logits (B, C) of a batch by which the weights were moved, and `lengths_seen` if recorded."""
+        self.optimiser.clear()  # what a step that failed has left behind
+        module = self.model.module
+        noted = contextlib.nullcontext([]) if self.record is None else lengths_seen(module)
+        with low_precision(images.device, self.speed.precision), noted as lengths:
+            logits = (module if self.run is None else self.run)(images)
+        loss = functional.cross_entropy(logits.float(), labels, label_smoothing=self._smoothing)
+        (loss * self._weight).backward()
+        self.optimiser.step(rate)
+        return loss.detach(), logits.detach(), lengths[-1] if lengths else None
 
     @property
     def price(self) -> dict[str, float]:
@@ -147,6 +171,7 @@ class State:
         """Half of the images a step from here on; what a step that failed has left behind goes."""
         self.batches.size //= 2
         self.optimiser.clear()
+        self._record_anew()
         self.pace = Pace(self.speed.step(self.batches.size))
 
     def watch(self, record: Recorder) -> None:
@@ -154,6 +179,7 @@ class State:
         if self._recorded is not None:
             record.restore(self._recorded)
         self.record = record
+        self._record_anew()
 
     def shipped(self) -> Model:
         """The model as it would be used if training ended here: a copy with averaged weights and fitting batch norms.

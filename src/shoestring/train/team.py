@@ -64,8 +64,9 @@ class Lead:
         if self.team is None:
             return
         self.team.tell(("take", _packed(state, images)))
+        state.replay = None  # processes wait for each other in the middle of a step
         with self.team.agreeing():
-            state.shared = Shared(state.model.module, self.team)
+            state.run = Shared(state.model.module, self.team)
 
     def step(self, stage: Stage, factor: float, *, smoothing: float) -> Tensor | None:
         """`State.step` on all processes, in a stage that the state is in already; the loss on this one's images.
@@ -98,7 +99,7 @@ class Lead:
 def _packed(state: State, images: Images) -> bytes:
     """The state without pixels, and without what only the first process needs; which images it is about."""
     few = copy.copy(state)
-    few.batches = few.average = few.record = few.shared = None  # type: ignore[assignment]
+    few.batches = few.average = few.record = few.run = few.replay = None  # type: ignore[assignment]
     batches = state.batches
     whole = images.at(images.rows)
     about = {"rows": whole.rows, "fingerprint": whole.fingerprint, "augment": batches.augment}
@@ -149,7 +150,7 @@ class Helper:
                 part=(self.team.rank, self.team.size),
             )
             state.batches.restore(told["batches"])
-            state.shared = Shared(state.model.module, self.team)
+            state.run = Shared(state.model.module, self.team)
             self._state = state
 
     def _unpacked(self, packed: bytes) -> dict[str, Any]:
