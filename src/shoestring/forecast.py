@@ -107,7 +107,7 @@ def _tightest(this: Run, images: Images, models: dict[str, Model], examples: int
 
 def _needed(this: Run, model: Model, images: Images, settings: Train, count: int) -> float:
     """What ten steps cost in the budget's unit, calibration before them included."""
-    size = min(settings.batch_size or plan.first_batch_size(count), count)
+    size = min(settings.batch_size or plan.first_batch_size(count, this.context.device), count)
     if this.budget.unit == "epochs":
         return LEAST_STEPS * size / count
     if this.budget.unit == "flops":

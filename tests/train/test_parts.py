@@ -196,8 +196,9 @@ def test_without_a_folder_nothing_is_kept():
 
 
 @pytest.mark.parametrize(("count", "size"), [(10, 32), (300, 37), (50_000, 500)])
-def test_small_data_gets_small_batches(count, size):
-    assert plan.first_batch_size(count) == size
+def test_small_data_gets_small_batches_and_fast_devices_large_ones(count, size):
+    assert plan.first_batch_size(count, "cpu") == size
+    assert plan.first_batch_size(count, "cuda:1") == (1000 if size == 500 else size)
 
 
 def test_batches_are_halved_while_time_is_short():

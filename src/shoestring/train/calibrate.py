@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.nn import functional
 
 from shoestring.data.batches import Batch, on_device
@@ -66,7 +65,7 @@ def _calibrated(model: Model, batch: Batch, wanted: str, limit: float) -> Speed:
     speeds = []
     for precision in candidates:
         share = max(ends - time.monotonic(), 0.0) / (len(candidates) - len(speeds))
-        step, predict = one_step(trial, batch, precision), _predict(trial, batch)
+        step, predict = _step(trial, batch, precision), _predict(trial, batch)
         speeds.append(Speed(precision, least_seconds(step, share * 0.7), least_seconds(predict, share * 0.3)))
     best = speeds[0]
     for other in speeds[1:]:
@@ -101,25 +100,21 @@ def few_of(model: Model, images: Images, count: int, device: str) -> Batch:
     return Batch(torch.arange(len(few)), model.prepare(on_device(few.pixels, device)), labels)
 
 
-def one_step(
-    module: torch.nn.Module, batch: Batch, precision: Precision, *, run: Callable[[Tensor], Tensor] | None = None
-) -> Callable[[], None]:
-    """A step that moves no weights, to be timed; `run` is the network in another form."""
-
+def _step(module: torch.nn.Module, batch: Batch, precision: Precision) -> Callable[[], None]:
     def learn() -> None:
         module.zero_grad(set_to_none=True)
         with low_precision(batch.images.device, precision):
-            logits = (module if run is None else run)(batch.images)
+            logits = module(batch.images)
         functional.cross_entropy(logits.float(), batch.labels).backward()
         module.zero_grad(set_to_none=True)
 
     replay = Replay(learn, device=batch.images.device)
 
-    def timed() -> None:
+    def run() -> None:
         replay()
         wait(batch.images.device)
 
-    return timed
+    return run
 
 
 def _predict(module: torch.nn.Module, batch: Batch) -> Callable[[], None]:

@@ -25,6 +25,7 @@ _TIMED = 0.015  # share of the time that may go into timing it
 _PASS_FLOPS = 2.5e12  # see `_passes`
 _SEEN = 200_000  # images to see at least, where there are few
 _STEP_GROWTH = 3  # seconds that Muon takes grow with this power of the width
+_ELSEWHERE = 1.0  # and so do both, at most, on accelerators
 _NARROWEST, _WIDEST = 0.25, 2.0
 _SHIFT = 1 / 32  # share of the side by which the further views of a doubtful image are moved (Jordan 2024)
 # images, and pixels of all of them, that the mean colour and the first layer are taken from
@@ -100,14 +101,16 @@ def fitting_width(sample: Images, count: int, *, context: Context, seconds: floa
         return _TRIAL
     model = build("convnet", classes=sample.classes, preprocessing=preprocessing(sample), options={"width": _TRIAL})
     limit = _TIMED * seconds
-    macs, size = count_macs(model), plan.first_batch_size(count)
+    macs, size = count_macs(model), plan.first_batch_size(count, context.device)
     few = max(images_to_time(macs, limit, most=_TRIAL_IMAGES, step=size, device=context.device), _TRIAL_LEAST)
     speed = calibrate(model, few_of(model, sample, few, context.device), wanted="auto", limit=limit)
     step, processes = update_seconds(model, Train()), context.part[1]
+    on_cpu = context.device.startswith("cpu")
+    of_image, of_step = (plan.WIDTH_SECONDS, _STEP_GROWTH) if on_cpu else (_ELSEWHERE, _ELSEWHERE)
     passes = _passes(FLOPS_PER_MAC * macs * seconds * processes / speed.train)
     for eighths in range(round(8 * _WIDEST), round(8 * _NARROWEST), -1):
         wider = eighths / 8 / _TRIAL
-        price = speed.train * wider**plan.WIDTH_SECONDS / processes + step * wider**_STEP_GROWTH / size
+        price = speed.train * wider**of_image / processes + step * wider**of_step / size
         if max(passes * count, _SEEN) * price <= seconds:
             return eighths / 8
     return _NARROWEST

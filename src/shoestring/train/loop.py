@@ -58,7 +58,7 @@ def fit(
     extended = longer or (saved is not None and saved["extended"])
     schedule = compose("constant", {}) if extended or schedule is None else schedule
     around = {"context": context, "schedule": schedule, "scale": scale, "saved": saved, "longer": longer}
-    state = begin(model, images, window, settings=settings, compiles=record is None, **around)
+    state = begin(model, images, window, settings=settings, **around)
     if record is not None:
         state.watch(record)
     patience, grace = Patience(settings.patience), Grace()

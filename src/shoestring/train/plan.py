@@ -11,7 +11,7 @@ from shoestring.grow.compose import stages_of
 from shoestring.recipe import Train
 from shoestring.train.calibrate import Speed
 
-_LARGEST, SMALLEST = 500, 32
+_LARGEST, _LARGEST_ELSEWHERE, SMALLEST = 500, 1000, 32  # on processors, on accelerators, anywhere
 
 _STEPS_AN_EPOCH = 8
 _STEPS_WANTED, _LAST_STEPS = 200, 20  # in all, and of the whole problem
@@ -22,9 +22,10 @@ _JITTER = 0.5  # 2.4 points at 120 passes over a thousand images, on validation 
 _CROPPED = 32  # images up to this side are cropped to a smaller stage, larger ones are scaled
 
 
-def first_batch_size(count: int) -> int:
-    """Images a step by their number: small data needs the noise of small batches."""
-    return max(SMALLEST, min(_LARGEST, count // _STEPS_AN_EPOCH))
+def first_batch_size(count: int, device: str) -> int:
+    """Images a step by their number: small data needs the noise of small batches, and fast devices large ones."""
+    largest = _LARGEST if device.startswith("cpu") else _LARGEST_ELSEWHERE
+    return max(SMALLEST, min(largest, count // _STEPS_AN_EPOCH))
 
 
 def fewer_images_a_step(size: int, window: Window, speed: Speed, schedule: Schedule, full: int) -> int:

@@ -24,7 +24,6 @@ from shoestring.recipe import Train
 from shoestring.train import plan
 from shoestring.train.averaging import AVERAGED, Average
 from shoestring.train.calibrate import FLOPS_PER_MAC, Speed, calibrate, images_to_time
-from shoestring.train.compiled import compiled, worth_compiling
 from shoestring.train.optimiser import make, update_seconds
 from shoestring.train.state import State
 
@@ -44,19 +43,19 @@ def begin(
     scale: float,
     saved: dict[str, Any] | None,
     longer: bool = False,
-    compiles: bool = False,
 ) -> State:
     """All that a training needs, calibrated for the whole problem on this machine, or going on from a saved state.
 
-    `longer` says that the saved training had ended, and goes on into a window of its own; `compiles` that the network
-    may be compiled, where that pays.
+    `longer` says that the saved training had ended, and goes on into a window of its own.
 
     Raises `BudgetTooSmall` when fewer than ten steps fit into the window, `UserError` for one image a step where batch
     normalisation needs two, and for a schedule that the network cannot follow.
     """
     model.module.to(context.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     settings = replace(settings, optimiser=saved["rule"]) if saved else settings
-    size = saved["batches"]["size"] if saved else settings.batch_size or plan.first_batch_size(len(images))
+    size = (
+        saved["batches"]["size"] if saved else settings.batch_size or plan.first_batch_size(len(images), context.device)
+    )
     around = {"augment": Augment(), "device": context.device, "seed": context.seed, "part": context.part}
     batches = Batches(images, model.prepare, size=size, **around)
     model.module.train()
@@ -80,13 +79,7 @@ def begin(
     optimiser = make(model, settings, batch_size=batches.size, scale=scale)
     average = Average(model.module, share=AVERAGED[settings.schedule]) if settings.averaging else None
     grown = (growing, blocks, first.width, first.depth)
-    alone = context.team is None and window.budget.unit == "seconds" and context.device.startswith("cuda")
-    if compiles and alone and schedule.text == "constant" and worth_compiling(model, window.left):
-        run, speed = compiled(model, batches.peek(batches.size), speed, say=context.say)
-    else:
-        run = None
     state = State(model, batches, optimiser, average, speed, macs, schedule.text, *grown)
-    state.run = run
     if saved:
         state.unpack(saved)
         if longer:

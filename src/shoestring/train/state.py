@@ -74,7 +74,7 @@ class State:
     def __post_init__(self) -> None:
         self.side = self.model.preprocessing.resolution
         self.pace = Pace(self.speed.step(self.batches.size))
-        self.run: Callable[[Tensor], Tensor] | None = None  # the network compiled, or shared by several processes
+        self.run: Callable[[Tensor], Tensor] | None = None  # the network where several processes train it
         self.replay: Replay | None = Replay(self._learn, device=self.batches.pixels.device)
         self._smoothing, self._weight = 0.0, 1.0
         self._measure()
