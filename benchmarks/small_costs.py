@@ -1,4 +1,4 @@
-"""The small costs: `--help`, opening cached images, and the share of training that goes into preparing batches.
+"""The small costs: `--help`, opening cached images, torch's compiler, and the share of training for making batches.
 
     python benchmarks/small_costs.py DATA
 
@@ -33,6 +33,7 @@ def main() -> None:
     found = {
         "help_seconds": _quartiles([_help() for _ in range(20)]),
         "cached_load_seconds": _quartiles([_load(source) for _ in range(10)]),
+        "compiler_seconds": _quartiles([_imported("torch, torch._dynamo") - _imported("torch") for _ in range(7)]),
         "input_share": _input_share(source),
         "data": Path(source).name,
         "machine": around,
@@ -52,6 +53,13 @@ def _load(source: str) -> float:
     """Seconds in a fresh process, the import of shoestring.data included."""
     done = subprocess.run([sys.executable, "-c", _LOAD, source], check=True, capture_output=True, text=True)
     return float(done.stdout)
+
+
+def _imported(names: str) -> float:
+    """Seconds of a process that imports these."""
+    began = time.monotonic()
+    subprocess.run([sys.executable, "-c", f"import {names}"], check=True, capture_output=True)
+    return time.monotonic() - began
 
 
 def _input_share(source: str) -> dict[str, float]:

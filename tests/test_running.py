@@ -41,6 +41,17 @@ class _Recorder:
     def __init__(self) -> None:
         self.recorded = 0
         self.broken = False
+        self.mode: object = 0
+        self.stream_set = False
+
+    def get_sync_debug_mode(self) -> object:
+        return self.mode
+
+    def set_sync_debug_mode(self, mode: object) -> None:
+        self.mode = mode
+
+    def set_stream(self, stream: object) -> None:
+        self.stream_set = True
 
     def is_available(self) -> bool:
         return False
@@ -61,7 +72,7 @@ class _Recorder:
         return self
 
     @contextlib.contextmanager
-    def graph(self, graph: object):
+    def graph(self, graph: object, stream: object):
         yield
         self.recorded += 1
         if self.broken:
@@ -75,6 +86,7 @@ class _Recorder:
 def cuda(monkeypatch: pytest.MonkeyPatch) -> _Recorder:
     recorder = _Recorder()
     monkeypatch.setattr(running.torch, "cuda", recorder)
+    running._stream_aside.cache_clear()
     return recorder
 
 
@@ -91,8 +103,12 @@ def _work(cuda: _Recorder, calls: list[int]) -> Replay:
 def test_work_is_rehearsed_recorded_and_then_replayed_on_what_is_given(cuda):
     calls: list[int] = []
     replay = _work(cuda, calls)
-    found = [replay(torch.full((2,), float(number)))[0].item() for number in range(6)]
+    found, before = [], []
+    for number in range(6):
+        before.append(replay.calls_before)
+        found.append(replay(torch.full((2,), float(number)))[0].item())
     assert found == [0, 2, 4, 6, 8, 10]
+    assert before == [3, 2, 1, 0, 0, 0]
     assert len(calls) == 3 and cuda.recorded == 1
 
 
@@ -113,6 +129,67 @@ def test_what_cannot_be_recorded_is_done_each_time(cuda):
     replay, cuda.broken = _work(cuda, calls), True
     found = [replay(torch.full((2,), float(number)))[0].item() for number in range(5)]
     assert found == [0, 2, 4, 6, 8] and cuda.recorded == 1
+    assert cuda.stream_set and replay.calls_before == 0
+
+
+def test_work_that_waits_for_the_device_is_found_out_before_it_is_recorded(cuda):
+    calls: list[int] = []
+
+    def work(tensor: torch.Tensor) -> torch.Tensor:
+        calls.append(1)
+        if cuda.mode == "error":
+            raise RuntimeError("called a synchronizing CUDA operation")
+        return tensor * 2
+
+    replay = Replay(work, device="cuda")
+    found = [replay(torch.full((2,), float(number)))[0].item() for number in range(4)]
+    assert found == [0, 2, 4, 6] and len(calls) == 5
+    assert cuda.recorded == 0 and cuda.mode == 0
+
+
+def test_an_error_of_the_work_itself_is_told(cuda):
+    def work(tensor: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("shapes do not fit")
+
+    with pytest.raises(RuntimeError, match="shapes do not fit"):
+        Replay(work, device="cuda")(torch.ones(2))
+
+
+class _Event:
+    """A CUDA event on a device whose clock is `now`."""
+
+    now = 0.0
+    waited: list[_Event] = []
+
+    def __init__(self, enable_timing: bool) -> None:
+        assert enable_timing
+
+    def record(self) -> None:
+        self.at = _Event.now
+
+    def synchronize(self) -> None:
+        _Event.waited.append(self)
+
+    def elapsed_time(self, later: _Event) -> float:
+        return 1000 * (later.at - self.at)
+
+
+def test_a_cuda_device_has_a_clock_of_its_own_and_python_is_one_piece_of_work_ahead(monkeypatch):
+    monkeypatch.setattr(running.torch.cuda, "Event", _Event)
+    told: list[tuple[str, float]] = []
+    watch = Stopwatch[str]("cuda")
+    assert watch.behind == 0
+    for name, seconds in (("one", 1.0), ("two", 2.0), ("three", 3.0)):
+        with watch(name, lambda what, took: told.append((what, took))):
+            _Event.now += seconds
+        assert watch.behind == 1
+        _Event.now += 10  # between two pieces of work
+    assert told == [("one", 1.0), ("two", 2.0)] and len(_Event.waited) == 2
+    watch.forget()
+    assert watch.behind == 0
+    with watch("four", lambda what, took: told.append((what, took))):
+        pass
+    assert len(told) == 2
 
 
 def test_recording_tells_where_memory_does_not_suffice(cuda):

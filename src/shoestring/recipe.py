@@ -89,7 +89,7 @@ class Train:
     views: Literal["auto", "one", "flip", "crops"] = _about(
         "what a prediction averages over: the image, its mirror image too, and in doubt four shifted ones", "auto"
     )
-    precision: Literal["auto", "float32", "bfloat16"] = _about("auto measures which is faster", "auto")
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = _about("auto measures which is faster", "auto")
     patience: int | None = _about("stop when this many validations in a row brought nothing better", least=1)
 
     def mirrors(self, keeps_class: bool) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any, Generic, TypeVar
 
 import torch
@@ -12,8 +13,8 @@ from torch import nn
 
 What = TypeVar("What")
 
-# what PyTorch says on CPUs, by system; accelerators have an error of their own
-_NO_MEMORY = ("not enough memory", "can't allocate memory")
+# what PyTorch says on CPUs, by system, and on accelerators where these have no error of their own
+_NO_MEMORY = ("not enough memory", "can't allocate memory", "out of memory")
 _REHEARSALS = 2  # times that work is done before it is recorded, in which it makes whatever it keeps
 
 
@@ -61,13 +62,22 @@ def least_seconds(run: Callable[[], None], limit: float) -> float:
 class Stopwatch(Generic[What]):
     """Seconds of one piece of work after the other.
 
-    A CUDA device works behind Python's back: there the clock is the device's own, each piece is told when the next one
-    has been asked for, and nobody gets further ahead than that.
+    A CUDA device works behind Python's back: there the clock is the device's own, each piece is told of when the next
+    one has been asked for, and nobody gets further ahead than that. Other accelerators are waited for.
     """
 
     def __init__(self, device: torch.device | str) -> None:
         self._device = torch.device(device)
+        self.forget()
+
+    def forget(self) -> None:
+        """Do not tell of the last piece of work."""
         self._before: tuple[What, torch.cuda.Event, torch.cuda.Event] | None = None
+
+    @property
+    def behind(self) -> int:
+        """How many pieces of work that were asked for are not done yet, at most."""
+        return int(self._before is not None)
 
     @contextmanager
     def __call__(self, what: What, tell: Callable[[What, float], None]) -> Iterator[None]:
@@ -75,6 +85,7 @@ class Stopwatch(Generic[What]):
         if self._device.type != "cuda":
             began = time.monotonic()
             yield
+            wait(self._device)
             tell(what, time.monotonic() - began)
             return
         begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
@@ -92,13 +103,13 @@ class Replay:
     """Work on tensors that is recorded once and then replayed, as CUDA devices can.
 
     Asking for each of the hundreds of kernels of a training step takes Python longer than a fast device takes to run
-    them. `work` takes tensors and gives tensors, and does not wait for the device. Elsewhere, and where work cannot be
-    recorded, it is simply done each time.
+    them. `work` takes tensors and gives tensors, and does not wait for the device; what it decides in Python is decided
+    once. Elsewhere, and where work cannot be recorded, it is simply done each time.
     """
 
     def __init__(self, work: Callable[..., Any], *, device: torch.device | str) -> None:
         self._work, self._able = work, torch.device(device).type == "cuda"
-        self._aside = torch.cuda.Stream(device) if self._able else None
+        self._aside = _stream_aside(torch.device(device)) if self._able else None
         self._shapes: list[torch.Size] = []
         self.forget()
 
@@ -108,6 +119,11 @@ class Replay:
         self._given: tuple[torch.Tensor, ...] = ()
         self._found: Any = None
         self._rehearsed = 0
+
+    @property
+    def calls_before(self) -> int:
+        """How often the work is done before it is replayed."""
+        return _REHEARSALS + 1 - self._rehearsed if self._able and self._graph is None else 0
 
     def __call__(self, *given: Any) -> Any:
         """Do the work on these tensors; what it gave is overwritten by the next call."""
@@ -129,24 +145,51 @@ class Replay:
         return self._found
 
     def _rehearse(self, given: tuple[torch.Tensor, ...]) -> Any:
-        """Do the work on a stream aside, where what is recorded later leaves no traces of the usual one."""
+        """Do the work on a stream aside, where what is recorded later leaves no traces of the usual one.
+
+        The last time it is an error to wait for the device: to find out while recording would leave torch in disorder.
+        """
         usual = torch.cuda.current_stream()
         assert self._aside is not None
-        self._aside.wait_stream(usual)
-        with torch.cuda.stream(self._aside):
-            found = self._work(*given)
-        usual.wait_stream(self._aside)
         self._rehearsed += 1
-        return found
+        self._aside.wait_stream(usual)
+        try:
+            with torch.cuda.stream(self._aside), _no_waiting(self._rehearsed == _REHEARSALS):
+                return self._work(*given)
+        except RuntimeError as error:
+            if out_of_memory(error) or self._rehearsed < _REHEARSALS:
+                raise
+            self._able = False
+        finally:
+            usual.wait_stream(self._aside)
+        return self._work(*given)
 
     def _record(self, given: tuple[torch.Tensor, ...]) -> None:
+        usual = torch.cuda.current_stream()
         places, graph = tuple(tensor.clone() for tensor in given), torch.cuda.CUDAGraph()
         try:
-            with torch.cuda.graph(graph):
+            with torch.cuda.graph(graph, stream=self._aside):
                 found = self._work(*places)
         except RuntimeError as error:
+            torch.cuda.set_stream(usual)  # which torch forgets then
             if out_of_memory(error):
                 raise
             self._able = False
         else:
             self._graph, self._given, self._found = graph, places, found
+
+
+@lru_cache(maxsize=16)
+def _stream_aside(device: torch.device) -> torch.cuda.Stream:
+    return torch.cuda.Stream(device)
+
+
+@contextmanager
+def _no_waiting(forbidden: bool) -> Iterator[None]:
+    """Inside the block it is an error to wait for a CUDA device, if that is forbidden."""
+    before = torch.cuda.get_sync_debug_mode()
+    torch.cuda.set_sync_debug_mode("error" if forbidden else before)
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode(before)

@@ -41,6 +41,17 @@ def test_a_batch_holds_the_images_and_labels_that_it_names(batches, images):
     assert np.array_equal(batch.labels, images.targets[batch.index])
 
 
+def test_a_look_at_the_next_batch_leaves_it_the_next(batches):
+    stream, twin = batches(size=13, augment=ALL), batches(size=13, augment=ALL)
+    stream.draw()
+    twin.draw()
+    looked = stream.peek(5)
+    assert len(looked.index) == 5 and stream.size == 13
+    found, expected = stream.draw(), twin.draw()
+    assert torch.equal(looked.index, found.index[:5])
+    assert torch.equal(found.images, expected.images)
+
+
 def test_flips_alternate_between_epochs(batches, images):
     stream = batches(size=7, augment=Augment(flip=True))
     plain = _prepare(torch.from_numpy(images.pixels))

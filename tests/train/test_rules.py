@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from shoestring.train.muon import Muon
 from shoestring.train.rules import SGD, AdamW, Rule
 
 FACTORS = (1.0, 0.7, 0.1)
@@ -54,6 +55,19 @@ def test_a_rule_does_what_torch_does(name):
         known.step()
     for one, other in zip(ours, theirs):
         assert torch.allclose(one, other, atol=1e-6)
+
+
+@pytest.mark.parametrize("make", [*(pair[0] for pair in PAIRS.values()), lambda groups: Muon(groups[0]["params"])])
+def test_a_factor_may_be_a_tensor(make):
+    found = []
+    for kind in (float, torch.tensor):
+        weights = _weights()
+        rule = make(_groups(weights))
+        for seed, factor in enumerate(FACTORS):
+            _give_gradients(weights, seed)
+            rule.step(kind(factor))
+        found.append(weights)
+    assert all(torch.allclose(one, other, atol=1e-6) for one, other in zip(*found))
 
 
 @pytest.mark.parametrize("name", PAIRS)
@@ -105,8 +119,12 @@ def test_training_does_not_load_the_compiler():
     code = """
 import sys
 import shoestring
+from shoestring.context import Context
+from shoestring.train import choose
 data = shoestring.load("digits")
-model = shoestring.train(data.train[:64], budget=shoestring.Budget(epochs=6, steps=("train",)))
+choose.fitting_width(data.train[:64], 64, context=Context(), seconds=1.0)
+budget = shoestring.Budget(epochs=6, steps=("train",))
+model = shoestring.train(data.train[:64], model="convnet", width=0.25, grow="resolution,width", budget=budget)
 shoestring.evaluate(model, data.test[:10])
 assert "torch" in sys.modules
 sys.exit("torch._dynamo" in sys.modules)

@@ -20,12 +20,13 @@ T = TypeVar("T")
 
 _DOUBT = 0.15  # a lead of the first class over the second below which further views are looked at
 _MOVES = 3  # the image as it is, and moved both ways
-_TOGETHER, _TOGETHER_ELSEWHERE = 500, 2000  # images that a processor and an accelerator look at together
+_TOGETHER, _TOGETHER_ELSEWHERE = 500, 2000  # images that are looked at together; small ones on an accelerator
+_SMALL = 64  # pixels a side
 _DOUBTFUL = 0.2  # share of images that this is true of, for a network after a minute (a tenth after five)
 
 
 def low_precision(device: torch.device | str, precision: str) -> contextlib.AbstractContextManager[object]:
-    """Autocast to "bfloat16"; nothing for "float32"."""
+    """Autocast to "bfloat16" or "float16"; nothing for "float32"."""
     if precision == "float32":
         return contextlib.nullcontext()
     return torch.autocast(torch.device(device).type, dtype=getattr(torch, precision))
@@ -122,7 +123,8 @@ def _in_chunks(
 ) -> list[T]:
     """What `work` makes of the pixels of all images on the model's device, in chunks that fit into the memory."""
     device, found, start = next(model.module.parameters()).device, [], 0
-    size = size or (_TOGETHER if device.type == "cpu" else _TOGETHER_ELSEWHERE)
+    many = device.type != "cpu" and model.preprocessing.resolution <= _SMALL
+    size = size or (_TOGETHER_ELSEWHERE if many else _TOGETHER)
     while start < len(images):
         pixels = torch.from_numpy(images[start : start + size].pixels)
         try:

@@ -127,7 +127,7 @@ def _brightness(images: Tensor) -> Tensor:
 def _constant(values: tuple[float, ...], device: torch.device) -> Tensor:
     """A number for each channel (1, C, 1, 1); kept, as bringing it to a device waits for all that goes on there."""
     with torch.inference_mode(False):
-        return torch.tensor(values, device=device).view(1, -1, 1, 1)
+        return torch.tensor(values, dtype=torch.float32, device=device).view(1, -1, 1, 1)
 
 
 def build(

@@ -22,7 +22,7 @@ _SLOWEST = 1e11  # operations a second that a processor does at least, by and la
 _STEPS_TIMED = 8  # about: two of each precision, and predictions
 _FEWEST_IMAGES = 16
 
-Precision = str  # "float32" or "bfloat16"
+Precision = str  # "float32", "bfloat16" or "float16"
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def _calibrated(model: Model, batch: Batch, wanted: str, limit: float) -> Speed:
     device = batch.images.device.type
     candidates = [wanted]
     if wanted == "auto":
-        candidates = ["float32", "bfloat16"] if device != "mps" else ["float32"]
+        candidates = ["float32", *_low(device)]
     trial = copy.deepcopy(model.module).train()
     ends = time.monotonic() + limit
     speeds = []
@@ -73,6 +73,15 @@ def _calibrated(model: Model, batch: Batch, wanted: str, limit: float) -> Speed:
             best = other
     count = len(batch.images)
     return Speed(best.precision, best.train / count, best.predict / count)
+
+
+def _low(device: str) -> list[Precision]:
+    """The low precisions worth timing on a kind of device: CUDA devices without bfloat16 of their own have float16."""
+    if device == "mps":
+        return []
+    if device == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
+        return ["float16"]
+    return ["bfloat16"]
 
 
 def images_to_time(macs: float, limit: float, *, most: int, step: int, device: str) -> int:
@@ -109,6 +118,8 @@ def _step(module: torch.nn.Module, batch: Batch, precision: Precision) -> Callab
         module.zero_grad(set_to_none=True)
 
     replay = Replay(learn, device=batch.images.device)
+    for _ in range(replay.calls_before):
+        replay()
 
     def run() -> None:
         replay()

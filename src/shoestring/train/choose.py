@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,6 @@ _TIMED = 0.015  # share of the time that may go into timing it
 _PASS_FLOPS = 2.5e12  # see `_passes`
 _SEEN = 200_000  # images to see at least, where there are few
 _STEP_GROWTH = 3  # seconds that Muon takes grow with this power of the width
-_ELSEWHERE = 1.0  # and so do both, at most, on accelerators
 _NARROWEST, _WIDEST = 0.25, 2.0
 _SHIFT = 1 / 32  # share of the side by which the further views of a doubtful image are moved (Jordan 2024)
 # images, and pixels of all of them, that the mean colour and the first layer are taken from
@@ -99,21 +99,30 @@ def fitting_width(sample: Images, count: int, *, context: Context, seconds: floa
     """The widest convnet that sees `count` images often enough in the time, from the speed of one that is timed."""
     if seconds is None:
         return _TRIAL
-    model = build("convnet", classes=sample.classes, preprocessing=preprocessing(sample), options={"width": _TRIAL})
-    limit = _TIMED * seconds
-    macs, size = count_macs(model), plan.first_batch_size(count, context.device)
-    few = max(images_to_time(macs, limit, most=_TRIAL_IMAGES, step=size, device=context.device), _TRIAL_LEAST)
-    speed = calibrate(model, few_of(model, sample, few, context.device), wanted="auto", limit=limit)
-    step, processes = update_seconds(model, Train()), context.part[1]
-    on_cpu = context.device.startswith("cpu")
-    of_image, of_step = (plan.WIDTH_SECONDS, _STEP_GROWTH) if on_cpu else (_ELSEWHERE, _ELSEWHERE)
-    passes = _passes(FLOPS_PER_MAC * macs * seconds * processes / speed.train)
+    trial = _timed(sample, count, _TRIAL, context=context, limit=_TIMED * seconds)
+    of_image, of_step = plan.WIDTH_SECONDS, _STEP_GROWTH
+    if not context.device.startswith("cpu"):  # there is no saying how much an accelerator gains by wide layers
+        wide = _timed(sample, count, _WIDEST, context=context, limit=_TIMED * seconds)
+        of_image, of_step = (math.log(more / less, _WIDEST / _TRIAL) for more, less in zip(wide[:2], trial[:2]))
+    image, step, macs = trial
+    processes, size = context.part[1], plan.first_batch_size(count, context.device)
+    passes = _passes(FLOPS_PER_MAC * macs * seconds * processes / image)
     for eighths in range(round(8 * _WIDEST), round(8 * _NARROWEST), -1):
         wider = eighths / 8 / _TRIAL
-        price = speed.train * wider**of_image / processes + step * wider**of_step / size
+        price = image * wider**of_image / processes + step * wider**of_step / size
         if max(passes * count, _SEEN) * price <= seconds:
             return eighths / 8
     return _NARROWEST
+
+
+def _timed(sample: Images, count: int, width: float, *, context: Context, limit: float) -> tuple[float, float, int]:
+    """Seconds that a convnet of this width takes for one of `count` images, and for a step besides; its MACs."""
+    size = preprocessing(sample)
+    model = build("convnet", classes=sample.classes, preprocessing=size, options={"width": width})
+    macs, step = count_macs(model), plan.first_batch_size(count, context.device)
+    few = max(images_to_time(macs, limit, most=_TRIAL_IMAGES, step=step, device=context.device), _TRIAL_LEAST)
+    speed = calibrate(model, few_of(model, sample, few, context.device), wanted="auto", limit=limit)
+    return speed.train, update_seconds(model, Train()), macs
 
 
 def _passes(flops: float) -> float:

@@ -9,6 +9,7 @@ from shoestring.grow import Schedule
 from shoestring.grow.compose import compose
 from shoestring.models.model import Model
 from shoestring.recipe import Train
+from shoestring.train import plan
 from shoestring.train.calibrate import calibrate, few_of
 from shoestring.train.optimiser import name_of
 from shoestring.train.setup import prepare_growth
@@ -52,5 +53,7 @@ def choose_growth(
 
 def _price(model: Model, images: Images, settings: Train, context: Context, seconds: float) -> float:
     """Seconds of training for one image, of all processes that train together, without what a step costs besides."""
-    batch = few_of(model, images, _TIMED_IMAGES, context.device)
+    usual = plan.first_batch_size(len(images), context.device)  # few leave accelerators idle
+    count = _TIMED_IMAGES if context.device.startswith("cpu") else settings.batch_size or usual
+    batch = few_of(model, images, count, context.device)
     return calibrate(model, batch, wanted=settings.precision, limit=_TIMED * seconds).train / context.part[1]

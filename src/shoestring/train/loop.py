@@ -81,12 +81,14 @@ def fit(
             state.grow(stage)
             price = state.price
             cost = price[budget.unit]
-            if window.left < (cost if budget.unit == "seconds" else cost / 2):
+            asked = watch.behind * cost if budget.unit == "seconds" else 0.0  # for what is not spent yet
+            if window.left < asked + (cost if budget.unit == "seconds" else cost / 2):
                 break
-            factor = grace.left * state.optimiser.factor(first + (last - first) * window.ahead(cost / 2))
+            factor = grace.left * state.optimiser.factor(first + (last - first) * window.ahead(asked + cost / 2))
             with watch(state.work, state.pace.add):
                 loss = lead.step(stage, factor, smoothing=settings.label_smoothing)
             if loss is None:  # memory did not suffice
+                watch.forget()
                 continue
             budget.charge(epochs=price["epochs"], flops=price["flops"])
             budget.pace = state.speed.predict * state.pace.slowdown

@@ -73,8 +73,12 @@ def update_seconds(model: Model, settings: Train) -> float:
     if name_of(model, settings) != "muon":
         return 0.0
     matrices = [working(weight.detach().flatten(1)) for weight in _split(model.module)[0]]
-    device = next(model.module.parameters()).device
+    if not matrices:
+        return 0.0
+    device = matrices[0].device
     replay = Replay(lambda: [orthogonalise(matrix) for matrix in matrices], device=device)
+    for _ in range(replay.calls_before):
+        replay()
 
     def run() -> None:
         replay()

@@ -60,6 +60,8 @@ def look_ahead(state: State, schedule: Schedule, window: Window) -> Outlook:
     for stage, share in stages.items():
         state.grow(stage)
         size, timed = state.batches.size, budget.unit == "seconds"
+        for _ in range(state.replay.calls_before if timed and state.replay is not None else 0):
+            _step(state)
         price = least_seconds(partial(_step, state), limit) if timed else state.price[budget.unit]
         steps, speed = share * length / price, size / price if timed else None
         passes = steps * size / len(state.batches)

@@ -1,7 +1,7 @@
 """Rules that move weights by their gradients: what all have in common, SGD with Nesterov momentum, and AdamW.
 
-The arithmetic is torch's. Its optimisers are not used, because making one loads torch's compiler, which takes two
-seconds and more of every training.
+The arithmetic is torch's. Its optimisers are not used, because making one loads torch's compiler, which takes seconds
+of every training.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.optim.adamw import adamw
 from torch.optim.sgd import sgd
 
-_FUSED = ("cpu", "cuda")  # devices where torch moves all weights at once
+_FUSED = ("cpu", "cuda")  # devices where torch is asked to move all weights in one go
 
 
 class Rule(ABC):
@@ -74,10 +74,16 @@ class Rule(ABC):
 
 
 def _copied(saved: dict[str, Any], weight: Tensor) -> dict[str, Any]:
-    return {
-        name: value.to(weight.device, copy=True) if isinstance(value, Tensor) else value
-        for name, value in saved.items()
-    }
+    found = dict(saved)
+    for name, value in saved.items():
+        if isinstance(value, Tensor):
+            found[name] = value.to(weight.device if value.ndim else _counting(weight), copy=True)
+    return found
+
+
+def _counting(weight: Tensor) -> torch.device:
+    """Where torch wants the number of steps of a weight: it reads it in Python where it does not move all in one go."""
+    return weight.device if weight.device.type in _FUSED else torch.device("cpu")
 
 
 class SGD(Rule):
@@ -111,7 +117,7 @@ class AdamW(Rule):
         super().__init__(groups, lr=lr, betas=betas, weight_decay=0.0)
 
     def _start(self, weight: Tensor, group: dict[str, Any]) -> dict[str, Any]:
-        steps = torch.zeros((), device=weight.device)
+        steps = torch.zeros((), dtype=torch.float32, device=_counting(weight))
         return {"step": steps, "exp_avg": torch.zeros_like(weight), "exp_avg_sq": torch.zeros_like(weight)}
 
     def _move(self, weights: list[Tensor], group: dict[str, Any], rate: float | Tensor) -> None:

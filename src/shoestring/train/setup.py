@@ -135,7 +135,7 @@ def _calibrate(model: Model, batches: Batches, window: Window, settings: Train, 
         precision = "float32" if settings.precision == "auto" else settings.precision
         return Speed(precision, 0.0, 0.0)
     processes, limit = batches.part[1], _CALIBRATION * budget.total
-    device, step = batches.pixels.device.type, batches.size // processes
+    device, step = batches.pixels.device.type, max(batches.size // processes, 1)
     count = images_to_time(macs, limit, most=_CALIBRATION_IMAGES, step=step, device=device)
     batch = batches.peek(min(batches.size, count * processes))
     speed = calibrate(model, batch, wanted=settings.precision, limit=limit)

@@ -6,6 +6,7 @@ import contextlib
 import copy
 import math
 import time
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -24,7 +25,7 @@ from shoestring.models.inference import low_precision
 from shoestring.models.layers import resize
 from shoestring.models.model import Model
 from shoestring.models.recalibrate import recalibrate
-from shoestring.running import Replay, wait
+from shoestring.running import Replay, out_of_memory, wait
 from shoestring.train import plan
 from shoestring.train.averaging import Average
 from shoestring.train.calibrate import FLOPS_PER_MAC, Speed
@@ -34,6 +35,9 @@ from shoestring.train.pace import Pace
 
 _LOOKED_AT = 2048  # images that batch norms look at before a model is used, fewer where two steps see fewer
 _FEWEST = 128
+# Scale of the loss, so that small gradients are not lost in float16 (Micikevicius et al. 2018), and by how much it
+# falls when training goes back: large ones may have been no numbers.
+_SCALE, _SMALLER = 1024.0, 16.0
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,8 @@ class State:
         self.side = self.model.preprocessing.resolution
         self.pace = Pace(self.speed.step(self.batches.size))
         self.run: Callable[[Tensor], Tensor] | None = None  # the network where several processes train it
-        self.replay: Replay | None = Replay(self._learn, device=self.batches.pixels.device)
+        me = weakref.proxy(self)  # no circle, in which memory would outlive the training
+        self.replay: Replay | None = Replay(lambda *given: me._learn(*given), device=self.batches.pixels.device)
         self._smoothing, self._weight = 0.0, 1.0
         self._measure()
 
@@ -136,7 +141,7 @@ class State:
         self._smoothing, self._weight = smoothing, batch.weight
         rate: float | Tensor = factor * 0.5**self.setbacks
         if batch.images.is_cuda:
-            rate = torch.full((), rate, device=batch.images.device)
+            rate = torch.full((), rate, dtype=torch.float32, device=batch.images.device)
         learn = self.replay or self._learn
         loss, logits, lengths = learn(batch.images, batch.labels, rate)
         if self.record is not None:
@@ -156,7 +161,11 @@ class State:
         with low_precision(images.device, self.speed.precision), noted as lengths:
             logits = (module if self.run is None else self.run)(images)
         loss = functional.cross_entropy(logits.float(), labels, label_smoothing=self._smoothing)
-        (loss * self._weight).backward()
+        scale = _SCALE / _SMALLER**self.setbacks if self.speed.precision == "float16" else 1.0
+        (loss * (self._weight * scale)).backward()
+        if scale != 1:
+            for gradient in (weight.grad for weight in module.parameters() if weight.grad is not None):
+                gradient.div_(scale)
         self.optimiser.step(rate)
         return loss.detach(), logits.detach(), lengths[-1] if lengths else None
 
@@ -189,13 +198,21 @@ class State:
         """
         model = replace(self.model, module=copy.deepcopy(self.model.module))
         began = time.monotonic()
-        if self._settle(model) and self.width == self.depth == 1:
+        try:
+            looked = self._settle(model)
+        except RuntimeError as error:
+            self._record_anew()  # which frees what recorded steps hold
+            if not out_of_memory(error):
+                raise
+            looked = self._settle(model)
+        if looked and self.width == self.depth == 1:
             took = (time.monotonic() - began) / len(self._few)
             self.speed = replace(self.speed, predict=min(self.speed.predict, took))
         return model
 
     def finish(self) -> None:
         """Make the model the one to use: nothing is trained any more."""
+        self._record_anew()  # which frees what recorded steps hold
         self._settle(self.model)
 
     @property
