@@ -1,10 +1,7 @@
 from __future__ import annotations
 
-import gc
-import weakref
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -13,92 +10,14 @@ from shoestring.budget import Budget, Window
 from shoestring.context import Context
 from shoestring.grow import Stage
 from shoestring.grow.compose import compose
-from shoestring.models.inference import low_precision
 from shoestring.recipe import Train
 from shoestring.train import calibrate, plan
 from shoestring.train.averaging import Average
 from shoestring.train.calibrate import Speed
 from shoestring.train.checkpoint import Checkpoint
 from shoestring.train.choose import choose_model, preprocessing
-from shoestring.train.dynamics import Recorder, lengths_seen, margins
 from shoestring.train.pace import Pace
 from shoestring.train.patience import Patience
-from shoestring.train.setup import begin
-
-
-def test_margins_are_the_label_less_the_best_other():
-    logits = np.array([[1.0, 4.0, 2.0], [3.0, 0.5, 2.5], [0.0, 0.0, 1.0]], dtype=np.float32)
-    assert margins(logits, np.array([1, 2, 0])).tolist() == [2.0, -0.5, -1.0]
-
-
-def test_the_recorder_counts_as_a_slow_loop_does():
-    rng = np.random.default_rng(0)
-    recorder = Recorder(12)
-    right, learnt, forgotten, margins = [False] * 11, [False] * 11, [0] * 11, [[] for _ in range(11)]
-    confidence, error, gradient = ([[] for _ in range(11)] for _ in range(3))
-    targets = rng.integers(0, 3, 12)
-    for _ in range(40):
-        index = rng.permutation(11)[:4]
-        logits = rng.normal(size=(4, 3)).astype(np.float32)
-        lengths = rng.random(4).astype(np.float32)
-        recorder(*(torch.from_numpy(values) for values in (index, logits, targets[index], lengths)))
-        for row, image, length in zip(logits, index, lengths):
-            truth = row[targets[image]]
-            margin = truth - max(value for label, value in enumerate(row) if label != targets[image])
-            forgotten[image] += right[image] and margin <= 0
-            right[image] = margin > 0
-            learnt[image] = learnt[image] or margin > 0
-            margins[image].append(margin)
-            shares = np.exp(row) / np.exp(row).sum()
-            confidence[image].append(shares[targets[image]])
-            error[image].append(np.linalg.norm(shares - np.eye(3)[targets[image]]))
-            gradient[image].append(error[image][-1] * length)
-    found = recorder.result()
-    assert found.forgotten[:11].tolist() == forgotten
-    assert found.learnt[:11].tolist() == learnt
-    assert found.margin[:11] == pytest.approx([np.mean(own) for own in margins], abs=1e-6)
-    assert (found.forgotten[11], found.learnt[11], found.margin[11]) == (0, False, -np.inf)
-    epochs = max(len(own) for own in confidence)
-    for values, expected in ((found.confidence, confidence), (found.error, error), (found.gradient, gradient)):
-        assert values.shape == (epochs, 12)
-        for image in range(11):
-            assert values[: len(expected[image]), image] == pytest.approx(expected[image], abs=1e-6)
-            assert np.isnan(values[len(expected[image]) :, image]).all()
-    again = Recorder(12)
-    again.restore(recorder.state())
-    assert np.array_equal(again.result().margin, found.margin)
-    assert np.array_equal(again.result().gradient, found.gradient, equal_nan=True)
-
-
-@pytest.mark.parametrize("bias", [True, False])
-def test_error_times_length_is_the_length_of_the_gradient_of_the_last_layer(bias):
-    torch.manual_seed(0)
-    module = nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 3, bias=bias))
-    batch, labels = torch.randn(6, 5), torch.tensor([0, 1, 2, 0, 1, 2])
-    recorder = Recorder(6)
-    with lengths_seen(module) as lengths:
-        recorder(torch.arange(6), module(batch), labels, lengths[-1])
-    module(batch)
-    assert len(lengths) == 1  # nobody watches any more
-    for image, label, found in zip(batch, labels, recorder.result().gradient[0]):
-        loss = nn.functional.cross_entropy(module(image[None]), label[None])
-        gradients = torch.autograd.grad(loss, list(module[2].parameters()))
-        assert found == pytest.approx(float(torch.cat([one.flatten() for one in gradients]).norm()), rel=1e-5)
-
-
-def test_lengths_are_seen_in_low_precision_and_through_a_compiled_network():
-    torch.manual_seed(0)
-    module = nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 3))
-    batch = torch.randn(6, 5)
-    found = []
-    compiled = torch.compile(module, backend="eager")
-    for network, precision in ((module, "float32"), (module, "bfloat16"), (compiled, "float32")):
-        with low_precision("cpu", precision), lengths_seen(network) as lengths:
-            network(batch)
-        found.append(lengths[-1])
-    assert found[1].dtype == torch.float32
-    assert torch.allclose(found[0], found[1], rtol=0.02)
-    assert torch.allclose(found[0], found[2])
 
 
 def test_the_average_follows_its_formula():
@@ -280,83 +199,20 @@ def test_auto_takes_a_wider_network_where_time_allows(images, monkeypatch):
     assert choose.fitting_width(images, 60, context=Context(), seconds=None) == 0.5
 
 
-def test_an_anytime_training_remembers_more_steps(images, make_model):
-    shares = {}
-    for schedule in ("deadline", "anytime"):
-        model = make_model(images, "convnet")
-        window = Budget(epochs=20, steps=("train",)).window("train")
-        settings = Train(schedule=schedule)
-        around = {"context": Context(), "schedule": compose("constant", {}), "scale": 1.0, "saved": None}
-        shares[schedule] = begin(model, images, window, settings=settings, **around).average.share
-    assert shares == {"deadline": 0.05, "anytime": 0.1}
+@pytest.mark.parametrize(("power", "width"), [(0.0, 2.0), (1.0, 1.0), (2.0, 0.625)])
+def test_on_an_accelerator_two_widths_are_timed(images, monkeypatch, power, width):
+    from shoestring.train import choose
 
+    timed = []
 
-def _begun(images, model, **settings):
-    window = Budget(epochs=20, steps=("train",)).window("train")
-    around = {"context": Context(), "schedule": compose("constant", {}), "scale": 1.0, "saved": None}
-    return begin(model, images, window, settings=Train(averaging=False, **settings), **around)
+    def time(sample, count, width, **_) -> tuple[float, float, int]:
+        timed.append(width)
+        return 1e-4 * (width / 0.5) ** power, 0.0001, 1000
 
-
-def _gradients(model) -> list[torch.Tensor]:
-    """Those of the logits, as steps that follow find them."""
-    found: list[torch.Tensor] = []
-    last = [layer for layer in model.module.modules() if isinstance(layer, nn.Linear)][-1]
-
-    def watch(layer: nn.Module, inputs: object, logits: torch.Tensor) -> None:
-        logits.register_hook(lambda gradient: found.append(gradient.float()))
-
-    last.register_forward_hook(watch)
-    return found
-
-
-@pytest.mark.parametrize(("precision", "scale"), [("bfloat16", 1), ("float16", 1024)])
-def test_a_step_in_low_precision_is_about_that_in_full(images, make_model, precision, scale):
-    moved, sizes = [], []
-    for taken in ("float32", precision):
-        model = make_model(images, "simplecnn")
-        state = _begun(images, model, precision=taken, optimiser="sgd")
-        gradients = _gradients(model)
-        before = [weight.detach().clone() for weight in model.module.parameters()]
-        state.step(1.0, smoothing=0.0)
-        moved.append(torch.cat([(new - old).flatten() for new, old in zip(model.module.parameters(), before)]))
-        sizes.append(gradients[0].norm().item())
-    assert (moved[0] - moved[1]).norm() < 0.1 * moved[0].norm()
-    assert sizes[1] / sizes[0] == pytest.approx(scale, rel=0.05)
-
-
-def test_in_float16_the_scale_falls_when_training_goes_back(images, make_model):
-    model = make_model(images, "simplecnn")
-    state = _begun(images, model, precision="float16", optimiser="sgd", learning_rate=1e-9)
-    gradients, start = _gradients(model), state.batches.state()
-    for setbacks in (0, 1):
-        state.setbacks = setbacks
-        state.batches.restore(start)
-        state.step(1.0, smoothing=0.0)
-    assert (gradients[0].norm() / gradients[1].norm()).item() == pytest.approx(16, rel=0.05)
-
-
-def test_what_changes_a_step_is_recorded_anew(images, make_model, monkeypatch):
-    state = _begun(images, make_model(images, "convnet"))
-    forgotten = []
-    monkeypatch.setattr(state.replay, "forget", lambda: forgotten.append(1))
-    saved = state.pack()
-    watch, unpack = (lambda: state.watch(Recorder(len(images)))), (lambda: state.unpack(saved))
-    for change in (unpack, state.halve, state.finish, watch):
-        forgotten.clear()
-        change()
-        assert forgotten
-
-
-def test_a_training_leaves_no_circle_behind(images, make_model):
-    state = _begun(images, make_model(images, "convnet"))
-    state.step(1.0, smoothing=0.0)
-    held = weakref.ref(state)
-    gc.disable()
-    try:
-        del state
-        assert held() is None
-    finally:
-        gc.enable()
+    monkeypatch.setattr(choose, "_timed", time)
+    seconds = 200_000 * 2e-4 + 1  # for as many images as few are to be seen, at twice the price
+    assert choose.fitting_width(images, 60, context=Context(device="cuda"), seconds=seconds) == width
+    assert timed == [0.5, 2.0]
 
 
 def test_devices_without_bfloat16_of_their_own_are_timed_in_float16(monkeypatch):
