@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -187,8 +188,13 @@ def _stream_aside(device: torch.device) -> torch.cuda.Stream:
 @contextmanager
 def _no_waiting(forbidden: bool) -> Iterator[None]:
     """Inside the block it is an error to wait for a CUDA device, if that is forbidden."""
+    if not forbidden:
+        yield
+        return
     before = torch.cuda.get_sync_debug_mode()
-    torch.cuda.set_sync_debug_mode("error" if forbidden else before)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch calls this a prototype: it does not find all there is
+        torch.cuda.set_sync_debug_mode("error")
     try:
         yield
     finally:

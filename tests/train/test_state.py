@@ -12,6 +12,7 @@ from shoestring.context import Context
 from shoestring.grow.compose import compose
 from shoestring.recipe import Train
 from shoestring.train.dynamics import Recorder
+from shoestring.train.outlook import look_ahead
 from shoestring.train.setup import begin
 
 
@@ -92,3 +93,20 @@ def test_a_training_leaves_no_circle_behind(images, make_model):
         assert held() is None
     finally:
         gc.enable()
+
+
+def test_a_plan_halves_a_batch_that_does_not_fit_into_memory(images, make_model):
+    model = make_model(images)
+
+    def full(module: nn.Module, inputs: tuple[torch.Tensor]) -> None:
+        if module.training and len(inputs[0]) > 16:
+            raise torch.OutOfMemoryError("no room")
+
+    window = Budget("100s", steps=("train",)).window("train")
+    schedule = compose("constant", {})
+    around = {"context": Context(), "schedule": schedule, "scale": 1.0, "saved": None}
+    state = begin(model, images, window, settings=Train(batch_size=32), **around)
+    model.module.register_forward_pre_hook(full)
+    found = look_ahead(state, schedule, window)
+    assert found.batch_size == 16
+    assert found.phases[0].passes == pytest.approx(found.phases[0].steps * 16 / len(images), rel=0.01)

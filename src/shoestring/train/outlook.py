@@ -9,7 +9,7 @@ from typing import Any
 from shoestring.budget import Window
 from shoestring.grow import Schedule
 from shoestring.grow.compose import stages_of
-from shoestring.running import least_seconds, wait
+from shoestring.running import least_seconds, out_of_memory, wait
 from shoestring.train.state import State
 
 _TIMED = 0.01  # share of a time budget that goes into timing all stages
@@ -59,10 +59,9 @@ def look_ahead(state: State, schedule: Schedule, window: Window) -> Outlook:
     phases = []
     for stage, share in stages.items():
         state.grow(stage)
-        size, timed = state.batches.size, budget.unit == "seconds"
-        for _ in range(state.replay.calls_before if timed and state.replay is not None else 0):
-            _step(state)
-        price = least_seconds(partial(_step, state), limit) if timed else state.price[budget.unit]
+        timed = budget.unit == "seconds"
+        price = _seconds(state, limit) if timed else state.price[budget.unit]
+        size = state.batches.size
         steps, speed = share * length / price, size / price if timed else None
         passes = steps * size / len(state.batches)
         phases.append(Phase(state.width, state.depth, state.side, share, speed, passes, round(steps)))
@@ -70,6 +69,19 @@ def look_ahead(state: State, schedule: Schedule, window: Window) -> Outlook:
     parameters = sum(weight.numel() for weight in module.parameters())
     sizes = (parameters, round(state.macs), schedule.text, state.speed.precision, optimiser, state.batches.size)
     return Outlook(state.model.name, dict(state.model.options), *sizes, length, phases)
+
+
+def _seconds(state: State, limit: float) -> float:
+    """Seconds of a step; of half of the images, as training would halve them, while the memory does not suffice."""
+    try:
+        for _ in range(0 if state.replay is None else state.replay.calls_before):
+            _step(state)
+        return least_seconds(partial(_step, state), limit)
+    except RuntimeError as error:
+        if state.batches.size == 1 or not out_of_memory(error):
+            raise
+    state.halve()
+    return _seconds(state, limit)
 
 
 def _step(state: State) -> None:
