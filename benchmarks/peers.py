@@ -1,7 +1,7 @@
 """What other ways of training reach in the same time, on the same machine, in the same minutes.
 
     python benchmarks/peers.py DATA [--seconds 300] [--peer NAME ...] [--seeds 0 1 2]
-    python benchmarks/peers.py --table
+    python benchmarks/peers.py --page docs/peers.md
 
 DATA is CIFAR-10, as a folder of Parquet files or any other name that `shoestring train` takes. Each run is a process of
 its own, its seconds from process start to exit; its row is added to results/peers.json at once, so it can be stopped
@@ -22,7 +22,7 @@ from pathlib import Path
 from commands import Case, measure
 from intervals import half_interval
 from machine import machine
-from measured import Row, Rows
+from measured import Row, Rows, fill
 
 ROWS = Rows("peers.json", ("data", "peer", "seconds", "seed"))
 
@@ -44,10 +44,10 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, nargs="+", default=[300])
     parser.add_argument("--peer", nargs="+", choices=(*FLAGS, ONE_CYCLE), default=[*FLAGS, ONE_CYCLE])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--table", action="store_true", help="print what has been measured")
+    parser.add_argument("--page", type=Path, help="write what has been measured into this page, between its markers")
     given = parser.parse_args()
-    if given.table:
-        print(table(ROWS.read()))
+    if given.page:
+        fill(given.page, peers=table(ROWS.read()))
     elif given.data is None:
         parser.error("DATA is needed to measure")
     else:
