@@ -180,6 +180,19 @@ class Replay:
             self._graph, self._given, self._found = graph, places, found
 
 
+def to_be_timed(work: Callable[[], object], device: torch.device | str) -> Callable[[], None]:
+    """The work and a wait for its end; replayed from the first call on where it can be."""
+    replay = Replay(work, device=device)
+    for _ in range(replay.calls_before):
+        replay()
+
+    def run() -> None:
+        replay()
+        wait(device)
+
+    return run
+
+
 @lru_cache(maxsize=16)
 def _stream_aside(device: torch.device) -> torch.cuda.Stream:
     return torch.cuda.Stream(device)

@@ -15,7 +15,7 @@ from shoestring.data.batches import Batch, on_device
 from shoestring.data.images import Images
 from shoestring.models.inference import low_precision
 from shoestring.models.model import Model
-from shoestring.running import Replay, evaluating, least_seconds, out_of_memory, wait
+from shoestring.running import evaluating, least_seconds, out_of_memory, to_be_timed, wait
 
 FLOPS_PER_MAC = 6.0  # of a training step: two forward, and twice that backward
 _SLOWEST = 1e11  # operations a second that a processor does at least, by and large
@@ -117,15 +117,7 @@ def _step(module: torch.nn.Module, batch: Batch, precision: Precision) -> Callab
         functional.cross_entropy(logits.float(), batch.labels).backward()
         module.zero_grad(set_to_none=True)
 
-    replay = Replay(learn, device=batch.images.device)
-    for _ in range(replay.calls_before):
-        replay()
-
-    def run() -> None:
-        replay()
-        wait(batch.images.device)
-
-    return run
+    return to_be_timed(learn, batch.images.device)
 
 
 def _predict(module: torch.nn.Module, batch: Batch) -> Callable[[], None]:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from shoestring.errors import UserError
 from shoestring.models.model import Model
 from shoestring.recipe import Train
-from shoestring.running import Replay, least_seconds, wait
+from shoestring.running import least_seconds, to_be_timed
 from shoestring.train.muon import Muon, orthogonalise, working
 from shoestring.train.rules import SGD, AdamW, Rule
 
@@ -75,15 +75,7 @@ def update_seconds(model: Model, settings: Train) -> float:
     matrices = [working(weight.detach().flatten(1)) for weight in _split(model.module)[0]]
     if not matrices:
         return 0.0
-    device = matrices[0].device
-    replay = Replay(lambda: [orthogonalise(matrix) for matrix in matrices], device=device)
-    for _ in range(replay.calls_before):
-        replay()
-
-    def run() -> None:
-        replay()
-        wait(device)
-
+    run = to_be_timed(lambda: [orthogonalise(matrix) for matrix in matrices], matrices[0].device)
     return least_seconds(run, _LONG)
 
 
