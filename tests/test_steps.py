@@ -250,3 +250,8 @@ def test_what_is_given_from_python_is_taken_or_refused(images, tmp_path):
             select(images, 9, method="random", **settings)
     with pytest.raises(UserError, match="no images"):
         select(images[[]], 1, method="random")
+
+
+def test_float16_is_refused_on_a_processor(images, context):
+    with pytest.raises(UserError, match="float16 is for accelerators"):
+        steps.train(images, model="simplecnn", precision="float16", budget=Budget(epochs=1), context=context)

@@ -134,6 +134,8 @@ def run_train(
     """
     if settings.patience is not None and validation is None:
         raise UserError("patience needs validation images to score on.")
+    if settings.precision == "float16" and context.device.startswith("cpu"):
+        raise UserError("float16 is for accelerators, processors crawl with it. Take --precision bfloat16 or auto.")
     window = budget.window("train")
     model, schedule = planned(images, settings, grow, window, context, later)
     went = fit(
