@@ -25,6 +25,7 @@ def cases(cifar10: str) -> dict[str, Case]:
         "digits_30s_hog": Case(("digits",), 30, repeat=10, hog=True),
         "cifar10": Case((cifar10,), 300, repeat=3),
         "cifar10_random_1000": Case((cifar10, "--examples", "1000", "--select", "random"), 300, repeat=2),
+        "cifar10_random_1000_30m": Case((cifar10, "--examples", "1000", "--select", "random"), 1800),
         "cifar10_chosen_1000": Case((cifar10, "--examples", "1000"), 600, repeat=2),
         "cifar10_half_macs": Case((cifar10, "--macs", "0.5"), 300, repeat=2),
         "cifar10_1m": Case((cifar10,), 60, repeat=3),

@@ -65,6 +65,7 @@ def _names(recipe: Recipe) -> None:
     if recipe.select.method != "auto":
         registry.bind("select", recipe.select.method, recipe.select.options)
     compose(recipe.grow.method, recipe.grow.options, recipe.grow.stages)
+    recipe.train.strengths()
     registry.bind("prune", recipe.prune.method, recipe.prune.options)
     if recipe.train.model.startswith("timm:"):
         from shoestring.models.timm import PREFIX, check_name

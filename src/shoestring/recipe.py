@@ -85,6 +85,11 @@ class Train:
     jitter: float | None = _about("largest change of brightness, contrast and colour, as a share", least=0, most=1)
     rotate: float = _about("largest rotation in degrees", 0.0, least=0, most=180)
     zoom: float = _about("largest change of scale, as a share", 0.0, least=0, below=1)
+    strength: str = _about(
+        "how much of these changes is made, as shares at equal distances over the training: 0.5,1 grows, 1,1,0 falls "
+        "in its second half",
+        "1",
+    )
     averaging: bool = _about("average the weights over the last steps", True)
     views: Literal["auto", "one", "flip", "crops"] = _about(
         "what a prediction averages over: the image, its mirror image too, and in doubt four shifted ones", "auto"
@@ -95,6 +100,16 @@ class Train:
     def mirrors(self, keeps_class: bool) -> bool:
         """Whether images are mirrored: as asked, else when a mirrored image keeps its class."""
         return keeps_class if self.flip is None else self.flip
+
+    def strengths(self) -> tuple[float, ...]:
+        """`strength` as numbers; `UserError` for what are no shares."""
+        try:
+            found = tuple(float(part) for part in self.strength.split(","))
+        except ValueError:
+            found = ()
+        if not found or not all(0 <= share <= 1 for share in found):
+            raise UserError(f"--strength takes shares from 0 to 1, such as 0.5,1 or 1,1,0, not '{self.strength}'.")
+        return found
 
 
 @dataclass(frozen=True)

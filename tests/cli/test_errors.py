@@ -104,6 +104,8 @@ def test_bad_data(capsys, tmp_path: Path, make: Callable[[Path], Path], said: tu
         ("--stages 0.5@0.5", "with 1@1"),
         ("--stages 1@0.5,0.5@1,1@1", "can only grow"),
         ("--stages 0.5@1:0.6,1@1:0.6", "add up to 1"),
+        ("--strength 1,2", "shares from 0 to 1"),
+        ("--strength strong", "not 'strong'"),
         ("--prune magnitud", "Did you mean 'magnitude'?"),
         ("--model convnt", "Did you mean 'convnet'?"),
         ("--model timm:resnt18", "Did you mean 'resnet18'?"),

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from shoestring.data.augment import cut_out, gather, offsets, tint, turn
+from shoestring.data.augment import Augment, cut_out, gather, offsets, tint, turn
 
 
 def _generator(seed: int = 0) -> torch.Generator:
@@ -102,3 +102,12 @@ def test_zoom_changes_the_scale_within_its_share():
     sides = turn(square, 0.0, 0.25, _generator()).sum((1, 2, 3)).sqrt() / 16
     assert 0.74 < sides.min() < 0.9
     assert 1.1 < sides.max() < 1.26
+
+
+def test_changes_are_as_strong_as_is_due():
+    change = Augment(shift=0.1, cutout=0.5, rotate=10.0, zoom=0.2, jitter=0.4, strength=(0.5, 1, 0))
+    found = [change.at(progress) for progress in (0, 0.25, 0.5, 0.75, 1)]
+    assert [part.rotate for part in found] == pytest.approx([5, 7.5, 10, 5, 0])
+    assert found[2] == Augment(shift=0.1, cutout=0.5, rotate=10.0, zoom=0.2, jitter=0.4)
+    assert found[4] == Augment()
+    assert Augment(shift=0.1).at(0.7) == Augment(shift=0.1)

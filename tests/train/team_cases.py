@@ -68,8 +68,8 @@ def train(options: dict, schedule, context: Context, team: Team | None, *, astra
         team.tell(("load", {"source": "digits"}))
     step = State.step
 
-    def strange(state: State, factor: float, *, smoothing: float) -> torch.Tensor:
-        loss = step(state, factor, smoothing=smoothing)
+    def strange(state: State, factor: float, **more: float) -> torch.Tensor:
+        loss = step(state, factor, **more)
         return loss * float("nan") if state.steps == 6 and not state.setbacks else loss
 
     if astray:

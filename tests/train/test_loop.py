@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from shoestring.budget import Budget
+from shoestring.data.batches import Batches
 from shoestring.errors import BudgetTooSmall, UserError
 from shoestring.grow import Schedule, Stage
 from shoestring.models.model import Model
@@ -51,6 +52,24 @@ def test_it_learns_classes_that_are_easy_to_tell_apart(images, make_model, conte
     assert _accuracy(model, images) > 0.95
     assert (went.steps, went.epochs, went.batch_size, went.ended) == (90, 15.0, 10, "budget")
     assert window.fraction == pytest.approx(1.0)
+
+
+def test_the_changes_of_images_follow_the_training(images, make_model, context, monkeypatch):
+    drawn, draw = [], Batches.draw
+
+    def noted(batches: Batches, **how):
+        drawn.append(batches.augment.at(how["progress"]))
+        return draw(batches, **how)
+
+    monkeypatch.setattr(Batches, "draw", noted)
+    window = Budget(epochs=4, steps=("train",)).window("train")
+    settings = replace(SETTINGS, jitter=1.0, cutout=0.5, strength="1,1,0")
+    fit(make_model(images, "simplecnn"), images, window, settings=settings, context=context)
+    jitter = [change.jitter for change in drawn]
+    half = len(drawn) // 2
+    assert jitter[:half] == [1.0] * half
+    assert jitter[half:] == sorted(jitter[half:], reverse=True) and 0 < jitter[-1] < 0.1
+    assert [2 * change.cutout for change in drawn] == pytest.approx(jitter)
 
 
 @pytest.mark.parametrize(("epochs", "size", "steps"), [(3, 10, 18), (3.4, 15, 14), (2.6, 14, 11)])

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -20,6 +21,18 @@ class Augment:
     rotate: float = 0.0  # largest angle in degrees
     zoom: float = 0.0  # largest change of scale
     jitter: float = 0.0  # largest change of contrast and colour, as a share, and of brightness, in standard deviations
+    strength: tuple[float, ...] = (1.0,)  # share of all of these lengths at equal distances over the training
+
+    def at(self, progress: float) -> Augment:
+        """What may happen when this share of the training is over, the strength on a line between two of those given.
+
+        A strength that grows is that of progressive learning (Tan & Le 2021, EfficientNetV2).
+        """
+        share = float(np.interp(progress, np.linspace(0, 1, len(self.strength)), self.strength))
+        return replace(self, **{name: share * getattr(self, name) for name in _LENGTHS}, strength=(1.0,))
+
+
+_LENGTHS = ("shift", "cutout", "rotate", "zoom", "jitter")
 
 
 def gather(pixels: Tensor, index: Tensor, *, mirrored: Tensor, rows: Tensor, columns: Tensor) -> Tensor:

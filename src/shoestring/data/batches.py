@@ -78,14 +78,17 @@ class Batches:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def draw(self, *, resolution: int | None = None, crop: int | None = None) -> Batch:
-        """The next batch, scaled to this resolution; or unscaled crops of so many pixels a side at random places."""
+    def draw(self, *, resolution: int | None = None, crop: int | None = None, progress: float = 0.0) -> Batch:
+        """The next batch, scaled to this resolution; or unscaled crops of so many pixels a side at random places.
+
+        Its images are changed as is due when the share `progress` of the training is over.
+        """
         index, mirrored = self._next()
         which, parts = self.part
         index, mirrored = index[which::parts], mirrored[which::parts]
         self.changes.manual_seed(self._drawn())
         _, height, width, _ = self.pixels.shape
-        change = self.augment
+        change = self.augment.at(progress)
         tall, wide = (crop or height), (crop or width)
         taken = gather(
             self.pixels,

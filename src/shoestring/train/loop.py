@@ -84,9 +84,10 @@ def fit(
             asked = watch.behind * cost if budget.unit == "seconds" else 0.0  # for what is not spent yet
             if window.left < asked + (cost if budget.unit == "seconds" else cost / 2):
                 break
-            factor = grace.left * state.optimiser.factor(first + (last - first) * window.ahead(asked + cost / 2))
+            progress = first + (last - first) * window.ahead(asked + cost / 2)
+            factor = grace.left * state.optimiser.factor(progress)
             with watch(state.work, state.pace.add):
-                loss = lead.step(stage, factor, smoothing=settings.label_smoothing)
+                loss = lead.step(stage, factor, smoothing=settings.label_smoothing, progress=progress)
             if loss is None:  # memory did not suffice
                 watch.forget()
                 continue

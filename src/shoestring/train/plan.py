@@ -63,6 +63,7 @@ def augmentation(settings: Train, count: int, *, mirrored: bool, passes: float) 
         jitter=(_JITTER if few and passes >= _OFTEN else 0.0) if settings.jitter is None else settings.jitter,
         rotate=settings.rotate,
         zoom=settings.zoom,
+        strength=settings.strengths(),
     )
 
 

@@ -132,12 +132,12 @@ class State:
         self._record_anew()
         self._share = 1.0 if self.width == self.depth == 1 else count_macs(self.model) / self.macs
 
-    def step(self, factor: float, *, smoothing: float) -> Tensor:
+    def step(self, factor: float, *, smoothing: float, progress: float = 0.0) -> Tensor:
         """One batch forward and back, and the weights moved by this share of the learning rate; the loss.
 
-        The next step may overwrite the loss.
+        The images are changed as is due at this share of the training. The next step may overwrite the loss.
         """
-        batch = self.batches.draw(**plan.smaller(self.side, self.model.preprocessing.resolution))
+        batch = self.batches.draw(progress=progress, **plan.smaller(self.side, self.model.preprocessing.resolution))
         self._smoothing, self._weight = smoothing, batch.weight
         rate: float | Tensor = factor * 0.5**self.setbacks
         if batch.images.is_cuda:

@@ -68,7 +68,7 @@ class Lead:
         with self.team.agreeing():
             state.run = Shared(state.model.module, self.team)
 
-    def step(self, stage: Stage, factor: float, *, smoothing: float) -> Tensor | None:
+    def step(self, stage: Stage, factor: float, *, smoothing: float, progress: float) -> Tensor | None:
         """`State.step` on all processes, in a stage that the state is in already; the loss on this one's images.
 
         None where memory did not suffice: steps have half of the images from here on.
@@ -77,10 +77,10 @@ class Lead:
             self._setbacks = self.state.setbacks
             self.team.tell(("back", _bytes(self.state.pack())))
         if self.team is not None:
-            self.team.tell(("step", stage, factor, smoothing))
+            self.team.tell(("step", stage, factor, smoothing, progress))
             self.team.busy = True
         try:
-            loss = self.state.step(factor, smoothing=smoothing)
+            loss = self.state.step(factor, smoothing=smoothing, progress=progress)
             if self.team is not None:
                 self.team.busy = False
             return loss
@@ -170,7 +170,7 @@ class Helper:
         assert self._state is not None
         self._state.unpack(self._unpacked(packed))
 
-    def _step(self, stage: Stage, factor: float, smoothing: float) -> None:
+    def _step(self, stage: Stage, factor: float, smoothing: float, progress: float) -> None:
         assert self._state is not None
         self._state.grow(stage)
-        self._state.step(factor, smoothing=smoothing)
+        self._state.step(factor, smoothing=smoothing, progress=progress)
