@@ -23,9 +23,11 @@ _OPTIONS = ("width", "norm", "dropout", "shortcut")
 _TRIAL = 0.5  # width that is timed, and taken where time does not count
 _TRIAL_IMAGES, _TRIAL_LEAST = 256, 64
 _TIMED = 0.015  # share of the time that may go into timing it
-_PASS_FLOPS = 4e12  # see `_passes`
-_SEEN = 200_000  # images to see at least, where there are few
-_STEP_GROWTH = 3  # seconds that Muon takes grow with this power of the width
+_PASS_FLOPS = 5.6e12  # see `_passes`
+_SEEN = 160_000  # images to see at least, where there are few
+# seconds that an image and Muon take grow with these powers of the width (measured on two cores, widths of 0.5 to 2)
+_IMAGE_GROWTH, _STEP_GROWTH = 1.65, 2.3
+_STRIDE = 0.25  # between widths: the first block then has whole sixteens of filters, as processors take them together
 _NARROWEST, _WIDEST = 0.25, 2.0
 _SHIFT = 1 / 32  # share of the side by which the further views of a doubtful image are moved (Jordan 2024)
 # images, and pixels of all of them, that the mean colour and the first layer are taken from
@@ -100,18 +102,18 @@ def fitting_width(sample: Images, count: int, *, context: Context, seconds: floa
     if seconds is None:
         return _TRIAL
     trial = _timed(sample, count, _TRIAL, context=context, limit=_TIMED * seconds)
-    of_image, of_step = plan.WIDTH_SECONDS, _STEP_GROWTH
+    of_image, of_step = _IMAGE_GROWTH, _STEP_GROWTH
     if not context.device.startswith("cpu"):  # there is no saying how much an accelerator gains by wide layers
         wide = _timed(sample, count, _WIDEST, context=context, limit=_TIMED * seconds)
         of_image, of_step = (math.log(more / less, _WIDEST / _TRIAL) for more, less in zip(wide[:2], trial[:2]))
     image, step, macs = trial
     processes, size = context.part[1], plan.first_batch_size(count, context.device)
     passes = _passes(FLOPS_PER_MAC * macs * seconds * processes / image)
-    for eighths in range(round(8 * _WIDEST), round(8 * _NARROWEST), -1):
-        wider = eighths / 8 / _TRIAL
+    for width in np.arange(_WIDEST, _NARROWEST, -_STRIDE).tolist():
+        wider = width / _TRIAL
         price = image * wider**of_image / processes + step * wider**of_step / size
         if max(passes * count, _SEEN) * price <= seconds:
-            return eighths / 8
+            return width
     return _NARROWEST
 
 
@@ -128,8 +130,8 @@ def _timed(sample: Images, count: int, width: float, *, context: Context, limit:
 def _passes(flops: float) -> float:
     """Passes over the images that are worth more than a wider network: they grow with the root of the operations.
 
-    Between four and five in five minutes on two cores: nine of a narrower network are 0.4 points behind there, and
-    fewer of a wider one 0.3 (benchmarks/results/validation_trials.json). The eight of the 94 % and the sixteen of the
-    95 % speed run (Jordan 2024) are near this line, too.
+    Four in five minutes on two cores: nine of a narrower network are 0.4 points behind there, and three of a wider one
+    0.3 (benchmarks/results/validation_trials.json). The eight of the 94 % and the fifteen of the 95 % speed run (Jordan
+    2024) lie on this line, too.
     """
     return (flops / _PASS_FLOPS) ** 0.5

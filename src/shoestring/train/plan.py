@@ -15,7 +15,7 @@ _LARGEST, _LARGEST_ELSEWHERE, SMALLEST = 500, 1000, 32  # on processors, on acce
 
 _STEPS_AN_EPOCH = 8
 _STEPS_WANTED, _LAST_STEPS = 200, 20  # in all, and of the whole problem
-WIDTH_SECONDS = 1.3  # seconds an image grow with this power of the width (measured on two cores)
+_WIDTH_SECONDS = 1.3  # seconds an image grow with this power of the width (measured on two cores)
 _FEW, _OFTEN = 10_000, 50  # images, and passes over them
 _MANY = 35  # passes over any images, from which published recipes cut out, too (Jordan 2024, airbench96)
 _JITTER = 0.5  # 2.4 points at 120 passes over a thousand images, on validation images; twelve passes are too few for it
@@ -49,7 +49,7 @@ def fewer_images_a_step(size: int, window: Window, speed: Speed, schedule: Sched
 
 def _seconds(stage: Stage, full: int) -> float:
     """About how long a step takes, as a share of one of the whole problem on images of the `full` side."""
-    return (side(stage, full) / full) ** 2 * stage.width**WIDTH_SECONDS * stage.depth
+    return (side(stage, full) / full) ** 2 * stage.width**_WIDTH_SECONDS * stage.depth
 
 
 def augmentation(settings: Train, count: int, *, mirrored: bool, passes: float) -> Augment:
