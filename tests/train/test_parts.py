@@ -193,8 +193,10 @@ def test_auto_takes_a_wider_network_where_time_allows(images, monkeypatch):
     from shoestring.train import choose
 
     monkeypatch.setattr(choose, "calibrate", lambda *_, **__: Speed("float32", 1e-3, 1e-4))
-    widths = [choose.fitting_width(images, 60, context=Context(), seconds=seconds) for seconds in (1, 180, 400, 1e6)]
+    times = (1, 180, 400, 1e6)
+    widths = [choose.fitting_width(images, 20_000, context=Context(), seconds=seconds) for seconds in times]
     assert widths[0] == 0.25 and widths[-1] == 2.0
+    assert choose.fitting_width(images, 1000, context=Context(), seconds=1e6) == 1.0  # of few images
     assert widths == sorted(widths) and widths[1] < widths[2]
     assert choose.fitting_width(images, 60, context=Context(), seconds=None) == 0.5
 
@@ -211,7 +213,7 @@ def test_on_an_accelerator_two_widths_are_timed(images, monkeypatch, power, widt
 
     monkeypatch.setattr(choose, "_timed", time)
     seconds = 160_000 * 2e-4 + 1  # for as many images as few are to be seen, at twice the price
-    assert choose.fitting_width(images, 60, context=Context(device="cuda"), seconds=seconds) == width
+    assert choose.fitting_width(images, 20_000, context=Context(device="cuda"), seconds=seconds) == width
     assert timed == [0.5, 2.0]
 
 
