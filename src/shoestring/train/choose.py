@@ -29,7 +29,9 @@ _SEEN = 160_000  # images to see at least, where there are few
 _IMAGE_GROWTH, _STEP_GROWTH = 1.65, 2.3
 _STRIDE = 0.25  # between widths: the first block then has whole sixteens of filters, as processors take them together
 _NARROWEST, _WIDEST = 0.25, 2.0
-_WIDEST_OF_FEW = 1.0  # of a thousand images twice as wide a one learnt far less in thirty minutes than 0.625 in five
+# Of a thousand images one of twice the width learnt far less in thirty minutes than one of 0.625 in five, for a reason
+# not known yet; up to 1.5 the wider ones are ahead after forty passes (benchmarks/results/validation_trials.json).
+_WIDEST_OF_FEW = 1.0
 _SHIFT = 1 / 32  # share of the side by which the further views of a doubtful image are moved (Jordan 2024)
 # images, and pixels of all of them, that the mean colour and the first layer are taken from
 _SAMPLE, _SAMPLE_PIXELS = 2000, 8_192_000
