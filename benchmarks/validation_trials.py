@@ -1,11 +1,13 @@
 """Choices of the recipe tried on validation images: how wide a network, when it is cut, which rule moves its weights.
 
     python benchmarks/validation_trials.py CIFAR10 [--width W] [--cut SHARE] [--grow SCHEDULE] [--seconds S] [--seed N]
-        [--model NAME] [--optimiser NAME] [--learning-rate R] [--batch-size N] [--epochs E]
+        [--model NAME] [--optimiser NAME] [--learning-rate R] [--batch-size N] [--epochs E] [--examples N]
+        [--strength SHARES] [--precision NAME] [--threads N]
 
-Trains on 40,000 of the training images and scores on the other 10,000; test images are not touched. `--cut` is the
-share of the time after which the network is cut to the target. With `--epochs` passes are counted and not seconds, so
-that trials can run beside each other. One row is added to results/validation_trials.json.
+Trains on 40,000 of the training images, or on N random ones of them, as many of each class, and scores on the other
+10,000; test images are not touched. `--cut` is the share of the time after which the network is cut to the target. With
+`--epochs` passes are counted and not seconds, so that trials can run beside each other. One row is added to
+results/validation_trials.json.
 """
 
 from __future__ import annotations
@@ -34,6 +36,10 @@ def main() -> None:
     parser.add_argument("--learning-rate", type=float)
     parser.add_argument("--batch-size", type=int)
     parser.add_argument("--epochs", type=float)
+    parser.add_argument("--examples", type=int)
+    parser.add_argument("--strength", default="1")
+    parser.add_argument("--precision", default="auto")
+    parser.add_argument("--threads", type=int)
     parser.add_argument("--cut", type=float)
     parser.add_argument("--grow", default="constant")
     parser.add_argument("--macs", default="0.5")
@@ -49,15 +55,17 @@ def main() -> None:
 
 
 def trial(given: argparse.Namespace) -> dict[str, Any]:
-    from shoestring import Budget, context, load, steps
+    from shoestring import Budget, context, load, select, steps
     from shoestring.evaluate.cost import count_macs
     from shoestring.models.inference import log_probabilities
     from shoestring.recipe import Grow, Prune, Train
 
-    around = context.prepare(seed=given.seed)
+    around = context.prepare(seed=given.seed, threads=given.threads)
     images = load(given.data).train
     rows = np.random.default_rng(7).permutation(len(images))
     validation, images = images[rows[:HELD_OUT]], images[rows[HELD_OUT:]]
+    if given.examples:
+        images = images[select(images, given.examples, method="random", context=around)]
     shares = {"train": given.cut, "prune": 1 - given.cut} if given.cut else ("train",)
     budget = Budget(None if given.epochs else given.seconds, epochs=given.epochs, steps=shares)
     if not given.epochs:
@@ -67,7 +75,8 @@ def trial(given: argparse.Namespace) -> dict[str, Any]:
         model = replace(model, preprocessing=replace(model.preprocessing, **views))
         return float((log_probabilities(model, validation).argmax(1) == validation.targets).mean())
 
-    more = {name: getattr(given, name) for name in ("width", "optimiser", "learning_rate", "batch_size")}
+    passed_on = ("width", "optimiser", "learning_rate", "batch_size", "strength", "precision")
+    more = {name: getattr(given, name) for name in passed_on}
     settings = Train(model=given.model, **more)
     model, went = steps.run_train(images, settings, Grow(given.grow), budget=budget, context=around)
     found: dict[str, Any] = {"steps": went.steps}

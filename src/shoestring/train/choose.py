@@ -137,6 +137,6 @@ def _passes(flops: float) -> float:
     Five in five minutes on two cores. In equal times of training the four of a wider network are 0.4 points better, and
     three again worse (benchmarks/results/validation_trials.json); but evaluating a wider one takes of that time, and in
     whole runs it comes out behind on the same validation images. The speed runs of 94 and 95 % (Jordan 2024) have a
-    third fewer.
+    quarter fewer.
     """
     return (flops / _PASS_FLOPS) ** 0.5
