@@ -2,12 +2,12 @@
 
     python benchmarks/validation_trials.py CIFAR10 [--width W] [--cut SHARE] [--grow SCHEDULE] [--seconds S] [--seed N]
         [--model NAME] [--optimiser NAME] [--learning-rate R] [--batch-size N] [--epochs E] [--examples N]
-        [--strength SHARES] [--precision NAME] [--threads N]
+        [--strength SHARES] [--precision NAME] [--threads N] [--set NAME=VALUE ...]
 
 Trains on 40,000 of the training images, or on N random ones of them, as many of each class, and scores on the other
 10,000; test images are not touched. `--cut` is the share of the time after which the network is cut to the target. With
-`--epochs` passes are counted and not seconds, so that trials can run beside each other. One row is added to
-results/validation_trials.json.
+`--epochs` passes are counted and not seconds, so that trials can run beside each other. `--set` gives any other setting
+of training, as recipes name it and with its value as JSON. One row is added to results/validation_trials.json.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ def main() -> None:
     parser.add_argument("--strength", default="1")
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--threads", type=int)
+    parser.add_argument("--set", nargs="+", metavar="NAME=VALUE", default=[])
     parser.add_argument("--cut", type=float)
     parser.add_argument("--grow", default="constant")
     parser.add_argument("--macs", default="0.5")
@@ -77,6 +78,7 @@ def trial(given: argparse.Namespace) -> dict[str, Any]:
 
     passed_on = ("width", "optimiser", "learning_rate", "batch_size", "strength", "precision")
     more = {name: getattr(given, name) for name in passed_on}
+    more |= {name: json.loads(value) for name, value in (pair.split("=", 1) for pair in given.set)}
     settings = Train(model=given.model, **more)
     model, went = steps.run_train(images, settings, Grow(given.grow), budget=budget, context=around)
     found: dict[str, Any] = {"steps": went.steps}
