@@ -67,7 +67,7 @@ def prepare(
     elif device == "auto":
         device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
-        if device.startswith("cuda"):
+        if torch.device(device).type == "cuda" and torch.device(device).index is not None:
             torch.cuda.set_device(device)
         torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError) as error:

@@ -34,6 +34,18 @@ def test_readers_are_the_least_squares_solution():
     assert torch.equal(small[2].bias, module[2].bias)
 
 
+def test_many_positions_are_looked_at_wherever_they_lie():
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv2d(2, 3, 1, bias=False), nn.Conv2d(3, 4, 1, bias=False)).eval()
+    with torch.no_grad():
+        module[0].weight[2] = module[0].weight[1]
+    images = torch.randn(256, 2, 16, 16)
+    images[..., 0] = 0.0  # 65,536 positions, of which one in sixteen says nothing
+    kept = {"0": torch.tensor([0, 1])}
+    small = compensate(module, trace(module, images[:2]), kept, [images])
+    assert difference(small(images), module(images)) < 1e-3
+
+
 @pytest.mark.parametrize(("name", "options"), NETWORKS, ids=names(NETWORKS))
 def test_compensating_helps_every_network(name, options):
     module, images = network(name, options), torch.randn(32, 3, 16, 16)

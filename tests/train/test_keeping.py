@@ -7,10 +7,12 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from shoestring.budget import Budget
+from shoestring.data.loading import in_memory
 from shoestring.ending import GRACE, Grace
 from shoestring.grow.compose import compose
 from shoestring.models.model import Model
@@ -82,6 +84,19 @@ def test_the_norms_of_a_finished_model_fit_its_weights(images, make_model, conte
     model.module.eval()(model.prepare(torch.from_numpy(images.pixels)))
     assert torch.allclose(seen[0].mean((0, 2, 3)), model.module.bn1.bias, atol=0.05)
     assert torch.allclose(seen[0].std((0, 2, 3)), model.module.bn1.weight.abs(), atol=0.05)
+
+
+def test_the_norms_look_at_all_classes_where_these_come_in_turn(make_model, context):
+    labels = np.arange(512) % 4
+    shades = np.random.default_rng(0).integers(0, 20, (512, 8, 8, 1)) + 60 * labels[:, None, None, None]
+    images = in_memory(shades.astype(np.uint8), labels, classes=list("abcd"), resolution=8)
+    model = make_model(images, "resnet20", width=0.25)
+    fit(model, images, _window(1), settings=SETTINGS, context=context)  # an image in four is looked at
+    seen = []
+    model.module.bn1.register_forward_hook(lambda module, inputs, output: seen.append(output))
+    model.module.eval()(model.prepare(torch.from_numpy(images.pixels)))
+    assert torch.allclose(seen[0].mean((0, 2, 3)), model.module.bn1.bias, atol=0.3)
+    assert torch.allclose(seen[0].std((0, 2, 3)), model.module.bn1.weight.abs(), atol=0.3)
 
 
 @pytest.mark.parametrize(

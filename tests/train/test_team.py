@@ -27,7 +27,7 @@ def start(*words: str) -> subprocess.Popen:
 
 
 def train(out: Path) -> subprocess.Popen:
-    net = ("--model", "simplecnn", "--width", "0.25", "--grow", "resolution,width")
+    net = ("--model", "simplecnn", "--width", "0.25", "--grow", "resolution,width", "--device", "cpu")
     return start("-m", "shoestring", "train", "digits", *net, "--epochs", "30", "--out", str(out), "--json")
 
 

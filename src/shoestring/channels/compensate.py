@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -31,9 +32,12 @@ def compensate(module: Network, table: Table, kept: Kept, batches: Iterable[Tens
         for axis in table.readers & table.axes.keys()
     }
     energy: dict[tuple[Axis, str], Tensor] = {}
+    draw = np.random.default_rng(0)
 
     def note(axis: Axis, values: Tensor) -> None:
-        rows = values[:: max(1, len(values) // _ROWS)].double()
+        # drawn at random: every so many could all lie in one column of the images
+        some = draw.choice(len(values), min(_ROWS, len(values)), replace=False)
+        rows = values[torch.from_numpy(some).to(values.device)].double()
         for name, own in places[axis].items():
             channels = rows[:, own].transpose(1, 2).flatten(0, 1)  # (rows x places, size)
             energy[axis, name] = energy.get((axis, name), torch.zeros(())) + channels.T @ channels

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import math
 import time
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -222,8 +222,11 @@ class State:
 
     @property
     def _few(self) -> Tensor:
+        """The same ones each time, drawn at random: every so many would leave classes out that come in turn."""
         rows = self.batches.rows
-        return rows[:: math.ceil(len(rows) / min(_LOOKED_AT, max(2 * self.batches.size, _FEWEST)))]
+        count = min(len(rows), _LOOKED_AT, max(2 * self.batches.size, _FEWEST))
+        drawn = np.random.default_rng(self.batches.seed).choice(len(rows), count, replace=False)
+        return rows[torch.from_numpy(drawn).to(rows.device)]
 
     def _settle(self, model: Model) -> bool:
         """Give a model the averaged weights, and let its batch norms look at some images as they are, if it has any.
