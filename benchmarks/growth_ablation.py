@@ -1,22 +1,30 @@
 """Does growing pay? The same network, grown or not, and smaller ones, for equal seconds from process start to exit.
 
     python benchmarks/growth_ablation.py DATA [--seconds 300] [--network NAME ...] [--arm NAME ...] [--seeds 0 1 2]
+        [--here]
     python benchmarks/growth_ablation.py --page docs/growth.md
 
 DATA is a folder of CIFAR-10 as Parquet, or any other name that `shoestring train` takes. Each run is a process of its
 own; its row is added to results/growth_ablation.json at once, so it can be stopped and gone on with. All arms
 of a network come with the first seed before any comes with the second, so what is compared was measured in the same
-minutes.
+minutes. With `--here` one training after another is done in this process, and the seconds are those of training alone:
+for accelerators, on which starting a process takes longer than some trainings.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
+import time
+from dataclasses import asdict
 from pathlib import Path
 
 from commands import Case, measure
 from intervals import half_interval
+from machine import machine
 from measured import Row, Rows, fill
+from shoestring import Budget, context, load, steps
+from shoestring.recipe import Grow, Train
 
 ROWS = Rows("growth_ablation.json", ("data", "network", "arm", "asked_seconds", "seed"))
 
@@ -61,6 +69,7 @@ def main() -> None:
     parser.add_argument("--network", nargs="+", choices=NETWORKS, default=list(NETWORKS))
     parser.add_argument("--arm", nargs="+", help="names of arms (all)")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--here", action="store_true", help="in this process, for seconds of training alone")
     parser.add_argument("--page", type=Path, help="write the tables into this page, between its markers")
     given = parser.parse_args()
     if given.page:
@@ -70,17 +79,42 @@ def main() -> None:
         for network in given.network:
             for arm, flags in arms(network).items():
                 if given.arm is None or arm in given.arm:
-                    run(given.data, network, arm, flags, given.seconds, seed)
+                    run(given.data, network, arm, flags, given.seconds, seed, here=given.here)
 
 
-def run(data: str, network: str, arm: str, flags: tuple[str, ...], seconds: int, seed: int) -> None:
+def run(data: str, network: str, arm: str, flags: tuple[str, ...], seconds: int, seed: int, *, here: bool) -> None:
     """Measure this row unless it is there already."""
-    place = dict(zip(ROWS.key, (Path(data).name, network, arm, seconds, seed)))
+    named = f"{network}, training alone, on {machine()['gpu'] or 'a processor'}" if here else network
+    place = dict(zip(ROWS.key, (Path(data).name, named, arm, seconds, seed)))
     if ROWS.have(place):
         return
-    row = place | measure(Case((data, *flags), seconds, verb="train"), seed)
+    row = place | (
+        trained(data, flags, seconds, seed) if here else measure(Case((data, *flags), seconds, verb="train"), seed)
+    )
     ROWS.put(row)
     print(*place.values(), f"{100 * row['accuracy']:.2f} %", f"{row['training']['epochs']:.2f} epochs", flush=True)
+
+
+def trained(data: str, flags: tuple[str, ...], seconds: int, seed: int) -> Row:
+    """A training in this process, of so many seconds from calibration to the finished model."""
+    around, images = context.prepare(seed=seed), loaded(data)
+    settings = {name.removeprefix("--"): value for name, value in zip(flags[::2], flags[1::2])}
+    grow = Grow(settings.pop("grow"))
+    if "width" in settings:
+        settings["width"] = float(settings["width"])
+    began = time.monotonic()
+    budget = Budget(seconds, steps=("train",))
+    model, training = steps.run_train(images.train, Train(**settings), grow, budget=budget, context=around)
+    return {
+        "wall_seconds": round(time.monotonic() - began, 2),
+        "accuracy": steps.accuracy(model, images.test),
+        "validation": steps.accuracy(model, images.validation),
+        "training": asdict(training),
+        "machine": machine(),
+    }
+
+
+loaded = functools.cache(load)
 
 
 def tables() -> str:

@@ -62,7 +62,8 @@ def main() -> None:
     parser.add_argument("--warm", type=float, nargs="+", default=[3, 3.5, 4], help="seconds")
     parser.add_argument("--cold", type=float, default=9, help="seconds")
     parser.add_argument("--seeds", type=int, default=20, help="warm trainings of shoestring")
-    parser.add_argument("--others", type=int, default=5, help="cold trainings of shoestring, warm ones of the peer")
+    parser.add_argument("--colds", type=int, default=5, help="cold trainings of shoestring")
+    parser.add_argument("--peers", type=int, default=5, help="warm trainings of the peer")
     parser.add_argument("--page", type=Path, help="write what has been measured into this page, between its markers")
     given = parser.parse_args()
     if given.page:
@@ -76,8 +77,8 @@ def main() -> None:
     if given.airbench:
         with tempfile.TemporaryDirectory() as folder:
             written(given.data, Path(folder))
-            peer(Path(given.airbench).resolve(), Path(folder), given.others)
-    for seed in range(given.others):
+            peer(Path(given.airbench).resolve(), Path(folder), given.peers)
+    for seed in range(given.colds):
         place = {"what": COLD, "asked": given.cold, "seed": seed}
         if not ROWS.have(place):
             found = measure(Case((given.data,), given.cold, verb="train"), seed)
