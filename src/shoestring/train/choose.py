@@ -29,9 +29,6 @@ _SEEN = 160_000  # images to see at least, where there are few
 _IMAGE_GROWTH, _STEP_GROWTH = 1.65, 2.3
 _STRIDE = 0.25  # between widths: the first block then has whole sixteens of filters, as processors take them together
 _NARROWEST, _WIDEST = 0.25, 2.0
-# Of a thousand images one of twice the width learnt far less in thirty minutes than one of 0.625 in five, for a reason
-# not known yet; up to 1.5 the wider ones are ahead after forty passes (benchmarks/results/validation_trials.json).
-_WIDEST_OF_FEW = 1.0
 _SHIFT = 1 / 32  # share of the side by which the further views of a doubtful image are moved (Jordan 2024)
 # images, and pixels of all of them, that the mean colour and the first layer are taken from
 _SAMPLE, _SAMPLE_PIXELS = 2000, 8_192_000
@@ -112,8 +109,7 @@ def fitting_width(sample: Images, count: int, *, context: Context, seconds: floa
     image, step, macs = trial
     processes, size = context.part[1], plan.first_batch_size(count, context.device)
     passes = _passes(FLOPS_PER_MAC * macs * seconds * processes / image)
-    widest = _WIDEST_OF_FEW if count < plan.FEW else _WIDEST
-    for width in np.arange(widest, _NARROWEST, -_STRIDE).tolist():
+    for width in np.arange(_WIDEST, _NARROWEST, -_STRIDE).tolist():
         wider = width / _TRIAL
         price = image * wider**of_image / processes + step * wider**of_step / size
         if max(passes * count, _SEEN) * price <= seconds:

@@ -16,7 +16,7 @@ _LARGEST, _LARGEST_ELSEWHERE, SMALLEST = 500, 1000, 32  # on processors, on acce
 _STEPS_AN_EPOCH = 8
 _STEPS_WANTED, _LAST_STEPS = 200, 20  # in all, and of the whole problem
 _WIDTH_SECONDS = 1.3  # seconds an image grow with this power of the width (measured on two cores)
-FEW, _OFTEN = 10_000, 50  # images, and passes over them
+_FEW, _OFTEN = 10_000, 50  # images, and passes over them
 _MANY = 35  # passes over any images, from which published recipes cut out, too (Jordan 2024, airbench96)
 _JITTER = 0.5  # 2.4 points at 120 passes over a thousand images, on validation images; twelve passes are too few for it
 _CROPPED = 32  # images up to this side are cropped to a smaller stage, larger ones are scaled
@@ -54,7 +54,7 @@ def _seconds(stage: Stage, full: int) -> float:
 
 def augmentation(settings: Train, count: int, *, mirrored: bool, passes: float) -> Augment:
     """The changes asked for; by default larger ones of few images or many passes, and colours of few seen often."""
-    few = count < FEW
+    few = count < _FEW
     large = few or passes >= _MANY
     return Augment(
         flip=settings.mirrors(mirrored),
