@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from shoestring.data.augment import Augment, cut_out, gather, offsets, tint, turn
+from shoestring.data.augment import Augment, cut_out, gather, mix, offsets, tint, turn
 
 
 def _generator(seed: int = 0) -> torch.Generator:
@@ -104,10 +104,31 @@ def test_zoom_changes_the_scale_within_its_share():
     assert 1.1 < sides.max() < 1.26
 
 
+def test_a_share_of_images_has_another_and_its_label_shining_through():
+    count = 4000
+    images = (torch.arange(count) % 2.0).view(-1, 1, 1, 1).expand(-1, 3, 8, 10)  # the others are the other ones
+    images = images.contiguous(memory_format=torch.channels_last)
+    mixed, shares = mix(images, torch.eye(count), 0.4, _generator())
+    assert mixed.is_contiguous(memory_format=torch.channels_last)
+    own = 1 - (mixed - images).abs()[:, 0, 0, 0]
+    assert torch.allclose(mixed, (images - (1 - own).view(-1, 1, 1, 1)).abs())
+    assert torch.allclose(shares.diagonal(), own) and torch.allclose(shares.diagonal(offset=-1), 1 - own[1:])
+    assert torch.allclose(shares.sum(1), torch.ones(count))
+    some = own[own < 1]
+    assert 0.38 < len(some) / count < 0.42
+    assert 0.47 < some.mean() < 0.53 and some.min() < 0.05 and some.max() > 0.95
+
+
+def test_no_image_is_mixed_unless_asked_for():
+    images, targets = torch.rand(16, 3, 8, 8), torch.eye(16)
+    mixed, shares = mix(images, targets, 0.0, _generator())
+    assert torch.equal(mixed, images) and torch.equal(shares, targets)
+
+
 def test_changes_are_as_strong_as_is_due():
-    change = Augment(shift=0.1, cutout=0.5, rotate=10.0, zoom=0.2, jitter=0.4, strength=(0.5, 1, 0))
+    change = Augment(shift=0.1, cutout=0.5, rotate=10.0, zoom=0.2, jitter=0.4, mixup=0.5, strength=(0.5, 1, 0))
     found = [change.at(progress) for progress in (0, 0.25, 0.5, 0.75, 1)]
     assert [part.rotate for part in found] == pytest.approx([5, 7.5, 10, 5, 0])
-    assert found[2] == Augment(shift=0.1, cutout=0.5, rotate=10.0, zoom=0.2, jitter=0.4)
+    assert found[2] == Augment(shift=0.1, cutout=0.5, rotate=10.0, zoom=0.2, jitter=0.4, mixup=0.5)
     assert found[4] == Augment()
     assert Augment(shift=0.1).at(0.7) == Augment(shift=0.1)

@@ -16,7 +16,7 @@ def _prepare(pixels: torch.Tensor, *, resolution: int | None = None) -> torch.Te
 
 
 PLAIN = Augment(flip=False)
-ALL = Augment(flip=True, shift=0.25, cutout=0.5, rotate=20, zoom=0.1)
+ALL = Augment(flip=True, shift=0.25, cutout=0.5, rotate=20, zoom=0.1, mixup=0.5)
 
 
 @pytest.fixture
@@ -39,6 +39,16 @@ def test_a_batch_holds_the_images_and_labels_that_it_names(batches, images):
     batch = batches(size=13, augment=PLAIN).draw()
     assert torch.equal(batch.images, _prepare(torch.from_numpy(images.pixels)[batch.index]))
     assert np.array_equal(batch.labels, images.targets[batch.index])
+
+
+def test_labels_of_mixed_images_are_shares(batches, images):
+    stream = batches(size=60, augment=Augment(flip=False, mixup=0.5, strength=(1, 0)))
+    batch = stream.draw()
+    assert batch.labels.shape == (60, 3) and torch.allclose(batch.labels.sum(1), torch.ones(60))
+    assert (batch.labels.max(1).values < 1).any()
+    whole = stream.draw(progress=1.0)  # by then the changes have faded, and labels are what they were
+    assert torch.equal(whole.images, _prepare(torch.from_numpy(images.pixels)[whole.index]))
+    assert np.array_equal(whole.labels, np.eye(3)[images.targets[whole.index]])
 
 
 def test_a_look_at_the_next_batch_leaves_it_the_next(batches):

@@ -72,6 +72,23 @@ def test_the_changes_of_images_follow_the_training(images, make_model, context, 
     assert [2 * change.cutout for change in drawn] == pytest.approx(jitter)
 
 
+@pytest.mark.parametrize("recorded", [False, True])
+def test_mixed_images_teach_and_recorded_ones_are_whole(images, make_model, context, monkeypatch, recorded):
+    labels, draw = [], Batches.draw
+
+    def noted(batches: Batches, **how):
+        batch = draw(batches, **how)
+        labels.append(batch.labels)
+        return batch
+
+    monkeypatch.setattr(Batches, "draw", noted)
+    model, record = make_model(images, "convnet", width=0.25), Recorder(len(images)) if recorded else None
+    window = Budget(epochs=10, steps=("train",)).window("train")
+    fit(model, images, window, settings=replace(SETTINGS, mixup=1.0), context=context, record=record)
+    assert {found.ndim for found in labels[-50:]} == {1 if recorded else 2}
+    assert _accuracy(model, images) > 0.9
+
+
 @pytest.mark.parametrize(("epochs", "size", "steps"), [(3, 10, 18), (3.4, 15, 14), (2.6, 14, 11)])
 def test_epochs_are_counted_to_half_a_step(images, make_model, context, epochs, size, steps):
     budget = Budget(epochs=epochs, steps=("train",))

@@ -162,9 +162,10 @@ def test_augmentation_is_what_was_asked_for_or_goes_by_the_data():
     assert (many.shift, many.cutout, many.jitter) == (0.0625, 0.0, 0.0)
     seldom = plan.augmentation(Train(), 500, mirrored=False, passes=10)
     assert (seldom.flip, seldom.shift, seldom.jitter) == (False, 0.125, 0.0)
-    wanted = Train(flip=True, shift=0.0, cutout=0.5, rotate=5, zoom=0.1, jitter=0.2)
+    assert [change.mixup for change in (few, often, many, seldom)] == [0.5, 0.0, 0.0, 0.0]
+    wanted = Train(flip=True, shift=0.0, cutout=0.5, rotate=5, zoom=0.1, jitter=0.2, mixup=0.3)
     asked = plan.augmentation(wanted, 500, mirrored=False, passes=10)
-    assert asked.jitter == 0.2
+    assert (asked.jitter, asked.mixup) == (0.2, 0.3)
     assert (asked.flip, asked.shift, asked.cutout, asked.rotate, asked.zoom) == (True, 0.0, 0.5, 5, 0.1)
 
 

@@ -21,7 +21,8 @@ class Augment:
     rotate: float = 0.0  # largest angle in degrees
     zoom: float = 0.0  # largest change of scale
     jitter: float = 0.0  # largest change of contrast and colour, as a share, and of brightness, in standard deviations
-    strength: tuple[float, ...] = (1.0,)  # share of all of these lengths at equal distances over the training
+    mixup: float = 0.0  # share of the images that others shine through (Zhang et al. 2018)
+    strength: tuple[float, ...] = (1.0,)  # share of all of these numbers at equal distances over the training
 
     def at(self, progress: float) -> Augment:
         """What may happen when this share of the training is over, the strength on a line between two of those given.
@@ -29,10 +30,10 @@ class Augment:
         A strength that grows is that of progressive learning (Tan & Le 2021, EfficientNetV2).
         """
         share = float(np.interp(progress, np.linspace(0, 1, len(self.strength)), self.strength))
-        return replace(self, **{name: share * getattr(self, name) for name in _LENGTHS}, strength=(1.0,))
+        return replace(self, **{name: share * getattr(self, name) for name in _SIZES}, strength=(1.0,))
 
 
-_LENGTHS = ("shift", "cutout", "rotate", "zoom", "jitter")
+_SIZES = ("shift", "cutout", "rotate", "zoom", "jitter", "mixup")
 
 
 def gather(pixels: Tensor, index: Tensor, *, mirrored: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
@@ -74,6 +75,17 @@ def cut_out(images: Tensor, side: int, generator: torch.Generator) -> Tensor:
 
     keep = outside(height)[:, None, :, None] | outside(width)[:, None, None, :]
     return images * keep
+
+
+def mix(images: Tensor, targets: Tensor, share: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """That share of a batch (B, C, H, W) with the image before each shining through, and targets (B, classes) alike.
+
+    How much of it is drawn evenly from nothing to all (mixup with alpha 1, Zhang et al. 2018).
+    """
+    chance, part = torch.rand((2, len(images)), generator=generator, device=generator.device)
+    part = part * (chance < share)
+    mixed = torch.lerp(images, images.roll(1, 0), part.view(-1, 1, 1, 1))
+    return mixed, torch.lerp(targets, targets.roll(1, 0), part.view(-1, 1))
 
 
 def tint(images: Tensor, jitter: float, generator: torch.Generator) -> Tensor:

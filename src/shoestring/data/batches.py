@@ -10,14 +10,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
-from shoestring.data.augment import Augment, cut_out, gather, offsets, tint, turn
+from shoestring.data.augment import Augment, cut_out, gather, mix, offsets, tint, turn
 from shoestring.data.images import Images
 
 
 @dataclass(frozen=True)
 class Batch:
-    """One training step's images: which they are (B,), pixels (B, C, H, W), labels (B,).
+    """One training step's images: which they are (B,), pixels (B, C, H, W), labels (B,) or their shares (B, classes).
 
     `weight` is what the mean over them counts in the mean over the equally many batches that are parts of one step.
     """
@@ -66,6 +67,7 @@ class Batches:
     ) -> None:
         self.pixels, self.rows = _resident(images, device)
         self.labels = torch.from_numpy(np.array(images.targets)).to(device)
+        self.classes = len(images.classes)
         self.prepare, self.size, self.augment = prepare, min(size, len(images)), augment
         self.seed, self.part = seed, part
         self.generator = torch.Generator(device).manual_seed(seed)  # of the order, which all parts share
@@ -101,7 +103,10 @@ class Batches:
         floats = tint(floats, change.jitter, self.changes)
         floats = turn(floats, change.rotate, change.zoom, self.changes)
         floats = cut_out(floats, round(change.cutout * floats.shape[-1]), self.changes)
-        return Batch(index, floats, self.labels[index], len(index) * parts / self.size)
+        labels = self.labels[index]
+        if self.augment.mixup:
+            floats, labels = mix(floats, functional.one_hot(labels, self.classes).float(), change.mixup, self.changes)
+        return Batch(index, floats, labels, len(index) * parts / self.size)
 
     def peek(self, size: int) -> Batch:
         """The next batch, if it were of this size; it stays the next."""

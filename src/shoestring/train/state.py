@@ -185,6 +185,7 @@ class State:
 
     def watch(self, record: Recorder) -> None:
         """Let a recorder see all batches from here on, going on from the saved counts when there are any."""
+        self.batches.augment = replace(self.batches.augment, mixup=0.0)  # what is learnt of an image needs it whole
         if self._recorded is not None:
             record.restore(self._recorded)
         self.record = record
