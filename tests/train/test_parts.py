@@ -162,7 +162,7 @@ def test_augmentation_is_what_was_asked_for_or_goes_by_the_data():
     assert (many.shift, many.cutout, many.jitter) == (0.0625, 0.0, 0.0)
     seldom = plan.augmentation(Train(), 500, mirrored=False, passes=10)
     assert (seldom.flip, seldom.shift, seldom.jitter) == (False, 0.125, 0.0)
-    assert [change.mixup for change in (few, often, many, seldom)] == [0.5, 0.0, 0.0, 0.0]
+    assert [change.mixup for change in (few, often, many, seldom)] == [0.8, 0.0, 0.0, 0.0]
     wanted = Train(flip=True, shift=0.0, cutout=0.5, rotate=5, zoom=0.1, jitter=0.2, mixup=0.3)
     asked = plan.augmentation(wanted, 500, mirrored=False, passes=10)
     assert (asked.jitter, asked.mixup) == (0.2, 0.3)
