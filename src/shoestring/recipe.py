@@ -83,9 +83,7 @@ class Train:
     shift: float | None = _about("largest shift, as a share of the side, edges reflected", least=0, below=1)
     cutout: float | None = _about("side of the square cut out, as a share of the side", least=0, most=1)
     jitter: float | None = _about("largest change of brightness, contrast and colour, as a share", least=0, most=1)
-    mixup: float | None = _about(
-        "share of the images that others shine through, labels mixed alike", least=0, most=1
-    )
+    mixup: float | None = _about("share of the images that others shine through, labels mixed alike", least=0, most=1)
     rotate: float = _about("largest rotation in degrees", 0.0, least=0, most=180)
     zoom: float = _about("largest change of scale, as a share", 0.0, least=0, below=1)
     strength: str = _about(
