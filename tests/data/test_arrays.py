@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import sys
+import zipfile
+
 import numpy as np
 import pytest
 
 from shoestring.data import build, from_arrays, load
+from shoestring.data.arrays import arrays as arrays_source
 from shoestring.data.arrays import to_pixels
 from shoestring.errors import UserError
 
@@ -68,6 +72,10 @@ def test_grey_arrays_and_floats(tmp_path):
         ({"classes": ["only"]}, "unknown class in labels .* '1'"),
         ({"classes": ["a", "b", "c"]}, "'c' has no training images"),
         ({"test_images": IMAGES}, "one label for each"),
+        ({"test_labels": LABELS}, "no array 'test_images'"),
+        ({"classes": ["a", "b", "a"]}, "more than one class is called 'a'"),
+        ({"train_images": IMAGES, "train_labels": LABELS}, "images and train_images, which both name the train images"),
+        ({"labels": np.eye(2)[LABELS]}, r"One-hot rows become integers by argmax\(1\)"),
         ({"test_images": IMAGES, "test_labels": LABELS + 1}, "unknown class in test_labels .* '2'"),
     ],
 )
@@ -131,3 +139,69 @@ def test_the_same_images_have_the_same_fingerprint_from_a_file_and_from_memory(t
 def test_to_pixels_rounds():
     assert to_pixels(np.array([[[0.0, 0.5, 1.0]]])).ravel().tolist() == [0, 128, 255]
     assert to_pixels(np.zeros((0, 4, 4, 1))).shape == (0, 4, 4, 1)
+
+
+def test_other_spellings_of_the_splits(tmp_path):
+    data = load(npz(tmp_path, train_images=IMAGES, train_labels=LABELS, val_images=IMAGES[:6], val_labels=LABELS[:6]))
+    assert len(data.validation) == 6 and len(data.train) == 16
+    data = load(npz(tmp_path, images=IMAGES, labels=LABELS[:, None], valid_images=IMAGES[:6], valid_labels=LABELS[:6]))
+    assert len(data.validation) == 6
+
+
+def test_arrays_of_other_names_are_said(tmp_path):
+    data = load(npz(tmp_path, images=IMAGES, labels=LABELS, extra_images=IMAGES, boxes=LABELS))
+    assert any("not used: extra_images, boxes" in note for note in data.notes)
+
+
+def test_names_of_labels_are_the_same_however_accents_are_coded(tmp_path):
+    names = np.array(["cafe\u0301", "bar"])
+    path = npz(tmp_path, images=IMAGES, labels=names[LABELS], test_images=IMAGES[:2], test_labels=["caf\u00e9", "bar"])
+    data = load(path)
+    assert data.classes == ("bar", "caf\u00e9") and data.test.targets.tolist() == [1, 0]
+
+
+def stored(path, name, header, content=b""):
+    """An .npz file with one array of this header before this content, in place of the one of that name."""
+    text = header.encode()
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(f"{name}.npy", b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + content)
+    return path
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "{'descr': '|u1', 'fortran_order': False, 'shape': (1000000000, 64, 64, 3), }",
+        "{'descr': '|u1', 'fortran_order': False, 'shape': (10000000000000, 64, 64, 3), }",
+        "{'descr': '|u1', 'fortran_order': False, 'shape': (-1, 64), }",
+        "{'descr': '|O', 'fortran_order': False, 'shape': (3,), }",
+        "{'descr': 'nonsense', 'fortran_order': False, 'shape': (3,), }",
+        "{'descr': '|u1', 'fortran_order': False, 'shape': " + "(" * 900 + ")" * 900 + ", }",
+        "nothing of the kind",
+        "",
+    ],
+)
+def test_absurd_headers_are_one_line(tmp_path, header):
+    path = stored(npz(tmp_path, images=IMAGES), "labels", header, b"abc")
+    with pytest.raises(UserError, match=r"photos\.npz (is not an \.npz file of plain arrays|does not fit)") as caught:
+        load(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_encrypted_file_is_one_line(tmp_path):
+    path = npz(tmp_path, images=IMAGES, labels=LABELS)
+    content = bytearray(path.read_bytes())
+    for signature, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        start = content.find(signature)
+        while start >= 0:
+            content[start + offset] |= 1  # says that the file is encrypted
+            start = content.find(signature, start + 4)
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"photos\.npz is not an \.npz file of plain arrays: .*encrypted"):
+        load(path)
+
+
+def test_a_file_that_unpacks_to_more_than_the_memory_is_refused_before(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules[arrays_source.__module__], "_free_memory", lambda: 2000)
+    with pytest.raises(UserError, match=r"photos\.npz takes .* GB of memory, and 0\.0 GB are free"):
+        load(npz(tmp_path, images=IMAGES, labels=LABELS))

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ import pytest
 from shoestring.data import build, load
 from shoestring.data import cache as cache_module
 from shoestring.data.cache import cache_root
+from shoestring.data.listing import Item
 from shoestring.errors import UserError
 
 COUNTS = {"cat": 8, "dog": 8}
@@ -184,3 +187,96 @@ def test_opening_a_cached_set_imports_nothing_heavy():
         f"import sys; from shoestring.data import load; load('digits'); print([m for m in {heavy} if m in sys.modules])"
     )
     assert subprocess.check_output([sys.executable, "-c", script], text=True).strip() == "[]"
+
+
+ALTERED = {
+    "classes missing": lambda meta: meta.pop("classes"),
+    "classes of the same name": lambda meta: meta.update(classes=["cat", "cat"]),
+    "a class less": lambda meta: meta.update(classes=["cat"]),
+    "classes are no text": lambda meta: meta.update(classes=[1, 2]),
+    "skipped missing": lambda meta: meta.pop("skipped"),
+    "skipped of another shape": lambda meta: meta.update(skipped=["a", "b"]),
+    "notes missing": lambda meta: meta.pop("notes"),
+    "notes are no list": lambda meta: meta.update(notes="none"),
+    "others missing": lambda meta: meta.pop("others"),
+    "no fingerprint": lambda meta: meta["splits"]["train"].pop("fingerprint"),
+    "splits of negative size": lambda meta: meta["splits"].update(
+        train={"size": 20, "fingerprint": "x"}, test={"size": -4, "fingerprint": "x"}
+    ),
+    "a size that is text": lambda meta: meta["splits"]["train"].update(size="16"),
+    "another split": lambda meta: meta.update(splits={"holdout": meta["splits"]["train"]}),
+    "another resolution": lambda meta: meta.update(resolution=10),
+    "a list": lambda meta: None,
+}
+
+
+@pytest.mark.parametrize("change", ALTERED)
+def test_an_entry_whose_description_was_altered_is_made_again(photos, cache, change):
+    root = photos(COUNTS)
+    expected = load(root)
+    file = next((cache / "images").iterdir()) / "meta.json"
+    meta = json.loads(file.read_text())
+    ALTERED[change](meta)
+    file.write_text("[" * 100_000 if change == "a list" else json.dumps(meta))
+    again = load(root)
+    assert again.train.fingerprint == expected.train.fingerprint and again.notes == expected.notes
+
+
+@pytest.mark.parametrize(("name", "other"), [("labels", np.full(16, 7)), ("labels", np.zeros(16)), ("ids", np.eye(16))])
+def test_an_entry_with_other_arrays_is_made_again(photos, cache, name, other):
+    root = photos(COUNTS)
+    expected = load(root)
+    np.save(next((cache / "images").iterdir()) / f"{name}.npy", other)
+    assert load(root).train.fingerprint == expected.train.fingerprint
+
+
+def test_a_file_where_the_entry_belongs_makes_way(photos, cache):
+    root = photos(COUNTS)
+    load(root)
+    folder = next((cache / "images").iterdir())
+    shutil.rmtree(folder)
+    folder.write_text("not an entry")
+    assert len(load(root).train) and folder.is_dir()
+
+
+def test_an_entry_is_on_the_disk_before_it_is_in_place(photos, monkeypatch):
+    events = []
+    real_sync, real_rename = os.fsync, Path.rename
+
+    def fsync(handle):
+        events.append(Path(f"/proc/self/fd/{handle}").readlink().name)
+        real_sync(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(Path, "rename", lambda *names: events.append("rename") or real_rename(*names))
+    load(photos(COUNTS))
+    assert {"pixels.npy", "labels.npy", "ids.npy", "meta.json"} <= set(events[: events.index("rename")])
+    assert events[-1] == "images"
+
+
+@pytest.mark.parametrize("own", [None, "~/cache"])
+def test_a_user_without_a_home_is_told_of_the_variable(monkeypatch, own):
+    def nobody(path):
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "expanduser", nobody)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.delenv("SHOESTRING_CACHE") if own is None else monkeypatch.setenv("SHOESTRING_CACHE", own)
+    with pytest.raises(UserError, match="no home folder for the image cache: set SHOESTRING_CACHE to"):
+        cache_root()
+
+
+@pytest.mark.parametrize(("side", "images"), [(12, 16), (1000, 4)])
+def test_blocks_are_smaller_where_images_are_large(photos, monkeypatch, side, images):
+    sizes = []
+    real = build._decode_block
+    monkeypatch.setattr(build, "_decode_block", lambda items, **more: sizes.append(len(items)) or real(items, **more))
+    monkeypatch.setattr(build, "_BLOCK_BYTES", 12_000_000)
+    data = load(photos(COUNTS), resolution=side)
+    assert max(sizes) == images and sum(sizes) == len(data.train) + len(data.validation) + len(data.test)
+
+
+def test_encoded_images_end_a_block_as_well(monkeypatch):
+    monkeypatch.setattr(build, "_BLOCK_BYTES", 1000)
+    items = [Item(bytes(400), 0, str(index)) for index in range(7)]
+    assert [len(block) for block in build._blocks(iter(items), 10)] == [3, 3, 1]

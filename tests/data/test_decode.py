@@ -1,13 +1,21 @@
 from __future__ import annotations
 
+import io
+import subprocess
+import sys
+import threading
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, ImageOps, PngImagePlugin
 
+from shoestring.data import formats
 from shoestring.data.decode import decode, decode_file, header, resize
 from shoestring.errors import UserError
+
+decode_module = sys.modules[decode.__module__]
 
 RAMP = np.arange(64, dtype=np.uint8).reshape(8, 8) * 4  # grey levels 0..252
 
@@ -154,3 +162,136 @@ def test_unreadable_files_are_named(tmp_path, content, reason):
     with pytest.raises(UserError, match=rf"cannot read .*bad\.png: .*{reason}") as caught:
         decode_file(path, resolution=8, channels=3)
     assert "\n" not in str(caught.value)
+
+
+def test_a_broken_png_stays_broken_when_its_notes_are_read_first():
+    buffer = io.BytesIO()
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(buffer, "PNG")
+    content = bytearray(buffer.getvalue())
+    content[200:250] = bytes(50)
+    with pytest.raises(UserError, match="broken"):
+        decode(bytes(content), resolution=8, channels=3)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16", "CMYK"])
+def test_huge_images_are_made_smaller_in_strips_and_look_the_same(monkeypatch, mode):
+    board = np.kron(np.random.default_rng(0).integers(0, 2, (8, 11)), np.ones((40, 40))) * 200
+    image = Image.fromarray(board.astype(np.uint8)).convert(mode if mode != "I;16" else "L")
+    if mode == "I;16":
+        image = Image.fromarray(np.asarray(image).astype(np.uint16) * 257)
+    whole = decode(image, resolution=8, channels=1).astype(int)
+    seen = []
+    real = decode_module.flat
+    monkeypatch.setattr(decode_module, "_STRIP", 5000)
+    monkeypatch.setattr(decode_module, "flat", lambda part, coding: seen.append(part.size) or real(part, coding))
+    strips = decode(image, resolution=8, channels=1).astype(int)
+    assert len(seen) > 10 and max(width * height for width, height in seen) <= 5000
+    assert abs(strips - whole).mean() < 6 and abs(strips - whole).max() < 40
+
+
+def test_threads_together_hold_so_many_pixels_and_larger_images_go_alone():
+    gate = decode_module._AtOnce(100)
+    held, most, lock = [], [], threading.Lock()
+
+    def hold(pixels):
+        with gate(pixels):
+            with lock:
+                held.append(pixels)
+                most.append(sum(held))
+            threading.Event().wait(0.01)
+            with lock:
+                held.remove(pixels)
+
+    sizes = [40, 40, 40, 700, 10, 90, 40, 1000, 40]
+    threads = [threading.Thread(target=hold, args=(size,)) for size in sizes]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(most) == len(sizes) and all(total <= 100 or total in (700, 1000) for total in most)
+
+
+def test_an_image_of_too_many_pixels_is_refused_with_the_limit(monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50)
+    buffer = io.BytesIO()
+    Image.new("L", (9, 9)).save(buffer, "PNG")
+    assert decode(buffer.getvalue(), resolution=9, channels=1).shape == (9, 9, 1)  # where Pillow only warns
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 40)
+    with pytest.raises(UserError, match="too many pixels: 80 are the most"):
+        decode(buffer.getvalue(), resolution=9, channels=1)
+
+
+def test_what_pillow_and_libtiff_say_is_not_printed(tmp_path):
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
+    for name in ("tiff_deflate", "jpeg", "tiff_lzw"):
+        content = bytearray(saved(tmp_path / f"{name}.tif", noise, compression=name).read_bytes())
+        content[200:250] = bytes(50)
+        (tmp_path / f"{name}.tif").write_bytes(content)
+        (tmp_path / f"{name}-cut.tif").write_bytes(content[: len(content) // 2])
+    script = (
+        "import sys, pathlib\nfrom shoestring.data import decode_file\n"
+        "for file in sorted(pathlib.Path(sys.argv[1]).iterdir()):\n"
+        "    try:\n        decode_file(file, resolution=8, channels=3)\n"
+        "    except ValueError as error:\n        print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert done.stderr == "" and "tiff_deflate.tif: it is a broken image" in done.stdout
+
+
+def test_warnings_are_as_before_when_threads_have_decoded():
+    before = list(warnings.filters)
+    buffer = io.BytesIO()
+    Image.new("L", (9, 9)).save(buffer, "PNG")
+    threads = [
+        threading.Thread(target=decode, args=(buffer.getvalue(),), kwargs={"resolution": 4, "channels": 1})
+        for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert warnings.filters == before
+
+
+def heic() -> bytes:
+    pillow_heif = pytest.importorskip("pillow_heif")
+    buffer = io.BytesIO()
+    pillow_heif.from_pillow(Image.new("RGB", (64, 64), (200, 30, 60))).save(buffer)
+    return buffer.getvalue()
+
+
+def test_a_heic_photo_is_read_where_its_package_is_installed():
+    pixels = decode(heic(), resolution=8, channels=3).astype(int)
+    assert abs(pixels - [200, 30, 60]).max() < 12
+
+
+def test_a_heic_photo_says_what_to_install(monkeypatch):
+    monkeypatch.setattr(formats, "_registered", lambda: False)
+    with pytest.raises(UserError, match=r'it is a HEIC image.*pip install "shoestring\[heic\]"'):
+        decode(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100), resolution=8, channels=3)
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (b"II*\0\x08\0\0\0", "TIFF"),
+        (b"\xff\xd8\xff\xe0", "JPEG"),
+        (b"RIFF\x10\0\0\0WEBPVP8 ", "WEBP"),
+        (b"P5\n# made by hand\n2 2 255\n", "PPM"),
+        (b"BMW and other cars are listed here", None),
+        (b"P1 is the first patient", None),
+        (b"RIFF\x10\0\0\0WAVEfmt ", None),
+        (b"\0\0\0\x20ftypisom\0\0\2\0", None),
+        (b"", None),
+    ],
+)
+def test_images_are_known_by_their_first_bytes(content, kind):
+    assert formats.kind(content) == kind
+
+
+@pytest.mark.parametrize(("mode", "format"), [("RGB", "BMP"), ("L", "BMP"), ("1", "PPM"), ("RGB", "JPEG2000")])
+def test_what_pillow_writes_is_known(mode, format):
+    buffer = io.BytesIO()
+    Image.new(mode, (40, 40)).save(buffer, format)
+    assert formats.kind(buffer.getvalue()[:32])

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from shoestring import registry
-from shoestring.data import load
+from shoestring.data import from_arrays, in_memory, load, load_split, load_unlabelled, loading
+from shoestring.data.listing import Listing, Source, from_memory
 from shoestring.errors import UserError
 
 
@@ -79,3 +80,67 @@ def test_a_file_of_another_kind(tmp_path):
 def test_resolution_is_a_positive_number_of_pixels():
     with pytest.raises(UserError, match="not 0"):
         load("digits", resolution=0)
+
+
+@pytest.mark.parametrize("split", ["test", "val"])
+def test_a_folder_with_nothing_but_one_split_can_be_evaluated_on_and_not_trained_on(photos, split):
+    root = photos({"dog": 3, "cat": 2}, at=split)
+    images = load_split(root, classes=["ant", "cat", "dog"], resolution=12)
+    assert images.targets.tolist() == [1, 1, 2, 2, 2] and images.classes == ("ant", "cat", "dog")
+    with pytest.raises(UserError, match="no train folder"):
+        load(root)  # also when the entry is there
+    with pytest.raises(UserError, match=r"unknown split of .* 'train'"):
+        load_split(root, "train", classes=["cat", "dog"], resolution=12)
+
+
+def test_an_npz_file_with_nothing_but_test_images_can_be_evaluated_on(tmp_path):
+    images = np.zeros((4, 6, 6), np.uint8)
+    np.savez(tmp_path / "some.npz", test_images=images, test_labels=["b", "c", "b", "b"])
+    found = load_split(tmp_path / "some.npz", classes=["a", "b", "c"], resolution=6)
+    assert found.targets.tolist() == [1, 2, 1, 1]
+    with pytest.raises(UserError, match="no array 'images'"):
+        load(tmp_path / "some.npz")
+
+
+def test_classes_of_a_model_match_however_accents_are_coded(photos):
+    root = photos({"cafe\u0301": 3, "bar": 3}, at="test")
+    found = load_split(root, classes=["bar", "caf\u00e9"], resolution=12)
+    assert found.counts().tolist() == [3, 3]
+
+
+def test_what_was_skipped_comes_with_the_images(photos):
+    root = photos({"cat": 5, "dog": 5})
+    (root / "cat" / "bad.png").write_text("hello")
+    for images in (
+        load_split(root, classes=["cat", "dog"], resolution=12, skip_bad=True),
+        load_unlabelled(root, skip_bad=True),
+        load(root, skip_bad=True),
+        load(root, skip_bad=True).train[:3],
+    ):
+        ((name, reason),) = images.skipped
+        assert name.endswith("bad.png") and reason == "it is not an image"
+
+
+@pytest.mark.parametrize("classes", [["a", "b", "a"], ["caf\u00e9", "b", "cafe\u0301"]])
+def test_classes_of_the_same_name_are_refused_in_python(classes):
+    images, labels = np.zeros((30, 4, 4), np.uint8), np.arange(30) % 3
+    for make in (from_arrays, in_memory):
+        with pytest.raises(UserError, match="more than one class is called"):
+            make(images, labels, classes=classes)
+
+
+def test_classes_of_the_same_name_are_refused_from_sources_of_other_packages(monkeypatch):
+    items = from_memory("train", np.zeros((30, 4, 4), np.uint8), np.arange(30) % 3)
+    source = Source("theirs", "theirs", "1", lambda: Listing(("a", "b", "a"), {"train": items}, 30))
+    monkeypatch.setattr(loading, "locate", lambda name: source)
+    with pytest.raises(UserError, match="more than one class is called 'a'"):
+        load("theirs")
+
+
+def test_a_split_whose_images_cannot_be_read_is_not_used(photos):
+    photos({"cat": 10, "dog": 10}, at="train")
+    root = photos({"cat": 1}, at="val")
+    (root / "val" / "cat" / "00.png").write_text("hello")
+    data = load(root, skip_bad=True)
+    assert any("the validation split has no images that can be read" in note for note in data.notes)
+    assert len(data.validation) == 2

@@ -27,9 +27,14 @@ _ABANDONED = 3600  # seconds without a write after which a half-built entry belo
 def cache_root() -> Path:
     """`$SHOESTRING_CACHE`, or `shoestring` in the user's cache folder (`$XDG_CACHE_HOME`, else `~/.cache`)."""
     own = os.environ.get("SHOESTRING_CACHE")
-    if own:
-        return Path(own).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "shoestring"
+    try:
+        if own:
+            return Path(own).expanduser()
+        return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "shoestring"
+    except RuntimeError:
+        raise UserError(
+            "this user has no home folder for the image cache: set SHOESTRING_CACHE to a folder that can be written to."
+        ) from None
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,11 @@ class Entry:
 
     splits: dict[str, Images]
     meta: dict[str, Any]
+
+    @property
+    def skipped(self) -> tuple[tuple[str, str], ...]:
+        """The images that could not be read and were left out: names, and why."""
+        return tuple((where, reason) for where, reason in self.meta["skipped"])
 
 
 def entry_folder(name: str, *identity: object) -> Path:
@@ -54,9 +64,8 @@ def open_entry(folder: Path, key: str) -> Entry | None:
             return None
         # copy-on-write: torch warns about read-only arrays, and the files never change all the same
         pixels, labels, ids = (np.load(folder / f"{name}.npy", mmap_mode="c") for name in ("pixels", "labels", "ids"))
-        if not len(pixels) == len(labels) == len(ids) == sum(split["size"] for split in meta["splits"].values()):
-            return None
-    except (OSError, ValueError, KeyError, TypeError, EOFError):
+        _check(meta, pixels, labels, ids)
+    except Exception:  # whatever stands in it, it is made again
         return None
     splits, start = {}, 0
     for name, split in meta["splits"].items():
@@ -66,6 +75,26 @@ def open_entry(folder: Path, key: str) -> Entry | None:
         )
         start = rows.stop
     return Entry(splits, meta)
+
+
+def _check(meta: dict[str, Any], pixels: np.ndarray, labels: np.ndarray, ids: np.ndarray) -> None:
+    """Raise `ValueError` (or what the wrong types raise) unless the parts of an entry fit together."""
+    side, texts = meta["resolution"], ("notes", "others", "classes")
+    sizes = [split["size"] for split in meta["splits"].values()]
+    fits = [
+        pixels.dtype == np.uint8 and pixels.ndim == 4 and pixels.shape[1:3] == (side, side),
+        labels.dtype == np.int64 and labels.ndim == ids.ndim == 1 and ids.dtype.kind == "U",
+        len(pixels) == len(labels) == len(ids) == sum(sizes) and min(sizes) > 0,
+        set(meta["splits"]) <= {"train", "validation", "test"},
+        all(isinstance(split["fingerprint"], str) for split in meta["splits"].values()),
+        all(isinstance(meta[name], list) and all(isinstance(text, str) for text in meta[name]) for name in texts),
+        all(isinstance(text, str) for skipped in meta["skipped"] for text in skipped),
+        all(len(skipped) == 2 for skipped in meta["skipped"]),
+        isinstance(meta["without_train"], str),
+        labels.min() >= 0 and labels.max() < len(meta["classes"]) == len(set(meta["classes"])),
+    ]
+    if not all(fits):
+        raise ValueError("the parts of the entry do not fit together")
 
 
 def build_entry(folder: Path, key: str, build: Callable[[Path], None]) -> Entry:
@@ -81,7 +110,10 @@ def build_entry(folder: Path, key: str, build: Callable[[Path], None]) -> Entry:
         build(temporary)
         with writing(folder.parent):
             temporary.chmod(0o755)
+            for path in [*temporary.iterdir(), temporary]:
+                _to_disk(path)  # or a power cut leaves a whole folder of empty files
             _publish(temporary, folder, key)
+            _to_disk(folder.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     entry = open_entry(folder, key)
@@ -99,8 +131,23 @@ def writing(root: Path) -> Iterator[None]:
         reason = (error.strerror or str(error)).lower()
         raise UserError(
             f"cannot write the image cache in {root}: {reason}. "
-            "Make room, or set SHOESTRING_CACHE to a folder on another disk."
+            "Make room, or set SHOESTRING_CACHE to a folder that can be written to, on another disk if need be."
         ) from None
+
+
+def _to_disk(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk itself."""
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except OSError:  # Windows opens no folders
+        return
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EBADF, errno.ENOTSUP):  # of file systems that cannot do that
+            raise
+    finally:
+        os.close(handle)
 
 
 def _publish(temporary: Path, folder: Path, key: str) -> None:
@@ -109,7 +156,7 @@ def _publish(temporary: Path, folder: Path, key: str) -> None:
         try:
             temporary.rename(folder)
         except OSError as error:
-            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
                 raise
             if open_entry(folder, key) is None:  # else another process came first, and its entry must not be moved
                 _remove(folder)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import io
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,11 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
-from shoestring.data.listing import Encoded
+from shoestring.data.color import GREY, Coding, coding_of, flat
+from shoestring.data.formats import formats_for, quiet, why_not
+from shoestring.data.listing import Encoded, expanded
 from shoestring.errors import UserError
 
-VERSION = 1  # part of every cache key: raise it when the same file would give other pixels
-_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF", "HEIF")
+VERSION = 2  # part of every cache key: raise it when the same file would give other pixels
+_AT_ONCE = 100_000_000  # pixels that all threads together hold decoded; a larger image is decoded alone
+_STRIP = 16_000_000  # pixels; larger images are made flat and smaller in strips of so many
+_HEADER = 32  # bytes
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -26,26 +30,32 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_GREY = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N")
 
 
 def decode(image: Encoded, *, resolution: int, channels: int) -> NDArray[np.uint8]:
     """Pixels, uint8 (resolution, resolution, channels), of a file, its bytes, an array (H, W[, C]) or a Pillow image.
 
-    The camera's rotation (EXIF) is applied, transparency shows white, 16-bit values are scaled to 8, colours become
-    `channels` (1 or 3). The centre square is resized with an antialiasing bicubic filter, so the shorter side is kept
-    whole. `UserError` when it is not an image or is broken; the caller knows its name.
+    The camera's rotation (EXIF) is applied, what is transparent shows white, grey levels of any bit depth are scaled
+    to 8 bits by the white that the file names (65535 where it names none), colors become `channels` (1 or 3). The
+    center square is resized with an antialiasing bicubic filter, so the shorter side is kept whole. `UserError` when
+    it is not an image, is broken, or has more pixels than Pillow takes for safe (`2 * PIL.Image.MAX_IMAGE_PIXELS`, 179
+    million); the caller knows its name.
     """
     try:
-        with _opened(image) as opened:
+        with quiet(), _opened(image) as opened:
+            coding = coding_of(opened)
             opened.draft(None, (2 * resolution, 2 * resolution))  # reads a far too large JPEG at a fraction of its size
-            opened.load()
-            square = _square(_flat(_upright(opened)), resolution)
+            with _at_once(opened.width * opened.height):
+                opened.load()
+                square = _square(_flat(opened, coding, resolution), resolution)
+            orientation = _orientation(opened)  # which some formats keep behind their pixels
+            if orientation in _TURNS:
+                square = square.transpose(_TURNS[orientation])
             pixels = np.asarray(square.convert("L" if channels == 1 else "RGB"))
     except UserError:
         raise
     except Exception as error:  # Pillow's readers raise a dozen kinds for broken files
-        raise UserError(_reason(error)) from None
+        raise UserError(_reason(error, image)) from None
     return pixels.reshape(resolution, resolution, channels)
 
 
@@ -55,7 +65,7 @@ def decode_file(path: Path | str, *, resolution: int, channels: int) -> NDArray[
     `UserError` naming the file when it does not exist, is truncated or is not an image.
     """
     try:
-        return decode(Path(path), resolution=resolution, channels=channels)
+        return decode(expanded(path), resolution=resolution, channels=channels)
     except UserError as error:
         raise UserError(f"cannot read {path}: {error}.") from None
 
@@ -70,12 +80,12 @@ def resize(pixels: NDArray[np.uint8], *, resolution: int, channels: int) -> NDAr
 
 
 def header(image: Encoded) -> tuple[int, bool]:
-    """Shorter side in pixels, and whether the image is stored without colours; decodes nothing."""
+    """Shorter side in pixels, and whether the image is stored without colors; decodes nothing."""
     try:
-        with _opened(image) as opened:
-            return min(opened.size), opened.mode in _GREY
+        with quiet(), _opened(image) as opened:
+            return min(opened.size), opened.mode in GREY
     except Exception as error:  # as above
-        raise UserError(_reason(error)) from None
+        raise UserError(_reason(error, image)) from None
 
 
 @contextlib.contextmanager
@@ -85,47 +95,71 @@ def _opened(image: Encoded) -> Iterator[Image.Image]:
     elif isinstance(image, np.ndarray):
         yield Image.fromarray(image[:, :, 0] if image.ndim == 3 and image.shape[2] == 1 else image)
     else:
-        with Image.open(io.BytesIO(image) if isinstance(image, bytes) else image, formats=_formats()) as opened:
+        file = io.BytesIO(image) if isinstance(image, bytes) else image
+        with Image.open(file, formats=formats_for(_beginning(image))) as opened:
             yield opened
 
 
-@functools.cache
-def _formats() -> tuple[str, ...]:
-    """The photo formats that this Pillow reads; its rarer ones cost time and would make images of other files."""
-    Image.init()
-    return tuple(name for name in _FORMATS if name in Image.OPEN)
+def _beginning(image: Encoded) -> bytes:
+    """The first bytes of an encoded image."""
+    if isinstance(image, bytes):
+        return image[:_HEADER]
+    if isinstance(image, Path):
+        with image.open("rb") as file:
+            return file.read(_HEADER)
+    return b""
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    """The image as the camera was held, by the orientation that EXIF notes."""
+class _AtOnce:
+    """Lets threads hold so many decoded pixels together; a thread whose image does not fit in waits for others."""
+
+    def __init__(self, most: int) -> None:
+        self._most = self._free = most
+        self._changed = threading.Condition()
+
+    @contextlib.contextmanager
+    def __call__(self, pixels: int) -> Iterator[None]:
+        pixels = min(pixels, self._most)
+        with self._changed:
+            self._changed.wait_for(lambda: self._free >= pixels)
+            self._free -= pixels
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._free += pixels
+                self._changed.notify_all()
+
+
+_at_once = _AtOnce(_AT_ONCE)
+
+
+def _orientation(image: Image.Image) -> int | None:
+    """How the camera was held, as EXIF notes it."""
     try:
-        orientation = image.getexif().get(ExifTags.Base.Orientation)
+        return image.getexif().get(ExifTags.Base.Orientation)
     except Exception:  # damaged notes leave the picture itself readable
-        return image
-    return image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
+        return None
 
 
-def _flat(image: Image.Image) -> Image.Image:
-    """The image in 8-bit grey or RGB, without transparency."""
-    if image.mode.startswith("I"):
-        return _eight_bits(image)
-    if image.mode == "F":
-        raise UserError("its pixels are floating-point numbers, whose white is unknown; expected 8 or 16 bits")
-    if image.mode in ("L", "RGB") and "transparency" not in image.info:
-        return image
-    if image.mode in ("1", "CMYK", "YCbCr", "LAB", "HSV"):
-        return image.convert("L" if image.mode == "1" else "RGB")
-    layers = image.convert("RGBA")
-    paper = Image.new("RGBA", layers.size, "white")
-    return Image.alpha_composite(paper, layers).convert("L" if image.mode in _GREY else "RGB")
-
-
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """Grey levels 0..65535 scaled to 0..255 (Pillow alone would clip them)."""
-    values = np.asarray(image).astype(np.int64)
-    if values.min() < 0 or values.max() > 65535:
-        raise UserError("its pixels are 32-bit numbers, whose white is unknown; expected 8 or 16 bits")
-    return Image.fromarray(((values + 128) // 257).astype(np.uint8))
+def _flat(image: Image.Image, coding: Coding, resolution: int) -> Image.Image:
+    """The image in 8-bit grey or RGB; of a huge one the center square, smaller by a whole factor, strip by strip."""
+    width, height = image.size
+    side = min(width, height)
+    factor = side // (4 * resolution)
+    if width * height <= _STRIP or factor < 2:
+        return flat(image, coding)
+    left, top = (width - side) // 2, (height - side) // 2
+    rows = max(1, _STRIP // (side * factor)) * factor
+    made = None
+    for start in range(0, side, rows):
+        box = (left, top + start, left + side, top + min(start + rows, side))
+        strip = flat(image.crop(box), coding).reduce(factor)
+        if made is None:
+            made = Image.new(strip.mode, (strip.width, -(-side // factor)))
+        made.paste(strip, (0, start // factor))
+    assert made is not None
+    return made
 
 
 def _square(image: Image.Image, resolution: int) -> Image.Image:
@@ -138,9 +172,11 @@ def _square(image: Image.Image, resolution: int) -> Image.Image:
     return image.resize((resolution, resolution), Image.Resampling.BICUBIC, box=box)
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception, image: Encoded) -> str:
     if isinstance(error, Image.UnidentifiedImageError):
-        return "it is not an image"
+        return why_not(_beginning(image))
+    if isinstance(error, Image.DecompressionBombError):
+        return f"it has too many pixels: {2 * (Image.MAX_IMAGE_PIXELS or 0):,} are the most; save it smaller"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
     return f"it is a broken image ({' '.join(str(error).split()) or type(error).__name__})"

@@ -38,6 +38,7 @@ class Images:
         self.classes = tuple(classes)
         self._fingerprint = fingerprint
         self.mirrored = mirrored
+        self.skipped: tuple[tuple[str, str], ...] = ()  # what loading left out: names, and why they cannot be read
 
     def __len__(self) -> int:
         return len(self.store) if self._rows is None else len(self._rows)
@@ -94,7 +95,7 @@ class Images:
 
     def at(self, rows: NDArray[np.int64]) -> Images:
         """The images at these rows (N,) of the store, whichever of its images these are."""
-        return Images(
+        images = Images(
             self.store,
             self._labels,
             self.classes,
@@ -103,6 +104,8 @@ class Images:
             rows=np.ascontiguousarray(rows, dtype=np.int64),
             mirrored=self.mirrored,
         )
+        images.skipped = self.skipped
+        return images
 
     def counts(self) -> NDArray[np.int64]:
         """Images per class (classes,)."""
@@ -130,6 +133,11 @@ class Dataset:
     def classes(self) -> tuple[str, ...]:
         """Class names; a label is an index into them."""
         return self.train.classes
+
+    @property
+    def skipped(self) -> tuple[tuple[str, str], ...]:
+        """The images that were left out because they cannot be read, of all splits: names, and why."""
+        return self.train.skipped
 
     @property
     def mirrored(self) -> bool:

@@ -14,21 +14,20 @@ from numpy.typing import ArrayLike, NDArray
 
 from shoestring import registry
 from shoestring.data.arrays import arrays, class_values, to_indices, to_pixels
-from shoestring.data.build import SMALL, bad_image, build, check_classes
+from shoestring.data.build import SMALL, bad_image, build, check_classes, check_train_split
 from shoestring.data.cache import Entry, build_entry, entry_folder, open_entry
 from shoestring.data.decode import VERSION, resize
 from shoestring.data.digits import digits
 from shoestring.data.folder import folder, unlabelled
 from shoestring.data.hub import hub, parquet_files
 from shoestring.data.images import Dataset, Images, seal
-from shoestring.data.listing import Source
+from shoestring.data.listing import Source, class_names, composed, expanded, listed
 from shoestring.data.split import divide
 from shoestring.data.torchvision import NAMES, torchvision
 from shoestring.errors import UserError, unknown
 
 # a digit or letter in a mirror, or a road sign, is another one or none
 _NOT_MIRRORED = {"digits", "mnist", "kmnist", "emnist", "qmnist", "svhn", "usps", "gtsrb"}
-_LISTED = 20  # unreadable images that a note names
 
 
 def load(
@@ -49,8 +48,9 @@ def load(
     it they keep their size up to 64 and become 64 above. Where the source has no test split a fifth of train becomes
     test, and where it has no validation split the share `validation` of train, at most 2,500 images, is held out:
     stratified, drawn by `split_seed`; the images of the source's train split at the places `keep` (K,) are not, so
-    that a published list of training images can be trained on whole. `skip_bad` leaves unreadable images out and lists
-    them in `notes`. `progress(done, total)` is called while images are decoded; `total` is 0 when it is not known.
+    that a published list of training images can be trained on whole. Files that are no images by name and content are
+    left out and counted in `notes`; `skip_bad` leaves broken images out as well, and `skipped` lists them.
+    `progress(done, total)` is called while images are decoded; `total` is 0 when it is not known.
 
     `UserError`, one line each: no such source, no images, unreadable images, one class, missing labels, a test class
     that train lacks, a class too small to be split, no network, no room for the cache.
@@ -65,6 +65,7 @@ def load(
         count = len(entry.splits["train"])
         raise UserError(f"place {keep.max()} is listed, and {place.name} has {count:,} training images.")
     splits, notes = divide(entry.splits, validation=validation, seed=split_seed, keep=keep)
+    splits["train"].skipped = entry.skipped
     return Dataset(place.name, splits["train"], splits["validation"], splits["test"], notes=(*_notes(entry), *notes))
 
 
@@ -86,17 +87,19 @@ def load_split(
     entry = _entry(locate(str(source)), resolution=resolution, skip_bad=skip_bad, trained_on=False, progress=progress)
     for note in _notes(entry):
         say(note)
-    name = split or ("test" if "test" in entry.splits else "train")
+    name = split or next(name for name in ("test", "train", *entry.splits) if name in entry.splits)
     if name not in entry.splits:
         raise unknown(f"split of {source}", name, entry.splits)
     images = entry.splits[name]
-    present = np.flatnonzero(images.counts())
+    known = {composed(name): position for position, name in enumerate(classes)}
     index = np.full(len(images.classes), -1)
-    for code in present:
-        if images.classes[code] not in classes:
+    for code in np.flatnonzero(images.counts()):
+        if images.classes[code] not in known:
             raise unknown(f"class in {source}", images.classes[code], classes, hint="Classes are the model's.")
-        index[code] = list(classes).index(images.classes[code])
-    return Images(images.pixels, index[images.targets], classes, images.ids, fingerprint=images.fingerprint)
+        index[code] = known[images.classes[code]]
+    found = Images(images.pixels, index[images.targets], classes, images.ids, fingerprint=images.fingerprint)
+    found.skipped = entry.skipped
+    return found
 
 
 def load_unlabelled(
@@ -112,18 +115,18 @@ def load_unlabelled(
     A folder with a folder `train` gives the images in that one. `say` takes notes on what was left out. Raises
     `UserError` as `load` does.
     """
-    path = Path(source).expanduser()
+    path = expanded(source)
     place = unlabelled(str(source)) if path.is_dir() and not parquet_files(path) else locate(str(source))
     entry = _entry(place, resolution=resolution, skip_bad=skip_bad, trained_on=False, progress=progress)
     for note in _notes(entry):
         say(note)
-    images = entry.splits["train"]
-    if not len(images):
-        raise UserError(f"there are no images that can be read in {source}.")
+    images = next(iter(entry.splits.values()))
     name = f"{images.fingerprint} without labels"
     digest = hashlib.blake2b(name.encode(), digest_size=16).hexdigest()
     mirrored = _mirrored(place.name)
-    return Images(images.pixels, None, (), images.ids, fingerprint=digest, mirrored=mirrored)
+    found = Images(images.pixels, None, (), images.ids, fingerprint=digest, mirrored=mirrored)
+    found.skipped = entry.skipped
+    return found
 
 
 def _mirrored(name: str) -> bool:
@@ -147,7 +150,7 @@ def from_arrays(
     `validation` are those of `load`. `UserError` for arrays of other shapes, types or ranges, and for one class.
     """
     values = class_values(labels, classes)
-    names = tuple(map(str, values if classes is None else classes))
+    names = class_names(values if classes is None else classes)
     pixels = to_pixels(images)
     side = resolution or min(*pixels.shape[1:3], SMALL)
     splits = {"train": in_memory(pixels, to_indices(labels, values, count=len(pixels)), classes=names, resolution=side)}
@@ -175,6 +178,7 @@ def in_memory(
 
     Sides above 64 pixels become 64 where no `resolution` is given.
     """
+    classes = class_names(classes)
     pixels = to_pixels(images)
     pixels = resize(pixels, resolution=resolution or min(*pixels.shape[1:3], SMALL), channels=pixels.shape[3])
     digest = hashlib.blake2b(np.ascontiguousarray(pixels).data, digest_size=16)
@@ -194,27 +198,31 @@ def _entry(
 ) -> Entry:
     folder = entry_folder(place.name, place.location, resolution, VERSION)
     entry = open_entry(folder, place.key)
-    if entry is not None and entry.meta["skipped"] and not skip_bad:
-        raise bad_image(*entry.meta["skipped"][0])
+    if entry is not None and entry.skipped and not skip_bad:
+        raise bad_image(*entry.skipped[0])
     if entry is None:
         more = {"key": place.key, "resolution": resolution, "skip_bad": skip_bad, "trained_on": trained_on}
         entry = build_entry(folder, place.key, partial(build, place.read(), **more, progress=progress))
     if trained_on:
+        check_train_split(entry.splits, entry.meta["without_train"])
         check_classes(entry.splits["train"].targets, entry.splits["train"].classes)
     return entry
 
 
 def _notes(entry: Entry) -> list[str]:
-    skipped = [where for where, _ in entry.meta["skipped"]]
-    if not skipped:
-        return entry.meta["notes"]
-    more = f" and {len(skipped) - _LISTED:,} more" if len(skipped) > _LISTED else ""
-    return [*entry.meta["notes"], f"{len(skipped):,} unreadable images left out: {', '.join(skipped[:_LISTED])}{more}."]
+    notes = list(entry.meta["notes"])
+    if others := entry.meta["others"]:
+        notes.append(f"{len(others):,} files that are no images left out: {listed(others)}.")
+    if entry.skipped:
+        notes.append(
+            f"{len(entry.skipped):,} unreadable images left out: {listed([where for where, _ in entry.skipped])}."
+        )
+    return notes
 
 
 def locate(source: str) -> Source:
     """The source that a path or a name means; a path that exists comes first. `UserError` when there is none."""
-    path = Path(source).expanduser()
+    path = expanded(source)
     kind, colon, where = source.partition(":")
     if colon and kind in registry.names("data"):
         return registry.find("data", kind)(where)
@@ -236,7 +244,7 @@ def locate(source: str) -> Source:
 
 def _missing(source: str) -> UserError:
     """No such path or name, with the nearest one: a neighbour on the disk or a data set known by name."""
-    parent = Path(source).expanduser().parent
+    parent = expanded(source).parent
     beside = [str(Path(source).parent / other.name) for other in parent.iterdir()] if parent.is_dir() else []
     near = difflib.get_close_matches(source, ["digits", *NAMES, *beside], n=1)
     guess = f" Did you mean '{near[0]}'?" if near else ""
