@@ -21,9 +21,11 @@ from shoestring import (
 from shoestring.budget import WEIGHTS
 from shoestring.data.images import Images
 from shoestring.evaluate.cost import count_macs
+from shoestring.models import Preprocessing, build
 from shoestring.proxy import needs_proxy
 from shoestring.recipe import Grow, Prune, Select, Train
 from shoestring.train import loop
+from shoestring.train.checkpoint import Checkpoint
 
 SMALL = {"model": "convnet", "width": 0.125, "batch_size": 16}
 
@@ -72,7 +74,7 @@ def test_one_schedule_runs_through_training_and_recovery(images, context):
 def test_a_network_that_will_be_cut_is_chosen_for_the_time_that_this_saves(images, context, monkeypatch, macs, worth):
     asked = []
 
-    def choose(images, settings, *, context, seconds):
+    def choose(images, settings, *, context, seconds, network):
         asked.append(seconds)
         raise KeyboardInterrupt
 
@@ -200,6 +202,29 @@ def test_trained_weights_are_not_cut_to_a_narrow_start(images, context, make_mod
         train(images, grow="width", weights=str(tmp_path), budget=Budget(epochs=4), context=context)
     with pytest.raises(UserError, match="starts shallow starts fresh: leave out --weights, or depth in --grow"):
         train(images, grow="resolution,depth", weights=str(tmp_path), budget=Budget(epochs=4), context=context)
+
+
+def test_an_interrupted_training_keeps_the_options_of_its_network(make_images, context, tmp_path):
+    images = make_images(side=32)
+    size = Preprocessing(32, 1, (0.5,), (0.25,))
+    build("timm:test_vit", classes=images.classes, preprocessing=size, options={"img_size": 32}).save(tmp_path / "base")
+    settings = Train(weights=str(tmp_path / "base"), batch_size=16)
+
+    def interrupt(step, fraction, values):
+        if fraction > 0.4:
+            raise KeyboardInterrupt
+
+    def train_on(around):
+        budget = Budget(epochs=6, steps=("train",))
+        return steps.run_train(images, settings, Grow("constant"), budget=budget, context=around)[0]
+
+    around = replace(context, folder=tmp_path / "state")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "_TICK", 0.0)
+        patch.setattr(Checkpoint, "due", lambda self: True)
+        with pytest.raises(KeyboardInterrupt):
+            train_on(replace(around, tick=interrupt))
+    assert train_on(around).options == {"img_size": 32}
 
 
 def test_images_of_other_classes_are_refused(images, make_images, make_model):

@@ -22,12 +22,8 @@ _PUBLIC = {
     "Model": "shoestring.models.model",
     "Subset": "shoestring.select",
     "UserError": "shoestring.errors",
-    "evaluate": "shoestring.steps",
     "load": "shoestring.data",
     "load_unlabelled": "shoestring.data",
-    "prune": "shoestring.steps",
-    "select": "shoestring.steps",
-    "train": "shoestring.steps",
 }
 
 __all__ = [
@@ -59,14 +55,35 @@ if TYPE_CHECKING:
     from shoestring.steps import evaluate, prune, select, train
 
 
+# Functions that share their name with a package: the package itself is called, so that both can be had in any order.
+_CALLED = ("evaluate", "prune", "select", "train")
+
+
+class _Called(types.ModuleType):
+    """A package such as `shoestring.select` that can be called as the public function of its name."""
+
+    @property
+    def __wrapped__(self) -> Any:
+        return getattr(importlib.import_module("shoestring.steps"), self.__name__.rpartition(".")[2])
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.__wrapped__(*args, **kwargs)
+
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        return importlib.import_module, (self.__name__,)
+
+
 class _Package(types.ModuleType):
-    """Keeps `shoestring.select` the function when the package of that name is imported and would take its place."""
+    """Loads the public names when they are first used."""
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if not (name in _PUBLIC and isinstance(value, types.ModuleType)):
-            super().__setattr__(name, value)
+        if name in _CALLED and isinstance(value, types.ModuleType):
+            value.__class__ = _Called
+        super().__setattr__(name, value)
 
     def __getattr__(self, name: str) -> Any:
+        if name in _CALLED:
+            return importlib.import_module(f"shoestring.{name}")  # which sets the attribute
         if name not in _PUBLIC:
             raise AttributeError(f"module 'shoestring' has no attribute '{name}'")
         value = getattr(importlib.import_module(_PUBLIC[name]), name)
@@ -74,7 +91,7 @@ class _Package(types.ModuleType):
         return value
 
     def __dir__(self) -> list[str]:
-        return [*super().__dir__(), *_PUBLIC]
+        return [*super().__dir__(), *__all__]
 
 
 sys.modules[__name__].__class__ = _Package

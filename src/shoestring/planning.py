@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from shoestring.budget import WEIGHTS, Budget, Window, quantity
 from shoestring.context import Context
 from shoestring.data import Images
@@ -27,9 +25,8 @@ def planned(
 ) -> tuple[Model, Schedule]:
     """The network and how it grows: as they were when the training was begun, for by now others would fit the time."""
     begun = Checkpoint(context.folder).begun()
-    if begun is not None:
-        settings = replace(settings, model=begun[0], **begun[1])
-    model = choose_model(images, settings, context=context, seconds=_time_at_full_size(window.budget, later))
+    seconds = _time_at_full_size(window.budget, later)
+    model = choose_model(images, settings, context=context, seconds=seconds, network=begun and begun[:2])
     if grow.method != "auto" or grow.stages is not None:
         return model, schedule_of(grow, settings)
     if begun is not None:

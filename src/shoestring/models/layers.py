@@ -67,18 +67,27 @@ def resize(module: nn.Module, shapes: Mapping[str, torch.Size], sizes: Mapping[s
     """Give the named parameters and buffers these shapes (contents undefined), and their layers numbers to match.
 
     `sizes` are further numbers by the full names of the attributes that hold them, as surgery leaves them in the
-    attribute `sizes_changed` of a module.
+    attribute `sizes_changed` of a module. Raises `ValueError` for a name that holds no such numbers.
     """
     for name, tensor in tensors(module).items():
         if name in shapes and tensor.shape != shapes[name] and tensor.ndim == len(shapes[name]):
             tensor.data = tensor.data.new_empty(shapes[name])
     for name, value in sizes.items():
         owner, _, attribute = name.rpartition(".")
-        setattr(module.get_submodule(owner), attribute, tuple(value) if isinstance(value, list) else value)
+        inner = module.get_submodule(owner)
+        before = vars(inner).get(attribute)
+        if not (_integers(before) and _integers(value) and isinstance(before, int) == isinstance(value, int)):
+            raise ValueError(f"'{name}' cannot be set to {value!r}")
+        setattr(inner, attribute, tuple(value) if isinstance(before, tuple) else value)
     if sizes:
         module.sizes_changed = dict(sizes)  # type: ignore[assignment]
     module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     fit(module)
+
+
+def _integers(value: Any) -> bool:
+    """Whether this is an integer, or several."""
+    return type(value) is int or (isinstance(value, tuple | list) and all(type(entry) is int for entry in value))
 
 
 def tensors(module: nn.Module) -> dict[str, Tensor]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -19,28 +20,21 @@ from torch import Tensor, nn
 from shoestring import registry
 from shoestring.errors import UserError
 from shoestring.models import timm
+from shoestring.models.description import (
+    DESCRIPTION,
+    TENSORS,
+    Preprocessing,
+    check_temperature,
+    read_description,
+    shaping,
+)
 from shoestring.models.layers import resize, tensors
-from shoestring.rundir import read_json, replacing, write_json
+from shoestring.rundir import replacing, write_json
+from shoestring.running import evaluating
 
 log = logging.getLogger(__name__)
 
-TENSORS, DESCRIPTION = "model.safetensors", "model.json"
-
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """What the network takes: square images of this many pixels and channels, in units of 0..1 less mean over std."""
-
-    resolution: int
-    channels: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    mirror: bool = False  # predictions are the mean of the image's and its mirror image's
-    shift: int = 0  # and, where these leave a doubt, of the image moved by so many pixels along the diagonal
-
-    def __post_init__(self) -> None:
-        if not len(self.mean) == len(self.std) == self.channels:
-            raise ValueError(f"{self.channels} channels need as many means and deviations: {self.mean}, {self.std}.")
+_MOST_PARAMETERS = 2**31  # of a network that is built here: 8 GB, where a mistyped width asks for more than there is
 
 
 @dataclass(frozen=True)
@@ -56,6 +50,9 @@ class Model:
     classes: tuple[str, ...]
     preprocessing: Preprocessing
     temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_temperature(self.temperature)
 
     def prepare(self, pixels: Tensor, *, resolution: int | None = None) -> Tensor:
         """Uint8 pixels (N, H, W, C) as the network's float32 input (N, channels, R, R), channels-last, on their device.
@@ -75,8 +72,9 @@ class Model:
         mean, std = (_constant(values, images.device) for values in (wanted.mean, wanted.std))
         return ((images - mean) / std).contiguous(memory_format=torch.channels_last)
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: str | Path) -> None:
         """Write `model.safetensors` and `model.json` into the folder; sizes live in the tensors, where they can."""
+        folder = Path(folder).expanduser()
         state = {
             name: tensor.detach().clone(memory_format=torch.contiguous_format)
             for name, tensor in self.module.state_dict().items()
@@ -85,35 +83,38 @@ class Model:
             temporary.write_bytes(save(state))  # by Python, because safetensors tells of a full disk in its own words
         self.describe(folder)
 
-    def describe(self, folder: Path) -> None:
+    def describe(self, folder: str | Path) -> None:
         """Write `model.json` alone: everything but the tensors."""
         about = {"name": self.name, "options": self.options, "classes": list(self.classes)}
         about |= {"preprocessing": asdict(self.preprocessing), "temperature": self.temperature}
         about |= {"sizes": getattr(self.module, "sizes_changed", {})}
-        write_json(folder / DESCRIPTION, about)
+        write_json(Path(folder).expanduser() / DESCRIPTION, about)
 
     @classmethod
-    def load(cls, folder: Path) -> Model:
-        """The model saved in a folder, also after surgery; `UserError` names a missing, broken or foreign file."""
-        about = _description(folder)
-        try:
-            prepared = about["preprocessing"]
-            preprocessing = Preprocessing(
-                prepared["resolution"],
-                prepared["channels"],
-                tuple(prepared["mean"]),
-                tuple(prepared["std"]),
-                prepared["mirror"],
-                prepared["shift"],
+    def load(cls, folder: str | Path) -> Model:
+        """The model saved in a folder, or the last one of a run, also after surgery.
+
+        `UserError` names a file that is missing, damaged or foreign. Nothing in the files can run: options are those
+        that the network is known to have, and tensors are read by safetensors.
+        """
+        path = Path(folder).expanduser()
+        found = model_folder(path)
+        if found is None:
+            missing = "holds no model: it has no" if path.is_dir() else "is no folder with a"
+            raise UserError(
+                f"{path} {missing} {DESCRIPTION}. Give a model folder, or a run that has trained its model."
             )
-            temperature = float(about["temperature"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise _foreign(folder, error) from None
-        model = build(about["name"], classes=about["classes"], preprocessing=preprocessing, options=about["options"])
-        state = read_tensors(folder / TENSORS)
-        resize(model.module, {key: tensor.shape for key, tensor in state.items()}, about["sizes"])
-        _fill(model.module, state, source=folder / TENSORS)
-        return replace(model, temperature=temperature)
+        about, file = read_description(found), found / DESCRIPTION
+        with _describing(file):
+            around = {"classes": about.classes, "preprocessing": about.preprocessing, "options": about.options}
+            model = build(about.name, **around)
+        model = replace(model, temperature=about.temperature)
+        state = read_tensors(found / TENSORS)
+        with _fitting(found / TENSORS):
+            resize(model.module, {key: tensor.shape for key, tensor in state.items()}, about.sizes)
+            model.module.load_state_dict(state)
+            _try(model)
+        return model
 
 
 def _brightness(images: Tensor) -> Tensor:
@@ -144,24 +145,38 @@ def build(
     network may have been cut. A head for another number of classes is left out, and a warning logged; any other
     difference is a `UserError`.
     """
-    chosen, pretrained = dict(options or {}), weights == "pretrained"
-    if not name.startswith(timm.PREFIX):
-        chosen = registry.bind("models", name, chosen)
-        if pretrained:
-            raise UserError(f"model '{name}' has no pretrained weights. Give a file, or take a timm model (timm:NAME).")
+    chosen, pretrained = bind(name, options or {}), weights == "pretrained"
+    if pretrained and not name.startswith(timm.PREFIX):
+        raise UserError(f"model '{name}' has no pretrained weights. Give a file, or take a timm model (timm:NAME).")
     module = _create(name, len(classes), preprocessing.channels, chosen, pretrained=pretrained)
     module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     model = Model(module, name, chosen, tuple(classes), preprocessing)
     if weights is not None and not pretrained:
-        _start_from(Path(weights), model)
+        _start_from(Path(weights).expanduser(), model)
     return model
+
+
+def bind(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a network as it takes them; `UserError` for names and options that are not known."""
+    if name.startswith(timm.PREFIX):
+        return timm.bind(name.removeprefix(timm.PREFIX), options)
+    return registry.bind("models", name, dict(options))
 
 
 def _create(name: str, classes: int, channels: int, options: Mapping[str, Any], *, pretrained: bool) -> nn.Module:
     if name.startswith(timm.PREFIX):
         plain = name.removeprefix(timm.PREFIX)
         return timm.create(plain, classes=classes, channels=channels, pretrained=pretrained, **options)
-    return registry.find("models", name)(classes, channels=channels, **options)
+    make = partial(registry.find("models", name), classes, channels=channels, **options)
+    try:
+        with torch.device("meta"):  # which takes no memory
+            count = sum(weight.numel() for weight in make().parameters())
+        if count > _MOST_PARAMETERS:
+            raise ValueError(f"it would have {count:,} parameters")
+        return make()
+    except (ArithmeticError, RuntimeError, TypeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"model '{name}' cannot be built with the options {dict(options)}: {reason}.") from None
 
 
 def model_folder(path: Path) -> Path | None:
@@ -175,22 +190,47 @@ def network_of(path: Path) -> tuple[str, dict[str, Any]] | None:
     folder = model_folder(path)
     if folder is None:
         return None
-    about = _description(folder)
-    return about["name"], about["options"]
+    about = read_description(folder)
+    with _describing(folder / DESCRIPTION):
+        return about.name, bind(about.name, about.options)
 
 
-def _description(folder: Path) -> dict[str, Any]:
-    """What `model.json` says; `UserError` when it is missing or of something else."""
-    about = read_json(folder / DESCRIPTION)
+@contextmanager
+def _describing(file: Path) -> Iterator[None]:
+    """A `UserError` of the block says that the file is why."""
     try:
-        options, sizes, classes = dict(about["options"]), dict(about["sizes"]), tuple(map(str, about["classes"]))
-        return {**about, "name": str(about["name"]), "options": options, "sizes": sizes, "classes": classes}
-    except (KeyError, TypeError, ValueError) as error:
-        raise _foreign(folder, error) from None
+        yield
+    except UserError as error:
+        raise UserError(f"{file} does not describe a model: {error}") from None
 
 
-def _foreign(folder: Path, error: Exception) -> UserError:
-    return UserError(f"{folder / DESCRIPTION} does not describe a model ({error!r}).")
+@contextmanager
+def _fitting(file: Path) -> Iterator[None]:
+    """Whatever goes wrong in the block is a `UserError`: the tensors of a file are not those of its description."""
+    try:
+        yield
+    except Exception as error:  # networks raise a dozen kinds where sizes do not fit
+        told = f"{file} does not fit the model that {DESCRIPTION} beside it describes: {_first_line(error)}"
+        raise UserError(told) from None
+
+
+def _first_line(error: Exception) -> str:
+    """What an error says first; of a state dict that does not fit, the first tensor and not the title."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    first = lines[1] if lines[0].startswith("Error(s) in loading") and len(lines) > 1 else lines[0]
+    return textwrap.shorten(first, 160)
+
+
+def _try(model: Model) -> None:
+    """Raise `ValueError` unless the network makes a finite number for each class of a black image."""
+    size = model.preprocessing.resolution
+    black = torch.zeros(1, size, size, model.preprocessing.channels, dtype=torch.uint8)
+    with torch.no_grad(), evaluating(model.module):  # not in inference mode: some networks keep tensors for later
+        logits = model.module(model.prepare(black))
+    if logits.shape != (1, len(model.classes)):
+        raise ValueError(f"it gives {tuple(logits.shape)} for one image of {len(model.classes)} classes.")
+    if not logits.isfinite().all():
+        raise ValueError("it gives numbers that are not finite.")
 
 
 def _start_from(path: Path, model: Model) -> None:
@@ -201,20 +241,18 @@ def _start_from(path: Path, model: Model) -> None:
             f"no weights at {path}: give a .safetensors file, a folder that holds {DESCRIPTION}, or a run folder."
         )
     file = path if folder is None else folder / TENSORS
-    state, about = read_tensors(file), {} if folder is None else _description(folder)
-    alike = about.get("name") == model.name and _shaping(about["options"]) == _shaping(model.options)
-    if not alike:
+    state, about = read_tensors(file), None if folder is None else read_description(folder)
+    alike = about is not None and about.name == model.name and shaping(about.options) == shaping(model.options)
+    if about is None or folder is None or not alike:
         state = _without_other_head(model.module, state, len(model.classes), file)
-    else:
-        if len(about["classes"]) != len(model.classes):
-            state = _with_own_head(model, state, len(about["classes"]), file)
-        resize(model.module, {key: tensor.shape for key, tensor in state.items()}, about["sizes"])
-    _fill(model.module, state, source=file)
-
-
-def _shaping(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that change the sizes of a network."""
-    return {key: value for key, value in options.items() if key != "dropout"}
+        return _fill(model.module, state, source=file)
+    if len(about.classes) != len(model.classes):
+        state = _with_own_head(model, state, len(about.classes), file)
+    with _fitting(file):
+        resize(model.module, {key: tensor.shape for key, tensor in state.items()}, about.sizes)
+        model.module.load_state_dict(state)
+        _try(model)
+    return None
 
 
 def _with_own_head(model: Model, state: dict[str, Tensor], classes: int, file: Path) -> dict[str, Tensor]:
@@ -229,13 +267,17 @@ def _with_own_head(model: Model, state: dict[str, Tensor], classes: int, file: P
 
 
 def read_tensors(file: Path) -> dict[str, Tensor]:
-    """The tensors of a `.safetensors` file by name; `UserError` when it is missing or broken."""
+    """The tensors of a `.safetensors` file by name; `UserError` when it is missing, broken, or holds no numbers."""
     try:
-        return load_file(file)
+        state = load_file(file)
     except FileNotFoundError:
         raise UserError(f"no file {file}.") from None
     except (SafetensorError, OSError) as error:
         raise UserError(f"{file} is not a readable safetensors file: {error}.") from None
+    for name, tensor in state.items():
+        if tensor.is_floating_point() and tensor.isnan().any():
+            raise UserError(f"{file} is damaged: '{name}' holds NaN (not a number).")
+    return state
 
 
 def _without_other_head(module: nn.Module, state: dict[str, Tensor], classes: int, file: Path) -> dict[str, Tensor]:
@@ -259,5 +301,4 @@ def _fill(module: nn.Module, state: dict[str, Tensor], *, source: Path) -> None:
     try:
         module.load_state_dict(state)
     except RuntimeError as error:
-        first = str(error).splitlines()[1].strip()
-        raise UserError(f"{source} does not fit the model: {textwrap.shorten(first, 160)}") from None
+        raise UserError(f"{source} does not fit the model: {_first_line(error)}") from None

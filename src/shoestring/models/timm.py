@@ -2,13 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
 
 from shoestring.errors import UserError, unknown
+from shoestring.values import coerce, limited
 
 PREFIX = "timm:"
+# What may be set of a timm network. Nothing here names a file or an address, as `checkpoint_path` does: descriptions of
+# models come from anywhere, and timm's own loading of checkpoints could run code.
+OPTIONS: dict[str, Any] = {
+    "dropout": float,
+    "img_size": int,
+    "patch_size": int,
+    "window_size": int,
+    "output_stride": int,
+    "dynamic_img_size": bool,
+    "class_token": bool,
+    "global_pool": str,
+    "act_layer": str,
+    "norm_layer": str,
+    "drop_path_rate": float,
+    "attn_drop_rate": float,
+    "proj_drop_rate": float,
+}
+_LARGEST = 4096  # of the options that are pixels or numbers of them
+
+
+def bind(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of the timm network `name` with their types; `UserError` for one that is not in `OPTIONS`."""
+    bound = {}
+    for key, value in options.items():
+        if key not in OPTIONS:
+            raise unknown(f"option of timm model '{name}'", key, OPTIONS)
+        what = f"option '{key}' of timm model '{name}'"
+        bound[key] = coerce(value, OPTIONS[key], what)
+        if OPTIONS[key] is int:
+            limited(bound[key], what, least=1, most=_LARGEST)
+        elif OPTIONS[key] is float:
+            limited(bound[key], what, least=0, below=1)
+    return bound
 
 
 def create(
@@ -16,34 +51,47 @@ def create(
 ) -> nn.Module:
     """The timm network `name` (`resnet18`, `mobilenetv2_100.ra_in1k`, ...) with a new head for these classes.
 
-    Further options go to timm as they are (`img_size=32` for a transformer). `UserError` for a name or an option that
-    timm does not know and for pretrained weights that cannot be had.
+    Further options are those of `OPTIONS` that the network has (`img_size=32` for a transformer). `UserError` for a
+    name, a tag or an option that timm does not know, and for pretrained weights that cannot be had.
     """
     import timm
 
     check_name(name)
+    options = bind(name, options)
+    make = {"num_classes": classes, "in_chans": channels, "drop_rate": dropout, **options}
     try:
-        return timm.create_model(
-            name, num_classes=classes, in_chans=channels, drop_rate=dropout, pretrained=pretrained, **options
-        )
+        return timm.create_model(name, pretrained=pretrained, **make)
     except TypeError as error:
         raise UserError(f"timm model '{name}' does not take these options: {error}.") from None
     except (OSError, RuntimeError) as error:
         if not pretrained:
-            raise
+            raise _not_made(name, options, error) from None
         reason = str(error).strip().splitlines()[0]
         raise UserError(
             f"cannot get pretrained weights of timm model '{name}': {reason} "
             "Check the network, or give a file: --weights FILE to train, --features timm:NAME@FILE to compare images."
         ) from None
+    except Exception as error:  # networks raise a dozen kinds for an option that cannot be
+        raise _not_made(name, options, error) from None
+
+
+def _not_made(name: str, options: Mapping[str, Any], error: Exception) -> UserError:
+    reason = (str(error).strip().splitlines() or [""])[0]
+    with_options = f" with the options {dict(options)}" if options else ""
+    return UserError(f"timm model '{name}' cannot be made{with_options}: {type(error).__name__} {reason}".rstrip())
 
 
 def check_name(name: str) -> None:
-    """Raise `UserError` for a name that timm does not know."""
+    """Raise `UserError` for a name that timm does not know, or a tag behind its dot that names no weights."""
     import timm
 
-    if not timm.is_model(name):
-        raise unknown("timm model", name, _near(name), hint="All names: timm.list_models().")
+    plain, dot, tag = name.partition(".")
+    if not timm.is_model(plain):
+        raise unknown("timm model", plain, _near(plain), hint="All names: timm.list_models().")
+    if dot:
+        tags = [one.partition(".")[2] for one in timm.list_models(f"{plain}.*", pretrained=True)]
+        if tag not in tags:
+            raise unknown(f"weights of timm model '{plain}'", tag, tags, hint="" if tags else "It has none.")
 
 
 def _near(name: str) -> list[str]:

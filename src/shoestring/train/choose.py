@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,16 +35,26 @@ _SHIFT = 1 / 32  # share of the side by which the further views of a doubtful im
 _SAMPLE, _SAMPLE_PIXELS = 2000, 8_192_000
 
 
-def choose_model(images: Images, settings: Train, *, context: Context, seconds: float | None) -> Model:
+def choose_model(
+    images: Images,
+    settings: Train,
+    *,
+    context: Context,
+    seconds: float | None,
+    network: tuple[str, dict[str, Any]] | None = None,
+) -> Model:
     """A fresh model for these images, its first layer set from them where the network has such a layer.
 
     `seconds` is the time there is for training, from which "auto" takes the width; None where time does not count.
+    `network` (name and options) is the one of an interrupted training, which the settings do not decide again.
     """
     options = {key: getattr(settings, key) for key in _OPTIONS if getattr(settings, key) is not None}
     name = settings.model
     sample = sampled(images, context.seed)
     known = network_of(Path(settings.weights)) if settings.weights is not None else None
-    if name == "auto" and known is not None:
+    if network is not None:
+        name, options = network
+    elif name == "auto" and known is not None:
         name, options = known[0], known[1] | options
     elif name == "auto":
         name = "convnet"
