@@ -10,6 +10,8 @@ import sys
 import types
 from typing import TYPE_CHECKING, Any
 
+from shoestring.names import CalledModule
+
 __version__ = "0.1.0"
 
 _PUBLIC = {
@@ -59,26 +61,12 @@ if TYPE_CHECKING:
 _CALLED = ("evaluate", "prune", "select", "train")
 
 
-class _Called(types.ModuleType):
-    """A package such as `shoestring.select` that can be called as the public function of its name."""
-
-    @property
-    def __wrapped__(self) -> Any:
-        return getattr(importlib.import_module("shoestring.steps"), self.__name__.rpartition(".")[2])
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self.__wrapped__(*args, **kwargs)
-
-    def __reduce__(self) -> tuple[Any, tuple[str]]:
-        return importlib.import_module, (self.__name__,)
-
-
 class _Package(types.ModuleType):
     """Loads the public names when they are first used."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in _CALLED and isinstance(value, types.ModuleType):
-            value.__class__ = _Called
+            value.__class__ = CalledModule
         super().__setattr__(name, value)
 
     def __getattr__(self, name: str) -> Any:

@@ -10,6 +10,7 @@ from shoestring.channels.table import Group, Kept, Table
 from shoestring.channels.trace import trace
 from shoestring.channels.tracer import Axis
 from shoestring.channels.widen import widen
+from shoestring.names import call_modules
 
 __all__ = [
     "Axis",
@@ -28,3 +29,5 @@ __all__ = [
     "trace",
     "widen",
 ]
+
+call_modules(__name__, "compensate", "merge", "trace", "widen")
