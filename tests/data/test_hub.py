@@ -7,10 +7,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from shoestring.data import load
+from shoestring.data import load, load_split
+from shoestring.data.hub import hub
+from shoestring.data.parquet import files_of_splits
 from shoestring.errors import UserError
 
 datasets = pytest.importorskip("datasets")
+pq = pytest.importorskip("pyarrow.parquet")
+hub_module = sys.modules[hub.__module__]
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, (20, 6, 6, 3), dtype=np.uint8)
 NAMES = ["cat", "dog"]
@@ -72,6 +76,8 @@ def test_progress_knows_the_total_of_all_files(tmp_path):
         ([3, 8] * 10, datasets.Value("int64"), ("3", "8")),
         (["dog", "cat"] * 10, datasets.Value("string"), ("cat", "dog")),
         ([0, 1] * 10, datasets.Value("uint8"), ("0", "1")),
+        ([-1, 1] * 10, datasets.Value("int64"), ("-1", "1")),
+        ([True, False] * 10, datasets.Value("bool"), ("False", "True")),
     ],
 )
 def test_columns_are_found_by_kind_and_name(tmp_path, labels, kind, classes):
@@ -98,6 +104,12 @@ def test_a_test_split_without_labels_is_left_aside(tmp_path):
         ({"labels": [0, 1] * 9 + [0, -1]}, "image 19 of the train split .* has no label"),
         ({"label": ""}, "no column for the label"),
         ({"label": "mood", "kind": datasets.Value("int64")}, "no column for the label"),
+        (
+            {"labels": [[0.0, 1.0]] * 20, "kind": [datasets.Value("float32")]},
+            "'label' of .* holds lists, such as one-hot",
+        ),
+        ({"labels": [0.0, 1.0] * 10, "kind": datasets.Value("float32")}, r"'label' of .* holds fractions \(float32;"),
+        ({"labels": [None] * 20, "kind": datasets.Value("int64")}, "train split of .* has no labels"),
         ({"labels": [0] * 20}, "'dog' has no training images"),
         ({"split": "test"}, "no train split, only test"),
     ],
@@ -151,3 +163,131 @@ def test_a_missing_extra_says_how_to_install_it(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(UserError, match=r'pip install "shoestring\[hub\]"'):
         load(folder)
+
+
+@pytest.mark.parametrize("first", [None, -1])
+def test_a_split_whose_first_label_is_missing_is_not_dropped(tmp_path, first):
+    folder = parquet(tmp_path / "pets", "train")
+    parquet(folder, "test", rows=4, labels=[first, 1, 0, 1])
+    with pytest.raises(UserError, match=r"image 0 of the test split of .* has no label: give it one"):
+        load(folder)
+
+
+def test_a_test_split_without_a_label_column_is_left_aside(tmp_path):
+    folder = parquet(tmp_path / "pets", "train")
+    parquet(folder, "test", label="")
+    assert any("test split" in note and "no labels" in note for note in load(folder).notes)
+
+
+def test_a_readme_cannot_name_files_outside_of_the_folder(tmp_path):
+    parquet(tmp_path / "secret", "train", rows=6)
+    folder = parquet(tmp_path / "pets", "train")
+    card = "configs:\n- config_name: default\n  data_files:\n  - split: train\n    path: ../secret/*.parquet\n"
+    (folder / "README.md").write_text(f"---\n{card}---\n")
+    data = load(folder)
+    assert len(data.train) + len(data.validation) + len(data.test) == 20
+
+
+def test_a_readme_names_the_classes_of_plain_numbers(tmp_path):
+    folder = parquet(tmp_path / "pets", "train", kind=datasets.Value("int64"))
+    third = "          '2': emu\n"
+    names = f"        names:\n          '0': cat\n          '1': dog\n{third}"
+    card = f"dataset_info:\n  features:\n  - name: label\n    dtype:\n      class_label:\n{names}"
+    (folder / "README.md").write_text(f"---\n{card}---\n# Pets\n")
+    with pytest.raises(UserError, match="'emu' has no training images"):
+        load(folder)
+    (folder / "README.md").write_text(f"---\n{card.replace('emu', 'dog')}---\n# Pets\n")
+    with pytest.raises(UserError, match="more than one class is called 'dog'"):
+        load(folder)
+    (folder / "README.md").write_text(f"---\n{card.removesuffix(third)}---\n")
+    assert load(folder).classes == ("cat", "dog")
+    (folder / "README.md").write_text("---\n[not: a card\n---\n")
+    assert load(folder).classes == ("0", "1")
+
+
+def test_a_split_may_number_the_classes_in_its_own_way(tmp_path):
+    folder = parquet(tmp_path / "pets", "train")
+    parquet(folder, "test", rows=4, labels=[0, 0, 0, 1], kind=datasets.ClassLabel(names=["dog", "cat", "emu"]))
+    parquet(folder, "validation", rows=2, labels=["dog", "cat"], kind=datasets.Value("string"))
+    data = load(folder)
+    assert data.test.targets.tolist() == [1, 1, 1, 0] and data.validation.targets.tolist() == [1, 0]
+    parquet(folder, "test", rows=4, labels=[0, 0, 2, 1], kind=datasets.ClassLabel(names=["dog", "cat", "emu"]))
+    with pytest.raises(UserError, match="unknown class in the test split 'emu'"):
+        load(folder)
+
+
+def test_classes_of_the_same_name_are_refused(tmp_path):
+    folder = parquet(tmp_path / "pets", "train")
+    (file,) = folder.iterdir()
+    table = pq.read_table(file)
+    told = table.schema.metadata[b"huggingface"].replace(b'"dog"', b'"cat"')
+    pq.write_table(table.replace_schema_metadata({b"huggingface": told}), file)
+    with pytest.raises(UserError, match="cat"):
+        load(folder)
+
+
+def test_signs_in_the_name_of_a_folder_stand_for_themselves(tmp_path):
+    assert load(parquet(tmp_path / "pets [1] * x", "train")).classes == ("cat", "dog")
+
+
+def test_names_are_the_same_however_accents_are_coded(tmp_path):
+    text = datasets.Value("string")
+    folder = parquet(tmp_path / "pets", "train", labels=["cafe\u0301", "bar"] * 10, kind=text)
+    parquet(folder, "test", labels=["caf\u00e9", "bar"] * 10, kind=text)
+    data = load(folder)
+    assert data.classes == ("bar", "caf\u00e9") and data.test.counts().tolist() == [10, 10]
+
+
+def test_nothing_but_a_test_split_can_be_evaluated_on(tmp_path):
+    folder = parquet(tmp_path / "pets", "test")
+    assert load_split(folder, classes=["dog", "cat"], resolution=6).counts().tolist() == [10, 10]
+
+
+@pytest.mark.parametrize(("one", "other"), [("test", "testing"), ("val", "valid")])
+def test_two_spellings_of_one_split_are_refused(tmp_path, one, other):
+    folder = parquet(tmp_path / "pets", "train")
+    for name in (one, other):
+        parquet(folder, name)
+    with pytest.raises(UserError, match=f"files called {one} and {other} both name the"):
+        load(folder)
+
+
+def test_files_belong_to_splits_by_their_names_or_those_of_their_folders(tmp_path):
+    def splits(*names):
+        return files_of_splits([tmp_path / name for name in names], tmp_path)
+
+    assert splits("0000.parquet", "0001.parquet")[0].keys() == {"train"}
+    assert {name: len(files) for name, files in splits("train/0.parquet", "dev/0.parquet")[0].items()} == {
+        "train": 1,
+        "validation": 1,
+    }
+    found, (note,) = splits("train-0.parquet", "extra-0.parquet")
+    assert found.keys() == {"train"} and "extra-0.parquet" in note
+    with pytest.raises(UserError, match="names train and test: which split"):
+        splits("train-test.parquet")
+
+
+@pytest.mark.parametrize("large", [0, 1])
+def test_the_sample_for_the_resolution_is_of_all_rows(tmp_path, large):
+    """Rows sorted by class, of which one has large images."""
+    folder = tmp_path / "pets"
+    folder.mkdir()
+    sides = [40 if index // 300 == large else 6 for index in range(900)]
+    cells = {side: encoded(np.zeros((side, side, 3), np.uint8)) for side in (6, 40)}
+    kinds = datasets.Features({"image": datasets.Image(), "label": datasets.Value("int64")})
+    rows = {
+        "image": [{"bytes": cells[side], "path": None} for side in sides],
+        "label": [index // 300 for index in range(900)],
+    }
+    table = datasets.Dataset.from_dict(rows, features=kinds)
+    table.to_parquet(folder / "train-0.parquet", batch_size=100)
+    assert load(folder).train.shape == (6, 6, 3)
+
+
+def test_a_few_files_of_a_data_set_on_the_hub_are_looked_at(tmp_path):
+    folder = parquet(tmp_path / "pets", "train", rows=8, shard="0")
+    parquet(folder, "train", rows=8, shard="1")
+    files = {"train": [str(file) for file in sorted(folder.iterdir())]}
+    stream = datasets.load_dataset("parquet", data_files=files, streaming=True)["train"]
+    found = list(hub_module._first_of_shards(stream, "image", "pets")())
+    assert len(found) == 16 and all(item.image[:4] == b"\x89PNG" for item in found)

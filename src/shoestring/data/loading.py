@@ -19,9 +19,10 @@ from shoestring.data.cache import Entry, build_entry, entry_folder, open_entry
 from shoestring.data.decode import VERSION, resize
 from shoestring.data.digits import digits
 from shoestring.data.folder import folder, unlabelled
-from shoestring.data.hub import hub, parquet_files
+from shoestring.data.hub import hub
 from shoestring.data.images import Dataset, Images, seal
 from shoestring.data.listing import Source, class_names, composed, expanded, listed
+from shoestring.data.parquet import parquet_files
 from shoestring.data.split import divide
 from shoestring.data.torchvision import NAMES, torchvision
 from shoestring.errors import UserError, unknown
