@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -43,6 +43,13 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write a value as indented JSON, whole or not at all."""
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+
+
+def write_skipped(folder: Path, skipped: Iterable[tuple[str, str]]) -> None:
+    """Write the images that were left out because they cannot be read into skipped.json, if there are any."""
+    listed = [{"image": name, "reason": reason} for name, reason in skipped]
+    if listed:
+        write_json(folder / "skipped.json", listed)
 
 
 def read_json(path: Path) -> Any:

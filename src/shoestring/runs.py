@@ -21,7 +21,7 @@ from shoestring.extending import extends, reopen, trained
 from shoestring.models.inference import views
 from shoestring.models.model import Model, model_folder
 from shoestring.recipe import Recipe, as_dict, to_yaml
-from shoestring.rundir import RunDir
+from shoestring.rundir import RunDir, write_skipped
 from shoestring.subsets import never_held_out
 from shoestring.train.choose import preprocessing
 from shoestring.train.snapshots import newest
@@ -122,6 +122,7 @@ class Run:
         """
         first = partial(self._enter, images, check)
         with self.folder.begin(_content(self.recipe, self.only), to_yaml(self.recipe), first=first):
+            write_skipped(self.folder.path, images.skipped)
             self.note(data={"name": Path(self.recipe.data).name, "fingerprint": images.fingerprint})
             try:
                 yield

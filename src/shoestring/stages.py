@@ -50,6 +50,7 @@ def chosen(this: Run, images: Images, subset: Subset, data: Dataset | None) -> d
         "examples": len(subset),
         "kept": subset.kept,
         "left_out": subset.left_out,
+        "skipped": len(images.skipped),
         "method": subset.method,
         "per_class": dict(zip(images.classes, images[subset].counts().tolist())) if data is not None else None,
     }
@@ -147,6 +148,7 @@ def evaluate(this: Run, model: Model, data: Dataset, images: Images, subset: Sub
         "model": model.name,
         "options": model.options,
         "examples": len(images),
+        "skipped": len(data.skipped),
         "select": None if subset is None else subset.method,
         **copies,
         "before_pruning": notes.get("before_pruning") if this.recipe.prune.wanted else None,

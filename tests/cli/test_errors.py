@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -178,9 +179,27 @@ def test_a_budget_too_small_names_the_least_that_works(capsys, tmp_path: Path) -
 
 
 def test_bad_images_can_be_left_out(capsys, tmp_path: Path) -> None:
-    data = with_bad(tmp_path / "photos", b"hello")
-    assert main(["run", str(data), *QUICK, "--skip-bad", "--width", "0.1", "--out", str(tmp_path / "out")]) == 0
-    assert "bad one.png" in capsys.readouterr().err
+    data, out = with_bad(tmp_path / "photos", b"hello"), tmp_path / "out"
+    (data / "cat" / "notes.txt").write_text("hello")
+    for index in range(30):
+        (data / "dog" / f"bad{index:02d}.png").write_bytes(b"hello")
+    assert main(["run", str(data), *QUICK, "--skip-bad", "--width", "0.1", "--out", str(out)]) == 0
+    said = capsys.readouterr()
+    assert "bad one.png" in said.err and "1 file that is no image left out" in said.err
+    listed = json.loads((out / "skipped.json").read_text())
+    assert len(listed) == 31 and listed[0] == {
+        "image": str(data / "cat" / "bad one.png"),
+        "reason": "it is not an image",
+    }
+    assert json.loads((out / "run.json").read_text())["result"]["skipped"] == 31
+    assert "| unreadable images left out | 31, listed in skipped.json |" in (out / "report" / "report.md").read_text()
+    assert "31, listed in skipped.json" in said.out
+    only_test = photos(tmp_path / "more" / "test", cat=2, dog=3)
+    (only_test / "dog" / "broken.png").write_bytes(b"hello")
+    words = ["evaluate", str(out), "--on", str(tmp_path / "more"), "--skip-bad", "--json", "--out"]
+    assert main([*words, str(tmp_path / "on")]) == 0
+    assert json.loads(capsys.readouterr().out)["images"] == 5
+    assert len(json.loads((tmp_path / "on" / "skipped.json").read_text())) == 1
 
 
 def test_out_that_is_a_file_or_below_one(capsys, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from shoestring.cli.flags import Parser, add_output
 from shoestring.cli.progress import Progress
 from shoestring.errors import UserError, unknown
-from shoestring.rundir import RunDir
+from shoestring.rundir import RunDir, write_skipped
 
 if TYPE_CHECKING:
     from shoestring.data import Images
@@ -100,6 +100,7 @@ def evaluate(
     metrics = measure(scores, images.targets, classes=model.classes, split=split or on or "test")
     if out is not None:
         write(out, metrics, scores, images)
+        write_skipped(out, images.skipped)
     return metrics.as_dict()
 
 

@@ -213,11 +213,10 @@ def _entry(
 def _notes(entry: Entry) -> list[str]:
     notes = list(entry.meta["notes"])
     if others := entry.meta["others"]:
-        notes.append(f"{len(others):,} files that are no images left out: {listed(others)}.")
-    if entry.skipped:
-        notes.append(
-            f"{len(entry.skipped):,} unreadable images left out: {listed([where for where, _ in entry.skipped])}."
-        )
+        what = "file that is no image" if len(others) == 1 else "files that are no images"
+        notes.append(f"{len(others):,} {what} left out: {listed(others)}.")
+    if skipped := [where for where, _ in entry.skipped]:
+        notes.append(f"{len(skipped):,} unreadable image{'s' * (len(skipped) != 1)} left out: {listed(skipped)}.")
     return notes
 
 

@@ -60,6 +60,8 @@ def summary(result: dict[str, Any]) -> list[tuple[str, str]]:
         ("MACs an image", f"{result['macs']:,}"),
         ("latency alone, in a batch", f"{result['latency_ms']:.2f} ms, {result['latency_batch_ms']:.2f} ms an image"),
     ]
+    if skipped := result.get("skipped"):
+        rows.append(("unreadable images left out", f"{skipped:,}, listed in skipped.json"))
     if copies := result.get("test_images_in_training"):
         some = ", ".join(copies[:3]) + (", ..." if len(copies) > 3 else "")
         rows.append(("test images like training images", f"{len(copies):,}: {some}"))
