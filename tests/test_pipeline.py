@@ -69,7 +69,8 @@ def _stop(name: str, *_) -> None:
 
 def _plain(result: dict) -> dict:
     """Without what differs from run to run."""
-    return {k: v for k, v in result.items() if k not in ("seconds", "ledger", "out", "latency_ms", "latency_batch_ms")}
+    timed = ("seconds", "ledger", "out", "latency_ms", "latency_batch_ms", "prediction")
+    return {k: v for k, v in result.items() if k not in timed}
 
 
 def test_a_run_leaves_everything_behind(whole, result):

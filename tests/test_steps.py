@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import json
+import time
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,17 +19,22 @@ from shoestring import (
     prune,
     registry,
     select,
+    stages,
     steps,
     train,
 )
 from shoestring.budget import WEIGHTS
-from shoestring.data.images import Images
+from shoestring.data.images import Dataset, Images
 from shoestring.evaluate.cost import count_macs
-from shoestring.models import Preprocessing, build
+from shoestring.models import Model, Preprocessing, build
 from shoestring.proxy import needs_proxy
-from shoestring.recipe import Grow, Prune, Select, Train
+from shoestring.recipe import Grow, Prune, Recipe, Select, Train
+from shoestring.report.markdown import summary
+from shoestring.rundir import RunDir
+from shoestring.runs import begin
 from shoestring.train import loop
 from shoestring.train.checkpoint import Checkpoint
+from shoestring.train.choose import preprocessing
 
 SMALL = {"model": "convnet", "width": 0.125, "batch_size": 16}
 
@@ -230,6 +239,80 @@ def test_an_interrupted_training_keeps_the_options_of_its_network(make_images, c
 def test_images_of_other_classes_are_refused(images, make_images, make_model):
     with pytest.raises(UserError, match="the model tells class0, class1, class2 apart"):
         evaluate(make_model(images), make_images(classes=2))
+
+
+@pytest.fixture
+def late(make_images, make_model, context, tmp_path) -> Callable[[float], dict[str, Any]]:
+    """Evaluates a trained run so many seconds before its deadline at 1000; the results."""
+
+    def run(seconds: float) -> dict[str, Any]:
+        images = make_images(side=32, mirrored=True)
+        data = Dataset("made", images, images[:20], images[20:])
+        this = begin(Recipe(time="1000s"), RunDir(tmp_path), context=context, started=time.monotonic() - 1000 + seconds)
+        this.owe(data)
+        size = preprocessing(images, mirror=True, views="crops")
+        model = build("simplecnn", classes=images.classes, preprocessing=size, options={"width": 0.125})
+        model.save(this.folder / "train")
+        return stages.evaluate(this, model, data, images, None)
+
+    return run
+
+
+def test_an_evaluation_that_has_time_makes_all_predictions_with_all_views(late):
+    result = late(500.0)
+    assert result["views"] == {"model": "crops", "mirror": True, "images": {"crops": 40}}
+    passes = result["prediction"]["passes"]
+    assert 2 <= passes <= 6
+    assert result["prediction"]["macs"] == round(passes * result["macs"])
+    assert result["latency_batch_ms"] > 0
+
+
+def test_an_evaluation_without_time_is_of_one_view_and_measures_no_batch(late, tmp_path):
+    result = late(0.0)
+    assert result["views"] == {"model": "crops", "mirror": True, "images": {"one": 40}}
+    assert result["prediction"]["passes"] == 1
+    assert result["prediction"]["macs"] == result["macs"]
+    assert result["latency_batch_ms"] is None
+    assert (tmp_path / "evaluate" / "predictions.csv").read_text().count("\n") == 41
+    dict(summary(result))
+
+
+def test_the_reserve_for_evaluation_knows_images_and_classes(make_images, context, tmp_path):
+    reserves = []
+    for count, classes in ((40, 2), (40, 20), (400, 20)):
+        images = make_images(count, classes=classes)
+        this = begin(Recipe(time="1000s"), RunDir(tmp_path), context=context, started=None)
+        this.owe(Dataset("made", images, images, images))
+        reserves.append(this.budget.reserve)
+    assert reserves == sorted(set(reserves))
+
+
+def test_the_temperature_does_not_depend_on_the_one_before(images, make_model, context, tmp_path):
+    """As where an evaluation was interrupted after its temperature had been kept."""
+    model, found = make_model(images), []
+    for before in (1.0, 7.0):
+        this = begin(Recipe(epochs=1), RunDir(tmp_path), context=context, started=None)
+        model.save(this.folder / "train")
+        result = stages.evaluate(
+            this, replace(model, temperature=before), Dataset("made", images, images, images), images, None
+        )
+        found.append(result["temperature"])
+        assert Model.load(tmp_path / "train").temperature == found[-1]
+    assert found[0] == found[1]
+
+
+def test_losses_that_are_not_numbers_are_null_in_the_history(context, tmp_path):
+    this = begin(Recipe(epochs=1), RunDir(tmp_path), context=context, started=None)
+    this.context.tick("train", 0.5, {"loss": float("nan"), "epoch": 1.0})
+    line = (tmp_path / "history.jsonl").read_text()
+    assert json.loads(line, parse_constant=pytest.fail)["loss"] is None
+
+
+def test_an_accuracy_without_images_is_refused(images, make_model):
+    with pytest.raises(UserError, match="no images"):
+        steps.accuracy(make_model(images), images[[]])
+    with pytest.raises(UserError, match="no images"):
+        evaluate(make_model(images), images[[]])
 
 
 def test_evaluation_is_the_same_each_time(images, make_model):

@@ -142,6 +142,11 @@ class Budget:
         fixed = sum(cost for cost, _ in self._owed.values())
         return fixed + CAUTION * (self.pace or 0.0) * sum(images for _, images in self._owed.values())
 
+    def left_for(self, name: str) -> float:
+        """What may still be spent under this name: all but what is kept for other names; below zero when late."""
+        seconds, images = self._owed.get(name, (0.0, 0))
+        return self.total - self.spent - self.reserve + seconds + CAUTION * (self.pace or 0.0) * images
+
     @property
     def left(self) -> float:
         """What may still be spent, the reserve taken off; never below zero."""

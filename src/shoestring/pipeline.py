@@ -37,6 +37,7 @@ def run(recipe: Recipe, folder: RunDir, *, context: Context, started: float | No
         this.note(surroundings=surroundings(context), views=this.recipe.train.views)
         subset = stages.select(this, data.train)
         images = data.train if subset is None else data.train[subset]
+        stages.find_copies(this, images, data)
         trained = stages.train(this, images, data.validation)
         final = stages.prune(this, trained, images, data.validation)
         result = stages.evaluate(this, final, data, images, subset)

@@ -134,7 +134,7 @@ class Prune:
     """How far the trained network is cut."""
 
     method: str = _about("which channels stay (`shoestring list prune`)", "magnitude")
-    macs: str | None = _about("multiply-accumulates of the final network: a share (0.5) or a number (20M)")
+    macs: str | None = _about("multiply-accumulates of one forward pass in the end: a share (0.5) or a number (20M)")
     params: str | None = _about("parameters of the final network: a share (0.5) or a number (200k)")
     options: dict[str, Any] = field(default_factory=dict)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import platform
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from shoestring.context import Context
 from shoestring.data import Dataset, Images, load, load_unlabelled
 from shoestring.errors import UserError
 from shoestring.evaluate.cost import LEAST
+from shoestring.evaluate.reserve import seconds_to_fit, seconds_to_predict, seconds_to_write
 from shoestring.extending import extends, reopen, trained
 from shoestring.models.inference import views
 from shoestring.models.model import Model, model_folder
@@ -88,16 +90,23 @@ class Run:
         self.context.tick("load", done / total if total else 0.0, {"images": done})
 
     def owe(self, data: Dataset) -> None:
-        """Keep back what evaluation, timing, the last files and leaving will cost."""
+        """Keep back what evaluation, its files, timing, the last files and leaving will cost."""
         train, start = self.recipe.train, self.recipe.start
         if start is not None:
             prepared = final_model(Path(start)).preprocessing
         else:
             prepared = preprocessing(data.train[:1], mirror=train.mirrors(data.mirrored), views=train.views)
-        seen = views(prepared)
+        passes, classes = views(prepared), len(data.classes)
+        values = max(math.prod(data.train.shape), prepared.channels * prepared.resolution**2)
+        validation, test = len(data.validation), len(data.test)
+        sizes = {"classes": classes, "values": values, "passes": passes}
         if self.recipe.prune.wanted:
-            self.budget.owe("validate", images=round(len(data.validation) * seen))
-        self.budget.owe("evaluate", self.timing, images=round((len(data.validation) + len(data.test)) * seen) + LEAST)
+            seconds = seconds_to_predict(validation, **sizes)
+            self.budget.owe("validate", seconds, images=round(validation * passes))
+        seconds = seconds_to_predict(validation + test, **sizes) + seconds_to_fit(validation, classes=classes)
+        self.budget.owe("evaluate", seconds, images=round((validation + test) * passes))
+        self.budget.owe("files", seconds_to_write(test, classes))
+        self.budget.owe("timing", self.timing, images=LEAST)
         self.budget.owe("exit", EXIT + _MARGIN * self.budget.total)
 
     @property
@@ -105,13 +114,16 @@ class Run:
         """Seconds kept for measuring latency."""
         return min(_TIMING * self.budget.total, _LONGEST_TIMING) if self.budget.unit == "seconds" else _LONGEST_TIMING
 
-    def time_for_timing(self) -> float:
-        """Seconds for measuring latency: what was kept, or more where the evaluation was quicker than feared."""
+    def time_for_timing(self) -> tuple[float, float | None]:
+        """Seconds for measuring latency, and within which all of it has to end.
+
+        They are what is left, at most 8 % of the time: more than was kept where the evaluation was quicker than feared.
+        """
         budget = self.budget
         if budget.unit != "seconds":
-            return self.timing
-        spare = (1 - _MARGIN) * budget.total - EXIT - budget.spent
-        return max(self.timing, min(spare, _MOST_TIMING * budget.total))
+            return self.timing, None
+        left = max(budget.left_for("timing"), 0.0)
+        return min(left, _MOST_TIMING * budget.total), left
 
     @contextlib.contextmanager
     def working(self, images: Images, *, check: Callable[[], None] | None = None) -> Iterator[None]:
@@ -199,10 +211,17 @@ def _logged(
     def tick(name: str, fraction: float, values: dict[str, Any]) -> None:
         tell(name, fraction, values)
         if folder.path.is_dir():
-            rounded = {key: round(value, 5) if isinstance(value, float) else value for key, value in values.items()}
+            rounded = {key: _plain(value) for key, value in values.items()}
             folder.log(seconds=round(budget.elapsed, 3), step=name, fraction=round(fraction, 4), **rounded)
 
     return tick
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON takes it: numbers rounded, and None for those that JSON does not have."""
+    if isinstance(value, float):
+        return round(value, 5) if math.isfinite(value) else None
+    return value
 
 
 def same_images(folder: RunDir, images: Images) -> None:

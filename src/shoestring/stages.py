@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,9 @@ from shoestring import steps
 from shoestring.data import Dataset, Images
 from shoestring.evaluate.cost import cost, count_macs
 from shoestring.evaluate.files import write
-from shoestring.evaluate.metrics import measure
-from shoestring.evaluate.temperature import fit_temperature
-from shoestring.models.inference import log_probabilities
+from shoestring.evaluate.metrics import Predictions, collect, measure
+from shoestring.evaluate.temperature import fit_temperature, images_to_fit
+from shoestring.models.inference import Predictor
 from shoestring.models.model import Model, model_folder
 from shoestring.runs import Run, final_model
 from shoestring.select import Subset
@@ -62,6 +63,14 @@ def chosen(this: Run, images: Images, subset: Subset, data: Dataset | None) -> d
         "seconds": round(this.budget.elapsed, 3),
         "out": str(this.folder.path),
     }
+
+
+def find_copies(this: Run, images: Images, data: Dataset) -> None:
+    """Note which test images have a near duplicate in training, if duplicates are minded, before the time is spent."""
+    if this.recipe.select.drop_duplicates and "test_images_in_training" not in this.folder.run:
+        with this.budget.paying("select"):
+            found = _in_training(images, data)
+        this.note(test_images_in_training=found)
 
 
 def _in_training(images: Images, data: Dataset) -> list[str]:
@@ -124,27 +133,34 @@ def prune(this: Run, model: Model, images: Images, validation: Images) -> Model:
 def evaluate(this: Run, model: Model, data: Dataset, images: Images, subset: Subset | None) -> dict[str, Any]:
     """Measure the final model, once, on the test split; all results as plain values.
 
-    How sure it may be of its predictions is set on the validation split before.
+    Its temperature is fitted on the validation split before. Where the time runs short, predictions are made of fewer
+    views (`Predictor`), and the time of a batch is not measured.
     """
+    budget = this.budget
     model.module.to(this.context.device)
-    with this.budget.paying("evaluate"):
-        scores = log_probabilities(model, data.validation)
-        validation = float((scores.argmax(1) == data.validation.targets).mean())
-        model = replace(model, temperature=model.temperature * fit_temperature(scores, data.validation.targets))
-        folder = model_folder(this.folder.path)
-        assert folder is not None
-        model.describe(folder)
-        scores = log_probabilities(model, data.test)
-        metrics = measure(scores, data.test.targets, classes=model.classes, split="test")
-        write(this.folder / "evaluate", metrics, scores, data.test)
-        costs = asdict(cost(model, device=this.context.device, seconds=this.time_for_timing()))
+    with budget.paying("evaluate"):
+        predictor = _predictor(this, model, data)
+        validation = _predicted(predictor, data.validation)
+        predictor.model = model = _tempered(this, model, validation)
+        predictions = _predicted(predictor, data.test)
+        metrics = measure(predictions, classes=model.classes, split="test")
+        budget.settle("evaluate")
+        write(this.folder / "evaluate", metrics, predictions, data.test)
+        budget.settle("files")
+        seconds, limit = this.time_for_timing()
+        costs = cost(model, device=this.context.device, seconds=seconds, limit=limit)
+        budget.settle("timing")
     notes, copies = this.folder.run, {}
     if this.recipe.select.drop_duplicates:
-        copies["test_images_in_training"] = _in_training(images, data)
+        copies["test_images_in_training"] = notes["test_images_in_training"]
     return {
         **{key: value for key, value in metrics.as_dict().items() if key != "confusion"},
-        "validation": validation,
-        **costs,
+        "validation": validation.accuracy,
+        "validation_images": len(validation),
+        "temperature": model.temperature,
+        **asdict(costs),
+        "prediction": costs.of_prediction(predictor.made.passes_per_image or 1.0),
+        "views": {"model": predictor.views, "mirror": model.preprocessing.mirror, "images": predictor.made.views},
         "model": model.name,
         "options": model.options,
         "examples": len(images),
@@ -152,11 +168,38 @@ def evaluate(this: Run, model: Model, data: Dataset, images: Images, subset: Sub
         "select": None if subset is None else subset.method,
         **copies,
         "before_pruning": notes.get("before_pruning") if this.recipe.prune.wanted else None,
-        "budget": {"unit": this.budget.unit, "total": this.budget.total},
-        "seconds": round(this.budget.elapsed, 3),
-        "ledger": {name: round(seconds, 3) for name, seconds in this.budget.ledger.items()},
+        "budget": {"unit": budget.unit, "total": budget.total},
+        "seconds": round(budget.elapsed, 3),
+        "ledger": {name: round(seconds, 3) for name, seconds in budget.ledger.items()},
         "out": str(this.folder.path),
     }
+
+
+def _predictor(this: Run, model: Model, data: Dataset) -> Predictor:
+    """Predicts the validation and the test split within the time that is left for them, if time is the budget.
+
+    The temperature that an interrupted evaluation may have left is not of it.
+    """
+    model = replace(model, temperature=1.0)
+    if this.budget.unit != "seconds":
+        return Predictor(model)
+    coming, left = len(data.validation) + len(data.test), partial(this.budget.left_for, "evaluate")
+    return Predictor(model, left=left, coming=coming, seconds=this.budget.pace)
+
+
+def _predicted(predictor: Predictor, images: Images) -> Predictions:
+    classes = len(images.classes)
+    return collect(predictor(images), images.targets, classes=classes, sample=images_to_fit(classes))
+
+
+def _tempered(this: Run, model: Model, validation: Predictions) -> Model:
+    """The model with the temperature that fits the validation images; its description in the run is written anew."""
+    fitted = fit_temperature(validation.sample, validation.labels[validation.sample_indices])
+    model = replace(model, temperature=fitted)
+    folder = model_folder(this.folder.path)
+    assert folder is not None
+    model.describe(folder)
+    return model
 
 
 def finish(this: Run, result: dict[str, Any]) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from shoestring.budget import Budget
 from shoestring.context import Context, prepare
 from shoestring.data import Images
 from shoestring.errors import UserError
-from shoestring.evaluate.metrics import Metrics, measure
-from shoestring.models.inference import log_probabilities
+from shoestring.evaluate.metrics import Metrics, collect, measure
+from shoestring.models.inference import Predictor, views
 from shoestring.models.model import Model
 from shoestring.planning import part_of, planned, scale_of
 from shoestring.proxy import method_for, pool_of
@@ -24,6 +24,7 @@ from shoestring.select import NOTHING, Subset, choose, new_of_each
 from shoestring.select.left_out import left_out
 from shoestring.subsets import given_subset
 from shoestring.train.loop import Training, fit
+from shoestring.train.patience import Score
 
 _PROXY_EPOCHS = 6
 _LEAST_SEEN = 400  # images a proxy sees at least
@@ -148,14 +149,21 @@ def run_train(
         scale=scale_of(settings),
         part=part_of(budget, "train"),
         anytime=True,
-        score=partial(accuracy, images=validation) if validation is not None else None,
+        score=None if validation is None else _score(validation, model),
     )
     return model, went
 
 
+def _score(images: Images, model: Model) -> Score:
+    return Score(partial(accuracy, images=images), passes=len(images) * views(model.preprocessing))
+
+
 def accuracy(model: Model, images: Images) -> float:
-    """Share of images whose class the model names."""
-    return float((log_probabilities(model, images).argmax(1) == images.targets).mean())
+    """Fraction of images whose class the model predicts. Raises `UserError` without images."""
+    predictions = collect(Predictor(model)(images), images.targets, classes=len(model.classes))
+    if predictions.accuracy is None:
+        raise UserError("there are no images to measure the accuracy on.")
+    return predictions.accuracy
 
 
 def prune(
@@ -208,9 +216,13 @@ def run_prune(
 
 
 def evaluate(model: Model, images: Images, *, split: str = "test") -> Metrics:
-    """Metrics of the model on images, in full precision. Raises `UserError` when their classes are not the model's."""
+    """Metrics of the model on images, in full precision, of all its views.
+
+    Raises `UserError` when there are no images, and when their classes are not the model's.
+    """
     if images.classes != model.classes:
         raise UserError(
             f"the model tells {', '.join(model.classes)} apart, the images are of {', '.join(images.classes)}."
         )
-    return measure(log_probabilities(model, images), images.targets, classes=model.classes, split=split)
+    predictions = collect(Predictor(model)(images), images.targets, classes=len(model.classes))
+    return measure(predictions, classes=model.classes, split=split)

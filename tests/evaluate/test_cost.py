@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from shoestring.evaluate.cost import cost, count_macs
+from shoestring.evaluate.cost import LEAST, Cost, cost, count_macs
 from shoestring.models import Model, Preprocessing, build
 
 
@@ -53,3 +55,25 @@ def test_operations_are_those_that_torch_counts(name):
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model.module(images)
     assert count_macs(model) == counter.get_total_flops() // 2 > 0
+
+
+def test_a_prediction_costs_its_forward_passes():
+    found = Cost(10, 1000, 40, latency_ms=2.0, latency_batch_ms=0.5)
+    assert found.of_prediction(2.4) == {"passes": 2.4, "macs": 2400, "latency_ms": 4.8, "latency_batch_ms": 1.2}
+    assert replace(found, latency_batch_ms=None).of_prediction(2.4)["latency_batch_ms"] is None
+
+
+def test_without_time_a_batch_is_not_measured():
+    found = cost(_model("simplecnn", size=8), seconds=0.01, limit=0.0)
+    assert found.latency_batch_ms is None
+    assert found.latency_ms > 0
+    assert cost(_model("simplecnn", size=8), seconds=0.01, limit=1000.0).latency_batch_ms is not None
+
+
+@pytest.mark.parametrize(("limit", "batches"), [(0.0, 0), (1000.0, 2)])
+def test_counting_and_timing_take_no_more_passes_than_are_kept_for_them(limit, batches):
+    model, seen = _model("simplecnn", size=8), []
+    model.module.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
+    cost(model, seconds=0, limit=limit)
+    assert seen == [1] * 3 + [64] * batches
+    assert sum(seen) <= LEAST

@@ -9,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, log_loss, precision_score, recall_score
 
-from shoestring.evaluate.files import write
-from shoestring.evaluate.metrics import calibration_error, measure, wilson
+from shoestring.data.images import Images
+from shoestring.errors import UserError
+from shoestring.evaluate.files import as_text, write
+from shoestring.evaluate.metrics import Metrics, calibration_error, collect, measure, wilson
 
 CLASSES = ("ant", "bee", "cow", "dog")
 
@@ -22,10 +24,16 @@ def _scores(count: int = 200, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     return (logits - np.log(np.exp(logits).sum(1, keepdims=True))).astype(np.float32), labels
 
 
+def _measured(scores: np.ndarray, labels, classes: tuple[str, ...] = CLASSES, split: str = "test") -> Metrics:
+    """Of log-probabilities that come in parts of three images."""
+    parts = (scores[start : start + 3] for start in range(0, len(scores), 3))
+    return measure(collect(parts, np.asarray(labels), classes=len(classes)), classes=classes, split=split)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_figures_are_those_of_scikit_learn(seed):
     scores, labels = _scores(seed=seed)
-    found, predicted = measure(scores, labels, classes=CLASSES, split="test"), scores.argmax(1)
+    found, predicted = _measured(scores, labels), scores.argmax(1)
     assert found.accuracy == pytest.approx(accuracy_score(labels, predicted))
     assert np.array_equal(found.confusion, confusion_matrix(labels, predicted))
     probabilities = np.exp(scores.astype(np.float64))
@@ -39,7 +47,7 @@ def test_figures_are_those_of_scikit_learn(seed):
 
 def test_classes_without_images_or_predictions_have_no_figures():
     scores = np.log(np.array([[0.7, 0.2, 0.1], [0.6, 0.3, 0.1]], dtype=np.float32))
-    found = measure(scores, np.array([0, 1]), classes=("a", "b", "c"), split="x")
+    found = _measured(scores, [0, 1], classes=("a", "b", "c"))
     a, b, c = found.per_class
     assert (a.recall, a.precision, a.f1) == (1.0, 0.5, pytest.approx(2 / 3))
     assert (b.recall, b.precision, b.f1) == (0.0, None, 0.0)
@@ -48,8 +56,8 @@ def test_classes_without_images_or_predictions_have_no_figures():
 
 
 def test_no_images_are_refused():
-    with pytest.raises(ValueError, match="the test split has no images"):
-        measure(np.zeros((0, 3), dtype=np.float32), np.zeros(0, dtype=np.int64), classes=("a", "b", "c"), split="test")
+    with pytest.raises(UserError, match="the test split has no images"):
+        _measured(np.zeros((0, 4), dtype=np.float32), np.zeros(0, dtype=np.int64))
 
 
 @pytest.mark.parametrize(
@@ -82,8 +90,9 @@ def test_calibration_error_by_hand():
 def test_the_files_hold_the_figures(tmp_path, images):
     rng = np.random.default_rng(0)
     scores = np.log(rng.dirichlet(np.ones(3), len(images))).astype(np.float32)
-    metrics = measure(scores, images.targets, classes=images.classes, split="test")
-    write(tmp_path, metrics, scores, images)
+    predictions = collect([scores], images.targets, classes=3)
+    metrics = measure(predictions, classes=images.classes, split="test")
+    write(tmp_path, metrics, predictions, images)
     assert json.loads((tmp_path / "metrics.json").read_text()) == json.loads(json.dumps(metrics.as_dict()))
     names = ("per_class", "confusion", "predictions")
     rows = {name: list(csv.reader((tmp_path / f"{name}.csv").read_text().splitlines())) for name in names}
@@ -92,3 +101,74 @@ def test_the_files_hold_the_figures(tmp_path, images):
     assert [row[0] for row in rows["predictions"][1:]] == images.ids.tolist()
     right = sum(row[1] == row[2] for row in rows["predictions"][1:])
     assert right / len(images) == metrics.accuracy
+
+
+def _many(count: int, classes: int) -> tuple[Images, np.ndarray]:
+    """Images of many classes, and predicted classes of which half are right."""
+    rng = np.random.default_rng(0)
+    labels, ids = np.arange(count) % classes, np.array([f"{index}.png" for index in range(count)])
+    names = [f"class {index}" for index in range(classes)]
+    images = Images(np.zeros((count, 1, 1, 1), dtype=np.uint8), labels, names, ids, fingerprint="")
+    return images, np.where(rng.random(count) < 0.5, labels, rng.integers(0, classes, count))
+
+
+def test_files_of_thousands_of_classes_grow_with_the_images_and_not_with_the_square_of_the_classes(tmp_path):
+    images, guesses = _many(4000, 2000)
+
+    def parts():
+        for start in range(0, len(images), 100):
+            scores = np.full((100, 2000), -8.0, dtype=np.float32)
+            scores[np.arange(100), guesses[start : start + 100]] = -0.1
+            yield scores
+
+    predictions = collect(parts(), images.targets, classes=2000, sample=500)
+    assert predictions.sample.shape == (500, 2000)
+    assert predictions.sample_indices.tolist() == list(range(0, 4000, 8))
+    assert predictions.predicted.tolist() == guesses.tolist()
+    assert (predictions.sample.argmax(1) == guesses[::8]).all()
+    metrics = measure(predictions, classes=images.classes, split="test")
+    write(tmp_path, metrics, predictions, images)
+    assert sum(file.stat().st_size for file in tmp_path.iterdir()) < 1_000_000
+    kept = json.loads((tmp_path / "metrics.json").read_text())["confusion"]
+    assert kept == [list(cell) for cell in metrics.cells]
+    assert np.array_equal(metrics.confusion, confusion_matrix(images.targets, guesses, labels=range(2000)))
+    header, *rows = csv.reader((tmp_path / "confusion.csv").read_text().splitlines())
+    assert header == ["class", "predicted", "images"]
+    number = {name: index for index, name in enumerate(images.classes)}
+    assert [[number[label], number[guess], int(count)] for label, guess, count in rows] == kept
+
+
+def test_the_confusion_matrix_is_one_line_of_json_whatever_the_classes_are_called():
+    scores, labels = _scores()
+    metrics = _measured(scores, labels, classes=('"confusion": null', "confusion", "b\\", "c"))
+    text = as_text(metrics.as_dict())
+    assert json.loads(text) == json.loads(json.dumps(metrics.as_dict()))
+    assert sum("[[0,0," in line for line in text.splitlines()) == 1
+
+
+def test_a_test_split_of_one_class_has_metrics(tmp_path):
+    scores, _ = _scores()
+    found = _measured(scores, np.full(len(scores), 2))
+    assert [entry.recall is None for entry in found.per_class] == [True, True, False, True]
+    assert found.per_class[2].precision == 1.0
+    assert found.per_class[0].precision == 0.0
+    json.loads(as_text(found.as_dict()), parse_constant=pytest.fail)
+
+
+def test_one_class_in_all_has_metrics():
+    found = _measured(np.zeros((4, 1), dtype=np.float32), [0, 0, 0, 0], classes=("a",))
+    assert (found.accuracy, found.loss, found.calibration_error) == (1.0, 0.0, 0.0)
+
+
+def test_a_label_of_probability_zero_leaves_a_loss_that_is_a_number():
+    scores = np.array([[0.0, -np.inf], [-np.inf, 0.0]], dtype=np.float32)
+    found = _measured(scores, [0, 0], classes=("a", "b"))
+    assert found.loss == pytest.approx(149 * np.log(2) / 2)
+    json.loads(as_text(found.as_dict()), parse_constant=pytest.fail)
+
+
+def test_outputs_that_are_not_numbers_are_refused():
+    scores = np.zeros((5, 4), dtype=np.float32)
+    scores[2:4, 1] = np.nan
+    with pytest.raises(UserError, match=r"not numbers \(NaN\) for 2 of 5 images"):
+        _measured(scores, [0] * 5)

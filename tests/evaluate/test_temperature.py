@@ -3,7 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from shoestring.evaluate.temperature import fit_temperature, rescale
+from shoestring.evaluate.temperature import HIGHEST, LOWEST, fit_temperature, images_to_fit
+
+
+def rescale(log_probabilities: np.ndarray, temperature: float) -> np.ndarray:
+    scores = log_probabilities / temperature
+    return scores - np.logaddexp.reduce(scores, axis=1, keepdims=True)
 
 
 def _scores(sharpness: float, count: int = 20_000) -> tuple[np.ndarray, np.ndarray]:
@@ -31,16 +36,34 @@ def test_the_least_loss_is_found():
     assert loss(fit_temperature(scores, labels)) == pytest.approx(loss(best), abs=1e-3)
 
 
-def test_a_few_images_all_right_do_not_ask_for_boundless_confidence():
-    labels = np.arange(10) % 2
-    scores = np.log(np.where(np.arange(2) == labels[:, None], 0.9, 0.1))
-    confidence = np.exp(rescale(scores, fit_temperature(scores, labels))).max(1)
-    assert confidence == pytest.approx(11 / 12, abs=1e-3)
+@pytest.mark.parametrize("count", [1, 2, 10, 40])
+@pytest.mark.parametrize("right", [True, False])
+@pytest.mark.parametrize("sure", [0.6, 0.9, 0.9999])
+def test_a_few_images_do_not_ask_for_boundless_confidence_or_doubt(count, right, sure):
+    labels = np.arange(count) % 2
+    named = labels if right else 1 - labels
+    scores = np.log(np.where(np.arange(2) == named[:, None], sure, 1 - sure)).astype(np.float32)
+    temperature = fit_temperature(scores, labels)
+    confidence = np.exp(rescale(scores, temperature)).max()
+    assert confidence < max(sure, (count + 1) / (count + 2)) + 1e-3
+    assert LOWEST <= temperature <= HIGHEST
+    if count == 1:
+        assert 0.4 < temperature < 5
 
 
-def test_rescaling_keeps_probabilities_and_their_order():
-    scores, _ = _scores(1.0, count=50)
-    softer = rescale(scores, 2.5)
-    assert np.exp(softer).sum(1) == pytest.approx(1.0)
-    assert (softer.argmax(1) == scores.argmax(1)).all()
-    assert (softer.max(1) < scores.max(1)).all()
+@pytest.mark.parametrize("log_probability", [-np.inf, -200.0])
+def test_labels_of_probability_zero_leave_a_temperature_within_its_bounds(log_probability):
+    scores = np.tile(np.array([0.0, log_probability, log_probability], dtype=np.float32), (200, 1))
+    for label in (0, 1):
+        assert LOWEST <= fit_temperature(scores, np.full(200, label)) <= HIGHEST
+
+
+def test_without_images_or_classes_to_tell_apart_the_temperature_is_one():
+    assert fit_temperature(np.zeros((0, 3), dtype=np.float32), np.zeros(0, dtype=np.int64)) == 1.0
+    assert fit_temperature(np.zeros((5, 1), dtype=np.float32), np.zeros(5, dtype=np.int64)) == 1.0
+
+
+def test_a_sample_of_the_images_is_enough_however_many_classes_there_are():
+    assert images_to_fit(10) == 400_000
+    assert images_to_fit(2000) == 2000
+    assert images_to_fit(10**6) == 200

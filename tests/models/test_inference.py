@@ -5,8 +5,10 @@ import pytest
 import torch
 from torch import nn
 
-from shoestring.models.inference import log_probabilities, views
-from shoestring.models.model import Model
+from shoestring.data.images import Images
+from shoestring.models import inference
+from shoestring.models.inference import Predictor, log_probabilities, views
+from shoestring.models.model import Model, Preprocessing
 from shoestring.train.choose import preprocessing
 
 
@@ -45,7 +47,7 @@ def _probabilities(model: Model, photos, moves) -> np.ndarray:
     return np.mean(found, axis=0)
 
 
-def test_images_in_doubt_are_looked_at_from_six_views_and_others_from_two(photos):
+def test_images_in_doubt_are_predicted_from_six_views_none_of_them_twice_and_others_from_two(photos):
     model = _model(photos, "crops")
     two = _probabilities(model, photos, [(False, 0), (True, 0)])
     six = _probabilities(model, photos, [(flip, move) for flip in (False, True) for move in (0, -1, 1)])
@@ -54,7 +56,7 @@ def test_images_in_doubt_are_looked_at_from_six_views_and_others_from_two(photos
     doubtful = np.abs(two[:, 0] - two[:, 1]) < 0.15
     assert 5 < doubtful.sum() < len(photos) - 5
     assert found == pytest.approx(np.where(doubtful[:, None], six, two), abs=1e-5)
-    assert model.module.seen == 2 * len(photos) + 6 * doubtful.sum()
+    assert model.module.seen == 2 * len(photos) + 4 * doubtful.sum()
 
 
 def test_predictions_do_not_depend_on_which_images_are_together(photos):
@@ -83,6 +85,78 @@ def test_predictions_go_on_in_smaller_chunks_when_memory_runs_out(photos):
 def _room_for(most: int, images: torch.Tensor) -> None:
     if len(images) > most:
         raise torch.OutOfMemoryError("no room")
+
+
+def _clocked(monkeypatch, model: Model, second: float) -> list[float]:
+    """A clock that shows that a forward pass of an image takes a second or more; its time is in the list."""
+    clock = [0.0]
+    monkeypatch.setattr(inference.time, "monotonic", lambda: clock[0])
+
+    def work(_, inputs):
+        clock[0] += second * len(inputs[0])
+
+    model.module.register_forward_pre_hook(work)
+    return clock
+
+
+@pytest.mark.parametrize(("seconds", "made"), [(1000, {"crops"}), (190, {"crops", "flip"}), (100, {"flip", "one"})])
+def test_predictions_fall_back_to_fewer_views_so_that_all_images_fit_into_the_time(photos, monkeypatch, seconds, made):
+    model = _model(photos, "crops")
+    clock = _clocked(monkeypatch, model, 1.0)
+    predictor = Predictor(model, left=lambda: seconds - clock[0], coming=len(photos), seconds=1.0)
+    found = np.concatenate(list(predictor(photos)))
+    assert predictor.made.views.keys() == made
+    assert predictor.made.images == len(photos)
+    assert predictor.made.passes == model.module.seen
+    assert clock[0] <= seconds
+    if made == {"crops"}:
+        assert found == pytest.approx(log_probabilities(_model(photos, "crops"), photos), abs=1e-5)
+
+
+def test_a_machine_that_becomes_slow_is_noticed_in_the_middle(photos, monkeypatch):
+    model = _model(photos, "crops")
+    clock = _clocked(monkeypatch, model, 1.0)
+    model.module.register_forward_pre_hook(lambda *_: clock.__setitem__(0, clock[0] + 15 * (model.module.seen > 60)))
+    predictor = Predictor(model, left=lambda: 260 - clock[0], coming=len(photos), seconds=0.01)
+    list(predictor(photos))
+    assert next(iter(predictor.made.views)) == "crops" and predictor.made.views["one"] > 0
+
+
+def test_images_still_to_come_are_thought_of(photos, monkeypatch):
+    model = _model(photos, "flip")
+    clock = _clocked(monkeypatch, model, 1.0)
+    predictor = Predictor(model, left=lambda: 150 - clock[0], coming=2 * len(photos), seconds=1.0)
+    list(predictor(photos))
+    first = predictor.made
+    list(predictor(photos))
+    assert first.views["one"] > 0
+    assert first.images == predictor.made.images == len(photos)
+    assert clock[0] <= 150
+
+
+def test_where_nothing_fits_one_view_remains(photos):
+    model = _model(photos, "crops")
+    predictor = Predictor(model, left=lambda: -1.0, coming=len(photos), seconds=1.0)
+    assert len(np.concatenate(list(predictor(photos)))) == len(photos)
+    assert predictor.made.views == {"one": len(photos)}
+    assert predictor.made.passes_per_image == 1.0
+
+
+def test_no_images_and_one_class_have_predictions(photos):
+    assert log_probabilities(_model(photos, "crops"), photos[[]]).shape == (0, 2)
+    model = _model(photos, "crops")
+    model.module.weight = nn.Parameter(model.module.weight[:1].detach())
+    one = Model(model.module, "counting", {}, ("a",), model.preprocessing)
+    assert log_probabilities(one, photos).tolist() == [[0.0]] * len(photos)
+
+
+@pytest.mark.parametrize(("side", "classes", "most"), [(32, 2, 500), (1024, 2, 2), (32, 20_000, 400)])
+def test_large_images_and_many_classes_are_predicted_in_smaller_batches(side, classes, most):
+    size = Preprocessing(side, 3, (0.5,) * 3, (0.25,) * 3)
+    model = Model(Counting(2), "counting", {}, tuple(map(str, range(classes))), size)
+    store = np.broadcast_to(np.uint8(0), (10**6, side, side, 3))
+    images = Images(store, None, model.classes, np.zeros(0, dtype=np.str_), fingerprint="")
+    assert inference._fitting(model, images) == most
 
 
 def test_tiny_images_are_not_moved(make_images):

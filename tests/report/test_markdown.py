@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from shoestring.report.markdown import headline, page, percent, summary, table, write_report
+from shoestring.report.markdown import described, headline, page, percent, summary, table, write_report
 from shoestring.rundir import RunDir
 
 RESULT = {
@@ -20,6 +20,8 @@ RESULT = {
     "macs": 1_000_000,
     "latency_ms": 1.5,
     "latency_batch_ms": 0.25,
+    "prediction": {"passes": 2.4, "macs": 2_400_000, "latency_ms": 3.6, "latency_batch_ms": 0.6},
+    "views": {"model": "crops", "mirror": True, "images": {"crops": 1200}},
     "before_pruning": None,
     "budget": {"unit": "seconds", "total": 300.0},
     "seconds": 291.0,
@@ -63,3 +65,28 @@ def test_rows_appear_only_where_there_is_something_to_say():
 def test_tables_and_shares():
     assert table(("a", "b"), [(1, "x|y")]) == "| a | b |\n| --- | --- |\n| 1 | x\\|y |"
     assert [percent(0.91567), percent(0.0), percent(None)] == ["91.6 %", "0.0 %", "-"]
+
+
+def test_costs_are_those_of_a_prediction_and_of_each_forward_pass():
+    rows = dict(summary(RESULT))
+    assert (
+        rows["forward passes per prediction"] == "2.4 (the image and its mirror image, and where in doubt 4 moved ones)"
+    )
+    assert rows["MACs per prediction"] == "2,400,000 (1,000,000 per forward pass, as --macs counts)"
+    assert rows["latency per prediction"].startswith(
+        "3.60 ms alone, 0.60 ms in a batch of 64 (per forward pass 1.50 ms"
+    )
+    mixed = {**RESULT, "views": {"model": "crops", "mirror": True, "images": {"crops": 1000, "flip": 200}}}
+    assert "4 moved ones: 1,000 images; the image and its mirror image: 200 images; time ran short" in page(mixed)
+    one = {**RESULT, "latency_batch_ms": None, "prediction": {**RESULT["prediction"], "passes": 1.0}}
+    rows = dict(summary(one))
+    assert rows["MACs per prediction"] == "1,000,000"
+    assert rows["latency per prediction"] == "1.50 ms alone, no time to measure a batch"
+    assert "forward passes per prediction" not in rows
+
+
+def test_views_without_mirror_images_are_named_so():
+    result = {"prediction": {"passes": 1.4}, "views": {"model": "crops", "mirror": False, "images": {"crops": 9}}}
+    assert described(result) == "1.4 (the image, and where in doubt 2 moved ones)"
+    result["views"]["images"] = {"one": 9}
+    assert described(result) == "1.4 (the image; time ran short)"

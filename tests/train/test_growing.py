@@ -17,6 +17,7 @@ from shoestring.recipe import Train
 from shoestring.train import loop
 from shoestring.train.checkpoint import Checkpoint
 from shoestring.train.loop import fit
+from shoestring.train.patience import Score
 from shoestring.train.setup import begin, prepare_growth
 
 SETTINGS = Train(batch_size=10, label_smoothing=0.0)
@@ -214,7 +215,7 @@ def test_patience_scores_the_whole_network_only(images, make_model, context):
 
     schedule = compose("width", {"until": 0.5})
     settings = replace(SETTINGS, patience=2)
-    went = fit(model, images, _window(20), settings=settings, context=context, schedule=schedule, score=score)
+    went = fit(model, images, _window(20), settings=settings, context=context, schedule=schedule, score=Score(score))
     assert went.ended == "patience"
     assert scored and all(scored)
 

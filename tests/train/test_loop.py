@@ -17,6 +17,7 @@ from shoestring.train import loop
 from shoestring.train.checkpoint import Checkpoint
 from shoestring.train.dynamics import Recorder
 from shoestring.train.loop import fit
+from shoestring.train.patience import Score
 
 SETTINGS = Train(batch_size=10, label_smoothing=0.0)
 
@@ -240,7 +241,7 @@ def test_patience_stops_and_keeps_the_best(images, make_model, context):
 
     model = make_model(images)
     settings = replace(SETTINGS, patience=2)
-    went = fit(model, images, window, settings=settings, context=context, score=score)
+    went = fit(model, images, window, settings=settings, context=context, score=Score(score))
     assert went.ended == "patience"
     assert len(kept) == 4
     assert 0.15 < window.fraction < 0.3
@@ -255,7 +256,7 @@ def test_without_patience_nothing_is_scored(images, make_model, context):
         window,
         settings=SETTINGS,
         context=context,
-        score=lambda model: pytest.fail("nobody asked"),
+        score=Score(lambda model: pytest.fail("nobody asked")),
     )
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import pytest
@@ -17,7 +18,7 @@ from shoestring.train.calibrate import Speed
 from shoestring.train.checkpoint import Checkpoint
 from shoestring.train.choose import choose_model, preprocessing
 from shoestring.train.pace import Pace
-from shoestring.train.patience import Patience
+from shoestring.train.patience import Patience, Score
 
 
 def test_the_average_follows_its_formula():
@@ -88,6 +89,39 @@ def test_patience_counts_misses_in_a_row():
     assert patience.over(1.0, module, 0.54)
     assert patience.restore_best(module)
     assert module.weight.item() == 2.0
+
+
+@pytest.mark.parametrize(
+    ("pace", "took", "due", "scored"),
+    [(0.01, 1.0, [6, 96], [6, 96]), (0.2, 1.0, [6], [6]), (0.2, 1.0, [90], []), (0.01, 6.0, [6, 48, 96], [6, 48])],
+)
+def test_a_score_is_taken_only_when_it_fits_into_the_time_left(
+    monkeypatch, images, make_model, pace, took, due, scored
+):
+    """Of 100 seconds; by the pace the first score takes 100 forward passes, afterwards all are as long as the last."""
+    clock, model, taken = [0.0], make_model(images), []
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    window = Budget(100, steps=("train",)).window("train")
+    window.budget.pace = pace
+
+    def measure(_) -> float:
+        taken.append(clock[0])
+        clock[0] += took
+        return 0.0
+
+    patience = Patience(9, Score(measure, passes=100))
+    for second in due:
+        clock[0] = float(second)
+        patience.stops(model, window)
+        assert clock[0] <= 100
+    assert taken == scored
+
+
+def test_scores_of_a_counted_budget_are_all_taken(images, make_model):
+    window = Budget(epochs=1, steps=("train",)).window("train")
+    window.budget.pace = 1e9
+    window.budget.charge(epochs=0.99)
+    assert Patience(1, Score(lambda model: float("-inf"), passes=1e9)).stops(make_model(images), window)
 
 
 def test_without_a_limit_patience_never_asks():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,12 +42,15 @@ def main(verb: str, words: Sequence[str]) -> int:
     finally:
         progress.close()
     if "json" in given:
-        print(json.dumps(metrics, indent=1))
+        from shoestring.evaluate.files import as_text
+
+        print(as_text(metrics))
         return 0
     from shoestring.cli.show import grid, two_columns
-    from shoestring.report.markdown import headline, percent
+    from shoestring.report.markdown import described, headline, percent
 
-    two_columns([("accuracy", headline(metrics)), ("loss", f"{metrics['loss']:.3f}")])
+    rows = [("accuracy", headline(metrics)), ("loss", f"{metrics['loss']:.3f}")]
+    two_columns([*rows, ("forward passes per prediction", described(metrics))])
     keys = ("recall", "precision", "f1")
     grid(
         ("class", "images", *keys),
@@ -74,8 +76,8 @@ def evaluate(
     from shoestring.context import prepare
     from shoestring.data import load_split
     from shoestring.evaluate.files import write
-    from shoestring.evaluate.metrics import measure
-    from shoestring.models.inference import log_probabilities
+    from shoestring.evaluate.metrics import collect, measure
+    from shoestring.models.inference import Predictor
     from shoestring.runs import usable_model
 
     model = usable_model(run, progress.say)
@@ -96,12 +98,18 @@ def evaluate(
             progress=tick,
             say=progress.say,
         )
-    scores = log_probabilities(model, images)
-    metrics = measure(scores, images.targets, classes=model.classes, split=split or on or "test")
+    predictor = Predictor(model)
+    predictions = collect(predictor(images), images.targets, classes=len(model.classes))
+    metrics = measure(predictions, classes=model.classes, split=split or on or "test")
     if out is not None:
-        write(out, metrics, scores, images)
+        write(out, metrics, predictions, images)
         write_skipped(out, images.skipped)
-    return metrics.as_dict()
+    made = predictor.made
+    return {
+        **metrics.as_dict(),
+        "prediction": {"passes": made.passes_per_image},
+        "views": {"model": predictor.views, "mirror": model.preprocessing.mirror, "images": made.views},
+    }
 
 
 def _own(run: Path, split: str, *, skip_bad: bool, tick: Callable[[int, int], None]) -> Images:

@@ -21,7 +21,8 @@ def show(verb: str, result: dict[str, Any]) -> None:
         _plan(result)
         return
     two_columns(summary(result))
-    weakest = sorted(result["per_class"].items(), key=lambda entry: entry[1]["recall"] or 0.0)[:3]
+    known = [(name, entry) for name, entry in result["per_class"].items() if entry["recall"] is not None]
+    weakest = sorted(known, key=lambda entry: entry[1]["recall"])[:3]
     print("weakest classes: " + ", ".join(f"{name} {percent(entry['recall'])}" for name, entry in weakest))
     print(f"left in {result['out']}: report/report.md, evaluate/, model")
 
@@ -48,7 +49,7 @@ def _plan(result: dict[str, Any]) -> None:
             ("budget", f"{budget['total']:.4g} {unit}: {', '.join(parts)}"),
             ("training images", f"{result['examples']:,}, each seen {training['passes']:.1f} times"),
             ("model", f"{training['network']}{options}"),
-            ("parameters, MACs an image", f"{training['parameters']:,}, {training['macs']:,}"),
+            ("parameters, MACs of a forward pass", f"{training['parameters']:,}, {training['macs']:,}"),
             ("a step", f"{training['batch_size']} images, {training['optimiser']}, {training['precision']}"),
             ("grow", training["grow"]),
         ]

@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from shoestring.running import evaluating, wait
 
 BATCH = 64
-LEAST = 2 * (BATCH + 1)  # images that are predicted at least, however short the timing
+LEAST = 2 * (BATCH + 1) + 1  # forward passes of an image that counting and timing take at least
 
 
 class Measurable(Protocol):
@@ -34,26 +34,50 @@ class Measurable(Protocol):
 
 @dataclass(frozen=True)
 class Cost:
-    """Costs of one image: `latency_ms` alone, `latency_batch_ms` as one of a batch of 64 (medians, milliseconds)."""
+    """Costs of one forward pass of one image, which is all of a prediction with one view.
+
+    `latency_ms` is that of an image alone, `latency_batch_ms` of one of a batch of 64 (medians, milliseconds); the
+    latter is None where the time did not suffice for such a batch.
+    """
 
     params: int
     macs: int
     file_bytes: int
     latency_ms: float
-    latency_batch_ms: float
+    latency_batch_ms: float | None
+
+    def of_prediction(self, passes: float) -> dict[str, float | None]:
+        """Costs of a prediction that takes so many forward passes on average: a prediction is these, and little else.
+
+        Keys are `passes`, `macs`, `latency_ms` and `latency_batch_ms`.
+        """
+        batch = None if self.latency_batch_ms is None else passes * self.latency_batch_ms
+        return {
+            "passes": passes,
+            "macs": round(passes * self.macs),
+            "latency_ms": passes * self.latency_ms,
+            "latency_batch_ms": batch,
+        }
 
 
-def cost(model: Measurable, *, device: str | torch.device = "cpu", seconds: float = 1.0) -> Cost:
+def cost(
+    model: Measurable, *, device: str | torch.device = "cpu", seconds: float = 1.0, limit: float | None = None
+) -> Cost:
     """Count and time a model at its own resolution on a device, in about `seconds` of timing altogether.
 
-    Bytes are those of the safetensors file. The network is moved to the device and left there.
+    Bytes are those of the safetensors file. The network is moved to the device and left there. Where all has to be done
+    in `limit` seconds, the time of a batch is left out when it would not fit.
     """
-    module, images = model.module.to(device), _images(model, BATCH, torch.device(device))
+    ends = None if limit is None else time.monotonic() + limit
+    module, device = model.module.to(device), torch.device(device)
+    params, macs, size = sum(weight.numel() for weight in module.parameters()), count_macs(model), _file_bytes(module)
     with evaluating(module), torch.inference_mode():
-        alone = _median_seconds(lambda: module(images[:1]), images.device, seconds / 2)
-        together = _median_seconds(lambda: module(images), images.device, seconds / 2) / BATCH
-    params = sum(parameter.numel() for parameter in module.parameters())
-    return Cost(params, count_macs(model), _file_bytes(module), alone * 1000, together * 1000)
+        image = _images(model, 1, device)
+        alone, together = _median_seconds(lambda: module(image), device, seconds / 2), None
+        if ends is None or time.monotonic() + 2 * BATCH * alone <= ends:
+            images = _images(model, BATCH, device)
+            together = _median_seconds(lambda: module(images), device, seconds / 2) / BATCH * 1000
+    return Cost(params, macs, size, alone * 1000, together)
 
 
 def count_macs(model: Measurable) -> int:
@@ -103,12 +127,12 @@ def _file_bytes(module: nn.Module) -> int:
 
 
 def _median_seconds(work: Callable[[], object], device: torch.device, seconds: float) -> float:
-    """The median time of one call, over as many as fit in `seconds` after a first one that is not counted."""
-    work()
-    wait(device)
+    """The median time of one call, over as many as fit in `seconds` with a first one that is not counted."""
     times: list[float] = []
     end = time.perf_counter() + seconds
-    while not times or time.perf_counter() < end:
+    work()
+    wait(device)
+    while not times or time.perf_counter() + times[-1] < end:
         start = time.perf_counter()
         work()
         wait(device)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from contextlib import nullcontext
 
 from torch import Tensor
@@ -20,7 +19,7 @@ from shoestring.running import Stopwatch
 from shoestring.train.checkpoint import Checkpoint
 from shoestring.train.dynamics import Recorder
 from shoestring.train.keeper import Keeper
-from shoestring.train.patience import Patience
+from shoestring.train.patience import Patience, Score
 from shoestring.train.setup import begin
 from shoestring.train.state import Training
 from shoestring.train.team import Lead
@@ -39,15 +38,15 @@ def fit(
     scale: float = 1.0,
     part: tuple[float, float] = (0.0, 1.0),
     record: Recorder | None = None,
-    score: Callable[[Model], float] | None = None,
+    score: Score | None = None,
     anytime: bool = False,
 ) -> Training:
     """Train the model in place on the images until the window of the budget is spent.
 
     `schedule` says what to train at each fraction; `scale` multiplies the usual learning rate, and `part` is the
     stretch of its schedule that this training covers (all of it, unless others go on); `record` watches all batches.
-    With `settings.patience`, training stops when that many scores of the whole network in a row (`score(model)`, higher
-    is better) brought nothing, and the best weights are kept. Without it the weights are averaged over the last steps.
+    With `settings.patience`, training stops when that many scores of the whole network in a row brought nothing, and
+    the best weights are kept. Without it the weights are averaged over the last steps.
     An interrupted training goes on from the state in `context.folder`, and so does one of the schedule "anytime" that
     had ended; with `anytime` a model to use is there too from a tenth on, and a signal anneals before it interrupts.
     Raises `BudgetTooSmall` before the first step when not even ten steps fit, `UserError` for a schedule that the
@@ -61,7 +60,7 @@ def fit(
     state = begin(model, images, window, settings=settings, **around)
     if record is not None:
         state.watch(record)
-    patience, grace = Patience(settings.patience), Grace()
+    patience, grace = Patience(settings.patience, score), Grace()
     if saved is not None:
         patience.restore(saved["patience"], anew=longer)
     lead = Lead(state, images, context)
@@ -96,12 +95,7 @@ def fit(
             if time.monotonic() - ticked > _TICK:
                 ticked = time.monotonic()
                 context.tick("train", window.fraction, {"loss": loss.item(), "learning_rate": factor, **state.told})
-            if (
-                score is not None
-                and stage == Stage()
-                and patience.due(window.fraction)
-                and patience.over(score(model), model.module, window.fraction)
-            ):
+            if stage == Stage() and patience.stops(model, window):
                 ended = "patience"
                 break
             if keeper.due() and not grace.asked and not keeper.well(loss, patience=patience.state()):

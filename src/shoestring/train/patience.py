@@ -2,22 +2,56 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
 
+from shoestring.budget import CAUTION, Window
+from shoestring.models.model import Model
+
+
+@dataclass(frozen=True)
+class Score:
+    """How good a model is, by `measure` (higher is better), which takes about so many forward passes of an image."""
+
+    measure: Callable[[Model], float]
+    passes: float = 0.0
+
 
 class Patience:
-    """Counts scores in a row that brought nothing; never stops when `limit` is None."""
+    """Counts scores in a row that brought nothing; never stops when `limit` is None.
 
-    def __init__(self, limit: int | None, *, every: float = 0.05) -> None:
-        self.limit, self.every = limit, every
+    Of a budget of time, a score is taken only when it fits into what is left, by what the slowest one took so far; the
+    first by the budget's pace.
+    """
+
+    def __init__(self, limit: int | None, score: Score | None = None, *, every: float = 0.05) -> None:
+        self.limit, self.every, self.score = limit, every, score
+        self._took: float | None = None
         self._next, self._best, self._misses = every, float("-inf"), 0
         self._weights: dict[str, Tensor] | None = None
 
     def due(self, fraction: float) -> bool:
         """Whether a score is wanted at this fraction of the budget."""
         return self.limit is not None and fraction >= self._next
+
+    def stops(self, model: Model, window: Window) -> bool:
+        """Score the model if that is due and fits into the time; whether to stop training."""
+        if self.score is None or not self.due(window.fraction) or not self._fits(self.score, window):
+            return False
+        began = time.monotonic()
+        score = self.score.measure(model)
+        self._took = max(time.monotonic() - began, self._took or 0.0)
+        return self.over(score, model.module, window.fraction)
+
+    def _fits(self, score: Score, window: Window) -> bool:
+        if window.budget.unit != "seconds":
+            return True
+        seconds = score.passes * (window.budget.pace or 0.0) if self._took is None else self._took
+        return CAUTION * seconds <= window.left
 
     def over(self, score: float, module: nn.Module, fraction: float) -> bool:
         """Take a score (higher is better) of the module as it is; whether to stop."""

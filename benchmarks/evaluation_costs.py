@@ -1,0 +1,88 @@
+"""What evaluation takes besides the network's forward passes, by images, classes, pixels and forward passes.
+
+    python benchmarks/evaluation_costs.py
+
+Writes `results/evaluation_costs.json`: seconds of processor time, the least of three, by which the constants of
+`shoestring.evaluate.reserve` were set. A network that does nothing is evaluated, so that only the work around it is
+left. On one thread.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from machine import machine
+from shoestring.data.images import Images
+from shoestring.evaluate.files import write
+from shoestring.evaluate.metrics import collect, measure
+from shoestring.evaluate.temperature import fit_temperature, images_to_fit
+from shoestring.models.inference import Predictor
+from shoestring.models.model import Model, Preprocessing
+
+
+class Nothing(torch.nn.Module):
+    """Logits that are there already."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.logits = torch.nn.Parameter(3 * torch.randn(2000, classes))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.logits[: len(images)]
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """The least processor time of three calls."""
+    took = []
+    for _ in range(3):
+        began = time.process_time()
+        work()
+        took.append(time.process_time() - began)
+    return round(min(took), 4)
+
+
+def images_of(count: int, classes: int, side: int, channels: int) -> Images:
+    pixels = np.zeros((count, side, side, channels), dtype=np.uint8)
+    labels, ids = np.arange(count) % classes, np.array([f"train/class/{index:08}.png" for index in range(count)])
+    return Images(pixels, labels, [f"class{index:05}" for index in range(classes)], ids, fingerprint="")
+
+
+def costs(count: int, classes: int, side: int, channels: int, *, mirror: bool) -> dict[str, float]:
+    size = Preprocessing(side, channels, (0.5,) * channels, (0.25,) * channels, mirror)
+    images = images_of(count, classes, side, channels)
+    model = Model(Nothing(classes), "nothing", {}, images.classes, size)
+    most = images_to_fit(classes)
+    found = collect(Predictor(model)(images), images.targets, classes=classes, sample=most)
+    labels = found.labels[found.sample_indices]
+    metrics = measure(found, classes=images.classes, split="test")
+    with tempfile.TemporaryDirectory() as folder:
+        return {
+            "images": count,
+            "classes": classes,
+            "values an image": side * side * channels,
+            "passes": 1 + mirror,
+            "predict": seconds(lambda: collect(Predictor(model)(images), images.targets, classes=classes)),
+            "temperature": seconds(lambda: fit_temperature(found.sample, labels)),
+            "values of temperature": found.sample.size,
+            "metrics": seconds(lambda: measure(found, classes=images.classes, split="test")),
+            "files": seconds(lambda: write(Path(folder), metrics, found, images)),
+            "cells": len(metrics.cells),
+        }
+
+
+CASES = ((20_000, 2, 8, 1), (20_000, 2000, 8, 1), (2_000, 2, 96, 3), (200_000, 10, 8, 1))
+RESULTS = Path(__file__).parent / "results" / "evaluation_costs.json"
+
+if __name__ == "__main__":
+    around = machine()
+    torch.set_num_threads(1)
+    found = [costs(*case, mirror=mirror) for case in CASES for mirror in (False, True)]
+    RESULTS.write_text(json.dumps({"machine": around, "cases": found}, indent=1) + "\n")
+    print(RESULTS.read_text())
