@@ -12,6 +12,7 @@ from shoestring import runs
 from shoestring.context import Context
 from shoestring.data.images import Images
 from shoestring.data.loading import in_memory
+from shoestring.errors import messages_with_flags
 from shoestring.models.model import Model, Preprocessing, build
 
 # on a loaded machine the first text alone takes seconds to come up with
@@ -25,6 +26,21 @@ def _surroundings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SHOESTRING_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture
+def arguments() -> None:
+    """Messages speak of arguments, as in Python."""
+
+
+@pytest.fixture(autouse=True)
+def _messages(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Messages speak of flags, as they are written, unless a test asks for `arguments`."""
+    if "arguments" in request.fixturenames:
+        yield
+        return
+    with messages_with_flags():
         yield
 
 

@@ -173,7 +173,7 @@ def test_prune_without_a_budget_only_cuts(images, make_model, context):
     [
         ({"model": "convnt"}, "Did you mean 'convnet'"),
         ({"grow": "constan"}, "Did you mean 'constant'"),
-        ({"widht": 1}, "Did you mean 'train.width'"),
+        ({"widht": 1}, "Did you mean 'width'"),
         ({"patience": 2}, "patience needs validation images"),
     ],
 )
@@ -237,6 +237,10 @@ def test_an_interrupted_training_keeps_the_options_of_its_network(make_images, c
 
 
 def test_images_of_other_classes_are_refused(images, make_images, make_model):
+    with pytest.raises(UserError, match="the validation images of class0, class1:"):
+        train(images, validation=make_images(classes=2))
+    with pytest.raises(UserError, match="one class only"):
+        train(make_images(classes=1))
     with pytest.raises(UserError, match="the model tells class0, class1, class2 apart"):
         evaluate(make_model(images), make_images(classes=2))
 

@@ -1,31 +1,46 @@
-"""The same with scikit-learn's manners: `Classifier(time="5m", examples=1000).fit(X, y).score(X, y)`."""
+"""The same with scikit-learn's interface: `Classifier(time="5m", examples=1000).fit(X, y).score(X, y)`."""
 
 from __future__ import annotations
 
+import copy
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_consistent_length, check_is_fitted
+from sklearn.utils import _safe_indexing, check_random_state
+from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.validation import check_is_fitted
 
 from shoestring import context, steps
-from shoestring.budget import Budget
-from shoestring.data import in_memory
+from shoestring.budget import USUAL_EPOCHS, Budget
+from shoestring.data import Images
+from shoestring.data.given import count_images, given_images
+from shoestring.data.labels import encode, encode_as, label_array, weight_array
+from shoestring.data.split import MOST_VALIDATION, hold_out
 from shoestring.errors import UserError
 from shoestring.models.inference import log_probabilities
-from shoestring.recipe import Grow, Prune, Select, Train
+from shoestring.recipe import CALL, Prune, Train, resolve
 from shoestring.select import Subset
+
+_LARGEST_SEED = 2**31 - 1
 
 
 class Classifier(ClassifierMixin, BaseEstimator):
-    """Chooses images, trains inside the budget and cuts to size, in one `fit`.
+    """Selects images, trains inside the budget and prunes to size, in one `fit`, as `shoestring run` does.
 
-    One of `time` ("5m" or seconds), `epochs` or `flops` is the budget of the whole fit. After it, `classes_` are the
-    labels, `model_` the `Model`, `subset_` the chosen `Subset` or None, `ledger_` seconds by step, `n_features_in_`
-    the values of an image.
+    One of `time` ("5m" or seconds), `epochs` or `flops` is the budget of the whole fit (10 epochs, when none is given).
+    `validation_fraction` of the images (at most 2,500, drawn by `split_seed`) are held out of training to fit the
+    temperature of the probabilities, and for `patience`; with None all are trained on, and the temperature stays 1.
+    `class_weight` is None, "balanced" or a mapping of labels to weights. `random_state` seeds everything else; with
+    None every fit is another. `resolution` is the side that images are resized to (their own up to 64 pixels, when
+    None), and `mirrored` says whether a mirrored image keeps its class. The parameters from `width` on are those of
+    `shoestring train` (see `shoestring.recipe.Train`).
+
+    After `fit`, `classes_` are the labels, `model_` the `Model`, `subset_` the selected `Subset` or None, `ledger_`
+    seconds by step, `n_features_in_` the values of an image.
     """
 
     def __init__(
@@ -38,84 +53,208 @@ class Classifier(ClassifierMixin, BaseEstimator):
         select: str = "auto",
         model: str = "auto",
         grow: str = "auto",
+        stages: str | None = None,
         prune: str = "magnitude",
         macs: str | float | None = None,
         params: str | float | None = None,
+        resolution: int | None = None,
         mirrored: bool = True,
+        validation_fraction: float | None = 0.1,
+        split_seed: int = 0,
+        class_weight: str | dict[Any, float] | None = None,
         device: str = "auto",
-        seed: int = 0,
+        random_state: int | np.random.RandomState | None = 0,
+        width: float | None = None,
+        norm: bool | None = None,
+        dropout: float | None = None,
+        shortcut: str | None = None,
+        weights: str | None = None,
+        optimiser: str = "auto",
+        schedule: str = "deadline",
+        learning_rate: float | None = None,
+        weight_decay: float | None = None,
+        batch_size: int | None = None,
+        label_smoothing: float = 0.2,
+        flip: bool | None = None,
+        shift: float | None = None,
+        cutout: float | None = None,
+        jitter: float | None = None,
+        mixup: float | None = None,
+        rotate: float = 0.0,
+        zoom: float = 0.0,
+        strength: str = "1",
+        averaging: bool = True,
+        views: str = "auto",
+        precision: str = "auto",
+        patience: int | None = None,
     ) -> None:
-        self.time = time
-        self.epochs = epochs
-        self.flops = flops
-        self.examples = examples
-        self.select = select
-        self.model = model
-        self.grow = grow
-        self.prune = prune
-        self.macs = macs
-        self.params = params
-        self.mirrored = mirrored
-        self.device = device
-        self.seed = seed
+        given = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
+        for name, value in given.items():
+            setattr(self, name, value)
 
-    def fit(self, X: ArrayLike, y: ArrayLike) -> Classifier:
-        """Train on images X, (N, H, W) or (N, H, W, C), uint8 or floats from 0 to 1, with labels y (N,) of any kind."""
-        check_consistent_length(X, y)
-        check_classification_targets(y)
-        wanted = Prune(self.prune, _text(self.macs), _text(self.params))
-        budget = self._budget(wanted)
-        around = context.prepare(device=self.device, seed=self.seed)
-        self.classes_, codes = np.unique(np.asarray(y), return_inverse=True)
-        if len(self.classes_) < 2:
-            raise UserError(f"all labels are {self.classes_[0]}: a classifier needs two classes or more.")
-        names = [str(name) for name in self.classes_]
-        images = in_memory(X, codes.astype(np.int64), classes=names, mirrored=self.mirrored)
+    def fit(
+        self,
+        X: Any,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        validation_data: tuple[Any, ArrayLike] | None = None,
+    ) -> Classifier:
+        """Train on images X with labels y (N,) of any kind.
+
+        X is an array (N, H, W) or (N, H, W, C), uint8 or floats from 0 to 1, or a list, series or data frame of N paths
+        or Pillow images. `sample_weight` (N,) says how much each image counts in the loss; images of weight 0 are left
+        out. With `validation_data`, images and their labels, nothing is held out of X. Raises `UserError` (a
+        `ValueError`) for images, labels and parameters that cannot be, `BudgetTooSmall` for a budget that is.
+        """
+        wanted = self.get_params(deep=False)
+        settings = self._settings(wanted)
+        budget = self._budget(wanted, settings.prune)
+        X, y, loss_weights = _weighted(X, y, sample_weight, wanted["class_weight"])
+        self.classes_, codes = encode(y)
+        images = given_images(
+            X,
+            codes,
+            classes=[str(name) for name in self.classes_],
+            resolution=wanted["resolution"],
+            mirrored=wanted["mirrored"],
+        )
         self.n_features_in_ = int(np.prod(images.shape))
-        self.subset_: Subset | None = None
-        if self.examples is not None:
-            with budget.paying("select"):
-                self.subset_ = steps.run_select(
-                    images, Select(self.select, self.examples), budget=budget, context=around
-                )
-            images = images[self.subset_]
-        with budget.paying("train"):
-            settings = Train(model=self.model)
-            self.model_, _ = steps.run_train(
-                images, settings, Grow(self.grow), budget=budget, context=around, later=wanted
-            )
-        if wanted.wanted:
-            with budget.paying("prune"):
-                self.model_, _ = steps.run_prune(self.model_, images, wanted, settings, budget=budget, context=around)
+        images = images.weighted(loss_weights)
+        if validation_data is None:
+            images, validation = _held_out(images, wanted["validation_fraction"], wanted["split_seed"])
+        elif not isinstance(validation_data, tuple | list) or len(validation_data) != 2:
+            raise UserError("validation_data must be a pair of images and their labels: (X, y).")
+        else:
+            validation = self._images(*validation_data, like=images)
+        around = context.prepare(device=wanted["device"], seed=_seed(wanted["random_state"]))
+        self._run(images, validation, settings, budget, around)
         self.ledger_ = dict(budget.ledger)
         return self
 
-    def predict_proba(self, X: ArrayLike) -> NDArray[np.float32]:
+    def _run(self, images: Images, validation: Images | None, settings: Any, budget: Budget, around: Any) -> None:
+        """Select, train, prune and calibrate."""
+        steps.keep_time_to_calibrate(budget, settings.train, images, validation)
+        self.subset_: Subset | None = None
+        if settings.select.examples is not None:
+            with budget.paying("select"):
+                plain = images.weighted(None)
+                self.subset_ = steps.run_select(plain, settings.select, budget=budget, context=around)
+                images = images[self.subset_.indices_for(plain)]
+        with budget.paying("train"):
+            more = {"budget": budget, "context": around}
+            model, _ = steps.run_train(
+                images, settings.train, settings.grow, validation=validation, later=settings.prune, **more
+            )
+        if settings.prune.wanted:
+            with budget.paying("prune"):
+                model, _ = steps.run_prune(model, images, settings.prune, settings.train, **more)
+        self.model_ = steps.calibrated(model, validation, budget)
+
+    def predict_proba(self, X: Any) -> NDArray[np.float32]:
         """Probabilities (N, classes) of images, in the order of `classes_`."""
         check_is_fitted(self, "model_")
-        size = self.model_.preprocessing.resolution
-        images = in_memory(X, None, classes=self.model_.classes, resolution=size)
-        return np.exp(log_probabilities(self.model_, images))
+        return np.exp(log_probabilities(self.model_, self._images(X, None)))
 
-    def predict(self, X: ArrayLike) -> NDArray[Any]:
+    def predict(self, X: Any) -> NDArray[Any]:
         """The likeliest label (N,) of each image."""
         probabilities = self.predict_proba(X)
         return self.classes_[probabilities.argmax(1)]
 
     def save(self, folder: str | Path) -> None:
-        """Write the model as `shoestring predict` reads it."""
+        """Write the model as `shoestring predict` and `Model.load` read it."""
         check_is_fitted(self, "model_")
-        self.model_.save(Path(folder))
+        self.model_.save(folder)
 
-    def _budget(self, wanted: Prune) -> Budget:
-        steps_here = {"select": self.examples is not None, "train": True, "prune": wanted.wanted}
+    def _images(self, X: Any, y: Any, *, like: Images | None = None) -> Images:
+        """Other images, with the labels y if they are given, as the model or the images before take them."""
+        if like is None:
+            side, channels = self.model_.preprocessing.resolution, self.model_.preprocessing.channels
+        else:
+            side, _, channels = like.shape
+        codes = None if y is None else encode_as(label_array(y, count_images(X)), self.classes_)
+        names = [str(name) for name in self.classes_]
+        return given_images(X, codes, classes=names, resolution=side, channels=channels)
+
+    @staticmethod
+    def _settings(wanted: dict[str, Any]) -> Any:
+        """The parameters as a recipe, which checks them."""
+        train = {field.name: wanted[field.name] for field in fields(Train)}
+        sections = {
+            "select": {"method": wanted["select"], "examples": wanted["examples"]},
+            "train": train,
+            "grow": {"method": wanted["grow"], "stages": wanted["stages"]},
+            "prune": {"method": wanted["prune"], "macs": wanted["macs"], "params": wanted["params"]},
+        }
+        given = {name: {key: v for key, v in part.items() if v is not None} for name, part in sections.items()}
+        return resolve((CALL, given))[0]
+
+    @staticmethod
+    def _budget(wanted: dict[str, Any], prune: Prune) -> Budget:
+        here = {"select": wanted["examples"] is not None, "train": True, "prune": prune.wanted}
+        given = {name: wanted[name] for name in ("time", "epochs", "flops") if wanted[name] is not None}
+        if len(given) > 1:
+            raise UserError(f"give one budget, not {' and '.join(given)}.")
         return Budget(
-            self.time,
-            epochs=self.epochs,
-            flops=self.flops,
-            steps=[name for name, here in steps_here.items() if here],
+            **(given or {"epochs": USUAL_EPOCHS}), steps=[name for name, wanted_here in here.items() if wanted_here]
         )
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False
+        tags.input_tags.three_d_array = True
+        tags.input_tags.one_d_array = True  # of paths or images
+        tags.input_tags.string = True
+        tags.non_deterministic = self.get_params(deep=False)["time"] is not None
+        return tags
 
-def _text(value: str | float | None) -> str | None:
-    return None if value is None else str(value)
+    def _more_tags(self) -> dict[str, Any]:
+        """What `__sklearn_tags__` says, for scikit-learn before 1.6."""
+        timed = self.get_params(deep=False)["time"] is not None
+        return {"X_types": ["3darray", "string"], "non_deterministic": timed}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The state to pickle, with the network on the processor, so that any machine can load it."""
+        state = dict(super().__getstate__())
+        if "model_" in state:
+            state["model_"] = replace(state["model_"], module=copy.deepcopy(state["model_"].module).cpu())
+        return state
+
+
+def _seed(random_state: Any) -> int:
+    if isinstance(random_state, int | np.integer) and random_state >= 0:
+        return int(random_state)
+    return int(check_random_state(random_state).randint(_LARGEST_SEED))
+
+
+def _weighted(X: Any, y: Any, sample_weight: Any, class_weight: Any) -> tuple[Any, NDArray[Any], Any]:
+    """Images, labels and their weights in the loss, of mean 1, or None; images of weight 0 are left out."""
+    count = count_images(X)
+    y = label_array(y, count)
+    if sample_weight is None and class_weight is None:
+        return X, y, None
+    weights = weight_array(sample_weight, count)
+    if class_weight is not None:
+        weights = weights * weight_array(compute_sample_weight(class_weight, y), count, what="class_weight")
+    kept = np.flatnonzero(weights > 0)
+    if lost := sorted(set(y.tolist()) - set(y[kept].tolist()), key=str):
+        raise UserError(
+            f"all images of the class {lost[0]!r} have a weight of 0: leave them out of X, or give them one."
+        )
+    if len(kept) < count:
+        X, y, weights = _safe_indexing(X, kept), y[kept], weights[kept]
+    return X, y, (weights / weights.mean()).astype(np.float32)
+
+
+def _held_out(images: Images, fraction: float | None, seed: int) -> tuple[Images, Images | None]:
+    """Images to train on and to validate on, as `load` divides them; a class with one image keeps it."""
+    if fraction is None:
+        return images, None
+    if not 0 < fraction < 1:
+        raise UserError(f"validation_fraction must be above 0 and below 1, or None, not {fraction}.")
+    free = np.flatnonzero(images.counts()[images.targets] > 1)
+    if not len(free):
+        return images, None
+    size = min(round(fraction * len(images)), MOST_VALIDATION)
+    held = free[hold_out(images.targets[free], size, seed=seed)[1]]
+    return images[np.setdiff1d(np.arange(len(images)), held)], images[held]

@@ -183,6 +183,7 @@ class Recipe:
         return self.train.schedule == "anytime" and self.start is None
 
 
+CALL = "the call"  # a layer of arguments of a function, which messages name without their section
 BUDGETS = ("time", "epochs", "flops")
 SECTIONS = {"select": Select, "train": Train, "grow": Grow, "prune": Prune}
 
@@ -221,14 +222,17 @@ def _build(cls: type, layers: tuple[tuple[str, Mapping[str, Any]], ...], prefix:
     values: dict[str, Any] = {}
     for name, content in layers:
         for key, value in ((str(key), value) for key, value in content.items()):
+            shown = key if name == CALL else prefix + key
             if key not in known:
+                if "options" not in known and name == CALL:
+                    raise unknown("argument", key, known)
                 if "options" not in known:
                     raise unknown(f"setting in {name}", f"{prefix}{key}", [prefix + k for k in known])
                 values.setdefault("options", {})[key] = value  # whether the method has it is checked with the method
                 origin[prefix + key] = name
             elif key not in SECTIONS:
                 limits = known[key].metadata.get("limits", {})
-                values[key] = limited(coerce(value, hints[key], prefix + key), prefix + key, **limits)
+                values[key] = limited(coerce(value, hints[key], shown), shown, **limits)
                 origin[prefix + key] = name
             elif not isinstance(value, Mapping):
                 raise UserError(f"'{key}' in {name} must be a mapping such as {key}: {{method: ...}}, not '{value}'.")

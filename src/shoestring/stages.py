@@ -12,8 +12,7 @@ from shoestring import steps
 from shoestring.data import Dataset, Images
 from shoestring.evaluate.cost import cost, count_macs
 from shoestring.evaluate.files import write
-from shoestring.evaluate.metrics import Predictions, collect, measure
-from shoestring.evaluate.temperature import fit_temperature, images_to_fit
+from shoestring.evaluate.metrics import collect, measure
 from shoestring.models.inference import Predictor
 from shoestring.models.model import Model, model_folder
 from shoestring.runs import Run, final_model
@@ -140,9 +139,9 @@ def evaluate(this: Run, model: Model, data: Dataset, images: Images, subset: Sub
     model.module.to(this.context.device)
     with budget.paying("evaluate"):
         predictor = _predictor(this, model, data)
-        validation = _predicted(predictor, data.validation)
-        predictor.model = model = _tempered(this, model, validation)
-        predictions = _predicted(predictor, data.test)
+        model, validation = steps.with_temperature(predictor, data.validation)
+        predictor.model = _described(this, model)
+        predictions = collect(predictor(data.test), data.test.targets, classes=len(model.classes))
         metrics = measure(predictions, classes=model.classes, split="test")
         budget.settle("evaluate")
         write(this.folder / "evaluate", metrics, predictions, data.test)
@@ -187,15 +186,8 @@ def _predictor(this: Run, model: Model, data: Dataset) -> Predictor:
     return Predictor(model, left=left, coming=coming, seconds=this.budget.pace)
 
 
-def _predicted(predictor: Predictor, images: Images) -> Predictions:
-    classes = len(images.classes)
-    return collect(predictor(images), images.targets, classes=classes, sample=images_to_fit(classes))
-
-
-def _tempered(this: Run, model: Model, validation: Predictions) -> Model:
-    """The model with the temperature that fits the validation images; its description in the run is written anew."""
-    fitted = fit_temperature(validation.sample, validation.labels[validation.sample_indices])
-    model = replace(model, temperature=fitted)
+def _described(this: Run, model: Model) -> Model:
+    """The model, after its description in the run is written anew."""
     folder = model_folder(this.folder.path)
     assert folder is not None
     model.describe(folder)

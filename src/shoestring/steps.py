@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,20 +10,22 @@ from typing import Any
 import numpy as np
 
 from shoestring import registry
-from shoestring.budget import Budget
+from shoestring.budget import USUAL_EPOCHS, Budget
 from shoestring.context import Context, prepare
 from shoestring.data import Images
 from shoestring.errors import UserError
-from shoestring.evaluate.metrics import Metrics, collect, measure
+from shoestring.evaluate.metrics import Metrics, Predictions, collect, measure
+from shoestring.evaluate.temperature import fit_temperature, images_to_fit
 from shoestring.models.inference import Predictor, views
 from shoestring.models.model import Model
 from shoestring.planning import part_of, planned, scale_of
 from shoestring.proxy import method_for, pool_of
 from shoestring.prune import shrink
-from shoestring.recipe import Grow, Prune, Select, Train, resolve
+from shoestring.recipe import CALL, Grow, Prune, Select, Train, resolve
 from shoestring.select import NOTHING, Subset, choose, new_of_each
 from shoestring.select.left_out import left_out
 from shoestring.subsets import given_subset
+from shoestring.train.choose import preprocessing
 from shoestring.train.loop import Training, fit
 from shoestring.train.patience import Score
 
@@ -52,7 +55,7 @@ def select(
     when there is no budget). Images without labels can be chosen by the methods that need none. Raises `UserError` for
     what cannot be chosen, `BudgetTooSmall` when the proxy cannot be trained.
     """
-    recipe, _ = resolve(("the call", {"select": {"method": method, "examples": examples, **settings}}))
+    recipe, _ = resolve((CALL, {"select": {"method": method, "examples": examples, **settings}}))
     if recipe.select.subset is not None:
         raise UserError("a subset that is there already needs no choosing: images[Subset.load(file)] are its images.")
     if not len(images):
@@ -100,23 +103,68 @@ def train(
     model: str = "auto",
     grow: str = "auto",
     stages: str | None = None,
-    budget: Budget,
+    budget: Budget | None = None,
     validation: Images | None = None,
     seed: int = 0,
     context: Context | None = None,
     **settings: Any,
 ) -> Model:
-    """Train a network on the images until the budget's share for `train` is spent.
+    """Train a network on the images until the budget's share for `train` is spent (ten epochs, when there is none).
 
     `grow` names schedules ("resolution,width"), or `stages` writes them out ("0.5@0.75,1@1"). `settings` are the fields
-    of `recipe.Train`. `validation` images are needed for `patience` only; `seed` is that of the context where one is
-    given. Raises `UserError` for unknown names and
-    settings, `BudgetTooSmall` before training when too little fits.
+    of `recipe.Train`. On `validation` images, which were held out of training, the temperature of the model is fitted
+    (without them it stays 1), and `patience` scores; `seed` is that of the context where one is given. Raises
+    `UserError` for unknown names and settings, `BudgetTooSmall` before training when too little fits.
     """
     growth = {"method": grow} | ({"stages": stages} if stages is not None else {})
-    recipe, _ = resolve(("the call", {"train": {"model": model, **settings}, "grow": growth}))
+    recipe, _ = resolve((CALL, {"train": {"model": model, **settings}, "grow": growth}))
+    check_trainable(images, validation)
     context = context or prepare(seed=seed)
-    return run_train(images, recipe.train, recipe.grow, budget=budget, context=context, validation=validation)[0]
+    budget = budget or Budget(epochs=USUAL_EPOCHS, steps=("train",))
+    keep_time_to_calibrate(budget, recipe.train, images, validation)
+    trained, _ = run_train(images, recipe.train, recipe.grow, budget=budget, context=context, validation=validation)
+    return calibrated(trained, validation, budget)
+
+
+def check_trainable(images: Images, validation: Images | None = None) -> None:
+    """Raise `UserError` for images that nothing can be learnt from: none, without labels, of one class or of others."""
+    if images.labels is None:
+        raise UserError("these images have no labels, and training needs them.")
+    if not len(images):
+        raise UserError("there are no images to train on.")
+    if len(images.classes) < 2:
+        raise UserError(f"one class only ({', '.join(images.classes)}): training needs two classes or more.")
+    if validation is not None and validation.classes != images.classes:
+        raise UserError(
+            f"the images are of the classes {', '.join(images.classes)}, and the validation images of "
+            f"{', '.join(validation.classes)}: the same, in the same order, are expected."
+        )
+
+
+def keep_time_to_calibrate(budget: Budget, settings: Train, images: Images, validation: Images | None) -> None:
+    """Keep as much of the budget as `calibrated` will take."""
+    if validation is not None:
+        prepared = preprocessing(images[:1], mirror=settings.mirrors(images.mirrored), views=settings.views)
+        budget.owe("calibrate", images=round(len(validation) * views(prepared)))
+
+
+def calibrated(model: Model, validation: Images | None, budget: Budget) -> Model:
+    """The model with the temperature that fits validation images; as it is when there are none."""
+    if validation is None:
+        return model
+    timed = budget.unit == "seconds"
+    left = partial(budget.left_for, "calibrate") if timed else None
+    predictor = Predictor(replace(model, temperature=1.0), left=left, coming=len(validation), seconds=budget.pace)
+    with budget.paying("calibrate"):
+        return with_temperature(predictor, validation)[0]
+
+
+def with_temperature(predictor: Predictor, validation: Images) -> tuple[Model, Predictions]:
+    """The model of a predictor, with the temperature that fits validation images; and these, predicted at 1."""
+    classes = len(validation.classes)
+    found = collect(predictor(validation), validation.targets, classes=classes, sample=images_to_fit(classes))
+    fitted = fit_temperature(found.sample, found.labels[found.sample_indices])
+    return replace(predictor.model, temperature=fitted), found
 
 
 def run_train(
@@ -174,6 +222,7 @@ def prune(
     params: str | float | None = None,
     method: str = "magnitude",
     budget: Budget | None = None,
+    validation: Images | None = None,
     seed: int = 0,
     context: Context | None = None,
     settings: Train | None = None,
@@ -182,11 +231,16 @@ def prune(
     """A smaller copy of the model: channels cut to a share (0.5) or number (20M) of MACs or parameters.
 
     It is trained on with the images until the budget's share for `prune` is spent; without a budget it is only cut.
-    Raises `UserError` when the target cannot be reached or nothing can be cut.
+    Its temperature is fitted on `validation` images; without them it is that of the model before. Raises `UserError`
+    when the target cannot be reached or nothing can be cut.
     """
     wanted = Prune(method, None if macs is None else str(macs), None if params is None else str(params), options)
     context = context or prepare(seed=seed)
-    return run_prune(model, images, wanted, settings or Train(), budget=budget, context=context)[0]
+    settings = settings or Train()
+    if budget is not None:
+        keep_time_to_calibrate(budget, settings, images, validation)
+    small, _ = run_prune(model, images, wanted, settings, budget=budget, context=context)
+    return calibrated(small, validation, budget or Budget(epochs=USUAL_EPOCHS))
 
 
 def run_prune(

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from shoestring.ending import Grace
-from shoestring.errors import BudgetTooSmall, UserError, unknown
+from shoestring.errors import BudgetTooSmall, UserError, messages_with_flags, unknown
 from shoestring.team import rank
 
 _STEPS = "shoestring.cli.steps"
@@ -44,6 +44,7 @@ Exit code: 0 done, 2 wrong input, 3 the budget is too small, 130 interrupted (th
 """
 
 
+@messages_with_flags()
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)

@@ -20,6 +20,8 @@ from shoestring.data.images import Images
 class Batch:
     """One training step's images: which they are (B,), pixels (B, C, H, W), labels (B,) or their shares (B, classes).
 
+    Where images have weights, the shares of each add up to its weight.
+
     `weight` is what the mean over them counts in the mean over the equally many batches that are parts of one step.
     """
 
@@ -68,6 +70,8 @@ class Batches:
         self.pixels, self.rows = _resident(images, device)
         self.labels = torch.from_numpy(np.array(images.targets)).to(device)
         self.classes = len(images.classes)
+        weights = images.weights
+        self.weights = None if weights is None else torch.from_numpy(weights).to(device)
         self.prepare, self.size, self.augment = prepare, min(size, len(images)), augment
         self.seed, self.part = seed, part
         self.generator = torch.Generator(device).manual_seed(seed)  # of the order, which all parts share
@@ -104,8 +108,11 @@ class Batches:
         floats = turn(floats, change.rotate, change.zoom, self.changes)
         floats = cut_out(floats, round(change.cutout * floats.shape[-1]), self.changes)
         labels = self.labels[index]
+        if self.weights is not None:
+            labels = functional.one_hot(labels, self.classes) * self.weights[index, None]
         if self.augment.mixup:
-            floats, labels = mix(floats, functional.one_hot(labels, self.classes).float(), change.mixup, self.changes)
+            shares = labels if labels.ndim == 2 else functional.one_hot(labels, self.classes).float()
+            floats, labels = mix(floats, shares, change.mixup, self.changes)
         return Batch(index, floats, labels, len(index) * parts / self.size)
 
     def peek(self, size: int) -> Batch:

@@ -38,6 +38,7 @@ class Images:
         self.classes = tuple(classes)
         self._fingerprint = fingerprint
         self.mirrored = mirrored
+        self._weights: NDArray[np.float32] | None = None  # of the images of the store
         self.skipped: tuple[tuple[str, str], ...] = ()  # what loading left out: names, and why they cannot be read
 
     def __len__(self) -> int:
@@ -76,6 +77,11 @@ class Images:
             raise ValueError("these images have no labels, and this step needs them.")
         return self.labels
 
+    @property
+    def weights(self) -> NDArray[np.float32] | None:
+        """How much each image counts in training (N,), or None when all count the same."""
+        return None if self._weights is None else self._weights[self.rows]
+
     @cached_property
     def ids(self) -> NDArray[np.str_]:
         """One stable name per image (N,)."""
@@ -104,7 +110,17 @@ class Images:
             rows=np.ascontiguousarray(rows, dtype=np.int64),
             mirrored=self.mirrored,
         )
-        images.skipped = self.skipped
+        images.skipped, images._weights = self.skipped, self._weights
+        return images
+
+    def weighted(self, weights: NDArray[np.float32] | None) -> Images:
+        """The same images, each of which counts in training as its weight (N,) says; all the same when None."""
+        assert weights is None or len(weights) == len(self), "a weight for each image"
+        images, stored = self.at(self.rows), None
+        if weights is not None:
+            stored = np.ones(len(self.store), dtype=np.float32)
+            stored[self.rows] = weights
+        images._weights = stored
         return images
 
     def counts(self) -> NDArray[np.int64]:

@@ -160,7 +160,7 @@ class State:
         noted = contextlib.nullcontext([]) if self.record is None else lengths_seen(module)
         with low_precision(images.device, self.speed.precision), noted as lengths:
             logits = (module if self.run is None else self.run)(images)
-        loss = functional.cross_entropy(logits.float(), labels, label_smoothing=self._smoothing)
+        loss = self._loss(logits.float(), labels)
         scale = _SCALE / _SMALLER**self.setbacks if self.speed.precision == "float16" else 1.0
         (loss * (self._weight * scale)).backward()
         if scale != 1:
@@ -168,6 +168,14 @@ class State:
                 gradient.div_(scale)
         self.optimiser.step(rate)
         return loss.detach(), logits.detach(), lengths[-1] if lengths else None
+
+    def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Mean cross-entropy of logits (B, C) and labels (B,), or (B, C) that add up to the weight of each image."""
+        smoothing = self._smoothing
+        if self.batches.weights is not None:  # which count in smoothing, too: a weight of zero is no image
+            mean, smoothing = labels.mean(1, keepdim=True).expand_as(labels), 0.0
+            labels = torch.lerp(labels, mean, self._smoothing)
+        return functional.cross_entropy(logits, labels, label_smoothing=smoothing)
 
     @property
     def price(self) -> dict[str, float]:

@@ -1,0 +1,146 @@
+"""Images as Python users hold them: arrays, paths, Pillow images, and data frames with a column of paths."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from shoestring.data.arrays import to_pixels
+from shoestring.data.build import SMALL
+from shoestring.data.decode import decode, decode_file, header
+from shoestring.data.images import Images
+from shoestring.data.listing import expanded, spread
+from shoestring.data.loading import in_memory
+from shoestring.errors import UserError
+
+_COLUMNS = ("path", "file", "filename", "filepath", "file_path", "image_path", "image")
+_SAMPLE = 512  # images whose size is read to choose a resolution
+_KINDS = "an array (N, H, W) or (N, H, W, C), or a list or data frame of paths or Pillow images"
+
+
+def given_images(
+    X: Any,
+    labels: NDArray[np.int64] | None,
+    *,
+    classes: Sequence[str],
+    resolution: int | None = None,
+    channels: int | None = None,
+    mirrored: bool = True,
+) -> Images:
+    """The images X with labels (N,) that count `classes`, or None; squares of `resolution` pixels.
+
+    X is an array (N, H, W) or (N, H, W, C), uint8 or floats from 0 to 1; or N paths or Pillow images: a list, an array,
+    a series, or a data frame with one column or a column called path, file, filename or image. Without a `resolution`,
+    images keep the side of the median up to 64 pixels and become 64 above; without `channels`, files that are all grey
+    give one and others three. Raises `UserError` for anything else, no images, and files that cannot be read.
+    """
+    items = _items(X)
+    pixels = _checked(to_pixels(X, what="X")) if items is None else _decoded(items, resolution, channels)
+    return in_memory(pixels, labels, classes=classes, resolution=resolution, mirrored=mirrored)
+
+
+def count_images(X: Any) -> int:
+    """How many images X holds. Raises `UserError` when it holds none, or is nothing that holds images."""
+    if (
+        X is None
+        or isinstance(X, str | os.PathLike | Image.Image)
+        or hasattr(X, "toarray")
+        or not hasattr(X, "__len__")
+    ):
+        raise UserError(f"X is a {type(X).__name__}; expected {_KINDS}.")
+    if isinstance(X, np.ndarray) and not X.ndim:
+        raise UserError(f"X is a single value; expected {_KINDS}.")
+    if not len(X):
+        raise UserError("X holds no images (0 samples); at least two of different classes are needed to train.")
+    return len(X)
+
+
+def _items(X: Any) -> list[Any] | None:
+    """Paths, Pillow images or arrays of different sizes one by one; None for an array of images."""
+    count_images(X)
+    if hasattr(X, "columns"):
+        name = _column(X)
+        X = X[name]
+        if hasattr(X, "columns"):
+            raise UserError(f"X has more than one column called '{name}'.")
+    if isinstance(X, np.ndarray) and X.dtype.kind not in "OU":
+        if X.dtype.kind == "f" and np.isnan(X).any():
+            raise UserError("X holds NaN (not a number); expected uint8 in 0..255 or floats in 0..1.")
+        return None
+    items = X.ravel().tolist() if isinstance(X, np.ndarray) and X.shape == (len(X), 1) else list(X)
+    kinds = {_kind(item) for item in items}
+    if kinds <= {"path"} or kinds <= {"image"}:
+        return items
+    if kinds == {"array"}:
+        try:
+            arrays = [np.asarray(item) for item in items]
+        except ValueError:
+            raise UserError("X holds lists that are no images: their rows have different lengths.") from None
+        if len({item.shape for item in arrays}) == 1:
+            return _items(np.stack(arrays))
+        return [to_pixels(item[None], what="an image of X")[0] for item in arrays]
+    if "other" in kinds:
+        other = next(item for item in items if _kind(item) == "other")
+        raise UserError(f"X holds a {type(other).__name__}; expected {_KINDS}.")
+    raise UserError(f"X mixes {' and '.join(f'{kind}s' for kind in sorted(kinds))}; expected {_KINDS}.")
+
+
+def _kind(item: Any) -> str:
+    if isinstance(item, str | os.PathLike):
+        return "path"
+    if isinstance(item, Image.Image):
+        return "image"
+    return "array" if isinstance(item, np.ndarray | list | tuple) or hasattr(item, "__array__") else "other"
+
+
+def _column(frame: Any) -> Any:
+    names = list(frame.columns)
+    found = names if len(names) == 1 else [name for name in names if str(name).lower() in _COLUMNS][:1]
+    if not found:
+        raise UserError(f"X has the columns {', '.join(map(str, names))}; expected one of paths, called 'path'.")
+    return found[0]
+
+
+def _checked(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    if 0 in pixels.shape:
+        raise UserError(f"X has shape {pixels.shape}: its images have no pixels.")
+    return pixels
+
+
+def _decoded(items: list[Any], resolution: int | None, channels: int | None) -> NDArray[np.uint8]:
+    """Pixels (N, R, R, C)."""
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, 16)) as pool:
+        if resolution is None or channels is None:
+            about = list(pool.map(_about, items))
+            sides = [about[index][0] for index in spread(len(about), _SAMPLE)]
+            resolution = resolution or min(int(np.median(sides)), SMALL)
+            channels = channels or (1 if all(grey for _, grey in about) else 3)
+        return np.stack(list(pool.map(partial(_pixels, resolution=resolution, channels=channels), items)))
+
+
+def _about(item: Any) -> tuple[int, bool]:
+    """The shorter side in pixels, and whether there are no colors."""
+    try:
+        if isinstance(item, np.ndarray):
+            return min(item.shape[:2]), item.shape[2] == 1
+        return header(item if isinstance(item, Image.Image) else expanded(Path(item)))
+    except UserError as error:
+        raise UserError(f"cannot read {item}: {error}.") from None
+
+
+def _pixels(item: Any, *, resolution: int, channels: int) -> NDArray[np.uint8]:
+    if isinstance(item, str | os.PathLike):
+        return decode_file(Path(item), resolution=resolution, channels=channels)
+    own = item.copy() if isinstance(item, Image.Image) else item  # decoding may load a smaller version in its place
+    try:
+        return decode(own, resolution=resolution, channels=channels)
+    except UserError as error:
+        raise UserError(f"cannot read an image of X: {error}.") from None

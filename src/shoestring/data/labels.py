@@ -1,0 +1,86 @@
+"""Labels and weights as Python users hold them, checked."""
+
+from __future__ import annotations
+
+from math import isnan
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shoestring.errors import UserError
+
+
+def label_array(y: Any, count: int) -> NDArray[Any]:
+    """Labels as an array (N,). Raises `UserError` unless there is one for each of `count` images."""
+    if y is None:
+        raise UserError("a classifier requires y to be passed, but the target y is None.")
+    labels = np.asarray(y)
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.ndim == 2:
+        raise UserError(
+            f"y has shape {labels.shape}; expected one label for each image. Of one-hot rows take y.argmax(1); several "
+            "labels for one image (multi-label) cannot be learnt."
+        )
+    if labels.ndim != 1:
+        raise UserError(f"y has shape {labels.shape}; expected one label for each image.")
+    if len(labels) != count:
+        raise UserError(f"X has {count:,} images and y {len(labels):,} labels (inconsistent numbers of samples).")
+    return labels
+
+
+def encode(labels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """The sorted classes (C,) of labels (N,), and their indices (N,).
+
+    Raises `UserError` for labels that are missing or real numbers, of different types, and all of one class.
+    """
+    if labels.dtype.kind == "O" and any(map(_missing, labels.tolist())):
+        raise UserError("y holds missing labels (None or NaN); expected one label for each image.")
+    if labels.dtype.kind == "f":
+        if not np.isfinite(labels).all():
+            raise UserError("y holds NaN or infinity; expected one label for each image.")
+        if (labels != np.rint(labels)).any():
+            real = labels[labels != np.rint(labels)][0]
+            raise UserError(f"Unknown label type: y holds real numbers such as {real}; expected classes.")
+    if labels.dtype.kind == "c":
+        raise UserError("Unknown label type: y holds complex numbers; expected classes. Complex data not supported.")
+    try:
+        classes, codes = np.unique(labels, return_inverse=True)
+    except TypeError:
+        kinds = sorted({type(value).__name__ for value in labels.tolist()})
+        raise UserError(f"y mixes labels of types {' and '.join(kinds)}: expected one type.") from None
+    if len(classes) < 2:
+        raise UserError(f"all labels are {classes[0]}: a classifier needs two classes or more, and there is one class.")
+    return classes, codes.reshape(-1).astype(np.int64)
+
+
+def _missing(value: Any) -> bool:
+    number = isinstance(value, float) and isnan(value)
+    return number or value is None or type(value).__name__ in ("NAType", "NaTType")
+
+
+def encode_as(labels: NDArray[Any], classes: NDArray[Any]) -> NDArray[np.int64]:
+    """The indices (N,) of labels (N,) among known classes. Raises `UserError` for one that is not among them."""
+    index = {value: code for code, value in enumerate(classes.tolist())}
+    values = labels.tolist()
+    other = [value for value in values if value not in index]
+    if other:
+        raise UserError(f"unknown class {other[0]!r} in y; known: {', '.join(map(str, index))}.")
+    return np.array([index[value] for value in values], dtype=np.int64)
+
+
+def weight_array(sample_weight: Any, count: int, *, what: str = "sample_weight") -> NDArray[np.float64]:
+    """Weights (N,) of `count` images, ones when None. Raises `UserError` unless they are finite and not below 0."""
+    if sample_weight is None:
+        return np.ones(count)
+    try:
+        weights = np.asarray(sample_weight, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise UserError(f"{what} must be numbers, one for each image.") from None
+    weights = np.full(count, float(weights)) if weights.ndim == 0 else weights
+    if weights.shape != (count,):
+        raise UserError(f"{what} has shape {weights.shape}; expected one weight for each of {count:,} images.")
+    if not (np.isfinite(weights) & (weights >= 0)).all():
+        raise UserError(f"{what} must be finite and not below 0.")
+    return weights
