@@ -72,6 +72,8 @@ def test_grey_arrays_and_floats(tmp_path):
         ({"classes": ["only"]}, "unknown class in labels .* '1'"),
         ({"classes": ["a", "b", "c"]}, "'c' has no training images"),
         ({"test_images": IMAGES}, "one label for each"),
+        ({"images": np.zeros((20, 4, 0), np.uint8)}, r"shape \(20, 4, 0\): images of no pixels"),
+        ({"images": IMAGES[:0], "labels": LABELS[:0]}, "labels in .* is empty: there are no images"),
         ({"test_labels": LABELS}, "no array 'test_images'"),
         ({"classes": ["a", "b", "a"]}, "more than one class is called 'a'"),
         ({"train_images": IMAGES, "train_labels": LABELS}, "images and train_images, which both name the train images"),
@@ -205,3 +207,9 @@ def test_a_file_that_unpacks_to_more_than_the_memory_is_refused_before(tmp_path,
     monkeypatch.setattr(sys.modules[arrays_source.__module__], "_free_memory", lambda: 2000)
     with pytest.raises(UserError, match=r"photos\.npz takes .* GB of memory, and 0\.0 GB are free"):
         load(npz(tmp_path, images=IMAGES, labels=LABELS))
+
+
+@pytest.mark.parametrize(("images", "labels"), [([[[1, 2], [3]]] * 20, LABELS), (IMAGES, [[1, 2], [3]] * 10)])
+def test_lists_of_different_lengths_are_one_line(images, labels):
+    with pytest.raises(UserError, match="are of different sizes"):
+        from_arrays(images, labels)

@@ -269,6 +269,11 @@ def test_train_may_be_a_vehicle(photos):
     assert data.classes == ("bus", "car", "train") and count(data) == 30
 
 
+def test_a_vehicle_beside_test_images_is_refused(photos):
+    with pytest.raises(UserError, match="has class folders, and test beside them: put the classes of each split"):
+        load(photos({"train": 5, "car": 5, "test": 5}))
+
+
 def test_nobody_can_tell_whether_train_is_a_class(photos):
     photos({"steam": 5, "diesel": 5}, at="train")
     root = photos({"car": 5})

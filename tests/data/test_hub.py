@@ -291,3 +291,15 @@ def test_a_few_files_of_a_data_set_on_the_hub_are_looked_at(tmp_path):
     stream = datasets.load_dataset("parquet", data_files=files, streaming=True)["train"]
     found = list(hub_module._first_of_shards(stream, "image", "pets")())
     assert len(found) == 16 and all(item.image[:4] == b"\x89PNG" for item in found)
+
+
+def test_files_without_rows_are_passed_over(tmp_path, capfd):
+    folder = parquet(tmp_path / "pets", "train", shard="1")
+    parquet(folder, "train", rows=0, shard="0")
+    data = load(folder)
+    assert len(data.train) + len(data.validation) + len(data.test) == 20
+    (folder / "train-1.parquet").unlink()
+    capfd.readouterr()
+    with pytest.raises(UserError, match=r"the Parquet files in .* have no rows"):
+        load(folder)
+    assert capfd.readouterr().err == ""

@@ -144,3 +144,18 @@ def test_a_split_whose_images_cannot_be_read_is_not_used(photos):
     data = load(root, skip_bad=True)
     assert any("the validation split has no images that can be read" in note for note in data.notes)
     assert len(data.validation) == 2
+
+
+@pytest.mark.parametrize("source", ["", " ", "folder:", "hub:", "arrays: "])
+def test_nothing_is_not_the_folder_one_is_in(photos, monkeypatch, source):
+    monkeypatch.chdir(photos({"cat": 5, "dog": 5}))
+    with pytest.raises(UserError, match="the data have no name"):
+        load(source)
+
+
+def test_names_that_no_file_can_have(tmp_path):
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    for source in ("x" * 5000, "a\0b", str(tmp_path / "loop")):
+        with pytest.raises(UserError, match="no folder, file or data set") as caught:
+            load(source)
+        assert f"Did you mean '{source}'" not in str(caught.value)

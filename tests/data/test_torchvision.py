@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 import torchvision.datasets
@@ -7,8 +9,10 @@ from PIL import Image
 
 from shoestring.data import load
 from shoestring.data.torchvision import _KNOWN
+from shoestring.data.torchvision import torchvision as source
 from shoestring.errors import UserError
 
+torchvision_module = sys.modules[source.__module__]
 PIXELS = np.random.default_rng(0).integers(0, 256, (30, 8, 8), dtype=np.uint8)
 
 
@@ -70,3 +74,39 @@ def test_every_known_name_is_a_class_of_torchvision_that_takes_its_arguments():
 def test_an_unknown_name_after_the_prefix():
     with pytest.raises(UserError, match=r"unknown torchvision data set 'cifar11'\. Did you mean 'cifar10'"):
         load("torchvision:cifar11")
+
+
+@pytest.mark.parametrize("large", [0, 9])
+def test_the_sample_for_the_resolution_is_of_all_images(monkeypatch, large):
+    class Sorted(Named):
+        def __len__(self) -> int:
+            return 1200
+
+        def __getitem__(self, index):
+            return Image.new("L", (40, 40) if index // 120 == large else (8, 8)), index // 120
+
+    monkeypatch.setattr(torchvision_module, "SAMPLE", 60)
+    monkeypatch.setattr(torchvision.datasets, "MNIST", Sorted)
+    assert load("mnist").train.shape == (8, 8, 1)
+
+
+def test_a_damaged_download_is_one_line(monkeypatch, cache):
+    class Damaged(Named):
+        def __getitem__(self, index):
+            raise OSError("image file is\ntruncated")
+
+    monkeypatch.setattr(torchvision.datasets, "MNIST", Damaged)
+    with pytest.raises(
+        UserError, match=r"cannot read image 0 of the train split of mnist: .*Remove .*mnist, to"
+    ) as told:
+        load("mnist")
+    assert "\n" not in str(told.value)
+
+
+def test_classes_of_the_same_name_are_refused(monkeypatch):
+    class Same(Fake):
+        classes = [f"class {index % 9}" for index in range(10)]
+
+    monkeypatch.setattr(torchvision.datasets, "MNIST", Same)
+    with pytest.raises(UserError, match="more than one class is called 'class 0'"):
+        load("mnist")

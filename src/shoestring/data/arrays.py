@@ -41,7 +41,7 @@ def to_pixels(images: ArrayLike, *, what: str = "images") -> NDArray[np.uint8]:
 
     `UserError` for other shapes, types and ranges; `what` names the array in it.
     """
-    array = np.asarray(images)
+    array = _array(images, what)
     if array.ndim == 3:
         array = array[..., None]
     if array.ndim != 4 or array.shape[3] not in (1, 3):
@@ -49,6 +49,8 @@ def to_pixels(images: ArrayLike, *, what: str = "images") -> NDArray[np.uint8]:
         raise UserError(
             f"{what} has shape {np.shape(images)}; expected (N, H, W) or (N, H, W, C) with C = 1 or 3.{first}"
         )
+    if 0 in array.shape[1:3]:
+        raise UserError(f"{what} has shape {np.shape(images)}: images of no pixels.")
     if array.dtype == np.uint8:
         return array
     if array.dtype.kind != "f":
@@ -64,9 +66,11 @@ def class_values(labels: ArrayLike, classes: Sequence[str] | None, *, what: str 
     With `classes`, labels are either their indices or the names themselves. `UserError` for labels that cannot be
     classes, such as fractions, rows of a one-hot matrix or None.
     """
-    array = np.asarray(labels)
+    array = _array(labels, what)
     values = _values(array)
     kinds = {type(value) for value in values} if array.ndim == 1 else set()
+    if array.shape == (0,):
+        raise UserError(f"{what} is empty: there are no images.")
     if len(kinds) != 1 or not kinds <= {int, bool, str}:
         one_hot = " One-hot rows become integers by argmax(1)." if array.ndim == 2 and array.shape[1] > 1 else ""
         raise UserError(
@@ -77,6 +81,13 @@ def class_values(labels: ArrayLike, classes: Sequence[str] | None, *, what: str 
     return list(map(composed, classes)) if kinds == {str} else list(range(len(classes)))
 
 
+def _array(given: ArrayLike, what: str) -> NDArray[Any]:
+    try:
+        return np.asarray(given)
+    except ValueError:  # rows of different lengths
+        raise UserError(f"{what} are of different sizes: expected one array, whose rows are all alike.") from None
+
+
 def _values(array: NDArray[Any]) -> list[Any]:
     """Plain Python values; text with composed accents."""
     values = array.tolist()
@@ -85,7 +96,7 @@ def _values(array: NDArray[Any]) -> list[Any]:
 
 def to_indices(labels: ArrayLike, values: Sequence[Any], *, count: int, what: str = "labels") -> NDArray[np.int64]:
     """Class indices (N,) of labels (N,), by their place in `values`; `UserError` for `count` other than N."""
-    array = np.asarray(labels)
+    array = _array(labels, what)
     if array.shape != (count,):
         raise UserError(f"{what} has shape {array.shape}; expected one label for each of the {count:,} images.")
     index = {value: position for position, value in enumerate(values)}

@@ -104,6 +104,9 @@ def _classes(root: Path, named: list[str], notes: list[str]) -> ByClass:
     stray = [name for name in named if name.lower() in _NO_CLASS and not _is_class(root, name, named)]
     found = _by_class(root, notes)
     _check_train(root, found)
+    if stray and _place(root, "train"):
+        both = f"{root} has class folders, and {', '.join(stray)} beside them"
+        raise UserError(f"{both}: put the classes of each split below its folder, or give a class another name.")
     if stray:
         raise UserError(f"{root} has {', '.join(stray)} but no train folder: put training images in {root}/train.")
     return found

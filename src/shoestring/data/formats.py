@@ -74,7 +74,7 @@ def why_not(content: bytes) -> str:
     """Why Pillow does not know what this is, by its first bytes."""
     name = kind(content)
     if name is None:
-        return "it is not an image"
+        return "it is not an image" + ("" if content else ": it is empty")
     if name in _INSTALL and {"HEIC": "HEIF"}.get(name, name) not in formats_for(content):
         return _INSTALL[name]
     return f"it is a broken {name} image, or one of a kind that Pillow does not read"

@@ -10,7 +10,7 @@ from typing import Any
 
 from shoestring.data.columns import image_column, label_column
 from shoestring.data.listing import SAMPLE, Item, Items, Listing, Source, composed, expanded, files_key
-from shoestring.data.parquet import card_names, files_of_splits, parquet_files, sample_of
+from shoestring.data.parquet import card_names, files_of_splits, parquet_files, sample_of, with_rows
 from shoestring.errors import UserError, unknown
 
 _SPLITS = ("train", "validation", "test")
@@ -35,6 +35,9 @@ def hub(where: str) -> Source:
 
 
 def _read(where: str, revision: str | None, files: list[Path]) -> Listing:
+    _check_installed(where)
+    if files and not (files := with_rows(files)):
+        raise UserError(f"the Parquet files in {where} have no rows.")
     local, notes = files_of_splits(files, Path(where))
     streams = _open(where, revision, local)
     without = f"{where} has no train split, only {', '.join(streams)}: name its files train-*.parquet."
@@ -57,11 +60,17 @@ def _read(where: str, revision: str | None, files: list[Path]) -> Listing:
     return Listing(tuple(classes.values()), splits, size, tuple(notes), sample, without)
 
 
-def _open(where: str, revision: str | None, local: dict[str, list[str]]) -> dict[str, Any]:
+def _check_installed(where: str) -> None:
     try:
-        import datasets
+        import datasets  # noqa: F401
     except ModuleNotFoundError:
         raise UserError(f'reading {where} needs another package: pip install "shoestring[hub]".') from None
+
+
+def _open(where: str, revision: str | None, local: dict[str, list[str]]) -> dict[str, Any]:
+    import datasets
+
+    datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # its errors are raised, and need no second line
     try:
         if local:  # a folder's README could name files elsewhere: only those that were found are read
             escaped = {name: {name: [glob.escape(file) for file in files]} for name, files in local.items()}

@@ -222,13 +222,15 @@ def _notes(entry: Entry) -> list[str]:
 
 def locate(source: str) -> Source:
     """The source that a path or a name means; a path that exists comes first. `UserError` when there is none."""
-    path = expanded(source)
     kind, colon, where = source.partition(":")
+    if not (where if colon and kind != "digits" else source).strip():
+        raise UserError("the data have no name: expected a folder, an .npz file, a Hub id or the name of a data set.")
     if colon and kind in registry.names("data"):
         return registry.find("data", kind)(where)
-    if path.is_dir():
+    path = expanded(source)
+    if _is(path.is_dir):
         return hub(source) if parquet_files(path) else folder(source)
-    if path.is_file():
+    if _is(path.is_file):
         if path.suffix.lower() == ".npz":
             return arrays(source)
         raise UserError(f"{source} is a file: expected a folder of class folders or Parquet files, or an .npz file.")
@@ -242,11 +244,19 @@ def locate(source: str) -> Source:
     raise _missing(source)
 
 
+def _is(what: Callable[[], bool]) -> bool:
+    """What a path says of itself; no where the system cannot tell, as of a name that is too long."""
+    try:
+        return what()
+    except OSError:
+        return False
+
+
 def _missing(source: str) -> UserError:
-    """No such path or name, with the nearest one: a neighbour on the disk or a data set known by name."""
+    """No such path or name, with the nearest one: a neighbor on the disk or a data set known by name."""
     parent = expanded(source).parent
-    beside = [str(Path(source).parent / other.name) for other in parent.iterdir()] if parent.is_dir() else []
-    near = difflib.get_close_matches(source, ["digits", *NAMES, *beside], n=1)
+    beside = [str(Path(source).parent / other.name) for other in parent.iterdir()] if _is(parent.is_dir) else []
+    near = difflib.get_close_matches(source, {"digits", *NAMES, *beside} - {source}, n=1)
     guess = f" Did you mean '{near[0]}'?" if near else ""
     return UserError(
         f"no folder, file or data set '{source}'.{guess} Expected a folder of class folders or of Parquet files, "

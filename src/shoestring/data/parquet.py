@@ -26,6 +26,18 @@ def parquet_files(folder: Path) -> list[Path]:
     return sorted(file for file in found if not file.name.startswith(".") and not file.is_dir())
 
 
+def with_rows(files: list[Path]) -> list[Path]:
+    """The files that are not empty tables, which the reader would stumble over; damaged ones are reported by it."""
+    from pyarrow.parquet import read_metadata
+
+    def rows(file: Path) -> int:
+        with contextlib.suppress(Exception):
+            return read_metadata(file).num_rows
+        return 1
+
+    return [file for file in files if rows(file)]
+
+
 def files_of_splits(files: list[Path], root: Path) -> tuple[dict[str, list[str]], list[str]]:
     """The files of each split by their names, else by those of folders in `root`, and notes on files of no split.
 

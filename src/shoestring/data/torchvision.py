@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from shoestring.data.cache import cache_root
-from shoestring.data.listing import Item, Items, Listing, Source
+from shoestring.data.listing import SAMPLE, Item, Items, Listing, Source, spread
 from shoestring.errors import UserError, unknown
 
 _FLAG = {"train": {"train": True}, "test": {"train": False}}
@@ -60,7 +60,10 @@ def _read(name: str) -> Listing:
     known = _KNOWN[name]
     splits = {split: _download(name, known.builder, options) for split, options in known.splits.items()}
     size = sum(len(split) for split in splits.values())
-    return Listing(_classes(splits["train"], known), {key: _items(key, split) for key, split in splits.items()}, size)
+    train = splits["train"]
+    items = {key: _items(name, key, split, range(len(split))) for key, split in splits.items()}
+    sample = _items(name, "train", train, spread(len(train), SAMPLE))
+    return Listing(_classes(train, known), items, size, sample=sample)
 
 
 def _download(name: str, builder: str, options: dict[str, Any]) -> Any:
@@ -82,10 +85,18 @@ def _classes(train: Any, known: _Known) -> tuple[str, ...]:
     return tuple(name[0] if isinstance(name, tuple) else str(name) for name in names)  # synonyms: the first
 
 
-def _items(split: str, images: Any) -> Items:
+def _items(name: str, split: str, images: Any, indices: range) -> Items:
     def items() -> Iterator[Item]:
-        for index in range(len(images)):
-            image, label = images[index]
+        for index in indices:
+            try:
+                image, label = images[index]
+            except Exception as error:  # torchvision decodes itself, and readers of images raise a dozen kinds
+                reason = " ".join(str(error).split()) or type(error).__name__
+                where = cache_root() / "downloads" / name
+                raise UserError(
+                    f"cannot read image {index} of the {split} split of {name}: {reason}. Remove {where}, to download "
+                    "it again."
+                ) from None
             yield Item(image, int(label), f"{split}/{index:05d}")
 
     return items
