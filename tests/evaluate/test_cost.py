@@ -71,9 +71,8 @@ def test_without_time_a_batch_is_not_measured():
 
 
 @pytest.mark.parametrize(("limit", "batches"), [(0.0, 0), (1000.0, 2)])
-def test_counting_and_timing_take_no_more_passes_than_are_kept_for_them(limit, batches):
+def test_without_time_no_more_passes_are_made_than_were_kept(limit, batches):
     model, seen = _model("simplecnn", size=8), []
     model.module.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
     cost(model, seconds=0, limit=limit)
-    assert seen == [1] * 3 + [64] * batches
-    assert sum(seen) <= LEAST
+    assert seen == [1] * LEAST + [64] * batches

@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from shoestring.running import evaluating, wait
 
 BATCH = 64
-LEAST = 2 * (BATCH + 1) + 1  # forward passes of an image that counting and timing take at least
+LEAST = 3  # forward passes of an image that counting and timing take at least, where there is no time for a batch
 
 
 class Measurable(Protocol):

@@ -139,8 +139,8 @@ class Predictor:
         with torch.inference_mode(), evaluating(model.module):
             batch = model.prepare(pixels)
             mean = _mean(model, [batch], mirror)
-            doubtful = _lead(mean) < _DOUBT
-            if name == "crops" and (count := int(doubtful.sum())):
+            doubtful = _lead(mean) < _DOUBT if name == "crops" else None
+            if doubtful is not None and (count := int(doubtful.sum())):
                 moved = _mean(model, _moves(batch[doubtful], model.preprocessing.shift), mirror)
                 mean[doubtful] = torch.logaddexp(mean[doubtful], moved + math.log(_MOVES)) - math.log(1 + _MOVES)
             scores = (mean / model.temperature).log_softmax(1).cpu().numpy()

@@ -80,14 +80,17 @@ def summary(result: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _costs(result: dict[str, Any]) -> list[tuple[str, str]]:
     """Costs of a prediction as it is made, and of each of its forward passes where it takes more than one."""
-    of_pass = (f"{result['macs']:,}", latency(result))
-    prediction = result.get("prediction")
-    if prediction is None or prediction["passes"] == 1:
-        return [("MACs per prediction", of_pass[0]), ("latency per prediction", of_pass[1])]
+    prediction, macs = result.get("prediction"), f"{result['macs']:,}"
+    if prediction is None:  # of a run of an earlier version
+        return [("MACs per forward pass", macs), ("latency per forward pass", latency(result))]
+    if prediction["passes"] == 1:
+        return [("MACs per prediction", macs), ("latency per prediction", latency(result))]
     return [
         ("forward passes per prediction", described(result)),
-        ("MACs per prediction", f"{prediction['macs']:,} ({of_pass[0]} per forward pass, as --macs counts)"),
-        ("latency per prediction", f"{latency(prediction)} (per forward pass {of_pass[1]})"),
+        ("MACs per prediction", f"{prediction['macs']:,}"),
+        ("MACs per forward pass", f"{macs} (as --macs counts)"),
+        ("latency per prediction", latency(prediction)),
+        ("latency per forward pass", latency(result)),
     ]
 
 
