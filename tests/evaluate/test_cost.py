@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from shoestring.evaluate.cost import LEAST, Cost, cost, count_macs
+from shoestring.evaluate.cost import LEAST, Cost, cost, count_macs, counting
 from shoestring.models import Model, Preprocessing, build
 
 
@@ -51,6 +52,9 @@ def test_measuring_leaves_the_model_as_it_was():
 def test_operations_are_those_that_torch_counts(name):
     model = _model(name, size=160 if name.startswith("timm") else 32)
     model.module.eval()
+    for layer in model.module.modules():
+        if hasattr(layer, "fused_attn"):
+            layer.fused_attn = False  # torch has no formula for that of processors
     images = torch.zeros(1, 3, model.preprocessing.resolution, model.preprocessing.resolution)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model.module(images)
@@ -76,3 +80,37 @@ def test_without_time_no_more_passes_are_made_than_were_kept(limit, batches):
     model.module.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
     cost(model, seconds=0, limit=limit)
     assert seen == [1] * LEAST + [64] * batches
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_attention_counts_whatever_kernel_computes_it(fused):
+    model = _model("timm:test_vit", size=160)
+    blocks = model.module.blocks
+    for block in blocks:
+        block.attn.fused_attn = fused
+    positions, width, hidden = 101, 64, blocks[0].mlp.fc1.out_features
+    layers = positions * width * (4 * width + 2 * hidden)
+    products = 2 * positions * positions * width
+    assert count_macs(model) == 100 * 768 * width + len(blocks) * (layers + products) + 10 * width
+
+
+def _counted(module: nn.Module, inputs: torch.Tensor) -> int:
+    with counting() as counter:
+        module.eval()(inputs)
+    return counter.macs
+
+
+def test_layers_that_hide_their_products_are_counted():
+    recurrent = nn.LSTM(8, 4, 2, bidirectional=True, batch_first=True)
+    assert _counted(recurrent, torch.zeros(2, 5, 8)) == 2 * 5 * 2 * (16 * 8 + 16 * 4 + 16 * 8 + 16 * 4)
+    encoder = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True)  # one kernel does all of it
+    assert _counted(encoder, torch.zeros(1, 5, 16)) == 5 * (4 * 16 * 16 + 2 * 16 * 32) + 2 * 5 * 5 * 16
+    assert torch.backends.mha.get_fastpath_enabled()
+    assert _counted(nn.Linear(8, 4), torch.zeros(8)) == _counted(nn.Linear(8, 4, bias=False), torch.zeros(8)) == 32
+
+
+def test_a_network_that_fails_leaves_the_settings_of_torch_as_they_were():
+    with pytest.raises(RuntimeError):
+        _counted(nn.Linear(8, 4), torch.zeros(3))
+    assert torch.backends.mha.get_fastpath_enabled()
+    assert nn.Linear(8, 4)(torch.zeros(8)).requires_grad

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from shoestring.running import evaluating, wait
@@ -81,19 +82,35 @@ def cost(
 
 
 def count_macs(model: Measurable) -> int:
-    """Multiply-accumulates of one image at the model's own resolution: half of the FLOPs that torch counts."""
+    """Multiply-accumulates of one image at the model's own resolution, the same number on every device.
+
+    Counted are convolutions, matrix products, linear and recurrent layers, and attention.
+    """
     image = _images(model, 1, next(model.module.parameters()).device)
-    with evaluating(model.module), torch.no_grad(), _Counter() as counter:
+    with evaluating(model.module), counting() as counter:
         model.module(image)
-    return counter.flops // 2
+    return counter.macs
+
+
+@contextmanager
+def counting() -> Iterator[_Counter]:
+    """Count the multiply-accumulates of what runs inside the block, without gradients: `macs` of what it yields."""
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)  # one kernel for a whole layer would hide its products
+    try:
+        # Below autograd the counter meets operations before a device chooses a kernel, and kernels pad and fuse.
+        with torch.no_grad(), torch._C._AutoDispatchBelowAutograd(), _Counter() as counter:
+            yield counter
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
 
 
 class _Counter(TorchDispatchMode):
-    """Counts operations by torch's formulas; torch's own counter would load its compiler, which takes seconds."""
+    """Counts operations by their shapes; torch's own counter would load its compiler, which takes seconds."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.flops = 0
+        self.macs = 0
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -102,19 +119,43 @@ class _Counter(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         from torch.utils.flop_counter import flop_registry
 
-        formula, kwargs = flop_registry.get(func._overloadpacket), kwargs or {}
-        if formula is None:
+        kwargs = kwargs or {}
+        own, formula = _MACS.get(func._schema.name), flop_registry.get(func._overloadpacket)
+        if own is None and formula is None:
             with self:
                 parts = func.decompose(*args, **kwargs)
             if parts is not NotImplemented:
                 return parts
         found = func(*args, **kwargs)
-        if formula is not None:
-            self.flops += formula(*args, **kwargs, out_val=found)
+        if own is not None:
+            self.macs += own(func, *args)
+        elif formula is not None:
+            self.macs += formula(*args, **kwargs, out_val=found) // 2
         return found
 
 
-def _images(model: Measurable, count: int, device: torch.device) -> torch.Tensor:
+def _attention(func: Any, query: Tensor, key: Tensor, value: Tensor, *more: Any) -> int:
+    """Products of queries (..., L, D) with keys (..., S, D), and of their weights with values (..., S, V)."""
+    return query.numel() // query.shape[-1] * key.shape[-2] * (query.shape[-1] + value.shape[-1])
+
+
+def _recurrent(func: Any, inputs: Tensor, *more: Any) -> int:
+    """Every weight once at each step of inputs (..., features), in all layers and directions."""
+    weights = more[2 if func._overloadname == "data" else 1]
+    return inputs.numel() // inputs.shape[-1] * sum(weight.numel() for weight in weights if weight.ndim > 1)
+
+
+# Operations that torch has no formula for, or several that depend on the device.
+_MACS: dict[str, Callable[..., int]] = {
+    "aten::scaled_dot_product_attention": _attention,
+    **dict.fromkeys(("aten::lstm", "aten::gru", "aten::rnn_tanh", "aten::rnn_relu"), _recurrent),
+    "aten::mv": lambda func, matrix, vector: matrix.numel(),
+    "aten::addmv": lambda func, shift, matrix, vector: matrix.numel(),
+    "aten::dot": lambda func, one, other: one.numel(),
+}
+
+
+def _images(model: Measurable, count: int, device: torch.device) -> Tensor:
     size = model.preprocessing
     images = torch.zeros(count, size.channels, size.resolution, size.resolution, device=device)
     return images.contiguous(memory_format=torch.channels_last)
