@@ -142,3 +142,44 @@ def test_folding_in_place_changes_the_module_itself():
     assert fold_constants(module, trace(module, images), [images], inplace=True) is module
     assert module[0].weight.shape[0] == 2
     assert difference(module(images), before) < 1e-5
+
+
+class OneImage(nn.Module):
+    """Layers that read an image without a batch: a vector, or maps (C, H, W), given by position or by name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.a, self.b = nn.Conv2d(3, 8, 1), nn.Conv2d(8, 6, 1)
+        self.c, self.h = nn.Linear(6, 7), nn.Linear(7, 5)
+
+    def forward(self, images):
+        maps = self.b(self.a(images[0]).relu())
+        return self.h(input=self.c(maps.mean((1, 2))).relu())
+
+
+def test_layers_may_read_one_image_without_a_batch():
+    module, images = OneImage().eval(), torch.randn(1, 3, 4, 4)
+    table = trace(module, images)
+    kept = {name: torch.arange(group.size - 1) for name, group in table.groups.items()}
+    batches = [torch.randn(1, 3, 4, 4) for _ in range(60)]
+    small = compensate(module, table, kept, batches)
+    assert small(images).shape == (5,)
+    errors = [
+        sum((one(images) - module(images)).square().sum() for images in batches)
+        for one in (small, drop(module, table, kept))
+    ]
+    assert errors[0] < errors[1]
+    with torch.no_grad():
+        module.c.weight[2] = 0
+    folded = fold_constants(module, table, batches[:2])
+    assert folded.c.weight.shape == (6, 6)
+    assert torch.allclose(folded(images), module(images), atol=1e-5)
+
+
+def test_layers_that_lose_nothing_are_left_alone():
+    module, images = OneImage().eval(), torch.randn(1, 3, 4, 4)
+    table = trace(module, images)
+    kept = {name: torch.arange(group.size) for name, group in table.groups.items()}
+    same = compensate(module, table, kept, [images])
+    assert all(torch.equal(tensor, same.state_dict()[name]) for name, tensor in module.state_dict().items())

@@ -45,12 +45,25 @@ def test_joining_matches_brute_force():
     assert torch.equal(roots[:, None] == roots[None, :], reach)
 
 
-def test_freezing_reports_news_once():
+def test_frozen_labels_keep_their_first_reason():
     labels = Labels()
     a = labels.fresh(3)
-    assert labels.freeze(a[:2])
-    assert not labels.freeze(a[:2])
-    assert labels.find(a).tolist() == [FROZEN, FROZEN, a[2].item()]
+    labels.freeze(a[:2], "first")
+    labels.freeze(a[1:], "second")
+    assert labels.find(a).tolist() == [FROZEN] * 3
+    assert [labels.why(one) for one in a.split(1)] == [["first"], ["first"], ["second"]]
+    labels.join(a[0], a[2])
+    assert labels.why(a) == ["first", "second"]
+
+
+def test_there_are_never_too_many_reasons():
+    labels = Labels()
+    a = labels.fresh(300)
+    for index, one in enumerate(a):
+        labels.freeze(one, f"reason {index}")
+    assert labels.why(a[:1]) == ["reason 0"]
+    assert len(labels.why(a)) < 100
+    assert "many" in labels.why(a[-1:])[0]
 
 
 def test_along_couples_all_other_axes():
@@ -73,4 +86,4 @@ def test_empty_axes_are_no_trouble():
     nothing = labels.fresh(0)
     assert not labels.varies(nothing, 0)
     assert len(labels.along(nothing, 0)) == 0
-    assert not labels.freeze(nothing)
+    labels.freeze(nothing)

@@ -5,10 +5,15 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from shoestring.channels import drop, trace
-from shoestring.channels.trace import silence
+from shoestring.channels import Table, drop, trace
+from shoestring.channels.verify import silence
 
 IMAGE = torch.zeros(1, 3, 8, 8)
+
+
+def _notes(table: Table) -> list[str]:
+    """Those about channels: of the parameters that steps under test may use some always lie idle."""
+    return [note for note in table.notes if "never runs" not in note]
 
 
 class Step(nn.Module):
@@ -61,7 +66,7 @@ def test_channels_pass_through(step):
     table = trace(Step(step), IMAGE)
     assert {name: group.size for name, group in table.groups.items()} == {"first": 4}
     assert table.axes["second.weight", 1].tolist() == table.axes["first.weight", 0].tolist()
-    assert table.notes == ()
+    assert _notes(table) == []
     assert table.groups["first"].separable
 
 
@@ -78,7 +83,7 @@ COUPLED = {
 @pytest.mark.parametrize(("step", "between", "read"), COUPLED.values(), ids=COUPLED.keys())
 def test_channels_that_must_be_cut_together_are_one(step, between, read):
     table = trace(Step(step, between), IMAGE)
-    assert table.notes == ()
+    assert _notes(table) == []
     assert table.axes["second.weight", 1].tolist() == read
 
 

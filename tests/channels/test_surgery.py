@@ -7,7 +7,7 @@ from torch import nn
 from networks import FOREIGN, NETWORKS, cut, difference, names, network
 from shoestring.channels import drop, operate, trace
 from shoestring.channels.surgery import Edit
-from shoestring.channels.trace import silence
+from shoestring.channels.verify import silence
 
 EVERY = pytest.mark.parametrize(("name", "options"), NETWORKS, ids=names(NETWORKS))
 
@@ -138,6 +138,8 @@ MAKERS = {
     "adam": lambda p: torch.optim.Adam(p),
     "rmsprop": lambda p: torch.optim.RMSprop(p),
     "adagrad": lambda p: torch.optim.Adagrad(p),
+    "adamax": lambda p: torch.optim.Adamax(p),
+    "rprop": lambda p: torch.optim.Rprop(p),
 }
 
 
@@ -160,6 +162,28 @@ def test_moments_are_those_of_the_gradients_to_come(make):
     optimiser.zero_grad()
     module(images).square().sum().backward()
     optimiser.step()
+
+
+@pytest.mark.parametrize("kind", [torch.optim.Adafactor, torch.optim.LBFGS])
+def test_an_optimiser_whose_state_cannot_follow_is_refused_before_anything_changes(kind):
+    module, images = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Flatten(), nn.Linear(64, 3)), torch.randn(2, 3, 4, 4)
+    table, optimiser = trace(module, images), kind(module.parameters())
+
+    def loss() -> torch.Tensor:
+        optimiser.zero_grad()
+        value = module(images).square().mean()
+        value.backward()
+        return value
+
+    optimiser.step(loss)
+    before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    average = {name: tensor.clone() for name, tensor in before.items()}
+    more = {"inplace": True, "optimisers": [optimiser], "averages": [average]}
+    with pytest.raises(ValueError, match=f"state of {kind.__name__} cannot follow channels"):
+        drop(module, table, {"0": torch.arange(2)}, **more)
+    for tensors in (module.state_dict(), average):
+        assert all(torch.equal(tensor, before[name]) for name, tensor in tensors.items())
+    optimiser.step(loss)
 
 
 def test_a_copy_cannot_take_the_optimiser_along():

@@ -6,7 +6,9 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from networks import cut, network
 from shoestring.channels import drop, trace
+from shoestring.evaluate.cost import counting
 from shoestring.models.convnet import convnet
 from shoestring.models.resnet import BasicBlock, resnet20
 from shoestring.models.vgg import vgg8
@@ -202,17 +204,20 @@ def test_quantised_layers_cannot_be_followed():
     assert table.notes
 
 
+class Picky(nn.Module):
+    """Runs on nothing but plain tensors."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Conv2d(3, 4, 1)
+
+    def forward(self, images):
+        if type(images) is not torch.Tensor:
+            raise RuntimeError("plain tensors only")
+        return self.layer(images)
+
+
 def test_a_module_that_cannot_be_traced_is_left_whole():
-    class Picky(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.layer = nn.Conv2d(3, 4, 1)
-
-        def forward(self, images):
-            if type(images) is not torch.Tensor:
-                raise RuntimeError("plain tensors only")
-            return self.layer(images)
-
     table = trace(Picky(), IMAGE)
     assert not table.groups
     assert "plain tensors only" in str(table)
@@ -260,3 +265,54 @@ def test_prints_its_groups_and_costs():
     text = str(trace(tiny(), IMAGE))
     assert "0: 4 channels" in text
     assert "15 channels in 3 groups" in text
+
+
+MIXED = {
+    "timm:test_vit": {"img_size": 32},
+    "timm:test_convnext": {},
+    "timm:test_nfnet": {},
+    "timm:test_efficientnet": {},
+}
+
+
+@pytest.mark.parametrize(("name", "options"), MIXED.items(), ids=MIXED.keys())
+def test_macs_before_and_after_a_cut_are_those_that_are_counted(name, options):
+    module, images = network(name, options, side=32), torch.randn(2, 3, 32, 32)
+    table = trace(module, images, verify=False)
+    for share in (1.0, 0.6):
+        kept = cut(table, share)
+        with counting() as counter:
+            drop(module, table, kept)(images[:1])
+        assert table.macs(kept) == counter.macs
+        assert table.after(kept).macs() == counter.macs
+
+
+def test_products_of_activations_are_counted_and_shrink():
+    class Mix(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.q, self.k, self.v, self.last = (nn.Linear(*io) for io in ((6, 12), (6, 12), (6, 12), (12, 2)))
+            self.embed, self.tokens, self.heads = nn.Linear(3, 6), nn.Linear(64, 64), 4
+            self.w = nn.Parameter(torch.randn(12, 12))
+
+        def forward(self, images):
+            x = self.tokens(self.embed(images.flatten(2).mT).mT).mT
+            q, k, v = (one(x).unflatten(2, (self.heads, 3)).transpose(1, 2) for one in (self.q, self.k, self.v))
+            y = (q @ k.mT).softmax(-1) @ v
+            return self.last((y.transpose(1, 2).flatten(2) @ self.w).relu().mean(1))
+
+    module, images = Mix().eval(), torch.randn(2, 3, 8, 8)
+    table = trace(module, images)
+    products = 2 * 64 * 64 * 12
+    assert table.macs() == 64 * 18 + 6 * 64 * 64 + 64 * 6 * 36 + products + 64 * 144 + 24
+    kept = {name: torch.arange(group.size // 2) for name, group in table.groups.items()}
+    with counting() as counter:
+        drop(module, table, kept)(images[:1])
+    assert table.macs(kept) == counter.macs == 64 * 9 + 3 * 64 * 64 + 64 * 3 * 18 + products // 2 + 64 * 36 + 12
+
+
+def test_a_network_of_which_nothing_can_be_cut_has_its_costs_all_the_same():
+    table = trace(nn.Sequential(nn.Conv2d(3, 4, 1), nn.Flatten(), nn.Linear(256, 9), nn.Softsign()), IMAGE)
+    assert table.macs() == 64 * 12 + 256 * 9
+    whole = trace(Picky(), IMAGE)
+    assert (whole.groups, whole.macs()) == ({}, 64 * 12)

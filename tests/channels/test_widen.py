@@ -130,3 +130,56 @@ def test_normalised_channels_are_copied_all_alike():
     wider = widen(module, table, {"0": 6})
     assert wider[0].weight.shape[0] == 12
     assert difference(wider(images), module(images)) < 1e-5
+
+
+class Combined(nn.Module):
+    """A linear layer whose channels are read after they were combined by their positions."""
+
+    def __init__(self, combine, channels: int) -> None:
+        super().__init__()
+        self.a, self.h, self.combine = nn.Linear(6, channels), nn.Linear(channels, 3), combine
+
+    def forward(self, values):
+        return self.h(self.combine(torch.relu(self.a(values))))
+
+
+COMBINED = {
+    "flip": lambda y: y + y.flip(-1),
+    "difference with a flip": lambda y: y - y.flip(-1),
+    "roll": lambda y: y + y.roll(1, -1),
+    "neighbours": lambda y: y + torch.cat([y[:, 1:], y[:, :1]], 1),
+    "shuffle": lambda y: y.view(len(y), 2, -1).transpose(1, 2).flatten(1) if y.shape[1] % 2 == 0 else y,
+    "halves": lambda y: y + torch.cat(y.chunk(2, -1)[::-1], -1) if y.shape[1] % 2 == 0 else y,
+    "products": lambda y: (y.unsqueeze(2) @ y.unsqueeze(1)).sum(2),
+    "sorted": lambda y: y.sort(-1)[0],
+    "sums": lambda y: y.cumsum(-1),
+    "alone": lambda y: y,
+}
+
+
+@pytest.mark.parametrize(("name", "combine"), COMBINED.items(), ids=COMBINED.keys())
+@pytest.mark.parametrize("channels", [4, 5])
+def test_channels_combined_by_their_positions_are_widened_exactly_or_not_at_all(name, combine, channels):
+    torch.manual_seed(0)
+    module, values = Combined(combine, channels).eval(), torch.randn(7, 6)
+    table = trace(module, values)
+    refused = set()
+    for new in ("copies", "fresh"):
+        for group, own in table.groups.items():
+            for size in (own.size + 1, 2 * own.size, 3 * own.size + 1):
+                try:
+                    wider = widen(module, table, {group: size}, new=new)
+                except ValueError:
+                    refused.add(new)
+                else:
+                    assert torch.allclose(wider(values), module(values), atol=1e-5)
+    even_only = name in ("shuffle", "halves") and channels == 5
+    assert even_only or refused <= {"fresh"}
+    assert name not in ("flip", "difference with a flip", "roll", "neighbours") or refused
+
+
+def test_channels_that_can_only_be_copied_say_so():
+    module = Combined(COMBINED["flip"], 4)
+    table = trace(module, torch.randn(7, 6))
+    with pytest.raises(ValueError, match=r"'a' can only be copied: .* combines channels by their positions"):
+        widen(module, table, {"a": 3}, new="fresh")

@@ -46,6 +46,8 @@ def compensate(module: Network, table: Table, kept: Kept, batches: Iterable[Tens
     edits = {}
     for name, indices in kept.items():
         stay = indices.sort().values
+        if len(stay) == table.groups[name].size:  # nothing to make up for
+            continue
         matrices = {axis: _least_squares(gram, stay) for (axis, group), gram in energy.items() if group == name}
         edits[name] = Edit(stay, _reader(stay, matrices))
     return operate(module, table, edits, **more)

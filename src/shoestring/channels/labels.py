@@ -11,13 +11,30 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 FROZEN = 0
+_REASONS = 100  # so many labels are kept for frozen channels, one for each reason
 
 
 class Labels:
-    """Sets of labels that were found to be the same channel (union-find); the set of label 0 is never cut."""
+    """Sets of labels that were found to be the same channel (union-find); those of label 0 are never cut.
+
+    Why a channel is frozen is remembered: the first labels stand for reasons, and all of them are found as label 0.
+    """
 
     def __init__(self) -> None:
-        self._parent = np.zeros(1, np.int64)
+        self._parent = np.arange(_REASONS, dtype=np.int64)
+        self._reasons = [""]  # that of inputs and outputs needs no words
+
+    def because(self, reason: str) -> Tensor:
+        """The label, a scalar, of what is frozen for this reason."""
+        if reason not in self._reasons:
+            reason = reason if len(self._reasons) < _REASONS - 1 else "they meet one of many things that cannot be cut"
+            self._reasons += [reason] if reason not in self._reasons else []
+        return torch.tensor(self._reasons.index(reason))
+
+    def why(self, labels: Tensor) -> list[str]:
+        """The reasons for which some of these channels are frozen."""
+        roots = np.unique(self._roots(compact(labels)[0]))
+        return [self._reasons[root] for root in roots[roots < _REASONS] if self._reasons[root]]
 
     def fresh(self, *shape: int) -> Tensor:
         """New labels, all different."""
@@ -27,28 +44,28 @@ class Labels:
 
     def find(self, labels: Tensor) -> Tensor:
         """The smallest label of each label's set, in the same shape."""
-        roots = self._parent[labels.numpy()]
+        roots = self._roots(labels)
+        return torch.from_numpy(np.where(roots < _REASONS, FROZEN, roots))
+
+    def _roots(self, labels: Tensor) -> np.ndarray:
+        roots = np.asarray(self._parent[labels.numpy()])
         while not np.array_equal(higher := self._parent[roots], roots):
-            roots = higher
-        return torch.from_numpy(np.asarray(roots))
+            roots = np.asarray(higher)
+        return roots
 
     def join(self, one: Tensor, other: Tensor) -> None:
         """Make labels at the same place of two tensors (of shapes that broadcast) the same channel."""
         one, other = compact(*torch.broadcast_tensors(one, other))
         while True:
-            one, other = self.find(one), self.find(other)
-            differ = one != other
+            low, high = self._roots(one), self._roots(other)
+            differ = (low != high) & (np.maximum(low, high) >= _REASONS)  # reasons stay apart
             if not differ.any():
                 return
-            low, high = torch.minimum(one, other)[differ], torch.maximum(one, other)[differ]
-            self._parent[high.numpy()] = low.numpy()
+            self._parent[np.maximum(low, high)[differ]] = np.minimum(low, high)[differ]
 
-    def freeze(self, labels: Tensor) -> bool:
-        """Never cut these channels; says whether any of them could have been cut before."""
-        (labels,) = compact(labels)
-        news = bool((self.find(labels) != FROZEN).any())
-        self.join(labels, torch.tensor(FROZEN))
-        return news
+    def freeze(self, labels: Tensor, reason: str = "") -> None:
+        """Never cut these channels."""
+        self.join(labels, self.because(reason))
 
     def varies(self, labels: Tensor, dim: int) -> bool:
         """Whether places along this axis belong to different channels."""
@@ -102,9 +119,7 @@ class Labelled(torch.Tensor):
                 tracer.overhear(func, args)
                 return result
             if not any(isinstance(leaf, Tensor) for leaf in tree_leaves(result)):
-                if result is None and func.__name__ != "__get__":  # item assignment and its like
-                    tracer.give_up(func, args, kwargs)
-                return result
+                return tracer.tell(func, args, kwargs, result)
             return relabel(result, tracer, tracer.follow(func, args, kwargs, result))
 
 
@@ -117,9 +132,9 @@ def relabel(result: Any, tracer: Any, labels: Any) -> Any:
     return tree_map_only(Tensor, lambda part: label(part, tracer, frozen(part)), result)
 
 
-def frozen(tensor: Tensor) -> Tensor:
-    """Labels of channels that are never cut, for every element of a tensor."""
-    return torch.tensor(FROZEN).expand(tensor.shape)
+def frozen(tensor: Tensor, label: Tensor | None = None) -> Tensor:
+    """Labels of channels that are never cut, for every element of a tensor; `label` is that of the reason."""
+    return (torch.tensor(FROZEN) if label is None else label).expand(tensor.shape)
 
 
 def label(tensor: Tensor, tracer: Any, labels: Tensor | None, *, parameter: str | None = None) -> Labelled:

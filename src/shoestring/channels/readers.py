@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +25,7 @@ def visit(module: nn.Module, table: Table, batches: Iterable[Tensor], note: Call
     for name, dim in table.readers & table.axes.keys():
         layer = module.get_submodule(name.rpartition(".")[0])
         if isinstance(layer, LAYERS) and getattr(layer, "groups", 1) == 1:
-            handles.append(layer.register_forward_pre_hook(_hook((name, dim), note)))
+            handles.append(layer.register_forward_pre_hook(_hook((name, dim), note), with_kwargs=True))
     try:
         with evaluating(module), torch.no_grad():
             for batch in batches:
@@ -35,10 +36,11 @@ def visit(module: nn.Module, table: Table, batches: Iterable[Tensor], note: Call
 
 
 def _hook(axis: Axis, note: Callable[[Axis, Tensor], None]) -> Callable[..., None]:
-    def hook(layer: nn.Module, inputs: tuple) -> None:
-        if inputs:
-            values = inputs[0].detach()
-            dim = values.ndim - 1 if isinstance(layer, nn.Linear) else 1
-            note(axis, values.movedim(dim, -1).flatten(0, -2))
+    def hook(layer: Any, inputs: tuple, named: dict[str, Any]) -> None:
+        values = inputs[0] if inputs else named.get("input")
+        if isinstance(values, Tensor):
+            values = values.detach()  # of several images or of one
+            dim = values.ndim - 1 if isinstance(layer, nn.Linear) else values.ndim - layer.weight.ndim + 1
+            note(axis, values.movedim(dim, -1).reshape(-1, values.shape[dim]))
 
     return hook

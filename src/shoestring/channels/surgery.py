@@ -6,23 +6,24 @@ by S; layers that read them have their weights multiplied by A. To drop channels
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from shoestring.channels.sizes import follow_groups, follow_sizes
 from shoestring.channels.table import Kept, Table, named_tensors, where
 from shoestring.channels.tracer import Axis
+from shoestring.channels.trial import copied
 from shoestring.models.layers import fit
 
 Network = TypeVar("Network", bound=nn.Module)
 Reader = Callable[[Axis, Tensor], Tensor]
 _SECOND_MOMENTS = ("exp_avg_sq", "max_exp_avg_sq", "square_avg", "sum", "acc_delta")
-_FIRST_MOMENTS = ("exp_avg", "momentum_buffer", "grad_avg")
+_FIRST_MOMENTS = ("exp_avg", "momentum_buffer", "grad_avg", "exp_inf", "prev")
 
 
 class Remembering(Protocol):
@@ -60,13 +61,18 @@ def operate(
     """The module after surgery on these groups, a copy unless `inplace`.
 
     The state of optimisers of the module's parameters (only with `inplace`) and averaged weights by name go along, both
-    in place. Numbers in the code of modules follow where their sizes did (`Table.sizes_in_code`). Raises
-    `ValueError` when the table is of another network, and for groups that it does not have.
+    in place. Attributes of modules that are the sizes of axes follow (`Table.sizes_in_code`). Raises `ValueError`,
+    before anything is changed, when the table is of another network, for groups that it does not have, for a module
+    that cannot be copied, and for optimisers whose state is not shaped like their weights.
     """
     if optimisers and not inplace:
         raise ValueError("an optimiser follows its own module only: say inplace=True.")
     table.check(module, {})
-    changed = module if inplace else copy.deepcopy(module)
+    for name in edits:
+        table.group(name)
+    for optimiser in optimisers:
+        _check_state(optimiser, {id(tensor): name for name, tensor in named_tensors(module).items()})
+    changed = module if inplace else copied(module)
     named = named_tensors(changed)
     every = layouts(table, edits)
     for optimiser in optimisers:
@@ -168,6 +174,19 @@ def _read(before: Tensor, after: Tensor, axis: Axis, table: Table, group: str, e
     weight = edit.read(axis, weight.unflatten(-1, old.shape).transpose(-1, -2))  # (..., places, k)
     weight = weight.transpose(-1, -2).flatten(-2).movedim(-1, dim)
     return after.index_copy(dim, new.flatten().to(after.device), weight.to(after.dtype))
+
+
+def _check_state(optimiser: Remembering, names: Mapping[int, str]) -> None:
+    """Only what is remembered for each entry of a weight, or once for all of them, can follow the weight."""
+    for parameter, state in optimiser.state.items():
+        for key, value in state.items() if id(parameter) in names else ():
+            tensors = [leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor)]
+            apart = any(one.shape not in ((), (1,), parameter.shape) for one in tensors)
+            if apart or (tensors and not isinstance(value, Tensor)):
+                raise ValueError(
+                    f"the state of {type(optimiser).__name__} cannot follow channels: '{key}' of "
+                    f"{names[id(parameter)]} is not shaped like the weight. Make a new optimiser after the surgery."
+                )
 
 
 def _carry(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
@@ -11,9 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from shoestring.channels.labels import FROZEN, Labels
-from shoestring.channels.tracer import Axis, Tracer
+from shoestring.channels.numbers import Attribute
+from shoestring.channels.tracer import Axis, Tracer, layers_of, line
 
 Kept = Mapping[str, Tensor]
+_LISTED = 10  # names in a note
 
 
 @dataclass(frozen=True)
@@ -22,8 +24,9 @@ class Group:
 
     They have the numbers `start` to `start + size - 1` in the table. `producers` are the axes (tensor name, dimension)
     that make them, `consumers` those that layers read them by. Dropping channels of a `separable` group is the same as
-    silencing them; others meet statistics or products over channels, such as layer normalisation. Channels of a
-    `proportional` group meet nothing that a factor above zero could not be drawn through.
+    silencing them; others meet statistics or products over channels, such as layer normalization. Channels of a
+    `proportional` group meet nothing that a factor above zero could not be drawn through. Those of a `copyable` group
+    can be copied, and to an `extendable` one channels of any content can be added that nothing reads.
     """
 
     start: int
@@ -33,6 +36,7 @@ class Group:
     separable: bool = True
     proportional: bool = False
     copyable: bool = True
+    extendable: bool = True
 
     def holds(self, numbers: Tensor) -> Tensor:
         """Which of these channel numbers are of this group."""
@@ -41,11 +45,23 @@ class Group:
 
 @dataclass(frozen=True)
 class Size:
-    """A number in the code of a module that may have to follow the channels (-1: never cut) of one axis."""
+    """A number that a module keeps in its own code, which follows the channels (-1: never cut) of one axis."""
 
-    module: str
-    number: int
+    attribute: Attribute
     channels: Tensor
+
+
+@dataclass(frozen=True)
+class Product:
+    """Multiply-accumulates of one image for a product without weights, proportional to axes (channel numbers)."""
+
+    macs: int
+    axes: tuple[Tensor, ...]
+
+    def left(self, stays: Tensor) -> int:
+        """Those that are left with the channels that stay (channels of the table + 1,)."""
+        parts = (int(stays[axis].sum()) / len(axis) for axis in self.axes)
+        return round(self.macs * prod(parts))
 
 
 @dataclass(frozen=True)
@@ -53,7 +69,8 @@ class Table:
     """All groups of a network, the channel numbers of its axes (-1: never cut), and what its layers cost.
 
     `axes` maps (tensor name, dimension) to numbers (size of the axis,); a channel can stand at several places of one.
-    `positions` counts how often one image uses a weight, `notes` says what could not be followed or cut.
+    `positions` counts how often one image uses a weight, `products` and `other_macs` are multiply-accumulates without
+    weights: those that shrink with channels, and the rest. `notes` says what could not be followed or cut, and why.
     """
 
     groups: dict[str, Group]
@@ -62,6 +79,8 @@ class Table:
     shapes: dict[str, tuple[int, ...]]
     parameters: frozenset[str]
     positions: dict[str, int]
+    products: tuple[Product, ...]
+    other_macs: int
     sizes_in_code: tuple[Size, ...]
     notes: tuple[str, ...]
 
@@ -123,9 +142,10 @@ class Table:
         return sum(prod(sizes[name]) for name in self.parameters)
 
     def macs(self, kept: Kept | None = None) -> int:
-        """Multiply-accumulates of convolutions and linear layers for one image after this cut."""
-        sizes = self.sizes(kept or {})
-        return sum(times * prod(sizes[name]) for name, times in self.positions.items())
+        """Multiply-accumulates for one image after this cut, as `evaluate.cost.count_macs` counts them."""
+        sizes, stays = self.sizes(kept or {}), self.stays(kept or {})
+        layers = sum(times * prod(sizes[name]) for name, times in self.positions.items())
+        return layers + sum(product.left(stays) for product in self.products) + self.other_macs
 
     def without(self, names: set[str], note: str) -> Table:
         """The same table with these groups frozen."""
@@ -142,6 +162,9 @@ class Table:
             self,
             groups=groups,
             axes={axis: numbers for axis, numbers in axes.items() if bool((numbers >= 0).any())},
+            products=tuple(
+                replace(one, axes=tuple(renumbered[numbers] for numbers in one.axes)) for one in self.products
+            ),
             sizes_in_code=tuple(replace(one, channels=renumbered[one.channels]) for one in self.sizes_in_code),
             notes=(*self.notes, note),
         )
@@ -168,9 +191,8 @@ class Table:
             groups=groups,
             axes={axis: left(numbers) for axis, numbers in self.axes.items()},
             shapes=self.sizes(kept),
-            sizes_in_code=tuple(
-                Size(one.module, int(stays[one.channels].sum()), left(one.channels)) for one in self.sizes_in_code
-            ),
+            products=tuple(Product(one.left(stays), tuple(map(left, one.axes))) for one in self.products),
+            sizes_in_code=tuple(replace(one, channels=left(one.channels)) for one in self.sizes_in_code),
         )
 
     def __str__(self) -> str:
@@ -194,8 +216,15 @@ def where(table: Table, axis: Axis, group: Group) -> Tensor | None:
     return own[numbers[own].argsort(stable=True)].view(group.size, -1) if len(own) else None
 
 
-def tabulate(module: nn.Module, tracer: Tracer) -> Table:
-    """The table of what a tracer found out about a module."""
+def untouched(module: nn.Module, macs: int, note: str) -> Table:
+    """The table of a module of which nothing can be cut, and why."""
+    shapes = {name: tuple(tensor.shape) for name, tensor in named_tensors(module).items()}
+    parameters = frozenset(name for name, _ in module.named_parameters())
+    return Table({}, {}, frozenset(), shapes, parameters, {}, (), macs, (), (note,))
+
+
+def tabulate(module: nn.Module, tracer: Tracer, macs: int = 0) -> Table:
+    """The table of what a tracer found out about a module that takes so many multiply-accumulates for one image."""
     axes = {axis: tracer.labels.find(labels) for axis, labels in tracer.axes.items()}
     makers: dict[int, list[Axis]] = {}
     for axis in tracer.producers:
@@ -222,22 +251,53 @@ def tabulate(module: nn.Module, tracer: Tracer) -> Table:
     def numbered(labels: Tensor) -> Tensor:
         return torch.tensor([numbers.get(one, -1) for one in labels.tolist()], dtype=torch.int64)
 
+    def varies(labels: Tensor, dim: int) -> bool:
+        return tracer.labels.varies(labels, dim)
+
     every = {axis: numbered(labels) for axis, labels in axes.items()}
     named = named_tensors(module)
-    return Table(
+    table = Table(
         groups=groups,
         axes={axis: own for axis, own in every.items() if bool((own >= 0).any())},
         readers=frozenset(tracer.readers),
         shapes={name: tuple(tensor.shape) for name, tensor in named.items()},
         parameters=frozenset(name for name, _ in module.named_parameters()),
         positions=tracer.positions,
-        sizes_in_code=tuple(
-            Size(inside, size, numbered(tracer.labels.find(_line(labels, dim))))
-            for inside, size, labels, dim in tracer.sizes
-            if tracer.labels.varies(labels, dim)
+        products=tuple(
+            Product(count, tuple(numbered(tracer.labels.find(line(*axis))) for axis in axes if varies(*axis)))
+            for count, axes in tracer.products
         ),
-        notes=tuple(f"channels that meet '{name}' stay: it has no rule here." for name in tracer.notes),
+        other_macs=0,
+        sizes_in_code=tuple(
+            Size(size.attribute, numbered(tracer.labels.find(line(labels, dim))))
+            for size, labels, dim in tracer.sizes
+            if varies(labels, dim)
+        ),
+        notes=tuple(_notes(module, tracer)),
     )
+    return replace(table, other_macs=macs - table.macs())
+
+
+def _notes(module: nn.Module, tracer: Tracer) -> Iterator[str]:
+    """Why channels that layers make are never cut, and which layers were not met."""
+    reasons: dict[str, list[str]] = {}
+    for name, dim in tracer.producers:
+        for reason in tracer.labels.why(tracer.axes[name, dim]):
+            reasons.setdefault(reason, []).append(name.removesuffix(".weight"))
+    for reason, names in reasons.items():
+        yield f"channels of {listed(names)} stay: {reason}."
+    if tracer.computed:
+        yield f"channels that {listed(tracer.computed)} make or read stay: the weights are no parameters."
+    for parameters, when in ((tracer.unused, "never runs"), (tracer.trained_only, "runs only in training mode")):
+        if parameters:
+            yield f"{listed(layers_of(module, parameters))} {when} and stays as it is."
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names for a sentence, the first ten of them."""
+    names = list(dict.fromkeys(names))
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return f"{', '.join(names[:_LISTED])}{more}"
 
 
 def _stands(axes: Mapping[Axis, Tensor]) -> dict[int, list[tuple[Axis, int]]]:
@@ -251,11 +311,6 @@ def _stands(axes: Mapping[Axis, Tensor]) -> dict[int, list[tuple[Axis, int]]]:
 
 def _roots(labels: Labels, marked: list[Tensor]) -> set[int]:
     return {root for own in marked for root in labels.find(own).unique().tolist()}
-
-
-def _line(labels: Tensor, dim: int) -> Tensor:
-    """The labels along one axis, at the first place of all others."""
-    return labels.movedim(dim, 0).flatten(1)[:, 0] if labels.ndim > 1 else labels
 
 
 def _unused_name(weight: str, groups: Mapping[str, Group]) -> str:

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from shoestring.channels.labels import Labelled, Labels, frozen, label, labelled
+from shoestring.channels.labels import FROZEN, Labelled, Labels, compact, frozen, label, labelled
+from shoestring.channels.numbers import Attribute, AttributeSize, AxisSize, sizes_of, tag
+from shoestring.channels.trial import copied, leaves
 
 Axis = tuple[str, int]
 Rule = Callable[..., Any]
 _LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
+# What lets Python's own code see the numbers in a tensor.
+_CONTENTS = {
+    *("item", "tolist", "numpy", "equal", "allclose", "is_nonzero"),
+    *("__bool__", "__int__", "__float__", "__index__", "__complex__", "__array__"),
+}
 
 
 class Unknown(Exception):
@@ -42,10 +48,12 @@ class Tracer:
 
     `axes` holds the labels of each axis (tensor name, dimension): `producers` are those that create channels, in
     order, `readers` those whose weights are multiplied with channels; the others pass them on one by one. `positions`
-    says how often an image uses each weight. Channels that are `mixed` meet statistics or products over channels, so
-    that to drop one is not the same as to silence it; `bent` ones meet more than layers, batch norms and functions f
-    with f(ax) = a f(x) for a > 0. `sizes` are numbers of channels in a module's own code: (module, number, labels,
-    dimension). `notes` names the operations without a rule that cost channels.
+    says how often an image uses each weight, `products` what else is multiplied: (multiply-accumulates of one image,
+    the axes that they are proportional to, as labels and dimension). Channels that are `mixed` meet statistics or
+    products over channels, so that to drop one is not the same as to silence it; `bent` ones meet more than layers,
+    batch norms and functions f with f(ax) = a f(x) for a > 0. `sizes` are numbers that modules keep in their own code:
+    (attribute, labels, dimension). `computed` names layers whose weights are no parameters, `unused` the parameters
+    that no pass has a use for, `trained_only` those that only training mode uses.
     """
 
     def __init__(self, module: nn.Module, rules: Mapping[str, Rule]) -> None:
@@ -54,57 +62,122 @@ class Tracer:
         self.producers: list[Axis] = []
         self.readers: set[Axis] = set()
         self.positions: dict[str, int] = {}
+        self.products: list[tuple[int, list[tuple[Tensor, int]]]] = []
         self.mixed: list[Tensor] = []
         self.bent: list[Tensor] = []
-        self.sizes: list[tuple[str, int, Tensor, int]] = []
-        self.notes: list[str] = []
+        self.sizes: list[tuple[AttributeSize, Tensor, int]] = []
+        self.computed: list[str] = []
+        self.unused: list[str] = []
+        self.trained_only: list[str] = []
         self.quiet = False
         self._plain = False
         self._regrouped: list[Tensor] = []
+        self._summaries: list[tuple[Tensor, Tensor, bool]] = []
+        self._tied: list[tuple[Tensor, int, AxisSize]] = []
         self._elements: dict[str, Tensor] = {}
-        self._fixed: set[str] = set()
+        self._fixed: dict[str, str] = {}
+        self._used: set[str] = set()
         self._inside: list[str] = []
         self._batch = 1
-        self._module = copy.deepcopy(module).eval()  # a module may keep what it computes
+        self._module = copied(module).eval()  # a module may keep what it computes
         saved = module.state_dict(keep_vars=True)
-        self._fixed |= {name for name, _ in module.named_buffers() if name not in saved}  # would not be saved cut
+        for name, _ in module.named_buffers():
+            if name not in saved:  # it would come back as it was
+                self._fixed[name] = f"the buffer '{name}' is not saved with the network"
         self._rules = rules
 
     def run(self, example: Tensor) -> None:
-        """Trace the forward pass of `example` (N, C, H, W) in evaluation mode."""
-        self._batch = len(example)
+        """Trace the forward pass of `example` (N, C, H, W) in evaluation mode.
+
+        Where some parameters were not used, a pass in training mode tells whether they are there: what feeds layers
+        that run only there is frozen, for they are out of reach of every trial in evaluation mode.
+        """
         named = dict(self._module.named_parameters()) | dict(self._module.named_buffers())
         state: dict[str, Tensor] = {name: label(t.detach(), self, None, parameter=name) for name, t in named.items()}
         for name, child in self._module.named_modules():
             self._follow_module(name, child)
-        image = label(example.detach(), self, frozen(example))
+            tag(child, name)
+        self._forward(example, state)
+        self.unused = [name for name, _ in self._module.named_parameters() if name not in self._used]
+        if self.unused:
+            self._train(example, state)
+        self._settle()
+
+    def _forward(self, example: Tensor, state: dict[str, Tensor]) -> None:
+        self._batch = len(example)
+        image = label(example.detach(), self, frozen(example, self.labels.because("they meet the images themselves")))
         with torch.no_grad():
             result = torch.func.functional_call(self._module, state, (image,))
-        for output in labelled(result):
-            self.labels.freeze(self.of(output))
-        self._settle()
+        outputs = [self.of(output) for output in labelled(list(leaves(result)))]
+        shown = [self.labels.find(compact(output)[0]).unique() for output in outputs]
+        for summary, source, _ in self._summaries:  # an output that all channels were reduced to hides them
+            root = self.labels.find(summary.flatten()[:1])
+            if int(root) != FROZEN and any(bool((own == root).any()) for own in shown):
+                self.labels.freeze(source)
+        for output in outputs:
+            self.labels.freeze(output)
+
+    def _train(self, example: Tensor, state: dict[str, Tensor]) -> None:
+        costs = dict(self.positions), list(self.products)  # are those of evaluation mode
+        self._module.train()
+        try:
+            with torch.random.fork_rng([example.device] if example.is_cuda else []):
+                try:
+                    self._forward(example, state)
+                except Exception:  # batch norms need two images
+                    self._forward(torch.cat([example, example]), state)
+        except Exception as error:
+            layers = ", ".join(layers_of(self._module, self.unused))
+            raise Unknown(f"{layers} may run only in training mode, and there the network fails: {error}") from error
+        finally:
+            self._module.eval()
+            self.positions, self.products = costs
+        self.trained_only = [name for name in self.unused if name in self._used]
+        self.unused = [name for name in self.unused if name not in self._used]
+        for name in self.trained_only:
+            layer = name.rpartition(".")[0] or name
+            self._fixed[name] = f"they feed '{layer}', which runs only in training mode"
 
     def follow(self, func: Any, args: tuple, kwargs: dict[str, Any], result: Any) -> Any:
         """The labels of an operation's result: a tensor, or as many tensors as the result has."""
+        self.use(args, kwargs)
         rule = self._rules.get(operation(func))
         if rule is not None:
             with contextlib.suppress(Exception):  # called in a form that the rule does not know
                 return rule(self, func, result, *args, **kwargs)
-        self.give_up(func, args, kwargs)
-        return frozen(result) if isinstance(result, Tensor) else None
+        reason = self.give_up(func, args, kwargs)
+        return frozen(result, self.labels.because(reason)) if isinstance(result, Tensor) else None
 
-    def give_up(self, func: Any, args: tuple, kwargs: dict[str, Any]) -> None:
-        """Freeze whatever this operation takes in, and note its name when that costs any channels."""
+    def tell(self, func: Any, args: tuple, kwargs: dict[str, Any], result: Any) -> Any:
+        """What an operation gives that is no tensor: sizes, or numbers that Python's own code goes on with."""
+        name, tensor = operation(func), args[0] if args else None
+        if name in ("shape", "size") and isinstance(tensor, Labelled) and tensor.labels is not None:
+            return sizes_of(result, tensor.labels, args[1] if len(args) > 1 else kwargs.get("dim"))
+        if name in _CONTENTS or (result is None and func.__name__ != "__get__"):  # item assignment and its like
+            self.give_up(func, args, kwargs)
+        return result
+
+    def give_up(self, func: Any, args: tuple, kwargs: dict[str, Any]) -> str:
+        """Freeze whatever this operation takes in; the reason."""
+        self.use(args, kwargs)
+        reason = f"they meet '{operation(func)}', which has no rule here"
+        if operation(func).startswith(("conv", "linear")) and self._inside:
+            self.computed.append(self._inside[-1])
         for tensor in labelled((args, kwargs)):
             if tensor.parameter is not None and tensor.labels is None:
-                self._fixed.add(tensor.parameter)
-            elif self.labels.freeze(self.of(tensor)) and operation(func) not in self.notes:
-                self.notes.append(operation(func))
+                self._fixed.setdefault(tensor.parameter, f"'{tensor.parameter}' goes through '{operation(func)}'")
+            else:
+                self.labels.freeze(self.of(tensor), reason)
+        return reason
+
+    def use(self, args: tuple, kwargs: dict[str, Any]) -> None:
+        """Note which parameters an operation takes in."""
+        self._used |= {tensor.parameter for tensor in labelled((args, kwargs)) if tensor.parameter is not None}
 
     def of(self, tensor: Any) -> Tensor:
         """The labels of a tensor: its own, a parameter's one per element, a constant's frozen ones."""
         if not isinstance(tensor, Labelled):
-            return frozen(tensor)
+            return frozen(tensor, self.labels.because("they meet a constant that the code makes"))
         if tensor.labels is None:
             assert tensor.parameter is not None
             if tensor.parameter not in self._elements:
@@ -148,23 +221,41 @@ class Tracer:
         if name := getattr(weight, "parameter", None):
             self.positions[name] = self.positions.get(name, 0) + result.numel() // outputs // self._batch
 
+    def multiply(self, macs: int, axes: Iterable[tuple[Tensor, int]]) -> None:
+        """Add multiply-accumulates of the whole batch, in proportion to these axes (labels, dimension)."""
+        self.products.append((macs // self._batch, list(axes)))
+
     def fix(self, parameter: Any) -> None:
         """This parameter keeps its shape."""
         if name := getattr(parameter, "parameter", None):
-            self._fixed.add(name)
+            self._fixed.setdefault(name, f"'{name}' works along another axis than that of channels")
 
     def regroup(self, labels: Tensor) -> None:
         """Channels were arranged along several axes: in the end only one of them may shrink."""
         self._regrouped.append(labels)
 
-    def rely_on(self, labels: Tensor, sizes: Mapping[int, int]) -> None:
-        """The module's own code may give these sizes of axes, by dimension, as numbers."""
+    def rely_on(self, labels: Tensor, sizes: Mapping[int, Any]) -> None:
+        """The code gives these sizes of axes, by dimension; what is known of the numbers must hold after a cut too."""
         for dim, size in sizes.items():
-            if self.labels.varies(labels, dim):
-                self.sizes.append((self._inside[-1] if self._inside else "", size, labels, dim))
+            if isinstance(size, AttributeSize) and self.labels.varies(labels, dim):
+                self.sizes.append((size, labels, dim))
+            elif isinstance(size, AxisSize):
+                self._tied.append((labels, dim, size))
+
+    def summary(self, values: Tensor, shape: Iterable[int], *, positional: bool = False) -> Tensor:
+        """Labels of numbers that all channels (labels `values`) were reduced to.
+
+        The channels are frozen where such a number is an output. Where it is `positional`, the index of a channel, they
+        are frozen whatever it is used for.
+        """
+        shape = list(shape)
+        own = self.labels.fresh(*[1] * len(shape)).expand(shape)
+        self._summaries.append((own, values, positional))
+        return own
 
     def overhear(self, func: Any, args: tuple) -> None:
         """Inside a layer that is followed as a whole: whether it uses its weight as it is."""
+        self.use(args, {})
         if operation(func).startswith(("conv", "linear")) and getattr(args[1], "parameter", None):
             self._plain = True
 
@@ -205,20 +296,52 @@ class Tracer:
 
     def _settle(self) -> None:
         """Give parameters that were used element by element their axes; freeze what cannot be cut along one axis."""
-        for _ in range(2):  # what one regrouping couples can change another
+        for number in range(4):  # what one of these couples can change another
             for labels in self._regrouped:
                 for dim in self.varying(labels)[:-1]:
                     self.labels.couple(labels, dim)
+            if number % 2:
+                self._tie()
         for name, labels in self._elements.items():
             dims = self.varying(labels) or ([0] if labels.ndim == 1 else [])
-            if name in self._fixed or len(dims) != 1 or any(key[0] == name for key in self.axes):
-                self.labels.freeze(labels)
-                self._fixed.add(name)
-            else:
+            if name not in self._fixed and len(dims) == 1 and not any(key[0] == name for key in self.axes):
                 self.axes[name, dims[0]] = self.labels.along(labels, dims[0])
+                continue
+            told = f"channels lie along {len(dims)} axes of '{name}'" if len(dims) > 1 else f"'{name}' keeps its shape"
+            self.labels.freeze(labels, self._fixed.setdefault(name, told))
         for (name, _), labels in self.axes.items():
             if name in self._fixed:
-                self.labels.freeze(labels)
+                self.labels.freeze(labels, self._fixed[name])
+        for summary, source, positional in self._summaries:
+            if positional and int(self.labels.find(summary.flatten()[:1])) == FROZEN:
+                self.labels.freeze(source, "their positions are used, as those of classes are")
+
+    def _tie(self) -> None:
+        """Axes that one number gives the size of lose the same channels, unless they lose equally many anyway."""
+        pairs = [(line(labels, dim), line(size.labels, size.dim)) for labels, dim, size in self._tied]
+        first: dict[Attribute, Tensor] = {}
+        for size, labels, dim in self.sizes:
+            pairs.append((line(labels, dim), first.setdefault(size.attribute, line(labels, dim))))
+        for own, other in pairs:
+            one, another = (self.labels.find(labels).sort().values for labels in (own, other))
+            if len(own) == len(other) and bool((one != one[:1]).any()) and not torch.equal(one, another):
+                self.labels.join(own, other)
+
+
+def line(labels: Tensor, dim: int) -> Tensor:
+    """The labels along one axis, at the first place of all others."""
+    return labels.movedim(dim, 0).flatten(1)[:, 0] if labels.ndim > 1 else labels
+
+
+def layers_of(module: nn.Module, parameters: Sequence[str]) -> list[str]:
+    """The outermost modules all of whose parameters are among these."""
+    every = [name for name, _ in module.named_parameters()]
+    found: list[str] = []
+    for name in parameters:
+        parts = name.split(".")
+        whole = [".".join(parts[:depth]) for depth in range(1, len(parts) + 1)]
+        found.append(next(one for one in whole if {n for n in every if f"{n}.".startswith(f"{one}.")} <= {*parameters}))
+    return list(dict.fromkeys(found))
 
 
 def name_of(tensor: Any) -> str:

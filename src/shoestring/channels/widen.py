@@ -34,8 +34,8 @@ def widen(
     `operate`.
 
     Raises `ValueError` for unknown groups, for fewer channels than there are, and where the function would change:
-    channels under a normalisation over channels can only be copied all equally often, those under a softmax over
-    channels not at all.
+    channels under a normalization over channels can only be copied all equally often, those under a softmax over
+    channels not at all, and those that are combined by their positions (`y + y.flip(1)`) not joined by fresh ones.
     """
     generator = torch.Generator().manual_seed(seed)
     edits = {name: _wider(name, table.group(name), size, new, generator) for name, size in sizes.items()}
@@ -57,18 +57,26 @@ def _wider(name: str, group: Group, size: int, new: str, generator: torch.Genera
         raise ValueError(f"group '{name}' has {group.size} channels already, and {size} are asked for.")
     if extra and not group.copyable:
         raise ValueError(f"channels of group '{name}' cannot be copied: doubled for trial, the model did not hold.")
+    if extra and new == "fresh" and group.separable and not group.extendable:
+        raise ValueError(
+            f"channels of group '{name}' can only be copied: with new ones that nothing reads the outputs would "
+            "change, because the network combines channels by their positions."
+        )
     if extra and not group.separable and (extra % group.size or new == "fresh"):
         raise ValueError(f"channels of group '{name}' are normalised together: they can only be copied, all equally.")
     if new == "fresh":
         source = torch.arange(size).clamp_max(group.size - 1)
         share = (torch.arange(size) < group.size).float()
         return Edit(source, lambda axis, weight: nn.functional.pad(weight, (0, extra)), share)
-    counts = torch.full((group.size,), size // group.size)
-    counts[torch.randperm(group.size, generator=generator)[: size % group.size]] += 1
-    return _copies(counts, int(torch.randint(2**31, (), generator=generator)))
+    return copies(group, extra, generator)
 
 
-def _copies(counts: Tensor, seed: int) -> Edit:
+def copies(group: Group, extra: int, generator: torch.Generator) -> Edit:
+    """So many copies of channels chosen at random, all about equally often, with weights split at random."""
+    each, rest = divmod(group.size + extra, group.size)
+    counts = torch.full((group.size,), each)
+    counts[torch.randperm(group.size, generator=generator)[:rest]] += 1
+    seed = int(torch.randint(2**31, (), generator=generator))
     source = torch.arange(len(counts)).repeat_interleave(counts)
     return Edit(source, _split(counts, seed), 1 / counts[source])
 

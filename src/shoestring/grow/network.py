@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from shoestring.channels import Group, Remembering, Table, drop, trace, widen
 from shoestring.channels.table import named_tensors
-from shoestring.models.layers import FITTED
 
 
 class Growing:
@@ -24,7 +23,7 @@ class Growing:
     def __init__(self, module: nn.Module, example: Tensor, *, seed: int = 0) -> None:
         self.seed = seed
         self.table = trace(module, example)
-        named, counted = named_tensors(module), _counted(module, self.table)
+        named, counted = named_tensors(module), _counted(self.table)
         self.sizes = {
             name: own.size for name, own in self.table.groups.items() if _grows(own, named) and name not in counted
         }
@@ -81,9 +80,9 @@ def _grows(group: Group, named: dict[str, Tensor]) -> bool:
     return group.separable and group.copyable and all(weight.requires_grad for weight in weights)
 
 
-def _counted(module: nn.Module, table: Table) -> set[str]:
-    """The groups whose sizes stand in code, other than that of layers which follow their tensors."""
-    own = [one.channels for one in table.sizes_in_code if not isinstance(module.get_submodule(one.module), FITTED)]
+def _counted(table: Table) -> set[str]:
+    """The groups whose sizes modules keep in their own code."""
+    own = [one.channels for one in table.sizes_in_code]
     return {name for name, group in table.groups.items() if any(group.holds(channels).any() for channels in own)}
 
 

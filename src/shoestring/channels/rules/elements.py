@@ -55,7 +55,7 @@ def _meet(tracer: Tracer, func, result, *operands, **named):
     for labels in wide:
         spread = [dim for dim in range(result.ndim) if labels.shape[dim] < result.shape[dim]]
         if any(tracer.labels.varies(other, dim) for dim in spread for other in wide if other is not labels):
-            tracer.labels.freeze(labels)
+            tracer.labels.freeze(labels, "one of them is spread over many others")
         else:
             meeting.append(labels.expand(result.shape))
     if not meeting:
@@ -92,17 +92,20 @@ def _reduce(tracer: Tracer, func, result, values, dim=None, keepdim=False, *more
     if isinstance(dim, Tensor):  # the larger of two tensors
         return _meet(tracer, func, result, values, dim)
     dims = range(values.ndim) if dim is None else (dim,) if isinstance(dim, int) else dim
-    labels = tracer.of(values)
+    labels, mixed = tracer.of(values), None
     for one in sorted((one % labels.ndim for one in dims), reverse=True):
         along = tracer.varying(labels)
         if along == [one]:  # all channels become one number
             tracer.mixed.append(labels)
-            labels = frozen(labels.narrow(one, 0, 1))
+            mixed, shape = labels, labels.narrow(one, 0, 1).shape
+            labels = tracer.summary(mixed, shape, positional=operation(func) in ("argmax", "argmin"))
         elif one in along:
             labels = tracer.labels.couple(labels, one)
         labels = labels.narrow(one, 0, 1) if keepdim else labels.select(one, 0)
     tracer.bent += [tracer.of(values), labels]
-    return each(labels, result)
+    if mixed is None or isinstance(result, Tensor) or operation(func) not in ("max", "min"):
+        return each(labels, result)
+    return [labels, tracer.summary(mixed, labels.shape, positional=True)]  # the index is a channel's
 
 
 @rule("var std var_mean std_mean")

@@ -14,18 +14,20 @@ rule = Rules()
 
 @rule("conv1d conv2d conv3d")
 def _convolution(tracer: Tracer, func, result, maps, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
-    tracer.count(weight, result, len(weight))
     dim = maps.ndim - weight.ndim + 1
-    if (passed := _past(tracer, maps, dim, result)) is not None:
+    if (passed := _past(tracer, maps, weight, dim, result)) is not None:
         tracer.mixed.append(passed)
         tracer.fix(weight)
         return passed
+    tracer.count(weight, result, len(weight))
     inputs = tracer.channels(maps, dim)
+    if getattr(weight, "parameter", None) is None:
+        tracer.multiply(result.numel() * weight[0].numel(), [(inputs, 0)])
     if groups == 1:
         tracer.bind(weight, 1, inputs, reads=True)
         outputs = tracer.produce(weight, bias)
     elif groups == len(inputs):
-        outputs = _depthwise(tracer, weight, bias, inputs)
+        outputs = _depthwise(tracer, weight, bias, inputs, groups)
     else:
         blocks = tracer.labels.couple(inputs.view(groups, -1), 0).flatten()
         tracer.bind(weight, 1, blocks, reads=True)
@@ -34,14 +36,14 @@ def _convolution(tracer: Tracer, func, result, maps, weight, bias=None, stride=1
     return spread(outputs, result, dim)
 
 
-def _depthwise(tracer: Tracer, weight: Any, bias: Any, inputs: Tensor) -> Tensor:
+def _depthwise(tracer: Tracer, weight: Any, bias: Any, inputs: Tensor, groups: int) -> Tensor:
     """Each channel by itself, as one output or as several that go together."""
     outputs = inputs.repeat_interleave(len(weight) // len(inputs))
     if getattr(weight, "parameter", None) is None and not tracer.labels.varies(tracer.of(weight), 0):
         return outputs  # one filter for all, repeated
     tracer.bind(weight, 0, outputs)
     tracer.bind(bias, 0, outputs)
-    tracer.rely_on(inputs, {0: len(inputs)})
+    tracer.rely_on(inputs, {0: groups})
     return outputs
 
 
@@ -53,7 +55,7 @@ def _transposed(
     dim = maps.ndim - weight.ndim + 1
     inputs = tracer.channels(maps, dim)
     if groups == len(inputs) > 1 and weight.shape[1] == 1:
-        return spread(_depthwise(tracer, weight, bias, inputs), result, dim)
+        return spread(_depthwise(tracer, weight, bias, inputs, groups), result, dim)
     if groups > 1:
         tracer.labels.couple(inputs.view(groups, -1), 0)
     tracer.bind(weight, 0, inputs, reads=True)
@@ -65,21 +67,22 @@ def _transposed(
 
 @rule("linear")
 def _linear(tracer: Tracer, func, result, features, weight, bias=None):
-    tracer.count(weight, result, len(weight))
-    if (passed := _past(tracer, features, features.ndim - 1, result)) is not None:
+    if (passed := _past(tracer, features, weight, features.ndim - 1, result)) is not None:
         tracer.fix(weight)
         tracer.fix(bias)
         return passed
+    tracer.count(weight, result, len(weight))
     tracer.bind(weight, 1, tracer.channels(features, -1), reads=True)
     return tracer.produce(weight, bias).expand(result.shape)
 
 
 @rule("embedding")
 def _embedding(tracer: Tracer, func, result, numbers, weight, *more, **options):
+    tracer.labels.freeze(tracer.of(numbers), "they are looked up by their positions")
     return tracer.produce(weight, None, 1).expand(result.shape)
 
 
-def _past(tracer: Tracer, values: Any, dim: int, result: Tensor) -> Tensor | None:
+def _past(tracer: Tracer, values: Any, weight: Tensor, dim: int, result: Tensor) -> Tensor | None:
     """The labels behind a layer that works along an axis without channels while they lie along others, else None."""
     labels = tracer.of(values)
     along = tracer.varying(labels)
@@ -88,6 +91,7 @@ def _past(tracer: Tracer, values: Any, dim: int, result: Tensor) -> Tensor | Non
     if any(result.shape[other] != labels.shape[other] for other in along):
         raise Unknown
     tracer.bent.append(labels)
+    tracer.multiply(result.numel() * weight[0].numel(), [(labels, other) for other in along])
     for other in range(labels.ndim):
         if other not in along:
             labels = labels.narrow(other, 0, 1)
@@ -121,10 +125,10 @@ def _rms_norm(tracer: Tracer, func, result, maps, shape, weight=None, *more, **o
 @rule("group_norm")
 def _group_norm(tracer: Tracer, func, result, maps, groups, weight=None, bias=None, *more, **options):
     tracer.labels.couple(tracer.channels(maps, 1).view(groups, -1), 0)
-    return _over_channels(tracer, maps, 1, (weight, bias), size=maps.shape[1])
+    return _over_channels(tracer, maps, 1, (weight, bias))
 
 
-def _over_channels(tracer: Tracer, maps: Any, dim: int, parameters: Any, *, size: int) -> Tensor:
+def _over_channels(tracer: Tracer, maps: Any, dim: int, parameters: Any, *, size: int = -1) -> Tensor:
     """A norm whose statistics are over channels."""
     channels = tracer.channels(maps, dim)
     for parameter in parameters:
@@ -154,6 +158,7 @@ def _matmul(tracer: Tracer, func, result, left, right):
     if getattr(right, "parameter", None) and right.ndim == 2:
         name_of(right)
         tracer.bind(right, 0, tracer.channels(left, -1), reads=True)
+        tracer.count(right, result, right.shape[1])
         return tracer.produce(right, None, 1).expand(result.shape)
     return _product(tracer, tracer.of(left), tracer.of(right), result.shape)
 
@@ -171,13 +176,16 @@ def _product(tracer: Tracer, left: Tensor, right: Tensor, shape: torch.Size) -> 
     find = tracer.labels
     left, right = (labels[(None,) * (len(shape) - labels.ndim)] for labels in (left, right))
     tracer.bent += [left, right]
+    batches = [(left if left.shape[dim] > 1 else right, dim) for dim in range(len(shape) - 2)]
+    axes = [*batches, (left, len(shape) - 2), (left, len(shape) - 1), (right, len(shape) - 1)]
+    tracer.multiply(shape.numel() * left.shape[-1], axes)
     if find.varies(left, -1) or find.varies(right, -2):
         rows, columns = find.couple(left, left.ndim - 2), find.couple(right, right.ndim - 1).transpose(-1, -2)
         find.join(rows, columns)
         if any(dim < rows.ndim - 2 for dim in tracer.varying(rows)):  # heads: each is kept or goes as a whole
             return find.couple(rows, rows.ndim - 1).expand(shape)
         tracer.mixed.append(rows)
-        return torch.zeros((), dtype=torch.int64).expand(shape)
+        return tracer.labels.because("they are summed over in a product of activations").expand(shape)
     left, right = left.narrow(-1, 0, 1), right.narrow(-2, 0, 1)
     if find.varies(left, -2) and find.varies(right, -1):
         raise Unknown

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map_only
 
+from shoestring.channels.labels import labelled
+from shoestring.channels.numbers import AttributeSize, AxisSize, sizes_of
 from shoestring.channels.tracer import Rules, Tracer, Unknown, operation
 
 rule = Rules()
@@ -27,18 +30,19 @@ def _reshape(tracer: Tracer, func, result, values, *shape):
     labels = tracer.of(values).reshape(result.shape)
     given = shape[0] if isinstance(shape[0], tuple | list) else shape
     tracer.regroup(labels)
-    tracer.rely_on(labels, {dim: size for dim, size in enumerate(given) if size != -1})
+    tracer.rely_on(labels, dict(enumerate(given)))
     return labels
 
 
 @rule("reshape_as view_as")
 def _reshape_as(tracer: Tracer, func, result, values, other):
-    return _reshape(tracer, func, result, values, result.shape)
+    return _reshape(tracer, func, result, values, sizes_of(result.shape, tracer.of(other), None))
 
 
 @rule("unflatten")
-def _unflatten(tracer: Tracer, func, result, values, *more, **options):
-    return _reshape(tracer, func, result, values, result.shape)
+def _unflatten(tracer: Tracer, func, result, values, dim, sizes):
+    before = dim % values.ndim
+    return _reshape(tracer, func, result, values, [*[-1] * before, *sizes, *[-1] * (values.ndim - before - 1)])
 
 
 @rule("expand expand_as")
@@ -50,11 +54,28 @@ def _expand(tracer: Tracer, func, result, values, *more, **options):
 def _slice_of(tracer: Tracer, func, result, values, *more, **options):
     """A part: its bounds stand in the module's code, so it is tried whether channels can be cut."""
     before = tracer.of(values)
-    labels = func(before, *tree_map_only(Tensor, _plain, more), **options)
-    if labels.ndim == before.ndim:
-        pairs = enumerate(zip(labels.shape, before.shape))
-        tracer.rely_on(labels, {dim: size for dim, (size, whole) in pairs if size != whole})
-    return labels
+    for index in labelled(more):
+        if index.labels is not None:
+            tracer.labels.freeze(index.labels, "they are looked up by their positions")
+    if operation(func) == "__getitem__":
+        for dim, bound in _bounds(more[0], before.ndim):
+            tracer.rely_on(before.narrow(dim, 0, bound), {dim: bound})
+    elif operation(func) == "narrow" and len(more) == 3 and more[1] == 0:
+        tracer.rely_on(before.narrow(*more), {more[0] % before.ndim: more[2]})
+    return func(before, *tree_map_only(Tensor, _plain, more), **options)
+
+
+def _bounds(index: Any, ndim: int) -> Iterator[tuple[int, int]]:
+    """The bounds of slices, by the axis that they are of: so many of its elements lie before them."""
+    items = list(index) if isinstance(index, tuple) else [index]
+    if any(item is None or isinstance(item, Tensor | list | bool) for item in items):
+        return
+    if Ellipsis in items:
+        place = items.index(Ellipsis)
+        items[place : place + 1] = [slice(None)] * (ndim - len(items) + 1)
+    for dim, item in enumerate(items):
+        bounds = (item.start, item.stop) if isinstance(item, slice) else ()
+        yield from ((dim, bound) for bound in bounds if isinstance(bound, AxisSize | AttributeSize) and bound > 0)
 
 
 def _plain(index: Tensor) -> Tensor:
@@ -76,13 +97,14 @@ def _parts(tracer: Tracer, func: Any, values: Any, how: Any, dim: int, *, even: 
     labels = tracer.of(values)
     parts = func(labels, how, dim)
     if tracer.labels.varies(labels, dim):
+        named = how if isinstance(how, tuple | list) else [how]
+        for part, size in zip(parts, [] if even else named):
+            tracer.rely_on(part, {dim % labels.ndim: size})
         if len({part.shape for part in parts}) == 1:
             for part in parts[1:]:
                 tracer.labels.join(parts[0], part)
         elif even:
             raise Unknown
-        for part in (*parts, labels):
-            tracer.rely_on(part, {dim % labels.ndim: part.shape[dim]})
     return list(parts)
 
 
