@@ -27,6 +27,7 @@ USUAL_EPOCHS = 10.0  # where no budget is given
 CAUTION = 1.2
 _SLOWEST_START = 5.0  # seconds that Python may take from nothing to the first line of ours, waiting for the disk
 _SECONDS = {"ms": 1e-3, "s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+_LEAST_COUNT = 1000  # no network has fewer parameters: a smaller number is meant as something else
 _SCALES = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18}
 
 
@@ -61,6 +62,20 @@ def quantity(text: str | float, *, what: str = "number") -> float:
             f"'{text}' is not a {what}. Write a number above zero, with k, M, G, T or P behind it if you like."
         )
     return value
+
+
+def target(text: str | float, *, what: str) -> tuple[float, bool]:
+    """A size to cut to: the number, and whether it is a fraction of the whole (0.5) and not a count (20M, 200k).
+
+    Raises `UserError` for anything else, as for 1.5 or 50, which are neither.
+    """
+    value = quantity(text, what=f"size for {what}")
+    plain = str(text).strip()[-1:].isdigit() or str(text).strip().endswith(".")
+    if plain and 1 < value < _LEAST_COUNT:
+        raise UserError(
+            f"'{text}' is not a size for {what}: write a fraction up to 1 (0.5 for half) or a count (200k, 20M)."
+        )
+    return value, plain and value <= 1
 
 
 def spell(amount: float) -> str:

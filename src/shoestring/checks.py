@@ -6,7 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from shoestring import registry
-from shoestring.budget import Budget, quantity
+from shoestring.budget import Budget
+from shoestring.budget import target as target_size
 from shoestring.errors import UserError
 from shoestring.grow.compose import compose
 from shoestring.recipe import Recipe, Select
@@ -23,7 +24,7 @@ def check(recipe: Recipe) -> None:
     _names(recipe)
     for flag, target in (("macs", recipe.prune.macs), ("params", recipe.prune.params)):
         if target is not None:
-            quantity(target, what=f"size for --{flag}")
+            target_size(target, what=f"--{flag}")
     _select(recipe.select)
     _subsets(recipe)
     if recipe.keep is not None and (recipe.select.subset or recipe.select.already):

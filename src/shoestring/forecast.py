@@ -69,7 +69,7 @@ def check_budget(this: Run, images: Images) -> None:
         prepare_growth(network, schedule_of(recipe.grow, recipe.train))
     if network is not None and recipe.prune.wanted:
         wanted = recipe.prune
-        shrink(network, [], method="random", macs=wanted.macs, params=wanted.params)
+        shrink(network, [], method="random", macs=wanted.macs, params=wanted.params, say=this.context.say)
     models = {name: model for name, model in _models(this, images, network).items() if model is not None}
     tightest, least = _tightest(this, images, models, examples)
     if least > budget.left:  # the first steps of a process can be slow: measure again before refusing

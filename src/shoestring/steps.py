@@ -253,7 +253,8 @@ def run_prune(
     pixels = torch.from_numpy(few.pixels).to(context.device)
     batches = [model.prepare(part) for part in pixels.split(_TOGETHER)]
     model.module.to(context.device)
-    small = shrink(model, batches, method=wanted.method, macs=wanted.macs, params=wanted.params, **wanted.options)
+    targets = {"macs": wanted.macs, "params": wanted.params}
+    small = shrink(model, batches, method=wanted.method, say=context.say, **targets, **wanted.options)
     if budget is None:
         return small, None
     went = fit(

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import importlib
+
 import pytest
 import torch
 from torch import nn
@@ -111,6 +113,11 @@ def test_targets_are_shares_numbers_or_text():
         ({"macs": "half"}, "'half' is not a size for macs"),
         ({"params": -1}, "is not a size for params"),
         ({"macs": 1e-6}, "cannot be reached"),
+        ({"macs": 1.5}, "'1.5' is not a size for macs: write a fraction up to 1 .* or a count"),
+        ({"macs": "2"}, "'2' is not a size for macs"),
+        ({"params": 50}, "'50' is not a size for params"),
+        ({"params": "999"}, "'999' is not a size for params"),
+        ({"params": "0.0005k"}, "cannot be reached"),
         ({"macs": 0.5, "method": "magnitud"}, "Did you mean 'magnitude'"),
         ({"macs": 0.5, "nrom": "l1"}, "Did you mean 'norm'"),
         ({"macs": 0.5, "scope": "local"}, "Did you mean 'global'"),
@@ -154,3 +161,53 @@ def test_shrunk_models_train_and_survive_saving(tmp_path):
     small.module(images).sum().backward()
     small.save(tmp_path)
     assert torch.equal(Model.load(tmp_path).module.eval()(images), small.module.eval()(images))
+
+
+@pytest.mark.parametrize("targets", [{"macs": 1.0}, {"macs": "1"}, {"params": "20M"}, {"macs": "20G", "params": 1}])
+@pytest.mark.parametrize("count", [0, 4])
+def test_a_model_that_is_small_enough_is_left_as_it_is_and_that_is_said(targets, count):
+    model, told = _model("simplecnn"), []
+    batches = [torch.randn(count, 3, 16, 16)] if count else []
+    with pytest.warns(UserWarning, match=r"nothing is cut: the network has [\d,]+ (MACs|parameters), and [\d,]+ are"):
+        same = shrink(model, batches, **targets)
+    assert shrink(model, batches, say=told.append, **targets).module is not model.module
+    assert [text.startswith("nothing is cut") for text in told] == [True]
+    for name, tensor in model.module.state_dict().items():
+        assert torch.equal(tensor, same.module.state_dict()[name])
+
+
+def test_one_target_is_enough_to_cut():
+    model = _model("simplecnn")
+    small = shrink(model, [], macs=1.0, params=0.5)
+    assert sum(p.numel() for p in small.module.parameters()) <= 0.5 * sum(p.numel() for p in model.module.parameters())
+
+
+def test_without_images_statistics_stay():
+    model = _model()
+    model.module.bn1.running_mean.fill_(3.0)
+    assert (shrink(model, [], macs=0.5).module.bn1.running_mean == 3.0).all()
+
+
+class Brittle(nn.Module):
+    """One layer's output is arranged by the width of another."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.h = nn.Conv2d(3, 16, 1), nn.Conv2d(16, 16, 2, 2), nn.Linear(16, 5)
+
+    def forward(self, images):
+        first = self.a(images)
+        return self.h(self.b(first).reshape(len(images), first.shape[1] * 1, -1).mean(2))
+
+
+def test_networks_that_do_not_bear_a_cut_are_told_in_one_line(monkeypatch):
+    """Should a table be wrong in spite of every trial, nobody gets a network that does not run, nor a traceback."""
+    model = _model("simplecnn")
+    model = Model(Brittle(), model.name, {}, model.classes, model.preprocessing)
+    with pytest.raises(UserError, match=r"cannot be reached.*stay: cut for trial, the network raised RuntimeError"):
+        shrink(model, [], macs=0.5)
+    package = importlib.import_module("shoestring.prune")
+    monkeypatch.setattr(package, "trace", lambda module, example: trace(module, example, verify=False))
+    with pytest.raises(UserError, match="RuntimeError") as caught:
+        shrink(model, [], macs=0.5)
+    assert "\n" not in str(caught.value)
