@@ -8,7 +8,8 @@ import pytest
 from shoestring import pipeline, runs
 from shoestring.errors import BudgetTooSmall, UserError
 from shoestring.models.model import Model
-from shoestring.recipe import Prune, Recipe, Select, Train, read, resolve
+from shoestring.recipe import Prune, Recipe, Select, Train, resolve
+from shoestring.recipefile import read
 from shoestring.rundir import RunDir
 from shoestring.select import Subset
 from shoestring.train import loop

@@ -8,7 +8,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from shoestring.errors import UserError
-from shoestring.recipe import Recipe, Select, as_dict, digest, read, resolve, to_yaml
+from shoestring.recipe import Recipe, Select, as_dict, digest, resolve, to_yaml
+from shoestring.recipefile import read
 
 FILE = {"time": "5m", "seed": 3, "select": {"method": "diversity", "examples": "1_000", "swaps": 7}}
 FLAGS = {"seed": "4", "select": {"examples": 50}, "train": {"learning_rate": "1e-3"}}
@@ -43,7 +44,7 @@ def test_none_in_a_later_layer_unsets_a_value():
         ({"train": {"modle": "x"}}, "unknown setting in file 'train.modle'. Did you mean 'train.model'?"),
         ({"select": "random"}, "'select' in file must be a mapping"),
         ({"select": {"examples": "ten"}}, "select.examples must be an integer"),
-        ({"train": {"optimiser": "sdg"}}, "Did you mean 'sgd'?"),
+        ({"train": {"optimiser": "adamww"}}, "Did you mean 'adamw'?"),
         ({"seed": None}, "seed must be an integer"),
     ],
 )

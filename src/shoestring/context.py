@@ -8,10 +8,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shoestring.errors import UserError
+from shoestring.errors import UserError, unknown
 
 if TYPE_CHECKING:
     from shoestring.team import Team
+
+
+_DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
 def _silent(*_: Any, **__: Any) -> None:
@@ -66,6 +69,10 @@ def prepare(
         device = team.device(device)
     elif device == "auto":
         device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        torch.device(device)
+    except RuntimeError:
+        raise unknown("device", device, _DEVICES, hint="One of several is cuda:1.") from None
     try:
         if torch.device(device).type == "cuda" and torch.device(device).index is not None:
             torch.cuda.set_device(device)

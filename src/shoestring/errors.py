@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -39,6 +38,8 @@ def _argument(flag: re.Match[str]) -> str:
     plain = re.fullmatch(r"\d+(\.\d+)?(e[+-]?\d+)?|[A-Z]+", value)
     return f"{name}={value}" if plain else f'{name}="{value}"'
 
+from shoestring.suggestions import nearest
+
 
 class UserError(ValueError):
     """Something the user can mend: what happened, what was expected, how to mend it. Exit code 2.
@@ -62,9 +63,21 @@ class BudgetTooSmall(UserError):
         return partial(BudgetTooSmall, least=self.least), (self.args[0],)
 
 
-def unknown(kind: str, name: str, known: Iterable[str], *, hint: str = "") -> UserError:
-    """The error for a name that does not exist, with the nearest one that does."""
+def unknown(kind: str, name: str, known: Iterable[str], *, hint: str = "", near: str | None = None) -> UserError:
+    """The error for a name that does not exist, with the one that is meant: `near`, or the nearest of those known."""
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    guess = f" Did you mean '{near[0]}'?" if near else ""
-    return UserError(f"unknown {kind} '{name}'.{guess} Known: {', '.join(names)}.{' ' + hint if hint else ''}")
+    near = near or nearest(name, names)
+    guess = f" Did you mean '{near}'?" if near else ""
+    return UserError(f"unknown {kind} {quoted(name)}.{guess} Known: {', '.join(names)}.{' ' + hint if hint else ''}")
+
+
+def quoted(value: object) -> str:
+    """What somebody gave, in quotation marks, cut to a length that leaves the message readable."""
+    try:
+        text = str(value)
+    except RecursionError:
+        text = type(value).__name__
+    return f"'{text}'" if len(text) <= _LONGEST else f"'{text[: _LONGEST - 3]}...'"
+
+
+_LONGEST = 120  # characters of a value that a message repeats

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,7 @@ from shoestring.report.markdown import write_report
 from shoestring.rundir import RunDir
 from shoestring.runs import EXIT, begin, finished, surroundings
 from shoestring.select import Subset
-from shoestring.select.handing import copy_to, write_csv
+from shoestring.select.handing import copy_to, list_images
 from shoestring.subsets import kept_file
 
 
@@ -27,8 +28,10 @@ def run(recipe: Recipe, folder: RunDir, *, context: Context, started: float | No
     """
     if result := finished(recipe, folder, context=context):
         return result
-    asked = begin(recipe, folder, context=context, started=started)
+    shown = replace(context, tick=_part(context.tick, 0, 2)) if recipe.baseline else context
+    asked = begin(recipe, folder, context=shown, started=started)
     data = asked.load()
+    context.say("measuring speed")
     this = settled(asked, data)
     this.owe(data)
     with asked.working(data.train, check=partial(check_budget, this, data.train)):
@@ -47,6 +50,18 @@ def run(recipe: Recipe, folder: RunDir, *, context: Context, started: float | No
     return stages.finish(this, result)
 
 
+def _part(
+    tell: Callable[[str, float, dict[str, Any]], None], number: int, count: int
+) -> Callable[[str, float, dict[str, Any]], None]:
+    """Progress of one run of several of the same length, as that of all of them."""
+
+    def tick(name: str, fraction: float, values: dict[str, Any]) -> None:
+        whole = {"run": (number + values["run"]) / count} if "run" in values else {}
+        tell(name, fraction, {key: value for key, value in values.items() if key != "left"} | whole)
+
+    return tick
+
+
 def select_only(recipe: Recipe, folder: RunDir, *, context: Context, started: float | None = None) -> dict[str, Any]:
     """Choose images and stop there; what was chosen, and the file that says so."""
     if result := finished(recipe, folder, context=context, only="select"):
@@ -55,6 +70,7 @@ def select_only(recipe: Recipe, folder: RunDir, *, context: Context, started: fl
     data = None if recipe.unlabelled else this.load()
     images = this.load_unlabelled() if data is None else data.train
     this.budget.owe("exit", EXIT)
+    context.say("measuring speed")
     with this.working(images, check=None if data is None else partial(check_budget, this, images)):
         subset = stages.select(this, images)
         assert subset is not None
@@ -72,7 +88,7 @@ def hand_out(recipe: Recipe, folder: RunDir, *, context: Context, copy: Path | N
         source = Path(recipe.data).expanduser()
         copy_to(copy, images, subset, root=source if source.is_dir() else None)
     if table is not None:
-        write_csv(table, images, subset)
+        list_images(table, images, subset)
 
 
 def _baseline(recipe: Recipe, subset: Subset | None, examples: int, folder: RunDir, context: Context) -> dict[str, Any]:
@@ -80,6 +96,6 @@ def _baseline(recipe: Recipe, subset: Subset | None, examples: int, folder: RunD
     context.say("baseline: random images, an equal budget")
     control = Select("random", examples, subset.balance if subset else recipe.select.balance)  # type: ignore[arg-type]
     other = replace(recipe, select=control, keep=kept_file(recipe), seed=recipe.seed + 1, baseline=False)
-    around = replace(context, seed=other.seed)
+    around = replace(context, seed=other.seed, tick=_part(context.tick, 1, 2))
     result = run(other, RunDir(folder / "baseline"), context=around)
     return {key: result[key] for key in ("accuracy", "interval", "seconds", "out")}

@@ -16,7 +16,7 @@ from shoestring.forecast import check_budget, settled, trains_proxy
 from shoestring.planning import plan_train
 from shoestring.recipe import Grow, Recipe
 from shoestring.rundir import RunDir
-from shoestring.runs import Run, begin
+from shoestring.runs import Run, begin, of_whole
 from shoestring.subsets import given_subset
 
 
@@ -33,8 +33,10 @@ def preview(recipe: Recipe, folder: RunDir, *, context: Context, started: float 
     if "result" in folder.run and not longer:
         folder = RunDir(folder / "plan")  # what a finished run has spent does not count in a plan for another one
     this = begin(recipe, folder, context=context, started=started)
-    this = replace(this, context=replace(this.context, tick=context.tick))  # nothing goes into the history
+    shown = of_whole(context.tick, this.budget)  # and nothing goes into the history
+    this = replace(this, context=replace(this.context, tick=shown))
     data = this.load()
+    this.context.say("measuring speed")
     this = settled(this, data)
     this.owe(data)
     check_budget(this, data.train)

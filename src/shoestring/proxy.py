@@ -113,6 +113,7 @@ def _train_proxy(images: Images, budget: Budget, context: Context) -> Signals:
     model = choose_model(images, settings, context=context, seconds=None)
     recorder = Recorder(len(images), context.device)
     budget.owe("embed", images=len(images))
+    context.say(f"training a proxy network on {len(images):,} images")
     went = fit(model, images, budget.window("select"), settings=settings, context=context, record=recorder)
     context.say(f"proxy: {model.name}, {went.epochs:.1f} epochs, {went.precision}")
     found = recorder.result()

@@ -10,10 +10,10 @@ import json
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
-from shoestring.errors import UserError, unknown
+from shoestring.errors import UserError, quoted, unknown
+from shoestring.suggestions import nearest
 from shoestring.values import coerce, limited
 
 _LARGEST_SEED = 2**63 - 1
@@ -170,7 +170,7 @@ class Recipe:
     seed: int = _about("seed of everything else", 0, least=0, most=_LARGEST_SEED)
     device: str = _about("cpu, cuda, cuda:1, mps, or auto", "auto")
     memory: str | None = _about("cap on accelerator memory: 2GB")
-    threads: int | None = _about("processor threads (torch's choice, when left out)", least=1)
+    threads: int | None = _about("processor threads (torch's choice, when left out)", least=1, most=1024)
     baseline: bool = _about("run again with a random subset and an equal budget of its own, to show the gain", False)
     select: Select = field(default_factory=Select)
     train: Train = field(default_factory=Train)
@@ -186,24 +186,6 @@ class Recipe:
 CALL = "the call"  # a layer of arguments of a function, which messages name without their section
 BUDGETS = ("time", "epochs", "flops")
 SECTIONS = {"select": Select, "train": Train, "grow": Grow, "prune": Prune}
-
-
-def read(file: str | Path) -> dict[str, Any]:
-    """A recipe file, YAML or JSON, as a nested mapping; `UserError` when it is missing or unreadable."""
-    import yaml
-
-    try:
-        text = Path(file).read_text(encoding="utf-8")
-        content = json.loads(text) if Path(file).suffix.lower() == ".json" else yaml.safe_load(text)
-    except OSError as error:
-        raise UserError(f"cannot read recipe {file}: {error.strerror}.") from None
-    except (yaml.YAMLError, ValueError) as error:
-        raise UserError(f"recipe {file} is neither YAML nor JSON: {' '.join(str(error).split())}.") from None
-    if content is None:
-        raise UserError(f"recipe {file} is empty: expected a mapping such as 'data: cifar10'.")
-    if not isinstance(content, dict):
-        raise UserError(f"recipe {file} must be a mapping such as 'data: cifar10', not a {type(content).__name__}.")
-    return content
 
 
 def resolve(*layers: tuple[str, Mapping[str, Any]]) -> tuple[Recipe, dict[str, str]]:
@@ -227,18 +209,20 @@ def _build(cls: type, layers: tuple[tuple[str, Mapping[str, Any]], ...], prefix:
                 if "options" not in known and name == CALL:
                     raise unknown("argument", key, known)
                 if "options" not in known:
-                    raise unknown(f"setting in {name}", f"{prefix}{key}", [prefix + k for k in known])
+                    near = nearest(key, known)
+                    guess = None if near is None else prefix + near.replace(" ", ": ")
+                    raise unknown(f"setting in {name}", f"{prefix}{key}", [prefix + k for k in known], near=guess)
                 values.setdefault("options", {})[key] = value  # whether the method has it is checked with the method
                 origin[prefix + key] = name
             elif key not in SECTIONS:
                 limits = known[key].metadata.get("limits", {})
                 values[key] = limited(coerce(value, hints[key], shown), shown, **limits)
                 origin[prefix + key] = name
-            elif not isinstance(value, Mapping):
-                raise UserError(f"'{key}' in {name} must be a mapping such as {key}: {{method: ...}}, not '{value}'.")
+            elif value is not None and not isinstance(value, Mapping):  # None: a section of which all is commented out
+                raise UserError(f"'{key}' in {name} must be a mapping such as {key}: {{...}}, not {quoted(value)}.")
     for key, section in SECTIONS.items():
         if key in known:
-            inner = tuple((name, content.get(key, {})) for name, content in layers)
+            inner = tuple((name, content.get(key) or {}) for name, content in layers)
             values[key] = _build(section, inner, f"{key}.", origin)
     for key in known:
         if key not in SECTIONS and key != "options":

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from shoestring.errors import UserError, unknown
+from shoestring.suggestions import aliases, nearest
 from shoestring.values import coerce
 
 # kind -> the first argument of its protocol; the package is shoestring.<kind>
@@ -86,8 +87,20 @@ def find(kind: str, name: str) -> Callable[..., Any]:
         return getattr(importlib.import_module(_built_in(kind)[name][0]), name)
     plugins = _plugins(kind)
     if name not in plugins:
-        raise unknown(noun(kind), name, names(kind), hint=f"(`shoestring list {kind}`)")
+        near = _of_timm(name) if kind == "models" else None
+        raise unknown(noun(kind), name, names(kind), hint=f"(`shoestring list {kind}`)", near=near)
     return plugins[name].load()
+
+
+def _of_timm(name: str) -> str | None:
+    """What a network is called that is in no file of ours, and perhaps in timm's: `timm:resnet50` for ResNet-50."""
+    import timm
+
+    called = {model: f"timm:{model}" for model in timm.list_models()}
+    called |= {alias: alias for alias in aliases(name) if alias.startswith("timm:")}
+    called |= {model: model for model in names("models")}
+    near = nearest(name, called)
+    return None if near is None else called[near]
 
 
 def options(kind: str, name: str) -> dict[str, Option]:

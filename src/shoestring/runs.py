@@ -52,6 +52,7 @@ class Run:
     def load(self) -> Dataset:
         """The data set of the recipe, with what loading noted."""
         recipe, say = self.recipe, self.context.say
+        say(f"loading {recipe.data}")
         with self.budget.paying("load"):
             arguments = {
                 "source": recipe.data,
@@ -75,6 +76,7 @@ class Run:
     def load_unlabelled(self) -> Images:
         """The images of the recipe without labels, with what loading noted."""
         recipe = self.recipe
+        self.context.say(f"loading {recipe.data}")
         with self.budget.paying("load"):
             images = load_unlabelled(
                 recipe.data,
@@ -199,8 +201,22 @@ def begin(recipe: Recipe, folder: RunDir, *, context: Context, started: float | 
     if spent:
         how = "ended" if "result" in folder.run else "was interrupted"
         context.say(f"{folder.path} {how} after {spent:.0f} s; going on")
-    around = replace(context, folder=folder.path, tick=_logged(context.tick, folder, budget))
+    around = replace(context, folder=folder.path, tick=_logged(of_whole(context.tick, budget), folder, budget))
     return Run(recipe, folder, budget, around, only)
+
+
+def of_whole(
+    tell: Callable[[str, float, dict[str, Any]], None], budget: Budget
+) -> Callable[[str, float, dict[str, Any]], None]:
+    """Progress that also tells which fraction of the whole budget is spent, as `run`, and the seconds `left` of it."""
+
+    def tick(name: str, fraction: float, values: dict[str, Any]) -> None:
+        whole: dict[str, Any] = {"run": min(budget.spent / budget.total, 1.0)}
+        if budget.unit == "seconds":
+            whole["left"] = max(budget.total - budget.elapsed, 0.0)
+        tell(name, fraction, {**values, **whole})
+
+    return tick
 
 
 def _logged(

@@ -34,6 +34,7 @@ def select(this: Run, images: Images) -> Subset | None:
     already = None if wanted.already is None else given_subset(wanted.already, images)
 
     def choose() -> Subset:
+        this.context.say(f"selecting {wanted.examples:,} of {len(images):,} images")
         with this.budget.paying("select"):
             subset = steps.run_select(images, wanted, budget=this.budget, context=this.step("select"), already=already)
             rows = never_held_out(this.recipe)
@@ -83,6 +84,7 @@ def train(this: Run, images: Images, validation: Images) -> Model:
         return final_model(Path(this.recipe.start))
 
     def make() -> Model:
+        this.context.say("choosing the network and measuring its speed")
         with this.budget.paying("train"):
             model, went = steps.run_train(
                 images,
@@ -105,6 +107,7 @@ def prune(this: Run, model: Model, images: Images, validation: Images) -> Model:
         return model
 
     def make() -> Model:
+        this.context.say("evaluating before pruning")
         model.module.to(this.context.device)
         with this.budget.paying("validate"):
             before = {
@@ -114,6 +117,7 @@ def prune(this: Run, model: Model, images: Images, validation: Images) -> Model:
                 "finished": this.recipe.start is not None,
             }
         this.note(before_pruning=before)
+        this.context.say("pruning")
         with this.budget.paying("prune"):
             small, went = steps.run_prune(
                 model,
@@ -136,6 +140,7 @@ def evaluate(this: Run, model: Model, data: Dataset, images: Images, subset: Sub
     views (`Predictor`), and the time of a batch is not measured.
     """
     budget = this.budget
+    this.context.say(f"evaluating on {len(data.validation):,} validation and {len(data.test):,} test images")
     model.module.to(this.context.device)
     with budget.paying("evaluate"):
         predictor = _predictor(this, model, data)

@@ -187,6 +187,7 @@ def run_train(
         raise UserError("float16 is for accelerators, processors crawl with it. Take --precision bfloat16 or auto.")
     window = budget.window("train")
     model, schedule = planned(images, settings, grow, window, context, later)
+    context.say(f"training {model.name} on {len(images):,} images")
     went = fit(
         model,
         images,
@@ -257,6 +258,7 @@ def run_prune(
     small = shrink(model, batches, method=wanted.method, say=context.say, **targets, **wanted.options)
     if budget is None:
         return small, None
+    context.say("training the pruned network")
     went = fit(
         small,
         images,

@@ -9,7 +9,7 @@ import typing
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from shoestring.errors import UserError, unknown
+from shoestring.errors import UserError, quoted, unknown
 
 
 def coerce(value: Any, kind: Any, name: str) -> Any:
@@ -27,15 +27,15 @@ def coerce(value: Any, kind: Any, name: str) -> Any:
         return value
     if typing.get_origin(kind) in _MAPPINGS:
         if not isinstance(value, Mapping):
-            raise UserError(f"{name} must be a mapping, not '{value}'.")
+            raise UserError(f"{name} must be a mapping, not {quoted(value)}.")
         return dict(value)
     article = {int: "an ", str: ""}.get(kind, "a ")
-    wrong = UserError(f"{name} must be {article}{_PLAIN[kind]}, not '{value}'.")
+    wrong = UserError(f"{name} must be {article}{_PLAIN[kind]}, not {quoted(value)}.")
     if value is None or (isinstance(value, bool) and kind is not bool):
         raise wrong
     try:
         return _PARSE[kind](value)
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         raise wrong from None
 
 
@@ -67,7 +67,10 @@ def _text(value: Any) -> str:
     """Text, also from a number (a file may be called 7) or a path."""
     if not isinstance(value, str | int | float | os.PathLike):
         raise TypeError
-    return str(value)
+    text = str(value)
+    if "\0" in text:  # no path has one, and the system would say so in a traceback
+        raise ValueError
+    return text
 
 
 _MAPPINGS = (dict, Mapping)

@@ -80,13 +80,49 @@ def test_switches_have_a_no(capsys) -> None:
     [
         (("run", "digits", "--exmples", "5"), "--examples"),
         (("run", "digits", "--modle=x"), "--model"),
-        (("run", "digits", "--slect.order", "x"), "--select"),
-        (("train", "digits", "--method", "x"), "--model"),
+        (("run", "digits", "--slect.order", "x"), "'select'"),
+        (("train", "digits", "--lr", "x"), "--learning-rate"),
+        (("run", "digits", "--optimizer", "x"), "--optimiser"),
+        (("run", "digits", "--gpu"), "--device cuda"),
+        (("run", "digits", "-b", "32"), "--batch-size"),
+        (("select", "digits", "--num-samples", "32"), "--examples"),
+        (("evaluate", "runs/x", "--output", "y"), "--out"),
+        (("predict", "runs/x", "a.png", "--topk=3"), "--top"),
+        (("run", "digits", "--train.lr", "x"), "'train.learning_rate'"),
+        (("eval", "runs/x"), "'evaluate'"),
         (("prune", "runs/x", "--mac", "0.5"), "--macs"),
     ],
 )
 def test_an_unknown_flag_names_the_nearest(capsys, words: tuple[str, ...], near: str) -> None:
     assert f"Did you mean {near}?" in refused(capsys, *words)
+
+
+@pytest.mark.parametrize("words", ["--frobnicate", "--method", "--metal=3", "-q"])
+def test_a_flag_that_is_like_none_is_not_taken_for_one(capsys, words: str) -> None:
+    error = refused(capsys, "train", "digits", words)
+    assert "Did you mean" not in error and words.partition("=")[0] in error
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        (("run", "digits", "--time", "-5s"), "'-5s' is not a time"),
+        (("run", "digits", "--time=-5s"), "'-5s' is not a time"),
+        (("run", "digits", "--examples", "-x"), "must be an integer, not '-x'"),
+        (("run", "digits", "--time"), "--time needs a value: time budget"),
+        (("run", "digits", "--time", "--quiet"), "--time needs a value"),
+        (("run", "digits", "--threads", "100000"), "at most 1024"),
+        (("run", "digits", "--threads", "-1"), "at least 1"),
+        (("run", "digits", "--threads", "many"), "an integer"),
+        (("run", "digits", "--device", "gpu"), "Did you mean 'cuda'?"),
+        (("predict", "runs/x", "a.png", "--top", "-1x"), "'-1x'"),
+        (("check", "digits", "--resolution", "-1"), "at least 1"),
+        (("check", "digits", "--resolution", "0"), "at least 1"),
+    ],
+)
+def test_a_wrong_value_is_told_in_one_line(capsys, words: tuple[str, ...], said: str) -> None:
+    error = refused(capsys, *words, "--quiet")
+    assert said in error and error.count("\n") == 1
 
 
 def test_an_option_that_the_method_lacks_is_refused(capsys) -> None:

@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from shoestring.cli.flags import Parser, add_output
+from shoestring.cli.process import interruptible
 from shoestring.cli.progress import Progress
+from shoestring.recipe import resolve
 
 _PACKAGES = ("shoestring", "torch", "torchvision", "timm", "scikit-learn", "datasets")
 
@@ -17,14 +19,15 @@ def main(verb: str, words: Sequence[str]) -> int:
     """Run the verb; its exit code."""
     parser = Parser(prog=f"shoestring {verb}", description="Look at data and machine before spending anything.")
     parser.add_argument("data", metavar="DATA", nargs="?", help="what `shoestring run` would be given")
-    parser.add_argument("--resolution", type=int, default=None, metavar="N", help="side of the square images")
+    parser.add_argument("--resolution", default=None, metavar="N", help="side of the square images")
     parser.add_argument("--skip-bad", action="store_true", default=False, help="leave out broken images and list them")
     add_output(parser)
     given = parser.parse_args(words)
+    side = resolve(("flags", {"resolution": given.resolution}))[0].resolution
     found: dict[str, Any] = {"machine": _machine()}
     if "data" in given:
         progress = Progress(quiet="quiet" in given)
-        found["data"] = _data(given.data, given.resolution, given.skip_bad, progress)
+        found["data"] = _data(given.data, side, given.skip_bad, progress)
         progress.close()
     if "json" in given:
         print(json.dumps(found, indent=1))
@@ -56,6 +59,7 @@ def _machine() -> dict[str, Any]:
 def _data(source: str, resolution: int | None, skip_bad: bool, progress: Progress) -> dict[str, Any]:
     from shoestring.data import load
 
+    interruptible()
     data = load(
         source,
         resolution=resolution,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shoestring.cli.flags import Parser, add_output
+from shoestring.cli.process import interruptible
 from shoestring.cli.progress import Progress
 from shoestring.errors import UserError, unknown
 from shoestring.rundir import RunDir, write_skipped
@@ -80,12 +81,14 @@ def evaluate(
     from shoestring.models.inference import Predictor
     from shoestring.runs import usable_model
 
+    interruptible()
     model = usable_model(run, progress.say)
     model.module.to(prepare(device=device).device)
 
     def tick(done: int, total: int) -> None:
         progress.tick("load", done / total if total else 0.0, {"images": done})
 
+    progress.say("loading images")
     if on is None:
         images = _own(run, split or "test", skip_bad=skip_bad, tick=tick)
     else:
@@ -98,6 +101,7 @@ def evaluate(
             progress=tick,
             say=progress.say,
         )
+    progress.say(f"evaluating on {len(images):,} images")
     predictor = Predictor(model)
     predictions = collect(predictor(images), images.targets, classes=len(model.classes))
     metrics = measure(predictions, classes=model.classes, split=split or on or "test")

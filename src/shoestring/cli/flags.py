@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import difflib
+import re
 import typing
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NoReturn
 
 from shoestring import registry
-from shoestring.errors import UserError
+from shoestring.errors import UserError, quoted, unknown
 from shoestring.recipe import SECTIONS, Recipe, Select
+from shoestring.suggestions import nearest
 
 # verb -> its fields of the recipe; a section's name stands for all its fields
 _BUDGET = ("time", "epochs", "flops", "seed")
@@ -39,7 +40,46 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise the message as the user's error."""
+        if lacking := re.fullmatch("argument (--[^/ ]+): expected one argument", message):
+            about = next(action.help for action in self._actions if lacking[1] in action.option_strings) or ""
+            message = f"{lacking[1]} needs a value: {about.replace('%%', '%')}"
         raise UserError(f"{message}. (`{self.prog} --help`)")
+
+    def parse_args(self, args: Sequence[str], namespace: None = None) -> argparse.Namespace:  # type: ignore[override]
+        """The flags and places; `UserError`, with the nearest one, for a flag that there is not."""
+        given, rest = self.parse_known_args(args, namespace)
+        if rest:
+            raise self.unknown(rest[0])
+        return given
+
+    def parse_known_args(self, args: Sequence[str], namespace: None = None) -> Any:  # type: ignore[override]
+        """The flags and places, and the words that are neither. A value may begin with a dash: `--time -5s`."""
+        return super().parse_known_args(self._with_dashes(args), namespace)
+
+    def unknown(self, word: str) -> UserError:
+        """The error for a word that is no flag of this verb, and no value of one."""
+        flag = word.partition("=")[0]
+        if not flag.startswith("-") or flag == "-":
+            return UserError(f"{quoted(word)} was not expected here. (`{self.prog} --help`)")
+        near = self.near(flag)
+        guess = f" Did you mean {near}?" if near else ""
+        return UserError(f"unknown flag {quoted(flag)[1:-1]}.{guess} (`{self.prog} --help`)")
+
+    def near(self, flag: str) -> str | None:
+        """The flag that is meant by this one, perhaps with its value, if any is."""
+        return nearest(flag, self.flags())
+
+    def _with_dashes(self, words: Sequence[str]) -> list[str]:
+        """The words with values that begin with a dash tied to their flags, `--time=-5s`, to tell them from flags."""
+        taking = {flag for action in self._actions if action.nargs is None for flag in action.option_strings}
+        tied: list[str] = []
+        for word in words:
+            looks_alike = re.match("-[^-]", word) and word not in self._option_string_actions
+            if looks_alike and tied and tied[-1] in taking and "--" not in tied:
+                tied[-1] += f"={word}"
+            else:
+                tied.append(word)
+        return tied
 
     def flags(self) -> list[str]:
         """All flags."""
@@ -128,10 +168,12 @@ def layer(parser: Parser, verb: str, given: Mapping[str, Any], rest: Sequence[st
         section, dot, option = name.partition(".")
         if dot and section in SECTIONS:
             _put(nested, f"{section}.{option}", value)
-        elif not dot and _takes_options(verb) and (not _near(parser, f"--{name}", 0.8) or _is_option(verb, name)):
+        elif dot:
+            raise unknown(f"section of --{name}:", section, SECTIONS, hint=f"(`{parser.prog} --help`)")
+        elif _takes_options(verb) and (not parser.near(name) or _is_option(verb, name)):
             _put(nested, f"{verb}.{name}", value)
         else:
-            raise unknown_flag(parser, f"--{name}")
+            raise parser.unknown(f"--{name}")
     return nested
 
 
@@ -160,11 +202,6 @@ def _is_option(verb: str, name: str) -> bool:
     return any(name.replace("-", "_") in registry.options(verb, method) for method in registry.names(verb))
 
 
-def _near(parser: Parser, flag: str, alike: float) -> list[str]:
-    """The flag that is most like this one, if any is that much alike."""
-    return difflib.get_close_matches(flag, parser.flags(), 1, alike)
-
-
 def _put(nested: dict[str, Any], name: str, value: Any) -> None:
     section, dot, field = name.partition(".")
     if dot:
@@ -178,16 +215,9 @@ def _pairs(parser: Parser, rest: Sequence[str]) -> list[tuple[str, str]]:
     pairs = []
     for word in rest:
         if not word.startswith("--"):
-            raise UserError(f"'{word}' was not expected here. (`{parser.prog} --help`)")
+            raise parser.unknown(word)
         name, equals, value = word[2:].partition("=")
         if not equals:
-            raise unknown_flag(parser, word)
+            raise parser.unknown(word)
         pairs.append((name, value))
     return pairs
-
-
-def unknown_flag(parser: Parser, flag: str) -> UserError:
-    """The error for a flag that does not exist, with the nearest one that does."""
-    near = _near(parser, flag, 0.5)
-    guess = f" Did you mean {near[0]}?" if near else ""
-    return UserError(f"unknown flag {flag}.{guess} (`{parser.prog} --help`)")

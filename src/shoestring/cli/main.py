@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
-import io
 import os
-import signal
 import sys
 from collections.abc import Sequence
 
-from shoestring.ending import Grace
+from shoestring.cli.process import secure_streams
 from shoestring.errors import BudgetTooSmall, UserError, messages_with_flags, unknown
+from shoestring.escaping import visible
 from shoestring.team import rank
 
 _STEPS = "shoestring.cli.steps"
@@ -27,6 +25,8 @@ VERBS = {
     "check": ("shoestring.cli.check", "look at data and machine before spending anything"),
 }
 
+_LONGEST = 2000  # characters of an error message
+
 _HELP = """usage: shoestring VERB ...
 
 Image classifiers on a budget of examples, minutes and megabytes.
@@ -39,7 +39,8 @@ examples:
   shoestring run cifar10 --examples 1000 --time 10m --baseline
   shoestring predict runs/NAME photos/new/*.jpg
 
-`shoestring VERB --help` tells the flags of a verb. Results go to stdout, progress to stderr.
+`shoestring VERB --help` tells the flags of a verb. Results go to stdout, progress to stderr; where
+nobody reads them any more they are dropped, and the work goes on.
 Exit code: 0 done, 2 wrong input, 3 the budget is too small, 130 interrupted (the same command goes on).
 """
 
@@ -50,8 +51,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     if rank() > 0:
         return follow(words)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # file names need not be text
     try:
         if not words or words[0] in ("-h", "--help", "help"):
             print(_HELP.format(verbs="\n".join(f"  {verb:<10}{about}" for verb, (_, about) in VERBS.items())), end="")
@@ -63,15 +62,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 0
         if words[0] not in VERBS:
             raise unknown("verb", words[0], VERBS, hint="(`shoestring --help`)")
-        with_signals()
         module = importlib.import_module(VERBS[words[0]][0])
         return module.main(words[0], words[1:])
     except KeyboardInterrupt:
         print("\ninterrupted: what was finished is kept, and the same command goes on from there", file=sys.stderr)
         return 130
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 0
     except (UserError, OSError) as error:
         if "--debug" in words:
             raise
@@ -83,16 +78,20 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def entry() -> None:
     """Run the command of this process and leave at once: taking a large library down again costs seconds."""
-    code = main()
+    secure_streams()
+    try:
+        code = main()
+    except SystemExit as ended:  # of the parser, after --help
+        code = int(ended.code or 0)
+    except KeyboardInterrupt:  # once more, while the first one was being heeded
+        code = 130
     try:
         sys.stdout.flush()
-    except BrokenPipeError:  # nobody reads any more
-        pass
     except OSError as error:
-        print(f"error: the results cannot be written: {_line(error)}", file=sys.stderr)
+        if not code:
+            print(f"error: the results cannot be written: {_line(error)}", file=sys.stderr)
         code = code or 2
-    with contextlib.suppress(OSError, ValueError):  # it may be closed
-        sys.stderr.flush()
+    sys.stderr.flush()
     os._exit(code)
 
 
@@ -103,11 +102,6 @@ def follow(words: Sequence[str]) -> int:
     return importlib.import_module("shoestring.cli.team").follow()
 
 
-def with_signals() -> None:
-    """Let a termination signal end the run as Ctrl-C does, but for a training, which is annealed first."""
-    signal.signal(signal.SIGTERM, Grace.on_signal)
-
-
 def _about_files(error: OSError) -> bool:
     """Whether the system says something about a file or a disk that the user can mend."""
     return error.errno is not None
@@ -115,5 +109,6 @@ def _about_files(error: OSError) -> bool:
 
 def _line(error: Exception) -> str:
     if isinstance(error, OSError):
-        return f"{error.strerror}: {error.filename}" if error.filename else str(error.strerror)
-    return " ".join(str(error).split())
+        return visible(f"{error.strerror}: {error.filename}" if error.filename else error.strerror)
+    text = visible(" ".join(str(error).split()))
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from shoestring.cli.flags import Parser, add_output
+from shoestring.cli.process import interruptible
 from shoestring.cli.progress import Progress
 from shoestring.errors import UserError
+from shoestring.escaping import visible
 
 
 def main(verb: str, words: Sequence[str]) -> int:
@@ -34,7 +36,7 @@ def main(verb: str, words: Sequence[str]) -> int:
         return 0
     for entry in found:
         named = "  ".join(f"{guess['class']} {100 * guess['probability']:.1f} %" for guess in entry["classes"])
-        print(f"{entry['image']}  {named}")
+        print(visible(f"{entry['image']}  {named}"))
     return 0
 
 
@@ -58,6 +60,7 @@ def predict(
     from shoestring.models.inference import log_probabilities
     from shoestring.runs import usable_model
 
+    interruptible()
     model = usable_model(run, say)
     model.module.to(prepare(device=device).device)
     wanted = model.preprocessing

@@ -1,4 +1,4 @@
-"""Progress on stderr: a live line on a terminal, a plain line each tenth elsewhere."""
+"""Progress on stderr: a live line on a terminal, elsewhere a plain line at each tenth of the run."""
 
 from __future__ import annotations
 
@@ -7,36 +7,46 @@ import time
 from typing import Any
 
 from shoestring.budget import spell
+from shoestring.escaping import visible
 
 
 class Progress:
-    """Takes notes (`say`) and progress (`tick`) from the steps."""
+    """Prints notes (`say`) and how far the command is (`tick`).
+
+    What is shown is the fraction of the whole command, and it never falls: a step that goes back, or is given more to
+    do, leaves it where it is.
+    """
 
     def __init__(self, *, quiet: bool) -> None:
         self.quiet = quiet
         self._live = sys.stderr.isatty()
         self._shown: tuple[str, int] | None = None
         self._status: Any = None
-        self._begun: dict[str, float] = {}
+        self._begun = time.monotonic()
+        self._most = 0.0
 
     def say(self, text: str) -> None:
-        """A note for people."""
+        """A note for people, on a line of its own."""
         if not self.quiet:
             self.close()
-            print(text, file=sys.stderr, flush=True)
+            print(visible(text), file=sys.stderr, flush=True)
 
     def tick(self, step: str, fraction: float, values: dict[str, Any]) -> None:
-        """Where a step stands; `fraction` runs from 0 to 1."""
+        """How far a step is, `fraction` from 0 to 1.
+
+        `values` may hold the fraction of the whole command as `run`, which is shown instead, and the seconds that are
+        `left` of it, which are estimated otherwise.
+        """
         if self.quiet:
             return
-        begun = self._begun.setdefault(step, time.monotonic())
-        line = f"{step:<8} {_bar(fraction)} {100 * fraction:3.0f} %  {_values(values)}".rstrip()
-        left = (time.monotonic() - begun) * (1 / fraction - 1) if fraction > 0.02 else 0.0
-        line += f"  {spell(left)} left" if left > 1 else ""
+        self._most = max(self._most, min(float(values.get("run", fraction)), 1.0))
+        line = f"{step:<8} {_bar(self._most)} {int(100 * self._most):3} %  {_values(values)}".rstrip()
+        left = values.get("left", self._estimate())
+        line = visible(line + (f"  {spell(left)} left" if left > 1 else ""))
         if self._live:
             self._show(line)
-        elif self._shown != (step, int(fraction * 10)):
-            self._shown = (step, int(fraction * 10))
+        elif self._shown != (step, int(self._most * 10)):
+            self._shown = (step, int(self._most * 10))
             print(line, file=sys.stderr, flush=True)
 
     def close(self) -> None:
@@ -45,18 +55,22 @@ class Progress:
             self._status.stop()
             self._status = None
 
+    def _estimate(self) -> float:
+        """Seconds that are left if the rest goes as fast as what is done; 0 while that says little."""
+        return (time.monotonic() - self._begun) * (1 / self._most - 1) if self._most > 0.02 else 0.0
+
     def _show(self, line: str) -> None:
         from rich.console import Console
-        from rich.markup import escape
+        from rich.text import Text
 
         if self._status is None:
-            self._status = Console(stderr=True).status(escape(line))
+            self._status = Console(stderr=True).status(Text(line))
             self._status.start()
-        self._status.update(escape(line))
+        self._status.update(Text(line))
 
 
 def _bar(fraction: float, width: int = 24) -> str:
-    full = round(fraction * width)
+    full = int(fraction * width)
     return "[" + "#" * full + "-" * (width - full) + "]"
 
 

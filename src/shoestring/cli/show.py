@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from shoestring.escaping import visible
 from shoestring.report.markdown import percent, summary
+
+_ANY_WIDTH = 1_000_000  # columns, where nothing is cut off
 
 
 def show(verb: str, result: dict[str, Any]) -> None:
@@ -23,8 +28,8 @@ def show(verb: str, result: dict[str, Any]) -> None:
     two_columns(summary(result))
     known = [(name, entry) for name, entry in result["per_class"].items() if entry["recall"] is not None]
     weakest = sorted(known, key=lambda entry: entry[1]["recall"])[:3]
-    print("weakest classes: " + ", ".join(f"{name} {percent(entry['recall'])}" for name, entry in weakest))
-    print(f"left in {result['out']}: report/report.md, evaluate/, model")
+    print(visible("weakest classes: " + ", ".join(f"{name} {percent(entry['recall'])}" for name, entry in weakest)))
+    print(visible(f"left in {result['out']}: report/report.md, evaluate/, model"))
 
 
 def _chosen(result: dict[str, Any]) -> list[tuple[str, str]]:
@@ -71,10 +76,11 @@ def two_columns(rows: Iterable[Sequence[str]]) -> None:
 
 
 def grid(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """A plain table that also reads well in a log file."""
+    """A plain table that also reads well in a log file, where it is as wide as its content."""
     table = Table(box=box.SIMPLE if any(header) else None, show_header=any(header), pad_edge=False)
-    for index, name in enumerate(header):
-        table.add_column(name, no_wrap=index == 0, overflow="fold")
+    for name in header:
+        table.add_column(name, overflow="fold")
     for row in rows:
-        table.add_row(*row)
-    Console(highlight=False, markup=False, soft_wrap=True).print(table)
+        table.add_row(*(Text(visible(cell)) for cell in row))
+    width = None if sys.stdout.isatty() else _ANY_WIDTH
+    Console(highlight=False, markup=False, emoji=False, width=width, soft_wrap=True).print(table)

@@ -11,9 +11,12 @@ from typing import Any
 from shoestring.budget import process_started
 from shoestring.checks import check
 from shoestring.cli.flags import Parser, add_output, add_recipe, layer, with_values
+from shoestring.cli.process import interruptible
 from shoestring.cli.progress import Progress
 from shoestring.errors import UserError
-from shoestring.recipe import Prune, Recipe, Select, digest, read, resolve
+from shoestring.escaping import visible
+from shoestring.recipe import Prune, Recipe, Select, digest, resolve
+from shoestring.recipefile import read
 from shoestring.rundir import RunDir
 from shoestring.team import Team, gathered, gone
 
@@ -118,7 +121,7 @@ def _dry(recipe: Recipe, origin: dict[str, str], *, as_json: bool) -> int:
         return 0
     wide = max(len(name) for name in rows)
     for name, (value, source) in rows.items():
-        print(f"{name:<{wide}}  {'-' if value is None else value!s:<16}  {source}")
+        print(visible(f"{name:<{wide}}  {'-' if value is None else value!s:<16}  {source}"))
     return 0
 
 
@@ -142,9 +145,12 @@ def _do(verb: str, recipe: Recipe, settings: dict[str, Any], started: float, tea
         check_apart(copy, Path(recipe.data).expanduser())
         if "result" not in folder.run:
             check_room(copy)
+    progress.say("loading PyTorch")
     from shoestring import pipeline, preview
     from shoestring.cli.show import show
     from shoestring.cli.team import prepared
+
+    interruptible()
 
     machine = {"device": recipe.device, "memory": recipe.memory, "threads": recipe.threads, "seed": recipe.seed}
     around = prepared(machine, team, say=progress.say, tick=progress.tick)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import re
 from collections.abc import Callable, Sequence
@@ -26,6 +25,7 @@ from shoestring.data.parquet import parquet_files
 from shoestring.data.split import divide
 from shoestring.data.torchvision import NAMES, torchvision
 from shoestring.errors import UserError, unknown
+from shoestring.suggestions import nearest
 
 # a digit or letter in a mirror, or a road sign, is another one or none
 _NOT_MIRRORED = {"digits", "mnist", "kmnist", "emnist", "qmnist", "svhn", "usps", "gtsrb"}
@@ -256,8 +256,8 @@ def _missing(source: str) -> UserError:
     """No such path or name, with the nearest one: a neighbor on the disk or a data set known by name."""
     parent = expanded(source).parent
     beside = [str(Path(source).parent / other.name) for other in parent.iterdir()] if _is(parent.is_dir) else []
-    near = difflib.get_close_matches(source, {"digits", *NAMES, *beside} - {source}, n=1)
-    guess = f" Did you mean '{near[0]}'?" if near else ""
+    near = nearest(source, {"digits", *NAMES, *beside} - {source})
+    guess = f" Did you mean '{near}'?" if near else ""
     return UserError(
         f"no folder, file or data set '{source}'.{guess} Expected a folder of class folders or of Parquet files, "
         f"an .npz file, a Hub id owner/name, or one of: digits, {', '.join(NAMES)}."

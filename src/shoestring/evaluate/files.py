@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from shoestring.data.images import Images
+from shoestring.escaping import write_csv
 from shoestring.evaluate.metrics import Metrics, Predictions
 from shoestring.rundir import replacing, write_text
 
@@ -55,10 +55,5 @@ def as_text(metrics: dict[str, Any]) -> str:
 
 
 def _table(file: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    with (
-        replacing(file) as temporary,
-        temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace") as out,
-    ):
-        writer = csv.writer(out)
-        writer.writerow(header)
-        writer.writerows(rows)
+    with replacing(file) as temporary, temporary.open("w", newline="", encoding="utf-8") as out:
+        write_csv(out, header, rows)

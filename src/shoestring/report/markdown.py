@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from shoestring.budget import spell
+from shoestring.escaping import markdown
 from shoestring.rundir import RunDir, write_text
 
 
@@ -17,7 +18,7 @@ def write_report(folder: RunDir, result: dict[str, Any]) -> None:
 def page(result: dict[str, Any]) -> str:
     """The whole page."""
     parts = [
-        f"# {headline(result)}",
+        f"# {markdown(headline(result))}",
         table(("", ""), summary(result)),
         "## Where the time went",
         table(("step", "seconds"), ([name, f"{seconds:.1f}"] for name, seconds in result["ledger"].items())),
@@ -29,8 +30,9 @@ def page(result: dict[str, Any]) -> str:
                 for name, entry in result["per_class"].items()
             ),
         ),
-        f"All figures are of the final model on the {result['split']} split ({result['images']:,} images), used once, "
-        "unless they say validation. Intervals are 95 % (Wilson). The confusion matrix is in `evaluate/confusion.csv`.",
+        f"All figures are of the final model on the {markdown(result['split'])} split ({result['images']:,} images), "
+        "used once, unless they say validation. Intervals are 95 % (Wilson). The confusion matrix is in "
+        "`evaluate/confusion.csv`.",
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -115,9 +117,9 @@ def described(result: dict[str, Any]) -> str:
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """A Markdown table."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
+    """A Markdown table of cells that are plain text."""
+    lines = [map(markdown, header), ["---"] * len(header), *(map(markdown, row) for row in rows)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def percent(share: float | None) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import re
 import shutil
 from collections.abc import Container, Iterator
@@ -14,6 +13,7 @@ from PIL import Image
 
 from shoestring.data.images import Images
 from shoestring.errors import UserError
+from shoestring.escaping import write_csv
 from shoestring.rundir import replacing
 from shoestring.select.subset import Subset
 
@@ -65,15 +65,23 @@ def check_apart(folder: Path, data: Path) -> None:
         raise UserError(f"{folder} lies in the data, {data}: choose a --copy-to outside of it.")
 
 
-def write_csv(file: Path, images: Images, subset: Subset) -> None:
+def list_images(file: Path, images: Images, subset: Subset) -> None:
     """A table of the chosen images, best first: rank, name, class, place in the source's train split, chosen before."""
     with _writing(file), replacing(file) as temporary, temporary.open("w", newline="", encoding="utf-8") as out:
-        table = csv.writer(out)
-        table.writerow(["rank", "image", "class", "row", "chosen_before"])
-        for rank, index in enumerate(subset.indices):
-            label = "" if images.labels is None else images.classes[int(images.labels[index])]
-            row = [rank, images.ids[index], label, int(images.rows[index]), int(rank < subset.kept)]
-            table.writerow([str(cell).encode("utf-8", "backslashreplace").decode() for cell in row])
+        write_csv(
+            out,
+            ["rank", "image", "class", "row", "chosen_before"],
+            (
+                [
+                    rank,
+                    images.ids[index],
+                    "" if images.labels is None else images.classes[int(images.labels[index])],
+                    int(images.rows[index]),
+                    int(rank < subset.kept),
+                ]
+                for rank, index in enumerate(subset.indices)
+            ),
+        )
 
 
 @contextlib.contextmanager

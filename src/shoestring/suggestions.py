@@ -1,0 +1,219 @@
+"""What is meant by a name that does not exist: another library's word for it, or a slip of the keyboard."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+ALIKE = 0.75  # similarity from which a name is suggested: below it the guess is more often wrong than right
+
+# The words of other libraries for our settings, flags, verbs and methods; each leads to names, of which the first one
+# that is known where it was typed is suggested. A flag may carry its value.
+ALIASES: dict[str, tuple[str, ...]] = {
+    # training
+    "lr": ("learning_rate",),
+    "wd": ("weight_decay",),
+    "decay": ("weight_decay",),
+    "optimizer": ("optimiser", "optimizer"),
+    "optim": ("optimiser", "optimizer"),
+    "opt": ("optimiser", "optimizer"),
+    "scheduler": ("schedule",),
+    "lr_scheduler": ("schedule",),
+    "arch": ("model",),
+    "architecture": ("model",),
+    "backbone": ("model",),
+    "net": ("model",),
+    "network": ("model",),
+    "pretrained": ("weights=pretrained",),
+    "checkpoint": ("weights",),
+    "batch": ("batch_size",),
+    "bs": ("batch_size",),
+    "b": ("batch_size",),
+    "smoothing": ("label_smoothing",),
+    "drop": ("dropout",),
+    "drop_rate": ("dropout",),
+    "augment": ("strength",),
+    "augmentation": ("strength",),
+    "aug": ("strength",),
+    "hflip": ("flip",),
+    "mirror": ("flip",),
+    "erase": ("cutout",),
+    "random_erasing": ("cutout",),
+    "color_jitter": ("jitter",),
+    "rotation": ("rotate",),
+    "ema": ("averaging",),
+    "swa": ("averaging",),
+    "tta": ("views",),
+    "early_stopping": ("patience",),
+    "early_stop": ("patience",),
+    "amp": ("precision=auto",),
+    "fp16": ("precision=float16", "float16"),
+    "half": ("precision=float16", "float16"),
+    "bf16": ("precision=bfloat16", "bfloat16"),
+    "dtype": ("precision",),
+    "fp32": ("precision=float32", "float32"),
+    "adam": ("adamw",),
+    "nesterov": ("sgd",),
+    "momentum": ("optimiser", "sgd"),
+    # budget
+    "num_epochs": ("epochs",),
+    "n_epochs": ("epochs",),
+    "max_epochs": ("epochs",),
+    "passes": ("epochs",),
+    "iterations": ("epochs",),
+    "steps": ("epochs",),
+    "minutes": ("time",),
+    "seconds": ("time",),
+    "hours": ("time",),
+    "duration": ("time",),
+    "budget": ("time",),
+    "timeout": ("time",),
+    "deadline": ("time",),
+    "max_time": ("time",),
+    # images
+    "n": ("examples",),
+    "num_examples": ("examples",),
+    "samples": ("examples",),
+    "num_samples": ("examples",),
+    "n_samples": ("examples",),
+    "images": ("examples",),
+    "subset_size": ("examples",),
+    "size": ("resolution", "macs"),
+    "img_size": ("resolution",),
+    "imgsz": ("resolution",),
+    "image_size": ("resolution",),
+    "input_size": ("resolution",),
+    "val": ("validation",),
+    "valid": ("validation",),
+    "val_split": ("validation",),
+    "val_fraction": ("validation",),
+    "validation_split": ("validation",),
+    "ignore_errors": ("skip_bad",),
+    "skip_broken": ("skip_bad",),
+    "unlabeled": ("unlabelled",),
+    "stratify": ("balance",),
+    # machine
+    "gpu": ("device=cuda", "cuda"),
+    "gpus": ("device=cuda",),
+    "cuda": ("device=cuda",),
+    "cpu": ("device=cpu",),
+    "mps": ("device=mps",),
+    "accelerator": ("device",),
+    "workers": ("threads",),
+    "num_workers": ("threads",),
+    "jobs": ("threads",),
+    "j": ("threads",),
+    "cores": ("threads",),
+    "num_threads": ("threads",),
+    "vram": ("memory",),
+    "random_state": ("seed",),
+    "random_seed": ("seed",),
+    # size
+    "sparsity": ("macs",),
+    "flop": ("flops", "macs"),
+    "compression": ("macs",),
+    "parameters": ("params",),
+    "num_params": ("params",),
+    # files and output
+    "output": ("out",),
+    "output_dir": ("out",),
+    "outdir": ("out",),
+    "o": ("out",),
+    "save_dir": ("out",),
+    "project": ("out",),
+    "name": ("out",),
+    "config": ("recipe",),
+    "cfg": ("recipe",),
+    "yaml": ("recipe",),
+    "force": ("overwrite",),
+    "exist_ok": ("overwrite",),
+    "silent": ("quiet",),
+    "verbose": ("debug",),
+    "v": ("debug",),
+    "traceback": ("debug",),
+    "topk": ("top",),
+    "top_k": ("top",),
+    "k": ("top",),
+    "data": ("on",),
+    "dataset": ("on", "data"),
+    "data_dir": ("on", "data"),
+    # verbs
+    "eval": ("evaluate",),
+    "test": ("evaluate",),
+    "validate": ("evaluate",),
+    "val_run": ("evaluate",),
+    "score": ("evaluate",),
+    "infer": ("predict",),
+    "inference": ("predict",),
+    "classify": ("predict",),
+    "fit": ("train",),
+    "finetune": ("train",),
+    "learn": ("train",),
+    "choose": ("select",),
+    "sample": ("select",),
+    "subset": ("select", "subset"),
+    "shrink": ("prune",),
+    "compress": ("prune",),
+    "cut": ("prune",),
+    "ls": ("list",),
+    "methods": ("list",),
+    "doctor": ("check",),
+    "info": ("check",),
+    "show": ("report",),
+    "results": ("report",),
+    # networks that are meant by the name of a family; whatever else timm holds is found there
+    "resnet": ("resnet20", "timm:resnet18"),
+    "vgg": ("vgg16", "timm:vgg16"),
+    "mobilenet": ("timm:mobilenetv2_100",),
+    "mobilenet_v2": ("timm:mobilenetv2_100",),
+    "mobilenetv2": ("timm:mobilenetv2_100",),
+    "mobilenetv3": ("timm:mobilenetv3_small_100",),
+    "mobilenet_v3_small": ("timm:mobilenetv3_small_100",),
+    "mobilenet_v3_large": ("timm:mobilenetv3_large_100",),
+    "efficientnet": ("timm:efficientnet_b0",),
+    "convnext": ("timm:convnext_atto",),
+    "vit": ("timm:vit_tiny_patch16_224",),
+    "vit_tiny": ("timm:vit_tiny_patch16_224",),
+    "vit_small": ("timm:vit_small_patch16_224",),
+    "vit_base": ("timm:vit_base_patch16_224",),
+    "vit_b_16": ("timm:vit_base_patch16_224",),
+    "vit_b_32": ("timm:vit_base_patch32_224",),
+    "vit_l_16": ("timm:vit_large_patch16_224",),
+    "deit": ("timm:deit_tiny_patch16_224",),
+    "swin": ("timm:swin_tiny_patch4_window7_224",),
+    "regnet": ("timm:regnety_002",),
+    "densenet": ("timm:densenet121",),
+    "cnn": ("simplecnn",),
+    # methods
+    "kcenter": ("k_center",),
+    "coreset": ("k_center",),
+    "l1": ("magnitude",),
+    "l1_norm": ("magnitude",),
+    "uniform": ("random",),
+}
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that is meant by `name`, or None when none is much like it.
+
+    Case, leading dashes, and the difference of `-` and `_` do not count.
+    """
+    plain = {_plain(one): one for one in known}
+    typed = _plain(name)
+    if typed in plain:
+        return plain[typed]
+    for alias in ALIASES.get(typed, ()):
+        word, equals, value = alias.partition("=")
+        if _plain(word) in plain:
+            return plain[_plain(word)] + (f" {value}" if equals else "")
+    near = difflib.get_close_matches(typed, plain, n=1, cutoff=ALIKE)
+    return plain[near[0]] if near else None
+
+
+def aliases(name: str) -> tuple[str, ...]:
+    """What this word of another library stands for, known or not."""
+    return ALIASES.get(_plain(name), ())
+
+
+def _plain(name: str) -> str:
+    return name.lstrip("-").replace("-", "_").casefold()

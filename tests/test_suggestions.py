@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from shoestring import registry
+from shoestring.cli.main import VERBS
+from shoestring.errors import unknown
+from shoestring.recipe import SECTIONS, Recipe
+from shoestring.suggestions import ALIASES, nearest
+
+
+@pytest.mark.parametrize(
+    "typed, known, meant",
+    [
+        ("exmples", ["--examples", "--epochs"], "--examples"),
+        ("--Learning_Rate", ["--learning-rate"], "--learning-rate"),
+        ("lr", ["learning_rate", "label_smoothing"], "learning_rate"),
+        ("--gpu", ["--device", "--grow"], "--device cuda"),
+        ("gpu", ["cpu", "cuda"], "cuda"),
+        ("subset", ["select", "train"], "select"),
+        ("frobnicate", ["predict", "evaluate"], None),
+        ("cat", ["cab", "dog"], None),  # two letters of three are not enough
+        ("", ["a"], None),
+    ],
+)
+def test_the_name_that_is_meant(typed: str, known: list[str], meant: str | None) -> None:
+    assert nearest(typed, known) == meant
+
+
+def test_every_alias_leads_to_something_that_is_there() -> None:
+    there = {field.name for cls in (Recipe, *SECTIONS.values()) for field in dataclasses.fields(cls)}
+    there |= {"out", "recipe", "quiet", "debug", "overwrite", "top", "on", "data", "cuda"} | VERBS.keys()
+    there |= {name for kind in registry.PROTOCOLS for name in registry.names(kind)}
+    there |= {"sgd", "adamw", "float16", "bfloat16", "float32", "optimizer"}
+    targets = {target.partition("=")[0] for targets in ALIASES.values() for target in targets}
+    assert {target for target in targets - there if not target.startswith("timm:")} == set()
+
+
+def test_the_networks_of_timm_that_aliases_name_are_there() -> None:
+    import timm
+
+    named = [target for targets in ALIASES.values() for target in targets if target.startswith("timm:")]
+    assert named and all(timm.is_model(name.removeprefix("timm:")) for name in named)
+
+
+@pytest.mark.parametrize(
+    "typed, meant",
+    [
+        ("resnet50", "timm:resnet50"),
+        ("ResNet-18", "resnet18"),
+        ("vit", "timm:vit_tiny_patch16_224"),
+        ("efficientnet_b0", "timm:efficientnet_b0"),
+        ("resnt50", "timm:resnet50"),
+        ("convnt", "convnet"),
+    ],
+)
+def test_networks_of_timm_are_suggested(typed: str, meant: str) -> None:
+    with pytest.raises(ValueError, match=f"Did you mean '{meant}'"):
+        registry.find("models", typed)
+
+
+def test_a_long_name_is_cut_in_the_message() -> None:
+    assert len(str(unknown("thing", "x" * 10_000, ["y"]))) < 200
