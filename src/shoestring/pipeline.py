@@ -78,7 +78,9 @@ def select_only(recipe: Recipe, folder: RunDir, *, context: Context, started: fl
     return stages.finish(this, result)
 
 
-def hand_out(recipe: Recipe, folder: RunDir, *, context: Context, copy: Path | None, table: Path | None) -> None:
+def hand_out(
+    recipe: Recipe, folder: RunDir, *, context: Context, copy: Path | None, table: Path | None, overwrite: bool = False
+) -> None:
     """Copy the images that a finished choice took into a folder, and list them in a table, as far as wanted."""
     this = begin(recipe, folder, context=replace(context, say=lambda text: None), started=None, only="select")
     images = this.load_unlabelled() if recipe.unlabelled else this.load().train
@@ -86,9 +88,9 @@ def hand_out(recipe: Recipe, folder: RunDir, *, context: Context, copy: Path | N
     subset.indices_for(images)
     if copy is not None:
         source = Path(recipe.data).expanduser()
-        copy_to(copy, images, subset, root=source if source.is_dir() else None)
+        copy_to(copy, images, subset, root=source if source.is_dir() else None, overwrite=overwrite)
     if table is not None:
-        list_images(table, images, subset)
+        list_images(table, images, subset, overwrite=overwrite)
 
 
 def _baseline(recipe: Recipe, subset: Subset | None, examples: int, folder: RunDir, context: Context) -> dict[str, Any]:

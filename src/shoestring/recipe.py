@@ -154,9 +154,12 @@ class Recipe:
     )
     time: str | None = _about("time budget for everything, from process start to exit: 90s, 5m, 1h")
     epochs: float | None = _about(
-        "budget in passes over the images instead of time; reproducible (10, when no budget is given)"
+        "budget in passes over the images instead of time; reproducible for one number of threads "
+        "(10, when no budget is given)"
     )
-    flops: str | None = _about("budget in floating-point operations of training instead of time; reproducible")
+    flops: str | None = _about(
+        "budget in floating-point operations of training instead of time; reproducible for one number of threads"
+    )
     resolution: int | None = _about("side of the square images (native up to 64 pixels, when left out)", least=1)
     validation: float = _about(
         "share of the training images held out for validation (at most 2,500 images)", 0.1, above=0, below=1

@@ -59,6 +59,7 @@ SIGNALLED = """
 import os, runpy, signal, sys
 
 module, number = sys.argv[1:3]
+signal.signal(signal.SIGINT, signal.default_int_handler)  # work in the background of a shell ignores it
 
 class Finder:
     def find_spec(self, name, path=None, target=None):

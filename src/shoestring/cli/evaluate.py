@@ -10,10 +10,13 @@ from shoestring.cli.flags import Parser, add_output
 from shoestring.cli.process import interruptible
 from shoestring.cli.progress import Progress
 from shoestring.errors import UserError, unknown
+from shoestring.outputs import check_folder
 from shoestring.rundir import RunDir, write_skipped
 
 if TYPE_CHECKING:
     from shoestring.data import Images
+
+FILES = ("metrics.json", "per_class.csv", "confusion.csv", "predictions.csv")
 
 
 def main(verb: str, words: Sequence[str]) -> int:
@@ -27,9 +30,12 @@ def main(verb: str, words: Sequence[str]) -> int:
     parser.add_argument("--out", metavar="DIR", help="also write metrics.json and the CSV files there")
     parser.add_argument("--skip-bad", action="store_true", default=False, help="leave out broken images and list them")
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, mps, or auto")
+    parser.add_argument("--overwrite", action="store_true", default=False, help="write --out over files of these names")
     add_output(parser)
     given = parser.parse_args(words)
     progress = Progress(quiet="quiet" in given)
+    if "out" in given:
+        check_folder(Path(given.out), FILES, "--out", overwrite=given.overwrite)
     try:
         metrics = evaluate(
             Path(given.run),

@@ -15,6 +15,7 @@ from shoestring.cli.process import interruptible
 from shoestring.cli.progress import Progress
 from shoestring.errors import UserError
 from shoestring.escaping import visible
+from shoestring.outputs import check_file
 from shoestring.recipe import Prune, Recipe, Select, digest, resolve
 from shoestring.recipefile import read
 from shoestring.rundir import RunDir
@@ -26,7 +27,20 @@ _ABOUT = {
     "train": "Train a network on all images or a subset, ending exactly when the budget does.",
     "prune": "Cut the network of a finished run to size and train it on.",
 }
-_SETTINGS = ("recipe", "out", "dry_run", "plan", "json", "quiet", "debug", "data", "start", "copy_to", "csv")
+_SETTINGS = (
+    "recipe",
+    "out",
+    "dry_run",
+    "plan",
+    "json",
+    "quiet",
+    "debug",
+    "data",
+    "start",
+    "copy_to",
+    "csv",
+    "overwrite",
+)
 
 
 def main(verb: str, words: Sequence[str]) -> int:
@@ -59,6 +73,7 @@ def _main(verb: str, words: Sequence[str], started: float, team: Team | None) ->
         group = parser.add_argument_group("what is chosen, for people and other tools (after the budget)")
         group.add_argument("--copy-to", metavar="DIR", type=Path, help="copy the images there, in class folders")
         group.add_argument("--csv", metavar="FILE", type=Path, help="list the images in a table")
+        group.add_argument("--overwrite", action="store_true", help="write --csv and --copy-to over files of theirs")
     known, rest = parser.parse_known_args(with_values(parser, words))
     given = vars(known)
     settings = {name: given.pop(name) for name in _SETTINGS if name in given}
@@ -134,11 +149,11 @@ def _value(recipe: Recipe, name: str) -> Any:
 
 
 def _do(verb: str, recipe: Recipe, settings: dict[str, Any], started: float, team: Team | None) -> int:
-    copy, table = settings.get("copy_to"), settings.get("csv")
-    if table is not None and table.is_dir():
-        raise UserError(f"{table} is a folder: --csv names a file.")
+    copy, table, overwrite = settings.get("copy_to"), settings.get("csv"), settings.get("overwrite", False)
     progress = Progress(quiet=settings.get("quiet", False))
     folder = RunDir(Path(settings.get("out") or _default_folder(recipe, verb)))
+    if table is not None:  # of a choice that is done, the same table may be there
+        check_file(table, "--csv", overwrite=overwrite or "result" in folder.run)
     if copy is not None:
         from shoestring.select.handing import check_apart, check_room
 
@@ -158,7 +173,7 @@ def _do(verb: str, recipe: Recipe, settings: dict[str, Any], started: float, tea
     try:
         result = work(recipe, folder, context=around, started=started)
         if copy is not None or table is not None:
-            pipeline.hand_out(recipe, folder, context=around, copy=copy, table=table)
+            pipeline.hand_out(recipe, folder, context=around, copy=copy, table=table, overwrite=overwrite)
     finally:
         progress.close()
     if settings.get("json"):
