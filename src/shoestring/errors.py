@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
 
+from shoestring.suggestions import nearest
+
 _with_flags = ContextVar("with_flags", default=False)
 # a flag, perhaps with a value: a number or quantity, `easiest:0.2`, or a placeholder such as FILE
 _FLAG = re.compile(
@@ -37,8 +39,6 @@ def _argument(flag: re.Match[str]) -> str:
         return f"{name}=False" if negated else name
     plain = re.fullmatch(r"\d+(\.\d+)?(e[+-]?\d+)?|[A-Z]+", value)
     return f"{name}={value}" if plain else f'{name}="{value}"'
-
-from shoestring.suggestions import nearest
 
 
 class UserError(ValueError):

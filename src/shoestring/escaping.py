@@ -15,6 +15,7 @@ from typing import Any, TextIO
 _INVISIBLE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 _MARKDOWN = re.compile(r"[\\`*\[\]<>|&~#!$]|(?<![^\W_])_|_(?![^\W_])|(?<=http):|(?<=https):|(?<=ftp):|(?<=www)\.", re.I)
 _FORMULA = re.compile("[=+\\-@\uff1d\uff0b\uff0d\uff20]")  # the full-width ones count as well
+_HARMFUL = re.compile(rf"{_INVISIBLE.pattern}|^\s*{_FORMULA.pattern}")
 
 
 def visible(value: object) -> str:
@@ -35,7 +36,7 @@ def csv_cell(value: Any) -> Any:
 
     Text that is a number (`-1`) stays as it is, as do other values.
     """
-    if not isinstance(value, str):
+    if not isinstance(value, str) or not _HARMFUL.search(value):  # as almost all of a million cells
         return value
     text = visible(value)
     return f"'{text}" if _FORMULA.match(text.lstrip()) and not _is_number(text) else text

@@ -226,12 +226,28 @@ def test_damaged_runs(capsys, tmp_path: Path, content: str, words: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", ["frobnicate", "rn", "list modles", "list models resnt20", "check nowhere", "select digits"]
+    "words", ["frobnicate", "--versoin", "rn", "list modles", "list models resnt20", "check nowhere", "select digits"]
 )
 def test_other_verbs(capsys, words: str) -> None:
     assert main(words.split()) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ") and error.count("\n") == 1
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04" + bytes(40), b"\x93NUMPY"])
+def test_signals_that_are_none_are_one_line(capsys, tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "signals.npz").write_bytes(content)
+    words = ("select", "digits", "--examples", "9", "--method", "forgetting")
+    error = one_line(capsys, (*words, "--signals", str(tmp_path / "signals.npz")), tmp_path / "out")
+    assert "signals.npz is not a file of signals" in error
+
+
+def test_help_of_a_verb(capsys) -> None:
+    for words in (["help", "select"], ["select", "--help"]):
+        with pytest.raises(SystemExit) as ended:
+            main(words)
+        assert ended.value.code == 0
+        assert "--examples" in capsys.readouterr().out
 
 
 def test_a_process_of_the_job_that_has_ended_is_one_line(capsys, monkeypatch) -> None:

@@ -16,7 +16,7 @@ from shoestring.rundir import RunDir, write_skipped
 if TYPE_CHECKING:
     from shoestring.data import Images
 
-FILES = ("metrics.json", "per_class.csv", "confusion.csv", "predictions.csv")
+FILES = ("metrics.json", "per_class.csv", "confusion.csv", "predictions.csv", "skipped.json")
 
 
 def main(verb: str, words: Sequence[str]) -> int:

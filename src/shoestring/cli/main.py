@@ -8,8 +8,9 @@ import sys
 from collections.abc import Sequence
 
 from shoestring.cli.process import secure_streams
-from shoestring.errors import BudgetTooSmall, UserError, messages_with_flags, unknown
+from shoestring.errors import BudgetTooSmall, UserError, messages_with_flags, quoted, unknown
 from shoestring.escaping import visible
+from shoestring.suggestions import nearest
 from shoestring.team import rank
 
 _STEPS = "shoestring.cli.steps"
@@ -52,6 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if rank() > 0:
         return follow(words)
     try:
+        if words[:1] == ["help"] and len(words) > 1:
+            words = [words[1], "--help"]
         if not words or words[0] in ("-h", "--help", "help"):
             print(_HELP.format(verbs="\n".join(f"  {verb:<10}{about}" for verb, (_, about) in VERBS.items())), end="")
             return 0
@@ -60,6 +63,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
             print(f"shoestring {__version__}")
             return 0
+        if words[0].startswith("-"):
+            near = nearest(words[0], ("--help", "--version"))
+            guess = f" Did you mean {near}?" if near else ""
+            raise UserError(f"unknown flag {quoted(words[0])}.{guess} A verb comes first. (`shoestring --help`)")
         if words[0] not in VERBS:
             raise unknown("verb", words[0], VERBS, hint="(`shoestring --help`)")
         module = importlib.import_module(VERBS[words[0]][0])

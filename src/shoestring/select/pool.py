@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,16 +51,21 @@ class Signals:
     def load(cls, file: Path, fingerprint: str) -> Signals:
         """Read what `save` wrote; `UserError` when it is no such file, or of other images."""
         try:
-            with np.load(file, allow_pickle=False) as content:
+            with file.open("rb") as stream, np.load(stream, allow_pickle=False) as content:
                 own = str(content["fingerprint"])
                 found = cls(**{name: content[name] for name in content.files if name != "fingerprint"})
-        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        except _UNREADABLE as error:
             raise UserError(f"{file} is not a file of signals ({type(error).__name__}).") from None
         if own != fingerprint:
             raise UserError(
                 f"the signals in {file} are of other images (their fingerprints differ). Leave out --signals."
             )
         return found
+
+
+# what NumPy raises for files that are empty, damaged, encrypted or of another kind
+_UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, EOFError, RuntimeError)
+_UNREADABLE += (zipfile.BadZipFile, zlib.error)
 
 
 class Pool:
