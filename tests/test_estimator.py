@@ -232,7 +232,7 @@ def test_what_cannot_be_learnt_is_said(named, change, told):
         ({"validation_fraction": 1.5}, None, "validation_fraction"),
         ({"time": "1s"}, None, "one budget, not time and epochs"),
         ({"learning_rate": -1}, None, "learning_rate must be above 0"),
-        ({"optimiser": "adma"}, None, "Did you mean 'adamw'"),
+        ({"optimiser": "adamww"}, None, "Did you mean 'adamw'"),
         ({"class_weight": "even"}, None, "class_weight"),
     ],
 )

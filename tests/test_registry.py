@@ -94,7 +94,7 @@ def test_bind_types_what_is_given():
     [
         ("random", {"a": 1}, "'random' has no options, but 'a' was given"),
         ("forgetting", {"oder": "hardest"}, "Did you mean 'order'?"),
-        ("forgetting", {"order": "hard"}, "Did you mean 'hardest'?"),
+        ("forgetting", {"order": "hardes"}, "Did you mean 'hardest'?"),
         ("diversity", {"swaps": "few"}, "diversity's option 'swaps' must be an integer"),
         ("random", {"rng": 1}, "has no options"),
     ],

@@ -120,7 +120,7 @@ def test_targets_are_shares_numbers_or_text():
         ({"params": "0.0005k"}, "cannot be reached"),
         ({"macs": 0.5, "method": "magnitud"}, "Did you mean 'magnitude'"),
         ({"macs": 0.5, "nrom": "l1"}, "Did you mean 'norm'"),
-        ({"macs": 0.5, "scope": "local"}, "Did you mean 'global'"),
+        ({"macs": 0.5, "scope": "globl"}, "Did you mean 'global'"),
     ],
 )
 def test_mistakes_are_one_line(options, message):

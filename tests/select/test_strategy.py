@@ -116,7 +116,7 @@ def test_a_balance_that_cannot_be_read_is_refused(balance, told):
 @pytest.mark.parametrize(
     ("balance", "told"),
     [
-        ("bea=3", "Did you mean 'bee'"),
+        ("Bee=3", "Did you mean 'bee'"),
         ("ant=10", "add up to 10, and 9"),
         ("ant=1,bee=1,cow=1", "add up to 3, and 9"),
         ("ant=8", "class 'ant' has 5 training images, but 8"),
