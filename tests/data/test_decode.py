@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import os
 import subprocess
 import sys
 import threading
@@ -295,3 +296,11 @@ def test_what_pillow_writes_is_known(mode, format):
     buffer = io.BytesIO()
     Image.new(mode, (40, 40)).save(buffer, format)
     assert formats.kind(buffer.getvalue()[:32])
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(UserError, match=r"pipe\.png: it is not a regular file"):
+        decode_file(tmp_path / "pipe.png", resolution=8, channels=3)
+    with pytest.raises(UserError, match="is a directory"):
+        decode_file(tmp_path, resolution=8, channels=3)

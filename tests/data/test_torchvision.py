@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -88,6 +89,16 @@ def test_the_sample_for_the_resolution_is_of_all_images(monkeypatch, large):
     monkeypatch.setattr(torchvision_module, "SAMPLE", 60)
     monkeypatch.setattr(torchvision.datasets, "MNIST", Sorted)
     assert load("mnist").train.shape == (8, 8, 1)
+
+
+def test_what_readers_of_images_warn_of_is_not_printed(monkeypatch):
+    class Warns(Named):
+        def __getitem__(self, index):
+            warnings.warn("Corrupt EXIF data", stacklevel=1)  # an error in these tests
+            return super().__getitem__(index)
+
+    monkeypatch.setattr(torchvision.datasets, "MNIST", Warns)
+    assert len(load("mnist").test) == 6
 
 
 def test_a_damaged_download_is_one_line(monkeypatch, cache):

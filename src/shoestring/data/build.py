@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from shoestring.data.cache import writing
 from shoestring.data.decode import decode, header
-from shoestring.data.formats import looks_like_an_image, quiet
+from shoestring.data.formats import looks_like_an_image
 from shoestring.data.images import seal
 from shoestring.data.listing import SAMPLE, Item, Listing, class_names
 from shoestring.data.pixels import PixelsFile, Progress, Report
@@ -74,7 +74,7 @@ def build(
     decode_block = partial(_decode_block, resolution=side, channels=channels, skip_bad=skip_bad)
     report = Report(listing.size, progress)
     splits, labels, ids, skipped = {}, [], [], []
-    with quiet(), PixelsFile(folder, shape) as pixels:
+    with PixelsFile(folder, shape) as pixels:
         for name, items in listing.splits.items():
             start, digest = len(labels), hashlib.blake2b(digest_size=16)
             for block in _in_threads(_blocks(items(), math.prod(shape)), decode_block):

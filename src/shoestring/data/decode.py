@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import stat
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -84,6 +85,8 @@ def header(image: Encoded) -> tuple[int, bool]:
     try:
         with quiet(), _opened(image) as opened:
             return min(opened.size), opened.mode in GREY
+    except UserError:
+        raise
     except Exception as error:  # as above
         raise UserError(_reason(error, image)) from None
 
@@ -105,6 +108,8 @@ def _beginning(image: Encoded) -> bytes:
     if isinstance(image, bytes):
         return image[:_HEADER]
     if isinstance(image, Path):
+        if not stat.S_ISREG(image.stat().st_mode) and not image.is_dir():  # a pipe would be waited for
+            raise UserError("it is not a regular file")
         with image.open("rb") as file:
             return file.read(_HEADER)
     return b""

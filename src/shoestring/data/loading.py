@@ -18,6 +18,7 @@ from shoestring.data.cache import Entry, build_entry, entry_folder, open_entry
 from shoestring.data.decode import VERSION, resize
 from shoestring.data.digits import digits
 from shoestring.data.folder import folder, unlabelled
+from shoestring.data.formats import quiet
 from shoestring.data.hub import hub
 from shoestring.data.images import Dataset, Images, seal
 from shoestring.data.listing import Source, class_names, composed, expanded, listed
@@ -203,7 +204,8 @@ def _entry(
         raise bad_image(*entry.skipped[0])
     if entry is None:
         more = {"key": place.key, "resolution": resolution, "skip_bad": skip_bad, "trained_on": trained_on}
-        entry = build_entry(folder, place.key, partial(build, place.read(), **more, progress=progress))
+        with quiet():  # libraries that read images warn of what they read all the same
+            entry = build_entry(folder, place.key, partial(build, place.read(), **more, progress=progress))
     if trained_on:
         check_train_split(entry.splits, entry.meta["without_train"])
         check_classes(entry.splits["train"].targets, entry.splits["train"].classes)
