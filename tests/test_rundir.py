@@ -109,7 +109,7 @@ def test_history_leaves_out_a_line_cut_off(tmp_path):
     folder.log(seconds=2.5, step="train")
     with (tmp_path / "history.jsonl").open("a") as file:
         file.write(json.dumps({"seconds": 9.0})[:-3])
-    folder.update(ledger={"load": 1.0})
+    folder.update(recipe={}, ledger={"load": 1.0})
     assert [row["seconds"] for row in folder.history()] == [1.5, 2.5]
     assert folder.spent() == (2.5, {"load": 1.0})
 

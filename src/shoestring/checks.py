@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from shoestring import registry
+from shoestring import paths, registry
 from shoestring.budget import Budget
 from shoestring.budget import target as target_size
 from shoestring.errors import UserError
 from shoestring.grow.compose import compose
-from shoestring.recipe import Recipe, Select
+from shoestring.recipe import Recipe, Select, resolve
+from shoestring.rundir import RunDir
 
 
 def check(recipe: Recipe) -> None:
@@ -35,6 +36,40 @@ def check(recipe: Recipe) -> None:
         raise UserError("pruning has options, but no size to cut to: say --macs or --params.")
     if recipe.baseline and recipe.select.examples is None and recipe.select.subset is None:
         raise UserError("--baseline compares chosen images with random ones: say how many with --examples.")
+
+
+def recorded(folder: RunDir) -> Recipe | None:
+    """The recipe that the run in a folder is of, None where none is; `UserError` when this version cannot read it."""
+    content = folder.run.get("recipe")
+    if content is None:
+        return None
+    try:
+        return resolve((str(folder.path), content))[0]
+    except UserError as error:
+        raise UserError(f"{folder.path} is a run{folder.maker}, whose recipe is not understood: {error}") from None
+
+
+def check_place(recipe: Recipe, out: Path) -> None:
+    """Raise `UserError` for a run folder that would spoil something else: the images, or the run to start from."""
+    check_apart(out, recipe.data)
+    start, signals = recipe.start, recipe.select.signals
+    if start is not None and paths.absolute(out) != Path(start) and paths.absolute(out).is_relative_to(start):
+        raise UserError(f"{out} lies in the run that is started from, {start}: choose an --out outside of it.")
+    if signals is not None and not Path(signals).exists():
+        check_apart(Path(signals), recipe.data, flag="--signals")
+
+
+def check_apart(place: Path, data: str, *, flag: str = "--out") -> None:
+    """Raise `UserError` when a place to write to lies in the data, which would take it for images, or has them in it.
+
+    `data` is a source as `data.load` takes it, `flag` what the place was named by.
+    """
+    images = paths.data_path(data)
+    if images is not None and paths.overlap(place, images):
+        raise UserError(
+            f"{place} must not be or lie in the data, {images}, nor hold them: what is written would mix with the "
+            f"images. Choose another {flag}."
+        )
 
 
 def _select(wanted: Select) -> None:

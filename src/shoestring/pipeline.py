@@ -11,6 +11,7 @@ from typing import Any
 from shoestring import stages
 from shoestring.context import Context
 from shoestring.forecast import check_budget, settled
+from shoestring.paths import data_path
 from shoestring.recipe import Recipe, Select
 from shoestring.report.markdown import write_report
 from shoestring.rundir import RunDir
@@ -46,6 +47,7 @@ def run(recipe: Recipe, folder: RunDir, *, context: Context, started: float | No
         result = stages.evaluate(this, final, data, images, subset)
     if recipe.baseline:
         result["baseline"] = _baseline(recipe, subset, len(images), folder, context)
+    folder.check_present()
     write_report(folder, result)
     return stages.finish(this, result)
 
@@ -87,8 +89,7 @@ def hand_out(
     subset = Subset.load(folder / "select" / "subset.json")
     subset.indices_for(images)
     if copy is not None:
-        source = Path(recipe.data).expanduser()
-        copy_to(copy, images, subset, root=source if source.is_dir() else None, overwrite=overwrite)
+        copy_to(copy, images, subset, root=data_path(recipe.data), overwrite=overwrite)
     if table is not None:
         list_images(table, images, subset, overwrite=overwrite)
 

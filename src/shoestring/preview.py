@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from shoestring.checks import check
+from shoestring.checks import check, check_place
 from shoestring.context import Context
 from shoestring.data import Images
 from shoestring.errors import UserError
@@ -27,6 +27,8 @@ def preview(recipe: Recipe, folder: RunDir, *, context: Context, started: float 
     would raise before its first step.
     """
     check(recipe)
+    check_place(recipe, folder.path)
+    folder.check_free()
     if recipe.start is not None:
         raise UserError("a plan is one of a training, and this recipe starts from a finished run.")
     longer = extends(recipe, folder)

@@ -8,10 +8,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from shoestring import paths
 from shoestring.errors import UserError, quoted, unknown
 from shoestring.suggestions import nearest
 from shoestring.values import coerce, limited
@@ -24,8 +25,27 @@ def _about(help: str, default: Any = None, **limits: float) -> Any:
     return field(default=default, metadata={"help": help, "limits": limits})
 
 
+def _place(help: str, spell: Callable[[str], str] = paths.file, default: str | None = None) -> Any:
+    """A field that names a place on the disk, of which `spell` makes an absolute path where the recipe is made."""
+    return field(default=default, metadata={"help": help, "limits": {}, "spell": spell})
+
+
+class _Places:
+    """A dataclass whose paths mean the same from every working directory, and have one spelling."""
+
+    def __post_init__(self) -> None:
+        for one in dataclasses.fields(self):  # type: ignore[arg-type]
+            spell, value = one.metadata.get("spell"), getattr(self, one.name)
+            if spell is None or value is None:
+                continue
+            try:
+                object.__setattr__(self, one.name, spell(str(value)))
+            except UserError as error:
+                raise UserError(f"{one.name}: {error}") from None
+
+
 @dataclass(frozen=True)
-class Select:
+class Select(_Places):
     """Which training images to use."""
 
     method: str = _about(
@@ -39,22 +59,23 @@ class Select:
     learner: Literal["auto", "scratch", "features"] = _about(
         "what will be trained on them, for the method auto: a network from scratch, or on pretrained features", "auto"
     )
-    features: str | None = _about(
+    features: str | None = _place(
         "what images are compared by: a model or run folder, timm:NAME with its pretrained weights, or a .npy file of "
-        "one row an image (the proxy's features, when left out)"
+        "one row an image (the proxy's features, when left out)",
+        paths.features,
     )
-    signals: str | None = _about("file (.npz) of what the proxy told: read when it is there, written when it is not")
+    signals: str | None = _place("file (.npz) of what the proxy told: read when it is there, written when it is not")
     drop_duplicates: bool = _about("of images that are nearly the same, leave all but one out first", False)
     drop_suspects: bool = _about("leave images out first whose label the proxy firmly contradicts", False)
-    already: str | None = _about("a subset (or run) chosen before, which is kept: --examples counts its images")
-    subset: str | None = _about(
+    already: str | None = _place("a subset (or run) chosen before, which is kept: --examples counts its images")
+    subset: str | None = _place(
         "a subset.json chosen before, or a list of places in the train split (.npy, JSON); nothing is chosen anew"
     )
     options: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class Train:
+class Train(_Places):
     """What is trained, and how."""
 
     model: str = _about("network (`shoestring list models`), timm:NAME for any of timm's, or auto", "auto")
@@ -64,7 +85,9 @@ class Train:
     shortcut: Literal["A", "B"] | None = _about(
         "shortcut of resnet20 and resnet56: zero-padded (A) or 1x1 convolution (B)"
     )
-    weights: str | None = _about("start from these: a .safetensors file, a run, or 'pretrained' for timm models")
+    weights: str | None = _place(
+        "start from these: a .safetensors file, a run, or 'pretrained' for timm models", paths.weights
+    )
     optimiser: Literal["auto", "muon", "sgd", "adamw"] = _about("muon, sgd with Nesterov momentum, or adamw", "auto")
     schedule: Literal["deadline", "anytime"] = _about(
         "learning rate: deadline falls all the way to the end; anytime falls with a power of the time and in the last "
@@ -145,12 +168,14 @@ class Prune:
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Recipe(_Places):
     """A whole run."""
 
-    start: str | None = _about("a finished run whose model is pruned; nothing is trained from the beginning")
-    data: str = _about(
-        "a folder, a data set name, a folder of Parquet files, a Hub id, an .npz file, or digits", "digits"
+    start: str | None = _place("a finished run whose model is pruned; nothing is trained from the beginning")
+    data: str = _place(
+        "a folder, a data set name, a folder of Parquet files, a Hub id, an .npz file, or digits",
+        paths.source,
+        "digits",
     )
     time: str | None = _about("time budget for everything, from process start to exit: 90s, 5m, 1h")
     epochs: float | None = _about(
@@ -165,7 +190,7 @@ class Recipe:
         "share of the training images held out for validation (at most 2,500 images)", 0.1, above=0, below=1
     )
     split_seed: int = _about("seed of the held-out splits; not changed by --seed", 0, least=0, most=_LARGEST_SEED)
-    keep: str | None = _about(
+    keep: str | None = _place(
         "images never held out of training: a subset file or run, or a list of places in the train split"
     )
     skip_bad: bool = _about("leave out broken images and list them", False)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from shoestring.errors import UserError, quoted
+from shoestring.paths import expanded
 
 _LARGEST = 1_000_000  # characters; a recipe has a few hundred
 _DEEPEST = 20  # nested mappings and lists; a recipe has two
@@ -22,9 +23,10 @@ def read(file: str | Path) -> dict[str, Any]:
     """
     import yaml
 
+    file = expanded(file)
     try:
-        text = _text(Path(file))
-        content = _json(text) if Path(file).suffix.lower() == ".json" else _yaml(text)
+        text = _text(file)
+        content = _json(text) if file.suffix.lower() == ".json" else _yaml(text)
     except OSError as error:
         raise UserError(f"cannot read recipe {file}: {error.strerror}.") from None
     except UnicodeError:

@@ -1,4 +1,4 @@
-"""What is written where in a run directory: whole files only, so that a kill at any moment leaves a complete state."""
+"""The folder of a run: what is written where, so that a kill at any moment leaves a state to go on from."""
 
 from __future__ import annotations
 
@@ -6,43 +6,22 @@ import contextlib
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 from shoestring.errors import UserError
+from shoestring.files import alone, identity, is_partial, read_json, replacing, write_json, write_text
+from shoestring.paths import expanded
+from shoestring.record import checked, is_amount
+
+__all__ = ["RunDir", "read_json", "replacing", "write_json", "write_skipped", "write_text"]
 
 T = TypeVar("T")
 
-
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its place when the block ends well and vanishes when it does not."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    except OSError as error:
-        error.filename = error.filename or str(path)  # writing does not say where
-        raise
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a whole text file, or nothing; bytes of file names that are no text are written as escapes."""
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write a value as indented JSON, whole or not at all."""
-    write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+_STEPS = ("select", "train", "prune", "evaluate", "report")
+_RESULTS = ("model.json", "snapshot", "state.pt")
+_WORTH_KEEPING = ("select/subset.json", *(f"{step}/{name}" for step in ("train", "prune") for name in _RESULTS))
 
 
 def write_skipped(folder: Path, skipped: Iterable[tuple[str, str]]) -> None:
@@ -52,43 +31,69 @@ def write_skipped(folder: Path, skipped: Iterable[tuple[str, str]]) -> None:
         write_json(folder / "skipped.json", listed)
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file; `UserError` when it is missing or not JSON."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"no file {path}.") from None
-    except (ValueError, RecursionError) as error:  # also bytes that are no text, numbers of 5,000 digits, 1,000 levels
-        raise UserError(f"{path} is not JSON: {error}.") from None
-
-
-_RESULTS = ("model.json", "snapshot", "state.pt")
-_WORTH_KEEPING = ("select/subset.json", *(f"{step}/{name}" for step in ("train", "prune") for name in _RESULTS))
-
-
 class RunDir:
-    """`runs/<name>/`: recipe.yaml, run.json, history.jsonl and a folder for each step.
+    """`runs/<name>/`: run.json, recipe.yaml, history.jsonl and a folder for each step.
 
     What is there is complete; so a step whose result is there is done, and the same run can go on where it was cut.
+    A folder is that of a run when it holds a run.json, which is therefore written first.
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path = expanded(path)
+        self._begun: tuple[int, int] | None = None  # device and inode of the folder, once a run is at work in it
 
     def __truediv__(self, name: str) -> Path:
         return self.path / name
 
     @property
     def run(self) -> dict[str, Any]:
-        """What run.json holds, or nothing before it exists."""
+        """What run.json holds, or nothing before it exists; `UserError` when it is damaged."""
         file = self / "run.json"
-        content = read_json(file) if file.exists() else {}
-        if not isinstance(content, dict):
-            raise UserError(f"{file} is damaged: it is no mapping. Choose another --out, or remove {self.path}.")
-        return content
+        if not os.path.lexists(file):
+            return {}
+        try:
+            return checked(read_json(file), file)
+        except UserError as error:
+            raise UserError(
+                f"{error} Choose another --out, or remove {self.path} if it is the folder of a run, to start anew."
+            ) from None
+
+    @property
+    def begun(self) -> bool:
+        """Whether a run was begun or gone on with here by this process."""
+        return self._begun is not None
+
+    def check_free(self) -> None:
+        """Raise `UserError` unless there is nothing at this path, an empty folder, or the folder of a run."""
+        try:
+            names = [one.name for one in self.path.iterdir()]
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise self._unusable(error) from None
+        if "run.json" in names:
+            _ = self.run  # which looks at it
+        elif not all(map(is_partial, names)):
+            raise UserError(
+                f"{self.path} is not empty, and it is not the folder of a run (it has no run.json). Choose another "
+                "--out, or remove what is there."
+            )
+
+    def check_present(self) -> None:
+        """Raise `UserError` when the folder that the run was begun in is not there any more."""
+        if self._begun is None:
+            return
+        with contextlib.suppress(OSError):
+            if identity(self.path) == self._begun and (self / "run.json").exists():
+                return
+        raise UserError(
+            f"{self.path} was removed or replaced while a run was at work in it, so its results have no place. "
+            "Give the same command to run anew."
+        )
 
     def update(self, **values: Any) -> None:
         """Merge values into run.json."""
+        self.check_present()
         write_json(self / "run.json", {**self.run, **values})
 
     def forget(self, *names: str) -> None:
@@ -100,8 +105,29 @@ class RunDir:
         before = self.run.get("recipe")
         if before is not None and before != recipe:
             differing = ", ".join(_differences(before, recipe))
-            raise UserError(f"{self.path} holds another run ({differing}). Choose another --out.")
+            raise UserError(f"{self.path} holds another run ({differing}){self.maker}. Choose another --out.")
         return "result" in self.run
+
+    @property
+    def maker(self) -> str:
+        """Which version of shoestring the run is of, as the end of a phrase; nothing where it is this one."""
+        from shoestring import __version__
+
+        version = self.run.get("surroundings", {}).get("shoestring", __version__)
+        return "" if version == __version__ else f" of shoestring {version}, and this is {__version__}"
+
+    @contextlib.contextmanager
+    def showing(self) -> Iterator[None]:
+        """Turn what goes wrong in showing results that were read from run.json into a `UserError`."""
+        try:
+            yield
+        except (LookupError, TypeError, AttributeError, ValueError) as error:
+            if isinstance(error, UserError):
+                raise
+            raise UserError(
+                f"the results in {self / 'run.json'} are damaged, or those{self.maker or ' of another version'} "
+                f"({error!r}). Remove {self.path} to run anew."
+            ) from error
 
     def spent(self) -> tuple[float, dict[str, float]]:
         """Seconds that an interrupted run has used up here, and its ledger."""
@@ -114,23 +140,30 @@ class RunDir:
 
         `first` is done before, while the recipe there is still the one of before.
 
-        `UserError` when it cannot be written to, or while another process is at work in it.
+        `UserError` when it cannot be written to, holds other things than a run, or is removed before the block ends;
+        and while another process is at work in it.
         """
-        new = not self.path.exists()
+        self.check_free()
         with contextlib.ExitStack() as held:
             with self._writable():
-                self.path.mkdir(parents=True, exist_ok=True)
-                held.enter_context(_alone(self.path))
+                made = held.enter_context(alone(self.path))
+            self.check_free()
+            new = not self.run
             try:
                 if first is not None:
                     first()
                 with self._writable():
+                    self._sweep()
+                    write_json(self / "run.json", {**self.run, "recipe": recipe})
+                    self._begun = identity(self.path)
                     write_text(self / "recipe.yaml", text)
-                    self.update(recipe=recipe)
                 yield
             except UserError:
                 if new and not any((self / name).exists() for name in _WORTH_KEEPING):
-                    shutil.rmtree(self.path, ignore_errors=True)
+                    self._clear(made)
+                raise
+            except OSError:
+                self.check_present()  # which says more than that a file is not there
                 raise
 
     @contextlib.contextmanager
@@ -138,51 +171,57 @@ class RunDir:
         try:
             yield
         except OSError as error:
-            told = f"cannot write to {self.path}: {error.strerror or error}. Choose another --out."
-            raise UserError(told) from None
+            raise self._unusable(error) from None
+
+    def _unusable(self, error: OSError) -> UserError:
+        return UserError(f"cannot write to {self.path}: {error.strerror or error}. Choose another --out.")
+
+    def _sweep(self) -> None:
+        """Remove the files that killed processes were writing."""
+        for folder in (self.path, *(self / name for name in _STEPS)):
+            for file in folder.glob(".*"):
+                if is_partial(file.name):
+                    file.unlink(missing_ok=True)
+
+    def _clear(self, made: bool) -> None:
+        """Remove what a run that came to nothing has left, and the folder if it was made for it."""
+        with contextlib.suppress(UserError, OSError):
+            self.check_present()
+            for one in self.path.iterdir():
+                shutil.rmtree(one) if one.is_dir() and not one.is_symlink() else one.unlink()
+            if made:
+                self.path.rmdir()
 
     def log(self, **values: Any) -> None:
         """Append one line to history.jsonl."""
-        with (self / "history.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(values) + "\n")
+        self.check_present()
+        file, line = self / "history.jsonl", json.dumps(values).encode() + b"\n"
+        try:
+            with file.open("a+b") as out:
+                if out.tell() and out.seek(-1, os.SEEK_END) and out.read() != b"\n":  # a kill has cut the last one off
+                    line = b"\n" + line
+                out.write(line)
+        except OSError as error:
+            error.filename = error.filename or str(file)  # `write` does not say where
+            raise
 
     def history(self) -> list[dict[str, Any]]:
-        """All complete lines of history.jsonl (a line cut off by a kill is left out)."""
+        """All complete lines of history.jsonl (a line cut off by a kill, or damaged, is left out)."""
         file = self / "history.jsonl"
         rows = []
         for line in file.read_text(encoding="utf-8", errors="replace").splitlines() if file.exists() else []:
-            with contextlib.suppress(json.JSONDecodeError):
+            with contextlib.suppress(ValueError, RecursionError):
                 rows.append(json.loads(line))
-        return [row for row in rows if isinstance(row, dict) and "seconds" in row]
+        return [row for row in rows if isinstance(row, dict) and is_amount(row.get("seconds"))]
 
     def once(self, name: str, make: Callable[[], T], save: Callable[[T, Path], None], load: Callable[[Path], T]) -> T:
         """The result that the file of this name tells of when it is there already, else made and saved now."""
         if (self / name).exists():
             return load(self / name)
         value = make()
+        self.check_present()
         save(value, self / name)
         return value
-
-
-@contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold a folder against other processes, as far as the system can; it is free again when this one ends, however."""
-    try:
-        import fcntl
-    except ImportError:  # not on Windows
-        yield
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"another process is at work in {folder}. Wait for it, or choose another --out.") from None
-        except OSError:  # a file system without locks
-            pass
-        yield
-    finally:
-        os.close(handle)
 
 
 def _differences(one: dict[str, Any], other: dict[str, Any], prefix: str = "") -> list[str]:

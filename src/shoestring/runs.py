@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from shoestring.budget import USUAL_EPOCHS, Budget
-from shoestring.checks import check
+from shoestring.checks import check, check_place
 from shoestring.context import Context
-from shoestring.data import Dataset, Images, load, load_unlabelled
+from shoestring.data import Dataset, Images, load, load_unlabelled, source_key
 from shoestring.errors import UserError
 from shoestring.evaluate.cost import LEAST
 from shoestring.evaluate.reserve import seconds_to_fit, seconds_to_predict, seconds_to_write
@@ -44,6 +44,7 @@ class Run:
     budget: Budget
     context: Context
     only: str | None = None
+    key: str = ""  # of the files of the data, as they were before they were loaded
 
     def step(self, name: str) -> Context:
         """The surroundings of one step: its states go into the folder of its name, its progress bears that name."""
@@ -54,17 +55,10 @@ class Run:
         recipe, say = self.recipe, self.context.say
         say(f"loading {recipe.data}")
         with self.budget.paying("load"):
-            arguments = {
-                "source": recipe.data,
-                "resolution": recipe.resolution,
-                "validation": recipe.validation,
-                "split_seed": recipe.split_seed,
-                "skip_bad": recipe.skip_bad,
-                "keep": never_held_out(recipe),
-            }
-            data = load(**arguments, progress=self._loaded)
+            wanted = arguments(recipe)
+            data = load(**wanted, progress=self._loaded)
             if self.context.team is not None:
-                self.context.team.tell(("load", arguments))  # now that the cache holds them
+                self.context.team.tell(("load", wanted))  # now that the cache holds them
         say(
             f"{data.name}: {len(data.train):,} train, {len(data.validation):,} validation, {len(data.test):,} test, "
             f"{len(data.classes)} classes, {' x '.join(map(str, data.train.shape))}"
@@ -78,13 +72,7 @@ class Run:
         recipe = self.recipe
         self.context.say(f"loading {recipe.data}")
         with self.budget.paying("load"):
-            images = load_unlabelled(
-                recipe.data,
-                resolution=recipe.resolution,
-                skip_bad=recipe.skip_bad,
-                progress=self._loaded,
-                say=self.context.say,
-            )
+            images = load_unlabelled(recipe.data, **_reading(recipe), progress=self._loaded, say=self.context.say)
         self.context.say(f"{len(images):,} images without labels, {' x '.join(map(str, images.shape))}")
         return images
 
@@ -137,11 +125,12 @@ class Run:
         first = partial(self._enter, images, check)
         with self.folder.begin(_content(self.recipe, self.only), to_yaml(self.recipe), first=first):
             write_skipped(self.folder.path, images.skipped)
-            self.note(data={"name": Path(self.recipe.data).name, "fingerprint": images.fingerprint})
+            name = Path(self.recipe.data).name
+            self.note(data={"name": name, "fingerprint": images.fingerprint, "key": self.key})
             try:
                 yield
             finally:
-                with contextlib.suppress(OSError):  # the disk may be full
+                with contextlib.suppress(OSError, UserError):  # the disk may be full, the folder gone
                     self.folder.log(seconds=round(self.budget.elapsed, 3), step="end")
 
     def _enter(self, images: Images, check: Callable[[], None] | None) -> None:
@@ -162,15 +151,56 @@ class Run:
 
 
 def finished(recipe: Recipe, folder: RunDir, *, context: Context, only: str | None = None) -> dict[str, Any] | None:
-    """The results of this very run when they are in the folder already; `UserError` for what could never work."""
+    """The results of this very run when they are in the folder already; `UserError` for what could never work.
+
+    Also `UserError` when the images have changed since, for which the results do not hold.
+    """
     check(recipe)
+    check_place(recipe, folder.path)
+    folder.check_free()
     if only is None and extends(recipe, folder):
         return None
     if not folder.done(_content(recipe, only)):
         return None
+    _check_unchanged(recipe, folder, context)
     more = "give it more to spend to go on, or " if recipe.extendable and only is None else ""
     context.say(f"{folder.path} is done already; {more}delete it to run anew")
     return folder.run["result"]
+
+
+def _check_unchanged(recipe: Recipe, folder: RunDir, context: Context) -> None:
+    """Raise `UserError` when the images are others than the finished run had.
+
+    They are loaded only when a file was added, removed, resized or written; when they cannot be found any more there
+    are no others.
+    """
+    noted = folder.run.get("data", {})
+    try:
+        key = _key(recipe)
+    except UserError:
+        return
+    if noted.get("key", key) == key:
+        return
+    context.say(f"files of {noted['name']} have changed since {folder.path} was made: looking at the images")
+    images = load_unlabelled(recipe.data, **_reading(recipe)) if recipe.unlabelled else load(**arguments(recipe)).train
+    same_images(folder, images)
+    with contextlib.suppress(OSError):  # the folder may be read-only
+        folder.update(data={**noted, "key": key})
+
+
+def _key(recipe: Recipe) -> str:
+    return source_key(recipe.data, labels=not recipe.unlabelled)
+
+
+def _reading(recipe: Recipe) -> dict[str, Any]:
+    """How images are read, as `load` and `load_unlabelled` take it."""
+    return {"resolution": recipe.resolution, "skip_bad": recipe.skip_bad}
+
+
+def arguments(recipe: Recipe) -> dict[str, Any]:
+    """The data set of a recipe, as `load` takes it."""
+    divided = {"validation": recipe.validation, "split_seed": recipe.split_seed, "keep": never_held_out(recipe)}
+    return {"source": recipe.data, **_reading(recipe), **divided}
 
 
 def _content(recipe: Recipe, only: str | None) -> dict[str, Any]:
@@ -202,7 +232,7 @@ def begin(recipe: Recipe, folder: RunDir, *, context: Context, started: float | 
         how = "ended" if "result" in folder.run else "was interrupted"
         context.say(f"{folder.path} {how} after {spent:.0f} s; going on")
     around = replace(context, folder=folder.path, tick=_logged(of_whole(context.tick, budget), folder, budget))
-    return Run(recipe, folder, budget, around, only)
+    return Run(recipe, folder, budget, around, only, _key(recipe))
 
 
 def of_whole(
@@ -222,11 +252,11 @@ def of_whole(
 def _logged(
     tell: Callable[[str, float, dict[str, Any]], None], folder: RunDir, budget: Budget
 ) -> Callable[[str, float, dict[str, Any]], None]:
-    """Progress that also goes into history.jsonl, once the folder is there, with the seconds spent."""
+    """Progress that also goes into history.jsonl, once this run has begun there, with the seconds spent."""
 
     def tick(name: str, fraction: float, values: dict[str, Any]) -> None:
         tell(name, fraction, values)
-        if folder.path.is_dir():
+        if folder.begun:  # until then the folder may be another process's
             rounded = {key: _plain(value) for key, value in values.items()}
             folder.log(seconds=round(budget.elapsed, 3), step=name, fraction=round(fraction, 4), **rounded)
 
@@ -245,8 +275,8 @@ def same_images(folder: RunDir, images: Images) -> None:
     before = folder.run.get("data")
     if before is not None and before["fingerprint"] != images.fingerprint:
         raise UserError(
-            f"the images of {before['name']} have changed since {folder.path} was begun, and others would be held out "
-            "of training now. Bring them back, or choose another --out and start anew."
+            f"the images of {before['name']} have changed since {folder.path} was begun, and it is of those of then. "
+            "Bring them back, or start anew: choose another --out, or remove that folder."
         )
 
 

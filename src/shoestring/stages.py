@@ -149,6 +149,7 @@ def evaluate(this: Run, model: Model, data: Dataset, images: Images, subset: Sub
         predictions = collect(predictor(data.test), data.test.targets, classes=len(model.classes))
         metrics = measure(predictions, classes=model.classes, split="test")
         budget.settle("evaluate")
+        this.folder.check_present()
         write(this.folder / "evaluate", metrics, predictions, data.test)
         budget.settle("files")
         seconds, limit = this.time_for_timing()
@@ -193,6 +194,7 @@ def _predictor(this: Run, model: Model, data: Dataset) -> Predictor:
 
 def _described(this: Run, model: Model) -> Model:
     """The model, after its description in the run is written anew."""
+    this.folder.check_present()
     folder = model_folder(this.folder.path)
     assert folder is not None
     model.describe(folder)

@@ -139,10 +139,10 @@ def test_a_folder_without_classes_is_enough(call, photos, tmp_path):
         (("--unlabelled", "--method", "margin", "--features", "ROWS"), "facility_location"),
         (("--unlabelled", "--method", "random", "--within", "easiest:0.5"), "labels"),
         (("--features", "SHORT"), "20 rows, and there are 17 images (or 24, all of train)"),
-        (("--features", "nowhere"), "no features in nowhere"),
+        (("--features", "nowhere"), "nowhere: give an .npy file"),
         (("--balance", "cat=2"), "cat=2"),
         (("--balance", "cow=2"), "unknown class in --balance 'cow'"),
-        (("--already", "nowhere.json"), "no subset file nowhere.json"),
+        (("--already", "nowhere.json"), "nowhere.json"),
         (("--unlabelled", "--method", "random", "--balance", "proportional"), "--balance needs labels"),
         (("--method", "random", "--csv", "."), "--csv names a file"),
     ],
@@ -207,7 +207,7 @@ def test_copies_are_not_made_of_images_that_have_changed(call, refused, photos, 
     words = ("select", photos, "--unlabelled", "--method", "random", "--examples", 4, "--out", tmp_path / "out")
     call(*words)
     (photos / "cat" / "new.png").write_bytes((photos / "cat" / "1.png").read_bytes())
-    assert "chosen from other images" in refused(*words, "--csv", tmp_path / "list.csv")
+    assert "have changed since" in refused(*words, "--csv", tmp_path / "list.csv")
     assert not (tmp_path / "list.csv").exists()
 
 
@@ -246,9 +246,9 @@ def test_classes_that_no_folder_can_be_called_by_stay_inside(call, tmp_path):
 
 def test_copies_do_not_become_data(call, refused, photos, tmp_path):
     words = ("select", photos, "--examples", 4, "--method", "random", "--out", tmp_path / "out")
-    assert "lies in the data" in refused(*words, "--copy-to", photos / "chosen")
+    assert "lie in the data" in refused(*words, "--copy-to", photos / "chosen")
     call(*words)
-    assert "lies in the data" in refused(*words, "--copy-to", photos / "chosen")  # also of a choice that is done
+    assert "lie in the data" in refused(*words, "--copy-to", photos / "chosen")  # also of a choice that is done
 
 
 @pytest.mark.parametrize("option", ["--cut 0.2 --method ccs", "--samples 8 --method zcore"])
@@ -259,7 +259,7 @@ def test_an_option_that_is_nearly_a_flag_is_one(option, capsys):
 
 def test_features_that_nobody_looks_at_are_told(call, refused, capsys, photos, rows, tmp_path):
     words = ["select", photos, "--examples", 4, "--method", "random", "--out", tmp_path / "out", "--features"]
-    assert "no features in nowhere.npy" in refused(*words, "nowhere.npy")
+    assert "nowhere.npy: give an .npy file" in refused(*words, "nowhere.npy")
     assert main([*map(str, words), str(rows)]) == 0
     assert f"random compares no images: {rows} is not looked at" in capsys.readouterr().err
 

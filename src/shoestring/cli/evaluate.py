@@ -6,11 +6,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from shoestring.checks import check_apart, recorded
 from shoestring.cli.flags import Parser, add_output
 from shoestring.cli.process import interruptible
 from shoestring.cli.progress import Progress
 from shoestring.errors import UserError, unknown
 from shoestring.outputs import check_folder
+from shoestring.paths import expanded
 from shoestring.rundir import RunDir, write_skipped
 
 if TYPE_CHECKING:
@@ -35,13 +37,13 @@ def main(verb: str, words: Sequence[str]) -> int:
     given = parser.parse_args(words)
     progress = Progress(quiet="quiet" in given)
     if "out" in given:
-        check_folder(Path(given.out), FILES, "--out", overwrite=given.overwrite)
+        check_folder(expanded(given.out), FILES, "--out", overwrite=given.overwrite)
     try:
         metrics = evaluate(
-            Path(given.run),
+            expanded(given.run),
             given.on if "on" in given else None,
             split=given.split if "split" in given else None,
-            out=Path(given.out) if "out" in given else None,
+            out=expanded(given.out) if "out" in given else None,
             skip_bad=given.skip_bad,
             device=given.device,
             progress=progress,
@@ -88,6 +90,9 @@ def evaluate(
     from shoestring.runs import usable_model
 
     interruptible()
+    if out is not None:
+        recipe = None if on else recorded(RunDir(run))
+        check_apart(out, on or ("" if recipe is None else recipe.data))
     model = usable_model(run, progress.say)
     model.module.to(prepare(device=device).device)
 
@@ -125,22 +130,12 @@ def evaluate(
 def _own(run: Path, split: str, *, skip_bad: bool, tick: Callable[[int, int], None]) -> Images:
     """A split of the data of the run, divided as the run divided it, so that its test images are those never seen."""
     from shoestring.data import load
-    from shoestring.recipe import resolve
-    from shoestring.runs import same_images
-    from shoestring.subsets import never_held_out
+    from shoestring.runs import arguments, same_images
 
-    recipe = RunDir(run).run.get("recipe")
+    recipe = recorded(RunDir(run))
     if recipe is None:
         raise UserError(f"{run} does not say which data it was trained on: say --on DATA.")
-    data = load(
-        recipe["data"],
-        resolution=recipe.get("resolution"),
-        validation=recipe["validation"],
-        split_seed=recipe["split_seed"],
-        keep=never_held_out(resolve((str(run), recipe))[0]),
-        skip_bad=skip_bad or recipe["skip_bad"],
-        progress=tick,
-    )
+    data = load(**{**arguments(recipe), "skip_bad": skip_bad or recipe.skip_bad}, progress=tick)
     same_images(RunDir(run), data.train)
     splits = {"train": data.train, "validation": data.validation, "test": data.test}
     if split not in splits:

@@ -12,6 +12,7 @@ from shoestring.cli.process import interruptible
 from shoestring.cli.progress import Progress
 from shoestring.errors import UserError
 from shoestring.escaping import visible
+from shoestring.paths import expanded
 
 
 def main(verb: str, words: Sequence[str]) -> int:
@@ -28,9 +29,9 @@ def main(verb: str, words: Sequence[str]) -> int:
     given = parser.parse_args(words)
     if given.top < 1:
         raise UserError(f"--top must be 1 or more, not {given.top}.")
-    files = [Path(name) for name in given.images]
+    files = [expanded(name) for name in given.images]
     say = Progress(quiet="quiet" in given).say
-    found = predict(Path(given.run), files, top=given.top, skip_bad=given.skip_bad, device=given.device, say=say)
+    found = predict(expanded(given.run), files, top=given.top, skip_bad=given.skip_bad, device=given.device, say=say)
     if "json" in given:
         print(json.dumps(found, indent=1))
         return 0

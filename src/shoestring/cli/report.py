@@ -28,9 +28,10 @@ def main(verb: str, words: Sequence[str]) -> int:
     from shoestring.cli.show import show
     from shoestring.report.markdown import write_report
 
-    write_report(folder, result)
-    if "json" in given:
-        print(json.dumps(result, indent=1))
-    else:
-        show(verb, result)
+    with folder.showing():
+        write_report(folder, result)
+        if "json" in given:
+            print(json.dumps(result, indent=1))
+        else:
+            show(verb, result)
     return 0

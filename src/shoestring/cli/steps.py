@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from shoestring.budget import process_started
-from shoestring.checks import check
+from shoestring.checks import check, check_apart, check_place, recorded
 from shoestring.cli.flags import Parser, add_output, add_recipe, layer, with_values
 from shoestring.cli.process import interruptible
 from shoestring.cli.progress import Progress
 from shoestring.errors import UserError
 from shoestring.escaping import visible
 from shoestring.outputs import check_file
-from shoestring.recipe import Prune, Recipe, Select, digest, resolve
+from shoestring.paths import expanded, overlap
+from shoestring.recipe import Prune, Recipe, Select, as_dict, digest, resolve
 from shoestring.recipefile import read
 from shoestring.rundir import RunDir
 from shoestring.team import Team, gathered, gone
@@ -27,6 +29,7 @@ _ABOUT = {
     "train": "Train a network on all images or a subset, ending exactly when the budget does.",
     "prune": "Cut the network of a finished run to size and train it on.",
 }
+_LONGEST_STEM = 40  # characters of the data's name: the whole name has to fit into 255 bytes
 _SETTINGS = (
     "recipe",
     "out",
@@ -113,16 +116,17 @@ def _recipe(
 
 def _started(run: str) -> tuple[str, dict[str, Any]]:
     """What a pruning takes over from the run that it starts from: its data, its images and how it was trained."""
-    before = RunDir(Path(run)).run.get("recipe")
-    if before is None:
+    recipe = recorded(RunDir(Path(run)))
+    if recipe is None:
         raise UserError(f"{run} is no run directory (it has no run.json that tells the recipe).")
+    before = as_dict(recipe)
     kept = {
         key: before[key]
         for key in ("data", "resolution", "validation", "split_seed", "keep", "skip_bad")
         if key in before
     }
-    subset = Path(run) / "select" / "subset.json"
-    chosen = str(subset) if subset.exists() else before["select"].get("subset")
+    subset = expanded(run) / "select" / "subset.json"
+    chosen = str(subset) if subset.exists() else recipe.select.subset
     kept["train"] = before["train"]
     kept["select"] = {"subset": chosen} if chosen else {}
     return run, kept
@@ -149,15 +153,22 @@ def _value(recipe: Recipe, name: str) -> Any:
 
 
 def _do(verb: str, recipe: Recipe, settings: dict[str, Any], started: float, team: Team | None) -> int:
-    copy, table, overwrite = settings.get("copy_to"), settings.get("csv"), settings.get("overwrite", False)
+    copy, table = (None if name not in settings else expanded(settings[name]) for name in ("copy_to", "csv"))
+    overwrite = settings.get("overwrite", False)
     progress = Progress(quiet=settings.get("quiet", False))
     folder = RunDir(Path(settings.get("out") or _default_folder(recipe, verb)))
+    check_place(recipe, folder.path)  # before PyTorch is loaded, which takes seconds
+    folder.check_free()
+    for flag, place in (("--copy-to", copy), ("--csv", table)):
+        if place is not None:
+            check_apart(place, recipe.data, flag=flag)
     if table is not None:  # of a choice that is done, the same table may be there
         check_file(table, "--csv", overwrite=overwrite or "result" in folder.run)
     if copy is not None:
-        from shoestring.select.handing import check_apart, check_room
+        from shoestring.select.handing import check_room
 
-        check_apart(copy, Path(recipe.data).expanduser())
+        if overlap(copy, folder.path):
+            raise UserError(f"{copy} and the run folder, {folder.path}, must lie apart: choose another --copy-to.")
         if "result" not in folder.run:
             check_room(copy)
     progress.say("loading PyTorch")
@@ -169,6 +180,7 @@ def _do(verb: str, recipe: Recipe, settings: dict[str, Any], started: float, tea
 
     machine = {"device": recipe.device, "memory": recipe.memory, "threads": recipe.threads, "seed": recipe.seed}
     around = prepared(machine, team, say=progress.say, tick=progress.tick)
+    done = "result" in folder.run
     work = pipeline.select_only if verb == "select" else preview.preview if settings.get("plan") else pipeline.run
     try:
         result = work(recipe, folder, context=around, started=started)
@@ -178,7 +190,8 @@ def _do(verb: str, recipe: Recipe, settings: dict[str, Any], started: float, tea
         progress.close()
     if settings.get("json"):
         print(json.dumps(result, indent=1))
-    else:
+        return 0
+    with folder.showing() if done else nullcontext():
         show("plan" if settings.get("plan") else verb, result)
     return 0
 
@@ -186,7 +199,7 @@ def _do(verb: str, recipe: Recipe, settings: dict[str, Any], started: float, tea
 def _default_folder(recipe: Recipe, verb: str) -> str:
     """A name that says what is in it and is the same for the same command, so that this goes on or is done."""
     source = recipe.start or recipe.data
-    stem = Path(source).expanduser().name.partition(".")[0] or "data"
+    stem = Path(source).name.partition(".")[0][:_LONGEST_STEM] or "data"
     if verb == "select":  # a choice cannot be extended
         recipe = replace(recipe, train=replace(recipe.train, schedule="deadline"))
     what = {"select": "chosen", "prune": "pruned"}.get(verb) or recipe.train.model.replace("timm:", "")

@@ -2,6 +2,16 @@
 
 from shoestring.data.decode import decode_file
 from shoestring.data.images import Dataset, Images
-from shoestring.data.loading import from_arrays, in_memory, load, load_split, load_unlabelled
+from shoestring.data.loading import from_arrays, in_memory, load, load_split, load_unlabelled, source_key
 
-__all__ = ["Dataset", "Images", "decode_file", "from_arrays", "in_memory", "load", "load_split", "load_unlabelled"]
+__all__ = [
+    "Dataset",
+    "Images",
+    "decode_file",
+    "from_arrays",
+    "in_memory",
+    "load",
+    "load_split",
+    "load_unlabelled",
+    "source_key",
+]

@@ -15,12 +15,12 @@ from shoestring.data.listing import (
     Source,
     class_names,
     composed,
-    expanded,
     files_key,
     from_memory,
     listed,
 )
 from shoestring.errors import UserError, unknown
+from shoestring.paths import expanded
 
 
 def arrays(where: str) -> Source:

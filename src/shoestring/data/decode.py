@@ -15,8 +15,9 @@ from PIL import ExifTags, Image
 
 from shoestring.data.color import GREY, Coding, coding_of, flat
 from shoestring.data.formats import formats_for, quiet, why_not
-from shoestring.data.listing import Encoded, expanded
+from shoestring.data.listing import Encoded
 from shoestring.errors import UserError
+from shoestring.paths import expanded
 
 VERSION = 2  # part of every cache key: raise it when the same file would give other pixels
 _AT_ONCE = 100_000_000  # pixels that all threads together hold decoded; a larger image is decoded alone

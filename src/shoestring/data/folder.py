@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from shoestring.data.formats import looks_like_an_image
-from shoestring.data.listing import SAMPLE, Item, Items, Listing, Source, composed, expanded, files_key, listed, spread
+from shoestring.data.listing import SAMPLE, Item, Items, Listing, Source, composed, files_key, listed, spread
 from shoestring.data.scan import entries, files_below, folders
 from shoestring.errors import UserError, unknown
+from shoestring.paths import expanded
 
 # names of the folders of splits, in any case; "valid" may be a class, beside "invalid"
 SPLITS = {

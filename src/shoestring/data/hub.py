@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from shoestring.data.columns import image_column, label_column
-from shoestring.data.listing import SAMPLE, Item, Items, Listing, Source, composed, expanded, files_key
+from shoestring.data.listing import SAMPLE, Item, Items, Listing, Source, composed, files_key
 from shoestring.data.parquet import card_names, files_of_splits, parquet_files, sample_of, with_rows
 from shoestring.errors import UserError, unknown
+from shoestring.network import hub_unreachable
+from shoestring.paths import expanded
 
 _SPLITS = ("train", "validation", "test")
 _BATCH = 64  # rows
@@ -68,6 +70,8 @@ def _check_installed(where: str) -> None:
 
 
 def _open(where: str, revision: str | None, local: dict[str, list[str]]) -> dict[str, Any]:
+    if not Path(where).exists() and (reason := hub_unreachable()) is not None:
+        raise UserError(f"there is no folder {where}, and if it is a data set of the Hugging Face Hub: {reason}.")
     import datasets
 
     datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # its errors are raised, and need no second line

@@ -89,14 +89,6 @@ def spread(count: int, size: int) -> range:
     return range(0, count, max(1, -(-count // size)))
 
 
-def expanded(path: Path | str) -> Path:
-    """The path with `~` as the home folder; `UserError` when there is none, as for a user without an entry."""
-    try:
-        return Path(path).expanduser()
-    except RuntimeError:
-        raise UserError(f"{path}: this user has no home folder to put in for '~': give the whole path.") from None
-
-
 def files_key(files: Iterable[Path | str]) -> str:
     """A fingerprint of files by path, size in bytes and time of the last change in nanoseconds."""
     digest = hashlib.blake2b(digest_size=16)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import re
 from collections.abc import Callable, Sequence
@@ -21,15 +22,17 @@ from shoestring.data.folder import folder, unlabelled
 from shoestring.data.formats import quiet
 from shoestring.data.hub import hub
 from shoestring.data.images import Dataset, Images, seal
-from shoestring.data.listing import Source, class_names, composed, expanded, listed
+from shoestring.data.listing import Source, class_names, composed, listed
 from shoestring.data.parquet import parquet_files
 from shoestring.data.split import divide
 from shoestring.data.torchvision import NAMES, torchvision
 from shoestring.errors import UserError, unknown
-from shoestring.suggestions import nearest
+from shoestring.paths import expanded
+from shoestring.suggestions import ALIKE, nearest
 
 # a digit or letter in a mirror, or a road sign, is another one or none
 _NOT_MIRRORED = {"digits", "mnist", "kmnist", "emnist", "qmnist", "svhn", "usps", "gtsrb"}
+_FILES = {".npz", ".npy", ".zip", ".tar", ".gz", ".parquet", ".csv", ".png", ".jpg", ".jpeg"}  # no names of the Hub
 
 
 def load(
@@ -117,8 +120,7 @@ def load_unlabelled(
     A folder with a folder `train` gives the images in that one. `say` takes notes on what was left out. Raises
     `UserError` as `load` does.
     """
-    path = expanded(source)
-    place = unlabelled(str(source)) if path.is_dir() and not parquet_files(path) else locate(str(source))
+    place = _unlabelled(str(source))
     entry = _entry(place, resolution=resolution, skip_bad=skip_bad, trained_on=False, progress=progress)
     for note in _notes(entry):
         say(note)
@@ -129,6 +131,19 @@ def load_unlabelled(
     found = Images(images.pixels, None, (), images.ids, fingerprint=digest, mirrored=mirrored)
     found.skipped = entry.skipped
     return found
+
+
+def source_key(source: str | Path, *, labels: bool = True) -> str:
+    """What changes whenever a file of the source does, found out without reading the files; without labels or with.
+
+    `UserError` as `load` raises it when there is no such source.
+    """
+    return (locate(str(source)) if labels else _unlabelled(str(source))).key
+
+
+def _unlabelled(source: str) -> Source:
+    path = expanded(source)
+    return unlabelled(source) if path.is_dir() and not parquet_files(path) else locate(source)
 
 
 def _mirrored(name: str) -> bool:
@@ -241,9 +256,10 @@ def locate(source: str) -> Source:
         return digits()
     if name in NAMES:
         return torchvision(name)
-    if re.fullmatch(r"[\w.-]+/[\w.-]+(@[\w./-]+)?", source) and not path.parent.is_dir():
+    named = re.fullmatch(r"([\w-][\w.-]*)/[\w.-]+(@[\w./-]+)?", source)
+    if named and not _is(path.parent.is_dir) and path.suffix.lower() not in _FILES and not _like(named[1], "."):
         return hub(source)
-    raise _missing(source)
+    raise _missing(source, as_hub=named is not None)
 
 
 def _is(what: Callable[[], bool]) -> bool:
@@ -254,12 +270,26 @@ def _is(what: Callable[[], bool]) -> bool:
         return False
 
 
-def _missing(source: str) -> UserError:
-    """No such path or name, with the nearest one: a neighbor on the disk or a data set known by name."""
-    parent = expanded(source).parent
-    beside = [str(Path(source).parent / other.name) for other in parent.iterdir()] if _is(parent.is_dir) else []
-    near = nearest(source, {"digits", *NAMES, *beside} - {source})
+def _like(name: str, folder: str | Path) -> str | None:
+    """What else is most like this name in a folder, if anything is very much like it."""
+    try:
+        beside = {one.name.lower(): one.name for one in Path(folder).iterdir() if one.name != name}
+    except OSError:
+        return None
+    near = difflib.get_close_matches(name.lower(), beside, n=1, cutoff=ALIKE)
+    return beside[near[0]] if near else None
+
+
+def _missing(source: str, *, as_hub: bool) -> UserError:
+    """No such path or name, with the nearest one: on the disk, or a data set known by name."""
+    place, near = Path(source), nearest(source, {"digits", *NAMES} - {source})
+    if beside := _like(place.name, expanded(place.parent)):
+        near = str(place.parent / beside)
+    elif beside := _like(place.parts[0], "."):
+        near = str(Path(beside, *place.parts[1:]))
     guess = f" Did you mean '{near}'?" if near else ""
+    if as_hub:
+        return UserError(f"no folder or file '{source}'.{guess} If it is a Hub id, write hub:{source}.")
     return UserError(
         f"no folder, file or data set '{source}'.{guess} Expected a folder of class folders or of Parquet files, "
         f"an .npz file, a Hub id owner/name, or one of: digits, {', '.join(NAMES)}."

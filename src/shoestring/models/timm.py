@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+import torch
 from torch import nn
 
 from shoestring.errors import UserError, unknown
+from shoestring.network import hub_unreachable, unreachable
 from shoestring.values import coerce, limited
 
 PREFIX = "timm:"
@@ -59,6 +63,8 @@ def create(
     check_name(name)
     options = bind(name, options)
     make = {"num_classes": classes, "in_chans": channels, "drop_rate": dropout, **options}
+    if pretrained:
+        make |= _found(name)
     try:
         return timm.create_model(name, pretrained=pretrained, **make)
     except TypeError as error:
@@ -66,11 +72,7 @@ def create(
     except (OSError, RuntimeError) as error:
         if not pretrained:
             raise _not_made(name, options, error) from None
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(
-            f"cannot get pretrained weights of timm model '{name}': {reason} "
-            "Check the network, or give a file: --weights FILE to train, --features timm:NAME@FILE to compare images."
-        ) from None
+        raise _no_weights(name, str(error).strip().splitlines()[0]) from None
     except Exception as error:  # networks raise a dozen kinds for an option that cannot be
         raise _not_made(name, options, error) from None
 
@@ -79,6 +81,45 @@ def _not_made(name: str, options: Mapping[str, Any], error: Exception) -> UserEr
     reason = (str(error).strip().splitlines() or [""])[0]
     with_options = f" with the options {dict(options)}" if options else ""
     return UserError(f"timm model '{name}' cannot be made{with_options}: {type(error).__name__} {reason}".rstrip())
+
+
+def _found(name: str) -> dict[str, Any]:
+    """Where the weights are when they were downloaded before; `UserError` when there is no way to download them.
+
+    Nobody is asked whether there are newer weights: timm publishes those under another name.
+    """
+    import timm
+
+    about = timm.get_pretrained_cfg(name)
+    if about is None or not (about.hf_hub_id or about.url):
+        return {}  # timm says what is wrong
+    if about.hf_hub_id:
+        file = None if about.hf_hub_filename else _downloaded(about.hf_hub_id)
+        if file is not None:
+            return {"pretrained_cfg_overlay": {"file": file, "custom_load": False}}
+        reason = hub_unreachable()
+    else:
+        kept = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlsplit(about.url).path).name
+        reason = None if kept.is_file() else unreachable(about.url)
+    if reason is not None:
+        raise _no_weights(name, f"{reason}.")
+    return {}
+
+
+def _downloaded(repository: str) -> str | None:
+    """The file of weights that the cache of the Hub has of a repository, or None."""
+    from huggingface_hub import try_to_load_from_cache
+
+    name, _, revision = repository.partition("@")
+    file = try_to_load_from_cache(name, "model.safetensors", revision=revision or None)
+    return file if isinstance(file, str) else None
+
+
+def _no_weights(name: str, reason: str) -> UserError:
+    return UserError(
+        f"cannot get pretrained weights of timm model '{name}': {reason} "
+        "Check the network, or give a file: --weights FILE to train, --features timm:NAME@FILE to compare images."
+    )
 
 
 def check_name(name: str) -> None:

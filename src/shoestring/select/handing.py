@@ -70,12 +70,6 @@ def check_room(folder: Path, *, but: Container[Path] = ()) -> None:
         raise UserError(f"{folder} is there already and not an empty folder: choose another --copy-to.")
 
 
-def check_apart(folder: Path, data: Path) -> None:
-    """`UserError` when the folder lies in that of the data, which would have more images by it from then on."""
-    if data.is_dir() and folder.resolve().is_relative_to(data.resolve()):
-        raise UserError(f"{folder} lies in the data, {data}: choose a --copy-to outside of it.")
-
-
 def list_images(file: Path, images: Images, subset: Subset, *, overwrite: bool = False) -> None:
     """A table of the chosen images, best first: rank, name, class, place in the source's train split, chosen before.
 

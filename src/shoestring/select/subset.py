@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ from numpy.typing import NDArray
 
 from shoestring.data.images import Images
 from shoestring.errors import UserError
-from shoestring.rundir import read_json, write_json
+from shoestring.files import read_json, write_json
+from shoestring.paths import expanded
+from shoestring.record import checked
 
 
 @dataclass(frozen=True)
@@ -73,30 +76,69 @@ class Subset:
 
     @classmethod
     def load(cls, file: Path) -> Subset:
-        """Read what `save` wrote; `UserError` when it is no subset file."""
+        """Read what `save` wrote; `UserError` when it is no subset file, or was changed."""
         content = read_json(file)
-        try:
-            indices = np.array(content["indices"], dtype=np.int64)
-            rows = content.get("never_held_out")
-            plain = {"indices": indices, "ids": tuple(content["ids"]), "never_held_out": rows and tuple(rows)}
-            found = cls(**{**content, **plain})
-        except (TypeError, KeyError, ValueError) as error:
-            told = "it has neither what a subset file has nor training_indices"
-            raise UserError(f"{file} is not a subset file: {told} ({error!r}).") from None
+        if not isinstance(content, dict):
+            raise UserError(f"{file} is not a subset file: it is not a mapping.")
+        known = [one.name for one in fields(cls)]
+        if strange := sorted(map(str, content.keys() - set(known))):
+            raise UserError(f"{file} is not a subset file of this version of shoestring: it has '{strange[0]}'.")
+        for name, fits in _VALID.items():
+            needed = name in ("indices", "ids", "fingerprint", "method")
+            if (needed and name not in content) or (name in content and not fits(content[name])):
+                raise UserError(
+                    f"{file} is not a subset file, or it has been changed: '{name}' is missing or not as it should be "
+                    "(a plain list has training_indices)."
+                )
+        indices, rows = np.array(content["indices"], dtype=np.int64), content.get("never_held_out")
+        plain = {"indices": indices, "ids": tuple(content["ids"]), "never_held_out": rows and tuple(rows)}
+        found = cls(**{**content, **plain})
         whole = indices.shape == (len(found.ids),) and found.kept <= len(indices)
-        if not whole or indices.min(initial=0) < 0 or len(np.unique(indices)) < len(indices):
+        if not whole or len(np.unique(indices)) < len(indices):
             raise UserError(f"{file} has been changed: it names an image twice, or more or fewer than it says.")
         return found
 
 
+def _is_place(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 2**63
+
+
+def _are(kind: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, list) and all(map(kind, value))
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+_VALID: dict[str, Callable[[Any], bool]] = {
+    "indices": _are(_is_place),
+    "ids": _are(_is_text),
+    "fingerprint": _is_text,
+    "method": _is_text,
+    "options": lambda value: isinstance(value, dict),
+    "balance": lambda value: isinstance(value, str | dict),
+    "seed": _is_place,
+    "within": lambda value: value is None or _is_text(value),
+    "kept": _is_place,
+    "left_out": _is_place,
+    "never_held_out": lambda value: value is None or _are(_is_place)(value),
+}
+
+
 def file_of(name: str | Path) -> Path:
     """The subset file of this name, or the one that the run in the folder of this name chose or was given."""
-    path = Path(name)
-    if not path.is_dir():
-        return path
-    chosen, told = path / "select" / "subset.json", path / "run.json"
-    given = read_json(told).get("recipe", {}).get("select", {}).get("subset") if told.exists() else None
-    return file_of(given) if given is not None and not chosen.exists() else chosen
+    path, seen = expanded(name), set()
+    while path.is_dir() and path not in seen:
+        seen.add(path)
+        chosen, told = path / "select" / "subset.json", path / "run.json"
+        if chosen.exists() or not told.exists():
+            return chosen
+        given = checked(read_json(told), told)["recipe"].get("select", {}).get("subset")
+        if not isinstance(given, str):
+            return chosen
+        path = expanded(given)
+    return path
 
 
 def listed(file: Path) -> NDArray[np.int64] | None:

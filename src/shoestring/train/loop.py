@@ -52,7 +52,8 @@ def fit(
     Raises `BudgetTooSmall` before the first step when not even ten steps fit, `UserError` for a schedule that the
     network cannot follow, and when the loss stops being a number again and again.
     """
-    saved = Checkpoint(context.folder).load()
+    checkpoint = Checkpoint(context.folder)
+    saved = checkpoint.load()
     longer = saved is not None and saved["ended"] and window.budget.total > saved["total"]
     extended = longer or (saved is not None and saved["extended"])
     schedule = compose("constant", {}) if extended or schedule is None else schedule
@@ -62,7 +63,8 @@ def fit(
         state.watch(record)
     patience, grace = Patience(settings.patience, score), Grace()
     if saved is not None:
-        patience.restore(saved["patience"], anew=longer)
+        with checkpoint.restoring():
+            patience.restore(saved["patience"], anew=longer)
     lead = Lead(state, images, context)
     kept = {"anytime": anytime, "extendable": settings.schedule == "anytime" and part[0] == 0, "extended": extended}
     keeper, budget, (first, last) = Keeper(state, window, context, **kept), window.budget, part

@@ -24,6 +24,7 @@ from shoestring.recipe import Train
 from shoestring.train import plan
 from shoestring.train.averaging import AVERAGED, Average
 from shoestring.train.calibrate import FLOPS_PER_MAC, Speed, calibrate, images_to_time
+from shoestring.train.checkpoint import Checkpoint
 from shoestring.train.optimiser import make, update_seconds
 from shoestring.train.state import State
 
@@ -81,7 +82,8 @@ def begin(
     grown = (growing, blocks, first.width, first.depth)
     state = State(model, batches, optimiser, average, speed, macs, schedule.text, *grown)
     if saved:
-        state.unpack(saved)
+        with Checkpoint(context.folder).restoring():
+            state.unpack(saved)
         if longer:
             window.budget.counted = max(window.budget.counted, saved["counted"])
             window.start = window.budget.spent

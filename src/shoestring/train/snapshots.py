@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from shoestring.files import publish
 from shoestring.models.model import Model
 
 _FOLDER = "snapshot"
@@ -41,8 +42,10 @@ class Snapshots:
         name = str(1 + max((int(old.name) for old in before), default=0))
         unnamed = self.folder / f".{name}"
         shutil.rmtree(unnamed, ignore_errors=True)  # what a process that was killed had begun
+        self.folder.parent.mkdir(exist_ok=True)  # but not the run's folder anew, which may have been removed
+        self.folder.mkdir(exist_ok=True)
         model.save(unnamed)
-        unnamed.rename(self.folder / name)
+        publish(unnamed, self.folder / name)
         for old in before:
             shutil.rmtree(old)
         ended = time.monotonic()
