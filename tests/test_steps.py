@@ -59,6 +59,13 @@ def test_the_steps_share_one_budget(context):
     assert metrics.accuracy > 0.15
 
 
+def test_a_target_that_cuts_nothing_is_said(images, context, make_model):
+    model, told = make_model(images), []
+    same = prune(model, images, macs="1.0", context=replace(context, say=told.append))
+    assert count_macs(same) == count_macs(model)
+    assert any(text.startswith("nothing is cut: the network has") for text in told)
+
+
 def test_one_schedule_runs_through_training_and_recovery(images, context):
     rates = []
 
