@@ -116,7 +116,7 @@ def test_bad_data(capsys, tmp_path: Path, make: Callable[[Path], Path], said: tu
         ("--epochs inf", "must be finite"),
         ("--macs 0", "above zero"),
         ("--macs 0.5x", "not a size"),
-        ("--macs 2", "cannot be reached"),
+        ("--macs 2", "is not a size"),
         ("--prune.norm l1", "--macs"),
         ("--baseline", "--examples"),
         ("--batch-size 0", "at least 1"),
