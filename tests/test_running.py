@@ -14,7 +14,7 @@ def test_a_stopwatch_tells_of_each_piece_of_work():
     told: list[tuple[str, float]] = []
     watch = Stopwatch[str]("cpu")
     for name in ("one", "two"):
-        with watch(name, lambda what, seconds: told.append((what, seconds))):
+        with watch(name, lambda what, seconds, busy: told.append((what, seconds))):
             time.sleep(0.01)
     assert [what for what, _ in told] == ["one", "two"]
     assert all(0.01 <= seconds < 1 for _, seconds in told)
@@ -180,14 +180,14 @@ def test_a_cuda_device_has_a_clock_of_its_own_and_python_is_one_piece_of_work_ah
     watch = Stopwatch[str]("cuda")
     assert watch.behind == 0
     for name, seconds in (("one", 1.0), ("two", 2.0), ("three", 3.0)):
-        with watch(name, lambda what, took: told.append((what, took))):
+        with watch(name, lambda what, took, busy: told.append((what, took))):
             _Event.now += seconds
         assert watch.behind == 1
         _Event.now += 10  # between two pieces of work
     assert told == [("one", 1.0), ("two", 2.0)] and len(_Event.waited) == 2
     watch.forget()
     assert watch.behind == 0
-    with watch("four", lambda what, took: told.append((what, took))):
+    with watch("four", lambda what, took, busy: told.append((what, took))):
         pass
     assert len(told) == 2
 

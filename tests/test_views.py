@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("few_digits")
 
 def _views(tmp_path, context, recipe: Recipe = RECIPE) -> str:
     this = begin(recipe, RunDir(tmp_path), context=context, started=None)
-    return settled(this, this.load()).recipe.train.views
+    return settled(this, this.load())[0].recipe.train.views
 
 
 @pytest.mark.parametrize(

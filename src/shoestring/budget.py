@@ -14,7 +14,7 @@ import re
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from shoestring.errors import BudgetTooSmall, UserError
 
@@ -138,6 +138,8 @@ class Budget:
         self.ledger: dict[str, float] = dict(ledger or {})
         self._owed: dict[str, tuple[float, int]] = {}
         self.pace: float | None = None
+        self.load = 1.0  # seconds per planned second, as training has shown
+        self.timings: dict[Any, Any] = {}  # by what was timed, so that a plan made anew goes by the same ones
 
     @property
     def elapsed(self) -> float:

@@ -27,7 +27,8 @@ class Context:
 
     `say(text)` takes notes for people; `tick(step, fraction, values)` takes progress many times a second;
     `folder` is where an interrupted step leaves its state (nowhere, when None); `team` are the
-    processes that train together (this one alone, when None).
+    processes that train together (this one alone, when None). `threads` is the most threads to compute with, whose
+    number is chosen by measuring where time counts; None leaves the number that PyTorch has.
     """
 
     device: str = "cpu"
@@ -36,6 +37,7 @@ class Context:
     say: Callable[[str], None] = field(default=_silent)
     tick: Callable[[str, float, dict[str, Any]], None] = field(default=_silent)
     team: Team | None = None
+    threads: int | None = None
 
     @property
     def part(self) -> tuple[int, int]:
@@ -83,7 +85,8 @@ def prepare(
     if memory is not None:
         _cap(device, memory)
     torch.manual_seed(seed if team is None else seed + team.rank)
-    return Context(device=device, seed=seed, team=team, **rest)
+    measured = threads is None and team is None and device == "cpu"
+    return Context(device=device, seed=seed, team=team, threads=torch.get_num_threads() if measured else None, **rest)
 
 
 def _keep_freed_memory() -> None:

@@ -33,12 +33,11 @@ def run(recipe: Recipe, folder: RunDir, *, context: Context, started: float | No
     asked = begin(recipe, folder, context=shown, started=started)
     data = asked.load()
     context.say("measuring speed")
-    this = settled(asked, data)
-    this.owe(data)
+    this, data = settled(asked, data)
     with asked.working(data.train, check=partial(check_budget, this, data.train)):
         if "result" in folder.run:  # another process has finished it meanwhile
             return folder.run["result"]
-        this.note(surroundings=surroundings(context), views=this.recipe.train.views)
+        this.note(surroundings=surroundings(context), views=this.recipe.train.views, side=data.train.shape[0])
         subset = stages.select(this, data.train)
         images = data.train if subset is None else data.train[subset]
         stages.find_copies(this, images, data)

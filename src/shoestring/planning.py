@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from shoestring.budget import WEIGHTS, Budget, Window, quantity
 from shoestring.context import Context
 from shoestring.data import Images
@@ -25,14 +27,47 @@ def planned(
 ) -> tuple[Model, Schedule]:
     """The network and how it grows: as they were when the training was begun, for by now others would fit the time."""
     begun = Checkpoint(context.folder).begun()
-    seconds = _time_at_full_size(window.budget, later)
-    model = choose_model(images, settings, context=context, seconds=seconds, network=begun and begun[:2])
+    budget = window.budget
+    seconds = _time_at_full_size(budget, later)
+    seconds = None if seconds is None else seconds / budget.load
+    around = {"context": context, "seconds": seconds, "timings": budget.timings}
+    model = choose_model(images, settings, network=begun and begun[:2], **around)
     if grow.method != "auto" or grow.stages is not None:
         return model, schedule_of(grow, settings)
     if begun is not None:
         return model, compose(begun[2], {})
-    timed = window.budget.unit == "seconds"
-    return model, choose_growth(model, images, settings, context=context, seconds=window.left if timed else None)
+    left = window.left / budget.load if budget.unit == "seconds" else None
+    around = {"context": context, "seconds": left, "timings": budget.timings}
+    return model, choose_growth(model, images, settings, **around)
+
+
+class FirstPlan:
+    """The network and the growth of a training, which `anew` replaces where steps take another time than planned."""
+
+    def __init__(
+        self, images: Images, settings: Train, grow: Grow, window: Window, context: Context, later: Prune | None
+    ) -> None:
+        self._plan = partial(planned, images, settings, grow, window, context, later)
+        self._budget, self._context = window.budget, context
+        self._state = Checkpoint(context.folder)
+        self._settled = context.team is not None or self._state.begun() is not None
+        self.model, self.schedule = self._plan()
+
+    def anew(self, ratio: float) -> bool:
+        """Plan with steps that take `ratio` times the planned seconds; whether that is another plan.
+
+        A training that was interrupted keeps its plan, and so do processes that train together.
+        """
+        if self._settled:
+            return False
+        self._budget.load = ratio
+        self._state.remove()  # which the plan would go by
+        model, schedule = self._plan()
+        if (model.options, schedule.text) == (self.model.options, self.schedule.text):
+            return False
+        self._context.say(f"steps take {ratio:.1f} times the planned seconds: training begins anew with another plan")
+        self.model, self.schedule = model, schedule
+        return True
 
 
 def plan_train(

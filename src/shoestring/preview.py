@@ -39,8 +39,7 @@ def preview(recipe: Recipe, folder: RunDir, *, context: Context, started: float 
     this = replace(this, context=replace(this.context, tick=shown))
     data = this.load()
     this.context.say("measuring speed")
-    this = settled(this, data)
-    this.owe(data)
+    this, data = settled(this, data)
     check_budget(this, data.train)
     images, budget = _trained_on(this, data.train), this.budget
     shares = _shares(this, data.train)

@@ -6,6 +6,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Generic, TypeVar
 
@@ -46,18 +47,38 @@ def out_of_memory(error: Exception) -> bool:
     return any(words in str(error) for words in _NO_MEMORY)
 
 
-def least_seconds(run: Callable[[], None], limit: float) -> float:
-    """The least seconds of one call: others can only make it slower. At least two calls, the first not counted."""
+@dataclass(frozen=True)
+class Timing:
+    """The least seconds of one call, and the least processor seconds of all threads in it.
+
+    Other processes can only make a call slower. `crowded` is seconds over processor seconds, of all calls together: for
+    one thread 1 on an idle machine, and 2 where another process takes half of its processor.
+    """
+
+    seconds: float
+    busy: float
+    crowded: float
+
+
+def timed(run: Callable[[], None], limit: float) -> Timing:
+    """Time calls for about `limit` seconds: at least two and at most nine, the first not counted."""
     ends = time.monotonic() + limit
     run()
-    best = float("inf")
+    best, least_busy, all_seconds, all_busy = float("inf"), float("inf"), 0.0, 0.0
     for _ in range(8):
-        before = time.monotonic()
+        before, busy_before = time.monotonic(), time.process_time()
         run()
-        best = min(best, time.monotonic() - before)
+        seconds, busy = time.monotonic() - before, time.process_time() - busy_before
+        best, least_busy = min(best, seconds), min(least_busy, busy)
+        all_seconds, all_busy = all_seconds + seconds, all_busy + busy
         if time.monotonic() + best > ends:
             break
-    return best
+    return Timing(best, least_busy, all_seconds / max(all_busy, 1e-9))
+
+
+def least_seconds(run: Callable[[], None], limit: float) -> float:
+    """The least seconds of one call, as `timed` finds them."""
+    return timed(run, limit).seconds
 
 
 class Stopwatch(Generic[What]):
@@ -81,13 +102,17 @@ class Stopwatch(Generic[What]):
         return int(self._before is not None)
 
     @contextmanager
-    def __call__(self, what: What, tell: Callable[[What, float], None]) -> Iterator[None]:
-        """Time the block; `tell` hears of a piece of work that is done, and how many seconds it took."""
+    def __call__(self, what: What, tell: Callable[[What, float, float], None]) -> Iterator[None]:
+        """Time the block; `tell` gets a piece of work that is done, its seconds and its processor seconds.
+
+        A device that works by itself has the same of both.
+        """
         if self._device.type != "cuda":
-            began = time.monotonic()
+            began, busy = time.monotonic(), time.process_time()
             yield
             wait(self._device)
-            tell(what, time.monotonic() - began)
+            seconds = time.monotonic() - began
+            tell(what, seconds, time.process_time() - busy if self._device.type == "cpu" else seconds)
             return
         begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         begin.record()
@@ -96,7 +121,8 @@ class Stopwatch(Generic[What]):
         if self._before is not None:
             what_before, began, ended = self._before
             ended.synchronize()
-            tell(what_before, began.elapsed_time(ended) / 1000)
+            seconds = began.elapsed_time(ended) / 1000
+            tell(what_before, seconds, seconds)
         self._before = what, begin, end
 
 

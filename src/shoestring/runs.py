@@ -29,6 +29,7 @@ from shoestring.train.choose import preprocessing
 from shoestring.train.snapshots import newest
 
 EXIT = 0.3  # seconds that writing the last files and leaving take
+_LEAVING = 0.05  # seconds from the last file to the end of the process, at least
 _TIMING = 0.01  # share of a time budget that goes into measuring latency
 _LONGEST_TIMING = 1.0
 _MOST_TIMING = 0.08
@@ -114,6 +115,12 @@ class Run:
             return self.timing, None
         left = max(budget.left_for("timing"), 0.0)
         return min(left, _MOST_TIMING * budget.total), left
+
+    @property
+    def late(self) -> float:
+        """Seconds by which the run will end after its deadline; negative when it is met, or nothing is timed."""
+        budget = self.budget
+        return budget.elapsed + _LEAVING - budget.total if budget.unit == "seconds" else -1.0
 
     @contextlib.contextmanager
     def working(self, images: Images, *, check: Callable[[], None] | None = None) -> Iterator[None]:

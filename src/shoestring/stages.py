@@ -211,6 +211,9 @@ def finish(this: Run, result: dict[str, Any]) -> dict[str, Any]:
             state.unlink()
     for step in ("train", "prune"):
         remove(this.folder / step)
+    result["late_seconds"] = late = round(max(this.late, 0.0), 2)
+    if late:
+        this.context.say(f"the deadline was missed by {late:g} s: other work on the machine took its time")
     this.note(result=result)
     return result
 

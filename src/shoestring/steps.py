@@ -18,7 +18,7 @@ from shoestring.evaluate.metrics import Metrics, Predictions, collect, measure
 from shoestring.evaluate.temperature import fit_temperature, images_to_fit
 from shoestring.models.inference import Predictor, views
 from shoestring.models.model import Model
-from shoestring.planning import part_of, planned, scale_of
+from shoestring.planning import FirstPlan, part_of, scale_of
 from shoestring.proxy import method_for, pool_of
 from shoestring.prune import shrink
 from shoestring.recipe import CALL, Grow, Prune, Select, Train, resolve
@@ -26,7 +26,7 @@ from shoestring.select import NOTHING, Subset, choose, new_of_each
 from shoestring.select.left_out import left_out
 from shoestring.subsets import given_subset
 from shoestring.train.choose import preprocessing
-from shoestring.train.loop import Training, fit
+from shoestring.train.loop import PLAN_ANEW, Training, fit
 from shoestring.train.patience import Score
 
 _PROXY_EPOCHS = 6
@@ -186,20 +186,21 @@ def run_train(
     if settings.precision == "float16" and context.device.startswith("cpu"):
         raise UserError("float16 is for accelerators, processors crawl with it. Take --precision bfloat16 or auto.")
     window = budget.window("train")
-    model, schedule = planned(images, settings, grow, window, context, later)
+    plan = FirstPlan(images, settings, grow, window, context, later)
+    model = plan.model
+    around = {
+        "settings": settings,
+        "context": context,
+        "scale": scale_of(settings),
+        "part": part_of(budget, "train"),
+        "anytime": True,
+        "score": None if validation is None else _score(validation, model),
+    }
     context.say(f"training {model.name} on {len(images):,} images")
-    went = fit(
-        model,
-        images,
-        window,
-        settings=settings,
-        context=context,
-        schedule=schedule,
-        scale=scale_of(settings),
-        part=part_of(budget, "train"),
-        anytime=True,
-        score=None if validation is None else _score(validation, model),
-    )
+    went = fit(model, images, window, schedule=plan.schedule, plan_anew=plan.anew, **around)
+    if went.ended == PLAN_ANEW:
+        model = plan.model
+        went = fit(model, images, window, schedule=plan.schedule, **around)
     return model, went
 
 

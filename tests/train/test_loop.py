@@ -323,6 +323,47 @@ def test_time_is_used_up_and_never_exceeded(images, make_model, context, clock, 
     assert went.final_learning_rate < 0.02
 
 
+def test_steps_that_now_and_then_take_far_longer_do_not_miss_the_deadline(images, make_model, context, clock):
+    model = make_model(images)
+    model = replace(model, module=_Working(model.module))
+    budget, passes = Budget(time=60, steps=("train",)), iter(range(10_000))
+    budget.owe("exit", 2.0)
+    clock.slow_down = lambda: 25.0 if next(passes) % 30 == 29 else 1.0
+    settings = replace(SETTINGS, precision="float32")
+    went = fit(model, images, budget.window("train"), settings=settings, context=context)
+    assert 58.0 - 2 * 2.5 <= budget.spent <= 58.0 + 1e-6
+    assert went.final_learning_rate < 0.05
+
+
+@pytest.mark.parametrize("other", [True, False])
+def test_a_plan_that_is_far_off_is_made_anew_early(images, make_model, context, clock, other):
+    model = make_model(images)
+    model = replace(model, module=_Working(model.module))
+    budget, asked = Budget(time=60, steps=("train",)), []
+    window = budget.window("train")
+    clock.slow_down = lambda: 1.0 if budget.pace is None else 3.0  # from the first step on
+
+    def plan_anew(ratio: float) -> bool:
+        asked.append((ratio, window.fraction))
+        return other
+
+    settings = replace(SETTINGS, precision="float32")
+    went = fit(model, images, window, settings=settings, context=context, plan_anew=plan_anew)
+    [(ratio, fraction)] = asked
+    assert ratio == pytest.approx(3.0, rel=0.05) and 0.05 <= fraction < 0.08
+    assert went.ended == ("plan" if other else "budget")
+    assert budget.spent < 6 if other else budget.spent > 58
+
+
+def test_a_plan_that_fits_stays(images, make_model, context, clock):
+    model = make_model(images)
+    model = replace(model, module=_Working(model.module))
+    window = Budget(time=60, steps=("train",)).window("train")
+    settings, asked = replace(SETTINGS, precision="float32"), []
+    fit(model, images, window, settings=settings, context=context, plan_anew=asked.append)
+    assert not asked
+
+
 def test_a_time_too_short_is_known_before_the_first_step(images, make_model, context, clock):
     model = make_model(images)
     model = replace(model, module=_Working(model.module))

@@ -78,6 +78,26 @@ def test_pace_knows_a_machine_that_stays_slow_from_one_that_stalls():
     assert pace.slowdown == pytest.approx(1.0, abs=0.05)
 
 
+def test_pace_knows_other_work_from_the_first_step_on_where_one_thread_tells():
+    pace = Pace(1.0)
+    for _ in range(200):
+        pace.add(1.0, 0.2, 0.1)
+    assert pace.slowdown == pytest.approx(2.0, abs=0.05)
+
+
+def test_pace_remembers_by_how_much_a_step_exceeded_what_was_expected():
+    pace = Pace(1.0)
+    pace.add(1.0, 5.0)  # the first one prepares what later ones use
+    assert pace.excess == 0
+    for _ in range(50):
+        pace.add(1.0, 0.1)
+    pace.add(1.0, 2.0)
+    assert pace.excess == pytest.approx(1.9, abs=0.05)
+    for _ in range(400):
+        pace.add(1.0, 0.1)
+    assert 0 < pace.excess < 0.5
+
+
 def test_patience_counts_misses_in_a_row():
     module = nn.Linear(1, 1, bias=False)
     patience = Patience(2, every=0.1)
@@ -257,4 +277,6 @@ def test_devices_without_bfloat16_of_their_own_are_timed_in_float16(monkeypatch)
     for able, expected in ((True, ["bfloat16"]), (False, ["float16"])):
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation, able=able: able)
         assert calibrate._low("cuda") == expected
-    assert (calibrate._low("cpu"), calibrate._low("mps")) == (["bfloat16"], [])
+    for able, expected in ((True, ["bfloat16"]), (False, [])):
+        monkeypatch.setattr(calibrate, "_multiplies_bfloat16", lambda able=able: able)
+        assert (calibrate._low("cpu"), calibrate._low("mps")) == (expected, [])

@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+
+_RESIZED_TOGETHER = 256  # images
 
 
 class Images:
@@ -123,6 +126,23 @@ class Images:
         images._weights = stored
         return images
 
+    def resized(self, side: int) -> Images:
+        """The same images made `side` pixels high and wide (bilinear, antialiased), in memory."""
+        import torch
+        from torch.nn import functional
+
+        store = np.empty((len(self), side, side, self.shape[2]), np.uint8)
+        for start in range(0, len(self), _RESIZED_TOGETHER):
+            rows = self.rows[start : start + _RESIZED_TOGETHER]
+            block = torch.from_numpy(self.store[rows]).permute(0, 3, 1, 2)
+            smaller = functional.interpolate(block, (side, side), mode="bilinear", antialias=True)
+            store[start : start + len(rows)] = smaller.permute(0, 2, 3, 1).numpy()
+        about = {"fingerprint": self.fingerprint, "mirrored": self.mirrored}
+        images = Images(store, self.labels, self.classes, self.ids, **about)
+        images.skipped = self.skipped
+        images._weights = None if self._weights is None else self._weights[self.rows]
+        return images
+
     def counts(self) -> NDArray[np.int64]:
         """Images per class (classes,)."""
         return np.bincount(self.targets, minlength=len(self.classes))
@@ -149,6 +169,11 @@ class Dataset:
     def classes(self) -> tuple[str, ...]:
         """Class names; a label is an index into them."""
         return self.train.classes
+
+    def resized(self, side: int) -> Dataset:
+        """The same images made `side` pixels high and wide."""
+        splits = {name: getattr(self, name).resized(side) for name in ("train", "validation", "test")}
+        return replace(self, **splits)
 
     @property
     def skipped(self) -> tuple[tuple[str, str], ...]:

@@ -83,6 +83,11 @@ class Checkpoint:
                 raise
             raise self._unusable(f"does not fit this training ({type(error).__name__})") from error
 
+    def remove(self) -> None:
+        """Delete the state, if there is one."""
+        if self.file is not None:
+            self.file.unlink(missing_ok=True)
+
     def begun(self) -> tuple[str, dict[str, Any], str] | None:
         """Name and options of the network that is being trained and how it grows, if a training was begun."""
         saved = self.load()

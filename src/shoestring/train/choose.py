@@ -42,11 +42,13 @@ def choose_model(
     context: Context,
     seconds: float | None,
     network: tuple[str, dict[str, Any]] | None = None,
+    timings: dict[Any, Any] | None = None,
 ) -> Model:
     """A fresh model for these images, its first layer set from them where the network has such a layer.
 
     `seconds` is the time there is for training, from which "auto" takes the width; None where time does not count.
     `network` (name and options) is the one of an interrupted training, which the settings do not decide again.
+    `timings` holds what was timed before, and gets what is timed now.
     """
     options = {key: getattr(settings, key) for key in _OPTIONS if getattr(settings, key) is not None}
     name = settings.model
@@ -58,7 +60,8 @@ def choose_model(
         name, options = known[0], known[1] | options
     elif name == "auto":
         name = "convnet"
-        options.setdefault("width", fitting_width(sample, len(images), context=context, seconds=seconds))
+        width = fitting_width(sample, len(images), context=context, seconds=seconds, timings=timings)
+        options.setdefault("width", width)
         why = "its usual one, as no time counts" if seconds is None else "as wide as the time allows for these images"
         context.say(f"model convnet, width {options['width']:g}: {why}")
     torch.manual_seed(context.seed)
@@ -108,11 +111,21 @@ def preprocessing(sample: Images, *, mirror: bool = False, views: str = "one") -
     return Preprocessing(side, channels, mean, std, mirror and views != "one", shift)
 
 
-def fitting_width(sample: Images, count: int, *, context: Context, seconds: float | None) -> float:
+def fitting_width(
+    sample: Images,
+    count: int,
+    *,
+    context: Context,
+    seconds: float | None,
+    timings: dict[Any, Any] | None = None,
+) -> float:
     """The widest convnet that sees `count` images often enough in the time, from the speed of one that is timed."""
     if seconds is None:
         return _TRIAL
-    trial = _timed(sample, count, _TRIAL, context=context, limit=_TIMED * seconds)
+    timings = {} if timings is None else timings
+    if _TRIAL not in timings:
+        timings[_TRIAL] = _timed(sample, count, _TRIAL, context=context, limit=_TIMED * seconds)
+    trial = timings[_TRIAL]
     of_image, of_step = _IMAGE_GROWTH, _STEP_GROWTH
     if not context.device.startswith("cpu"):  # there is no saying how much an accelerator gains by wide layers
         wide = _timed(sample, count, _WIDEST, context=context, limit=_TIMED * seconds)
@@ -134,7 +147,8 @@ def _timed(sample: Images, count: int, width: float, *, context: Context, limit:
     model = build("convnet", classes=sample.classes, preprocessing=size, options={"width": width})
     macs, step = count_macs(model), plan.first_batch_size(count, context.device)
     few = max(images_to_time(macs, limit, most=_TRIAL_IMAGES, step=step, device=context.device), _TRIAL_LEAST)
-    speed = calibrate(model, few_of(model, sample, few, context.device), wanted="auto", limit=limit)
+    batch = few_of(model, sample, few, context.device)
+    speed = calibrate(model, batch, wanted="auto", limit=limit, threads=context.threads)
     return speed.train, update_seconds(model, Train()), macs
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from shoestring.context import Context
 from shoestring.data.images import Images
 from shoestring.errors import UserError
@@ -22,13 +24,19 @@ _TIMED = 0.01  # share of the time that may go into timing a step
 
 
 def choose_growth(
-    model: Model, images: Images, settings: Train, *, context: Context, seconds: float | None
+    model: Model,
+    images: Images,
+    settings: Train,
+    *,
+    context: Context,
+    seconds: float | None,
+    timings: dict[Any, Any],
 ) -> Schedule:
     """The schedule that measures best for this network and so many seconds of training, and `context.say` says why.
 
     A network that would see few images, each time counted, is trained on smaller images, with fewer channels and blocks
     first, as far as it can be. `seconds` is None where time does not count: nothing grows then, so that runs
-    can be repeated.
+    can be repeated. `timings` holds what was timed before, and gets what is timed now.
     """
     constant = compose("constant", {})
     if seconds is None or settings.weights is not None:
@@ -36,7 +44,10 @@ def choose_growth(
     if settings.model == "auto":
         context.say("grow constant: a network that fits the time gains nothing by growing")
         return constant
-    seen, enough = seconds / _price(model, images, settings, context, seconds), _OFTEN * len(images)
+    network = (model.name, str(model.options))
+    if network not in timings:
+        timings[network] = _price(model, images, settings, context, seconds)
+    seen, enough = seconds / timings[network], _OFTEN * len(images)
     if seen >= (min(enough, _ENOUGH) if name_of(model, settings) == "muon" else enough):
         context.say(f"grow constant: the whole {model.name} would see {seen:,.0f} images in the time, which are enough")
         return constant
@@ -56,4 +67,5 @@ def _price(model: Model, images: Images, settings: Train, context: Context, seco
     usual = plan.first_batch_size(len(images), context.device)  # few leave accelerators idle
     count = _TIMED_IMAGES if context.device.startswith("cpu") else settings.batch_size or usual
     batch = few_of(model, images, count, context.device)
-    return calibrate(model, batch, wanted=settings.precision, limit=_TIMED * seconds).train / context.part[1]
+    speed = calibrate(model, batch, wanted=settings.precision, limit=_TIMED * seconds, threads=context.threads)
+    return speed.train / context.part[1]

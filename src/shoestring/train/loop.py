@@ -16,6 +16,7 @@ from shoestring.grow.compose import compose
 from shoestring.models.model import Model
 from shoestring.recipe import Train
 from shoestring.running import Stopwatch
+from shoestring.threads import Threads
 from shoestring.train.checkpoint import Checkpoint
 from shoestring.train.dynamics import Recorder
 from shoestring.train.keeper import Keeper
@@ -25,6 +26,8 @@ from shoestring.train.state import Training
 from shoestring.train.team import Lead
 
 _TICK = 0.5  # seconds between reports
+_CHECKED, _OFF = 0.05, 1.5  # when the plan is compared with the true pace, and the ratio from which it is made anew
+PLAN_ANEW = "plan"  # how a training ended that is to be planned anew
 
 
 def fit(
@@ -40,6 +43,7 @@ def fit(
     record: Recorder | None = None,
     score: Score | None = None,
     anytime: bool = False,
+    plan_anew: Callable[[float], bool] | None = None,
 ) -> Training:
     """Train the model in place on the images until the window of the budget is spent.
 
@@ -49,6 +53,8 @@ def fit(
     the best weights are kept. Without it the weights are averaged over the last steps.
     An interrupted training goes on from the state in `context.folder`, and so does one of the schedule "anytime" that
     had ended; with `anytime` a model to use is there too from a tenth on, and a signal anneals before it interrupts.
+    `plan_anew` is asked once, early, when steps take another time than planned (their ratio is its argument); if it
+    returns True, this training ends as it is (`PLAN_ANEW`).
     Raises `BudgetTooSmall` before the first step when not even ten steps fit, `UserError` for a schedule that the
     network cannot follow, and when the loss stops being a number again and again.
     """
@@ -75,6 +81,14 @@ def fit(
     ended, factor, ticked = "budget", state.optimiser.factor(last), time.monotonic()
     loss: Tensor | None = None
     watch = Stopwatch[float](context.device)
+    timed = budget.unit == "seconds"
+    threads = Threads(context.threads) if timed and context.threads is not None else None
+
+    def note(work: float, seconds: float, busy: float) -> None:
+        alone = threads is not None and threads.count == 1
+        state.pace.add(work, seconds, min(seconds, busy) if alone else None)
+        if threads is not None:
+            threads.add(work, seconds, busy)
 
     with grace if anytime else nullcontext():
         while grace.left and not over:
@@ -82,18 +96,25 @@ def fit(
             state.grow(stage)
             price = state.price
             cost = price[budget.unit]
-            asked = watch.behind * cost if budget.unit == "seconds" else 0.0  # for what is not spent yet
-            if window.left < asked + (cost if budget.unit == "seconds" else cost / 2):
+            asked = watch.behind * cost if timed else 0.0  # for what is not spent yet
+            if window.left < asked + (cost if timed else cost / 2):
                 break
             progress = first + (last - first) * window.ahead(asked + cost / 2)
             factor = grace.left * state.optimiser.factor(progress)
-            with watch(state.work, state.pace.add):
+            with watch(state.work, note):
                 loss = lead.step(stage, factor, smoothing=settings.label_smoothing, progress=progress)
             if loss is None:  # memory did not suffice
                 watch.forget()
                 continue
             budget.charge(epochs=price["epochs"], flops=price["flops"])
             budget.pace = state.speed.predict * state.pace.slowdown
+            budget.owe("uneven steps", state.pace.excess)
+            if plan_anew is not None and timed and window.fraction >= _CHECKED:
+                ratio, asked_anew, plan_anew = state.off_by, plan_anew, None
+                if max(ratio, 1 / ratio) > _OFF and asked_anew(ratio):
+                    budget.settle("norms")
+                    budget.settle("uneven steps")
+                    return state.result(factor, PLAN_ANEW)
             if time.monotonic() - ticked > _TICK:
                 ticked = time.monotonic()
                 context.tick("train", window.fraction, {"loss": loss.item(), "learning_rate": factor, **state.told})
@@ -114,5 +135,6 @@ def fit(
     if not patience.restore_best(model.module):
         state.finish()
     budget.settle("norms")
+    budget.settle("uneven steps")
     context.tick("train", 1.0, {"learning_rate": state.optimiser.factor(last), "epoch": state.epoch})
     return state.result(factor, ended)

@@ -12,10 +12,11 @@ from shoestring.train.rules import Rule
 
 # Quintic iteration x -> a x + b x^3 + c x^5 that drives singular values near one fastest (Jordan et al. 2024).
 _QUINTIC = (3.4445, -4.7750, 2.0315)
+ITERATIONS = 3
 _WIDE = 2  # columns for each row from which the square is less work
 
 
-def orthogonalise(matrix: Tensor, steps: int = 3) -> Tensor:
+def orthogonalise(matrix: Tensor, steps: int = ITERATIONS) -> Tensor:
     """The nearest semi-orthogonal matrix (R, C), approximately, by Newton-Schulz iteration."""
     x = matrix / (matrix.norm() + 1e-7)
     tall = x.shape[0] > x.shape[1]

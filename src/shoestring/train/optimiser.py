@@ -11,7 +11,7 @@ from shoestring.errors import UserError
 from shoestring.models.model import Model
 from shoestring.recipe import Train
 from shoestring.running import least_seconds, to_be_timed
-from shoestring.train.muon import Muon, orthogonalise, working
+from shoestring.train.muon import ITERATIONS, Muon, orthogonalise, working
 from shoestring.train.rules import SGD, AdamW, Rule
 
 _NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
@@ -77,6 +77,14 @@ def update_seconds(model: Model, settings: Train) -> float:
         return 0.0
     run = to_be_timed(lambda: [orthogonalise(matrix) for matrix in matrices], matrices[0].device)
     return least_seconds(run, _LONG)
+
+
+def update_flops(model: Model, settings: Train) -> float:
+    """Floating-point operations of the rule itself in a step: those of Muon, as of the others there are few."""
+    if name_of(model, settings) != "muon":
+        return 0.0
+    shapes = [sorted(weight.flatten(1).shape) for weight in _split(model.module)[0]]
+    return sum(ITERATIONS * (4 * short * short * long + 2 * short**3) for short, long in shapes)
 
 
 def make(model: Model, settings: Train, *, batch_size: int, scale: float = 1.0) -> Optimiser:

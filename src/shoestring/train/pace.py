@@ -1,10 +1,11 @@
-"""How long a step takes at each stage of growth, and how much slower than before the machine is by now."""
+"""How long a step takes at each stage of growth, how much slower than planned the machine is, and how uneven."""
 
 from __future__ import annotations
 
 import math
 
-_PATIENCE = 5.0  # seconds over which a slowdown is averaged: one that passes soon is none
+_MEMORY_SECONDS = 5.0  # over which a slowdown is averaged: one that passes soon is none
+_FORGOTTEN = 20.0  # seconds in which most of a step that took far too long is forgotten
 _TICK = 1e-6  # seconds of a step that a coarse clock shows as none
 _WORST = 3.0  # a slowdown that is planned for: more than this passes, or nothing helps
 
@@ -21,21 +22,30 @@ class Pace:
         self._recent: dict[float, float] = {}
         self._fastest: dict[float, float] = {}
         self._slowdown = 1.0
+        self._excess = 0.0
 
     def expect(self, work: float) -> float:
         """Seconds that the next step will take."""
         return self._recent.get(work, self._whole * work)
 
-    def add(self, work: float, seconds: float) -> None:
-        """Take note of one step."""
+    def add(self, work: float, seconds: float, alone: float | None = None) -> None:
+        """Take note of one step; `alone` are the seconds it would have taken with nothing else running, if known."""
         seconds = max(seconds, _TICK)
+        alone = seconds if alone is None else max(alone, _TICK)
         known = self._recent.get(work)
+        if known is not None:  # the first step of a kind prepares what later ones use
+            self._excess = max(seconds - known, self._excess * math.exp(-seconds / _FORGOTTEN))
         self._recent[work] = seconds if known is None else self._memory * known + (1 - self._memory) * seconds
-        self._fastest[work] = min(self._fastest.get(work, seconds), self._recent[work])
-        fresh = 1 - math.exp(-seconds / _PATIENCE)
+        self._fastest[work] = min(self._fastest.get(work, alone), alone, self._recent[work])
+        fresh = 1 - math.exp(-seconds / _MEMORY_SECONDS)
         self._slowdown += fresh * (min(seconds / self._fastest[work], _WORST) - self._slowdown)
 
     @property
     def slowdown(self) -> float:
-        """Seconds per step by now over the least seen: 2.0 when another process has taken half of the machine."""
+        """Seconds per step by now over those of an idle machine: 2.0 when another process has taken half of it."""
         return max(self._slowdown, 1.0)
+
+    @property
+    def excess(self) -> float:
+        """Seconds by which a step may exceed what is expected: the most that one did lately, slowly forgotten."""
+        return self._excess

@@ -61,7 +61,7 @@ def begin(
     batches = Batches(images, model.prepare, size=size, **around)
     model.module.train()
     macs = count_macs(model)
-    speed = _calibrate(model, batches, window, settings, macs)
+    speed = _calibrate(model, batches, window, settings, macs, context.threads)
     if not saved:
         if settings.batch_size is None:
             full = model.preprocessing.resolution
@@ -130,7 +130,9 @@ def prepare_growth(model: Model, schedule: Schedule, *, seed: int = 0) -> tuple[
     return growing, blocks
 
 
-def _calibrate(model: Model, batches: Batches, window: Window, settings: Train, macs: float) -> Speed:
+def _calibrate(
+    model: Model, batches: Batches, window: Window, settings: Train, macs: float, threads: int | None
+) -> Speed:
     """Measured speed; where the budget is counted, nothing is measured, so that the run can be repeated exactly."""
     budget = window.budget
     if budget.unit != "seconds":
@@ -140,7 +142,7 @@ def _calibrate(model: Model, batches: Batches, window: Window, settings: Train, 
     device, step = batches.pixels.device.type, max(batches.size // processes, 1)
     count = images_to_time(macs, limit, most=_CALIBRATION_IMAGES, step=step, device=device)
     batch = batches.peek(min(batches.size, count * processes))
-    speed = calibrate(model, batch, wanted=settings.precision, limit=limit)
+    speed = calibrate(model, batch, wanted=settings.precision, limit=limit, threads=threads)
     return replace(speed, train=speed.train / processes, update=update_seconds(model, settings))
 
 

@@ -51,7 +51,7 @@ class Training:
     precision: str
     grow: str
     final_learning_rate: float
-    ended: str  # "budget" or "patience"
+    ended: str  # "budget", "patience" or "plan"
 
 
 @dataclass
@@ -176,6 +176,11 @@ class State:
             mean, smoothing = labels.mean(1, keepdim=True).expand_as(labels), 0.0
             labels = torch.lerp(labels, mean, self._smoothing)
         return functional.cross_entropy(logits, labels, label_smoothing=smoothing)
+
+    @property
+    def off_by(self) -> float:
+        """Seconds that the next step will take over those that were planned before training."""
+        return self.pace.expect(self.work) / (self.speed.step(self.batches.size) * self.work)
 
     @property
     def price(self) -> dict[str, float]:
