@@ -65,7 +65,7 @@ def test_a_trial_that_brings_nothing_costs_a_twentieth_at_most(monkeypatch):
         return (0.1, 0.1) if count == 1 else (0.4, 0.25)
 
     seconds = machine.run(Threads(2), 2000, half_idle)
-    assert machine.count == 1 and 2 < machine.changes
+    assert machine.count == 1 and machine.changes > 2
     assert seconds < 1.06 * 2000 * 0.1
 
 

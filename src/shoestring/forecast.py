@@ -137,9 +137,9 @@ def _network(this: Run, images: Images) -> Model | None:
     if recipe.start:
         return None
     settings, known = recipe.train, this.budget.timings
-    if settings.model == "auto" and settings.weights is None and settings.width is None:
-        if this.budget.unit == "seconds":
-            settings = replace(settings, width=_NARROW)
+    fitted = settings.model == "auto" and settings.weights is None and settings.width is None
+    if fitted and this.budget.unit == "seconds":
+        settings = replace(settings, width=_NARROW)
     about = ("network", settings.views, images.shape)
     if about not in known:
         known[about] = choose_model(images, settings, context=silent, seconds=None)

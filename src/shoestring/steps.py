@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from shoestring import registry
+from shoestring import registry, threads
 from shoestring.budget import USUAL_EPOCHS, Budget
 from shoestring.context import Context, prepare
 from shoestring.data import Images
@@ -63,7 +63,8 @@ def select(
     context = context or prepare(seed=seed)
     budget = budget or Budget(epochs=max(_PROXY_EPOCHS, _LEAST_SEEN / len(images)), steps=("select",))
     before = given_subset(already, images) if isinstance(already, str | Path) else already
-    return run_select(images, recipe.select, budget=budget, context=context, already=before)
+    with threads.unchanged():
+        return run_select(images, recipe.select, budget=budget, context=context, already=before)
 
 
 def run_select(
@@ -122,8 +123,10 @@ def train(
     context = context or prepare(seed=seed)
     budget = budget or Budget(epochs=USUAL_EPOCHS, steps=("train",))
     keep_time_to_calibrate(budget, recipe.train, images, validation)
-    trained, _ = run_train(images, recipe.train, recipe.grow, budget=budget, context=context, validation=validation)
-    return calibrated(trained, validation, budget)
+    around = {"budget": budget, "context": context, "validation": validation}
+    with threads.unchanged():
+        trained, _ = run_train(images, recipe.train, recipe.grow, **around)
+        return calibrated(trained, validation, budget)
 
 
 def check_trainable(images: Images, validation: Images | None = None) -> None:
@@ -241,8 +244,9 @@ def prune(
     settings = settings or Train()
     if budget is not None:
         keep_time_to_calibrate(budget, settings, images, validation)
-    small, _ = run_prune(model, images, wanted, settings, budget=budget, context=context)
-    return calibrated(small, validation, budget or Budget(epochs=USUAL_EPOCHS))
+    with threads.unchanged():
+        small, _ = run_prune(model, images, wanted, settings, budget=budget, context=context)
+        return calibrated(small, validation, budget or Budget(epochs=USUAL_EPOCHS))
 
 
 def run_prune(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -126,9 +125,7 @@ def _square(matrix: torch.Tensor) -> None:
     torch.mm(matrix, matrix)
 
 
-def images_to_time(
-    macs: float, limit: float, *, most: int, step: int, device: str, least: int = _FEWEST_IMAGES
-) -> int:
+def images_to_time(macs: float, limit: float, *, most: int, step: int, device: str, least: int = _FEWEST_IMAGES) -> int:
     """How many images of so many operations to time, so that a slow processor keeps to about `limit` seconds.
 
     `most` suffice for a processor; accelerators are timed on all images of a `step`, as few leave them idle.
