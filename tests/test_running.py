@@ -203,3 +203,15 @@ def test_recording_tells_where_memory_does_not_suffice(cuda):
     replay._work = full
     with pytest.raises(torch.OutOfMemoryError):
         replay(torch.ones(2))
+
+
+def test_convolutions_that_would_corrupt_memory_are_trained_by_other_kernels(monkeypatch):
+    from torch import nn
+
+    cases = [(5, 2, True, False), (8, 2, True, True), (5, 1, True, True), (5, 2, False, True)]
+    for channels, stride, short, expected in cases:
+        monkeypatch.setattr(running, "_short_of_vectors", lambda short=short: short)
+        layer = nn.Sequential(nn.Conv2d(3, channels, 3), nn.Conv2d(channels, 10, 1, stride=stride))
+        with running.sound_convolutions(layer, "cpu"):
+            assert torch.backends.mkldnn.enabled is expected
+        assert torch.backends.mkldnn.enabled

@@ -17,6 +17,7 @@ What = TypeVar("What")
 
 # what PyTorch says on CPUs, by system, and on accelerators where these have no error of their own
 _NO_MEMORY = ("not enough memory", "can't allocate memory", "out of memory")
+_FEWEST_CHANNELS = 8
 _REHEARSALS = 2  # times that work is done before it is recorded, in which it makes whatever it keeps
 
 
@@ -238,3 +239,34 @@ def _no_waiting(forbidden: bool) -> Iterator[None]:
         yield
     finally:
         torch.cuda.set_sync_debug_mode(before)
+
+
+@contextmanager
+def sound_convolutions(module: nn.Module, device: torch.device | str) -> Iterator[None]:
+    """Train inside the block without the kernels of oneDNN that write past their memory, where the network needs one.
+
+    On processors without AVX-512, weight gradients of 1 x 1 convolutions with a stride and fewer than eight input
+    channels in channels-last format corrupt the heap (seen with PyTorch 2.14.1). PyTorch's own kernels are slower.
+    """
+    if torch.device(device).type != "cpu" or not _short_of_vectors() or not any(map(_unsound, module.modules())):
+        yield
+        return
+    torch.backends.mkldnn.enabled = False
+    try:
+        yield
+    finally:
+        torch.backends.mkldnn.enabled = True
+
+
+def _unsound(layer: nn.Module) -> bool:
+    return (
+        isinstance(layer, nn.Conv2d)
+        and layer.kernel_size == (1, 1)
+        and max(layer.stride) > 1
+        and layer.weight.shape[1] < _FEWEST_CHANNELS
+    )
+
+
+@lru_cache(maxsize=1)
+def _short_of_vectors() -> bool:
+    return "AVX512" not in torch.backends.cpu.get_cpu_capability()

@@ -15,7 +15,7 @@ from shoestring.data.batches import Batch, on_device
 from shoestring.data.images import Images
 from shoestring.models.inference import low_precision
 from shoestring.models.model import Model
-from shoestring.running import evaluating, out_of_memory, timed, to_be_timed, wait
+from shoestring.running import evaluating, out_of_memory, sound_convolutions, timed, to_be_timed, wait
 from shoestring.threads import candidates, set_to
 
 FLOPS_PER_MAC = 6.0  # of a training step: two forward, and twice that backward
@@ -156,9 +156,10 @@ def few_of(model: Model, images: Images, count: int, device: str) -> Batch:
 def _step(module: torch.nn.Module, batch: Batch, precision: Precision) -> Callable[[], None]:
     def learn() -> None:
         module.zero_grad(set_to_none=True)
-        with low_precision(batch.images.device, precision):
-            logits = module(batch.images)
-        functional.cross_entropy(logits.float(), batch.labels).backward()
+        with sound_convolutions(module, batch.images.device):
+            with low_precision(batch.images.device, precision):
+                logits = module(batch.images)
+            functional.cross_entropy(logits.float(), batch.labels).backward()
         module.zero_grad(set_to_none=True)
 
     return to_be_timed(learn, batch.images.device)

@@ -25,7 +25,7 @@ from shoestring.models.inference import low_precision
 from shoestring.models.layers import resize
 from shoestring.models.model import Model
 from shoestring.models.recalibrate import recalibrate
-from shoestring.running import Replay, out_of_memory, wait
+from shoestring.running import Replay, out_of_memory, sound_convolutions, wait
 from shoestring.train import plan
 from shoestring.train.averaging import Average
 from shoestring.train.calibrate import FLOPS_PER_MAC, Speed
@@ -158,11 +158,12 @@ class State:
         self.optimiser.clear()  # what a step that failed has left behind
         module = self.model.module
         noted = contextlib.nullcontext([]) if self.record is None else lengths_seen(module)
-        with low_precision(images.device, self.speed.precision), noted as lengths:
-            logits = (module if self.run is None else self.run)(images)
-        loss = self._loss(logits.float(), labels)
         scale = _SCALE / _SMALLER**self.setbacks if self.speed.precision == "float16" else 1.0
-        (loss * (self._weight * scale)).backward()
+        with sound_convolutions(module, images.device):
+            with low_precision(images.device, self.speed.precision), noted as lengths:
+                logits = (module if self.run is None else self.run)(images)
+            loss = self._loss(logits.float(), labels)
+            (loss * (self._weight * scale)).backward()
         if scale != 1:
             for gradient in (weight.grad for weight in module.parameters() if weight.grad is not None):
                 gradient.div_(scale)
