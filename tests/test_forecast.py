@@ -51,7 +51,7 @@ def test_an_ample_budget_is_not_spent_on_timing(tmp_path, context, photos, monke
 
 
 @pytest.mark.parametrize(
-    ("seconds", "views", "side"), [(5.0, "crops", 64), (6.5, "flip", 64), (6.8, "one", 64), (15.0, "one", 32)]
+    ("seconds", "views", "side"), [(5.0, "crops", 64), (6.7, "flip", 64), (7.0, "one", 64), (15.0, "one", 32)]
 )
 def test_fewer_views_and_smaller_images_come_before_a_refusal(
     tmp_path, context, photos, monkeypatch, seconds, views, side
