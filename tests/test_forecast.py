@@ -78,7 +78,7 @@ def test_what_cannot_work_is_refused_and_what_was_asked_for_is_kept(tmp_path, co
 
 def test_a_run_that_goes_on_keeps_its_views_and_its_side(tmp_path, context, photos, monkeypatch):
     asked = _priced(monkeypatch, 1.0)
-    RunDir(tmp_path).update(views="flip", side=32)
+    RunDir(tmp_path).update(recipe={}, views="flip", side=32)
     run, data = settled(_begin(tmp_path, context), photos)
     assert (run.recipe.train.views, data.train.shape[0]) == ("flip", 32) and not asked
 

@@ -53,8 +53,9 @@ def test_a_plan_that_comes_out_the_same_stays(first):
     assert plan.model is model and not any("anew" in note for note in notes)
 
 
-def test_a_training_that_was_interrupted_keeps_its_plan(first, tmp_path):
-    Checkpoint(tmp_path).save({"network": ("convnet", {"width": 0.25}), "grow": "constant"})
+def test_a_training_that_was_interrupted_keeps_its_plan(first, tmp_path, monkeypatch):
+    monkeypatch.setattr(Checkpoint, "begun", lambda self: ("convnet", {"width": 0.25}, "constant"))
+    (tmp_path / "state.pt").touch()
     plan, _ = first()
     assert plan.model.options["width"] == 0.25
     assert not plan.anew(5.0) and (tmp_path / "state.pt").exists()

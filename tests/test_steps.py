@@ -90,7 +90,7 @@ def test_one_schedule_runs_through_training_and_recovery(images, context):
 def test_a_network_that_will_be_cut_is_chosen_for_the_time_that_this_saves(images, context, monkeypatch, macs, worth):
     asked = []
 
-    def choose(images, settings, *, context, seconds, network):
+    def choose(images, settings, *, context, seconds, network, timings):
         asked.append(seconds)
         raise KeyboardInterrupt
 
@@ -124,7 +124,7 @@ def test_select_alone_trains_a_proxy_of_its_own(images, context, method):
         select(few, 9, method=method, budget=Budget(epochs=9, steps=("select",)), context=around) for _ in range(2)
     )
     assert first.indices.tolist() == again.indices.tolist()
-    assert told[0].startswith("proxy: convnet")
+    assert told[0] == "training a proxy network on 40 images" and told[1].startswith("proxy: convnet")
 
 
 def test_what_the_proxy_told_is_kept_and_read_again(images, context, tmp_path):
@@ -314,6 +314,7 @@ def test_the_temperature_does_not_depend_on_the_one_before(images, make_model, c
 
 def test_losses_that_are_not_numbers_are_null_in_the_history(context, tmp_path):
     this = begin(Recipe(epochs=1), RunDir(tmp_path), context=context, started=None)
+    RunDir(tmp_path).update(recipe={})
     this.context.tick("train", 0.5, {"loss": float("nan"), "epoch": 1.0})
     line = (tmp_path / "history.jsonl").read_text()
     assert json.loads(line, parse_constant=pytest.fail)["loss"] is None

@@ -28,6 +28,7 @@ _TIMED_IMAGES, _TIMED_LEAST = 32, 2
 _EVALUATED = 100  # images to evaluate for each second, up to which a network that fits the time looks at more views
 _VIEWS = {"crops": 0.06, "flip": 0.15}  # fraction of a time budget that evaluation with these views may take
 _OVERHEAD = 1000  # images whose training takes as long as the calibrations before a step, at worst
+_LONGEST_CHECK = 0.25  # fraction of a time budget after which it is refused without measuring again
 _CAUTION = 1.25
 _SLOW = 5e9  # operations a second that any processor does, also beside other work
 _SMALLEST_SIDE = 32  # pixels to which images are made smaller before a budget is refused
@@ -48,12 +49,14 @@ def settled(this: Run, data: Dataset) -> tuple[Run, Dataset]:
     Where the budget is too small for all of it, predictions look at fewer views, and then images are made smaller,
     unless the recipe says which. What is kept for the end is on the budget's record.
     """
-    ways = _ways(this, data)
-    for way in ways:
+    *better, last = _ways(this, data)
+    for way in better:
         run, images = _taken(this, data, way)
-        run.owe(images)
-        if way == ways[-1] or fits(run, images.train):
+        if fits(run, images.train):
             break
+    else:
+        way = last
+        run, images = _taken(this, data, way)
     if way.side != data.train.shape[0]:
         this.context.say(f"images are made {way.side} x {way.side} pixels, as the time is too short for larger ones")
     return run, images
@@ -81,8 +84,11 @@ def _ways(this: Run, data: Dataset) -> list[_Way]:
 
 
 def _taken(this: Run, data: Dataset, way: _Way) -> tuple[Run, Dataset]:
-    recipe = replace(this.recipe, train=replace(this.recipe.train, views=way.views))
-    return replace(this, recipe=recipe), data if way.side == data.train.shape[0] else data.resized(way.side)
+    """The run and its images in this way; what it will need at the end is kept."""
+    run = replace(this, recipe=replace(this.recipe, train=replace(this.recipe.train, views=way.views)))
+    images = data if way.side == data.train.shape[0] else data.resized(way.side)
+    run.owe(images)
+    return run, images
 
 
 def _fitting_views(this: Run, data: Dataset) -> str:
@@ -158,12 +164,19 @@ def _check_time(this: Run, images: Images) -> None:
     examples = min(chosen or len(images), len(images))
     models = {name: model for name, model in _models(this, images, _network(this, images)).items() if model is not None}
     timings: dict[str, Speed] = {}
-    for speeds in (_slow_speed, *[partial(_least_speed, timings)] * 2):  # the first steps of a process can be slow
-        tightest, least = _tightest(this, images, models, examples, partial(speeds, this, images))
-        if least <= budget.left:
-            return
-        if budget.unit != "seconds":
-            break
+
+    def lacking(speeds: Callable[..., Speed]) -> tuple[str, float] | None:
+        found = _tightest(this, images, models, examples, partial(speeds, this, images))
+        return None if found[1] <= budget.left else found
+
+    lack = lacking(_slow_speed)
+    if lack and budget.unit == "seconds":
+        lack = lacking(partial(_least_speed, timings))
+        if lack and budget.spent < _LONGEST_CHECK * budget.total:  # the first steps of a process can be slow
+            lack = lacking(partial(_least_speed, timings))
+    if not lack:
+        return
+    tightest, least = lack
     total = budget.spent + budget.reserve + _CAUTION * least
     raise budget.refuse(total, why=f"{LEAST_STEPS} steps of training would not fit into its share for {tightest}")
 

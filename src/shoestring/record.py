@@ -9,6 +9,7 @@ from typing import Any
 from shoestring.errors import UserError
 
 _MAPPINGS = ("recipe", "result", "data", "ledger", "surroundings", "training")
+_LARGEST_SIDE = 100_000  # pixels
 _SECTIONS = ("select", "train", "grow", "prune")
 
 
@@ -42,6 +43,8 @@ def _wrong(content: Any) -> str | None:
         return "'ledger' does not hold seconds"
     if not isinstance(content.get("views", ""), str):
         return "'views' is not text"
+    if not isinstance(content.get("side", 1), int) or not 0 < content.get("side", 1) < _LARGEST_SIDE:
+        return "'side' is not a number of pixels"
     return None
 
 

@@ -99,8 +99,9 @@ def _found(name: str) -> dict[str, Any]:
             return {"pretrained_cfg_overlay": {"file": file, "custom_load": False}}
         reason = hub_unreachable()
     else:
-        kept = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlsplit(about.url).path).name
-        reason = None if kept.is_file() else unreachable(about.url)
+        url = str(about.url)
+        kept = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlsplit(url).path).name
+        reason = None if kept.is_file() else unreachable(url)
     if reason is not None:
         raise _no_weights(name, f"{reason}.")
     return {}
