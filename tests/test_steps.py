@@ -313,10 +313,11 @@ def test_the_temperature_does_not_depend_on_the_one_before(images, make_model, c
 
 
 def test_losses_that_are_not_numbers_are_null_in_the_history(context, tmp_path):
-    this = begin(Recipe(epochs=1), RunDir(tmp_path), context=context, started=None)
-    RunDir(tmp_path).update(recipe={})
-    this.context.tick("train", 0.5, {"loss": float("nan"), "epoch": 1.0})
-    line = (tmp_path / "history.jsonl").read_text()
+    folder = RunDir(tmp_path / "run")
+    this = begin(Recipe(epochs=1), folder, context=context, started=None)
+    with folder.begin({}, ""):
+        this.context.tick("train", 0.5, {"loss": float("nan"), "epoch": 1.0})
+    [line] = (folder / "history.jsonl").read_text().splitlines()
     assert json.loads(line, parse_constant=pytest.fail)["loss"] is None
 
 
