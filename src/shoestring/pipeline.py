@@ -46,6 +46,7 @@ def run(recipe: Recipe, folder: RunDir, *, context: Context, started: float | No
         result = stages.evaluate(this, final, data, images, subset)
     if recipe.baseline:
         result["baseline"] = _baseline(recipe, subset, len(images), folder, context)
+        result["warnings"] += [f"with random images, {warning}" for warning in result["baseline"]["warnings"]]
     folder.check_present()
     write_report(folder, result)
     return stages.finish(this, result)
@@ -100,4 +101,4 @@ def _baseline(recipe: Recipe, subset: Subset | None, examples: int, folder: RunD
     other = replace(recipe, select=control, keep=kept_file(recipe), seed=recipe.seed + 1, baseline=False)
     around = replace(context, seed=other.seed, tick=_part(context.tick, 1, 2))
     result = run(other, RunDir(folder / "baseline"), context=around)
-    return {key: result[key] for key in ("accuracy", "interval", "seconds", "out")}
+    return {key: result[key] for key in ("accuracy", "interval", "warnings", "seconds", "out")}

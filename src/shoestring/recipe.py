@@ -95,7 +95,9 @@ class Train(_Places):
         "deadline",
     )
     learning_rate: float | None = _about(
-        "peak learning rate, when left out 0.2 for muon, 0.1 for sgd at 128 images a step, 0.001 for adamw", above=0
+        "peak learning rate, when left out 0.2 for muon, 0.001 for adamw, and for sgd at 128 images a step 0.1 (0.02 "
+        "where a network has no norms)",
+        above=0,
     )
     weight_decay: float | None = _about(
         "weight decay (the optimiser's usual one, when left out); muon keeps norms instead", least=0

@@ -13,6 +13,7 @@ from shoestring.data import Dataset, Images
 from shoestring.evaluate.cost import cost, count_macs
 from shoestring.evaluate.files import write
 from shoestring.evaluate.metrics import collect, measure
+from shoestring.evaluate.warnings import cut_warnings, find_warnings
 from shoestring.models.inference import Predictor
 from shoestring.models.model import Model, model_folder
 from shoestring.runs import Run, final_model
@@ -156,6 +157,10 @@ def evaluate(this: Run, model: Model, data: Dataset, images: Images, subset: Sub
         costs = cost(model, device=this.context.device, seconds=seconds, limit=limit)
         budget.settle("timing")
     notes, copies = this.folder.run, {}
+    before = notes.get("before_pruning") if this.recipe.prune.wanted else None
+    warnings = find_warnings(metrics.as_dict())
+    if before is not None:
+        warnings += cut_warnings(before["validation"], validation.accuracy, len(validation))
     if this.recipe.select.drop_duplicates:
         copies["test_images_in_training"] = notes["test_images_in_training"]
     return {
@@ -172,7 +177,8 @@ def evaluate(this: Run, model: Model, data: Dataset, images: Images, subset: Sub
         "skipped": len(data.skipped),
         "select": None if subset is None else subset.method,
         **copies,
-        "before_pruning": notes.get("before_pruning") if this.recipe.prune.wanted else None,
+        "before_pruning": before,
+        "warnings": warnings,
         "budget": {"unit": budget.unit, "total": budget.total},
         "seconds": round(budget.elapsed, 3),
         "ledger": {name: round(seconds, 3) for name, seconds in budget.ledger.items()},

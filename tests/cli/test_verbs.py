@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from shoestring.cli.main import main
+from shoestring.escaping import markdown
 
 KEYS = {"accuracy", "interval", "per_class", "params", "macs", "seconds", "out"}
 NET = ("--model", "convnet", "--width", "0.125")
@@ -190,3 +191,36 @@ def test_list_and_check(capsys) -> None:
     assert found["data"]["train"] + found["data"]["validation"] + found["data"]["test"] == 1797
     assert main(["check", "digits"]) == 0
     assert "smallest class" in capsys.readouterr().out
+
+
+def test_a_collapsed_run_is_warned_about_on_screen_in_the_results_and_in_the_report(capsys, tmp_path: Path) -> None:
+    words = ["run", "digits", "--model", "simplecnn", "--width", "0.25", "--epochs", "4", "--macs", "0.5"]
+    words += ["--optimiser", "sgd", "--learning-rate", "1e-9", "--out", str(tmp_path / "run")]
+    for _ in range(2):  # the second time the run is done already
+        assert main(words) == 0
+        captured = capsys.readouterr()
+        warnings = [
+            line.removeprefix("warning: ") for line in captured.err.splitlines() if line.startswith("warning: ")
+        ]
+        assert [text.split()[0] for text in warnings[:2]] == ["accuracy", "loss"]
+        assert "of 10 classes are never predicted" in warnings[2]
+        assert call(capsys, *words)["warnings"] == warnings
+    page = (tmp_path / "run" / "report" / "report.md").read_text()
+    assert all(f"**Warning:** {markdown(text)}." in page for text in warnings)
+    assert main(["evaluate", str(tmp_path / "run")]) == 0
+    captured = capsys.readouterr()
+    assert [line for line in captured.err.splitlines() if line.startswith("warning: ")] == [
+        f"warning: {text}" for text in warnings[:3]
+    ]
+    assert call(capsys, "evaluate", tmp_path / "run")["warnings"] == warnings[:3]
+
+
+def test_a_good_run_is_not_warned_about_and_a_cut_that_costs_much_is(capsys, tmp_path: Path, trained: Path) -> None:
+    small = ("--macs", "0.1", "--epochs", "1.5", "--learning-rate", "1e-9", "--out")
+    result = call(capsys, "prune", trained, *small, tmp_path / "small")
+    fell = [text for text in result["warnings"] if text.startswith("validation accuracy fell from")]
+    assert len(fell) == 1 and " before pruning to " in fell[0]
+    assert (
+        call(capsys, "train", "digits", "--epochs", "8", "--model", "simplecnn", "--out", tmp_path / "good")["warnings"]
+        == []
+    )

@@ -18,6 +18,7 @@ from shoestring.train.checkpoint import Checkpoint
 from shoestring.train.dynamics import Recorder
 from shoestring.train.loop import fit
 from shoestring.train.patience import Score
+from shoestring.train.state import State
 
 SETTINGS = Train(batch_size=10, label_smoothing=0.0)
 
@@ -246,6 +247,33 @@ def test_patience_stops_and_keeps_the_best(images, make_model, context):
     assert len(kept) == 4
     assert 0.15 < window.fraction < 0.3
     assert _same(_weights(model), kept[1])
+
+
+@pytest.mark.parametrize("averaging", [True, False])
+def test_the_final_weights_are_the_averaged_ones(images, make_model, context, monkeypatch, averaging):
+    steps, step = [], State.step
+
+    def noted(state: State, *args, **settings):
+        loss = step(state, *args, **settings)
+        steps.append({name: value.clone() for name, value in state.model.module.state_dict().items()})
+        return loss
+
+    monkeypatch.setattr(State, "step", noted)
+    model = make_model(images)
+    expected = _weights(model)
+    window = Budget(epochs=12, steps=("train",)).window("train")
+    fit(model, images, window, settings=replace(SETTINGS, averaging=averaging), context=context)
+    for number, weights in enumerate(steps, 1):
+        if number % 2 == 0:  # every second step, over the last twentieth of the steps so far
+            share = min(1.0, 2 / (0.05 * number))
+            expected = {name: (1 - share) * expected[name] + share * value for name, value in weights.items()}
+    final, last = _weights(model), steps[-1]
+    assert len(steps) == 72
+    if averaging:
+        assert not _same(final, last)
+        assert all(torch.allclose(final[name], value, atol=1e-6) for name, value in expected.items())
+    else:
+        assert _same(final, last)
 
 
 def test_without_patience_nothing_is_scored(images, make_model, context):

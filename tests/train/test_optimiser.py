@@ -143,7 +143,9 @@ def test_every_weight_is_moved_by_one_part_and_rates_follow_the_factor(images, m
         ("convnet", {}, "muon"),
         ("convnet", {"norm": False}, "muon"),
         ("resnet20", {"width": 0.25}, "muon"),
-        ("simplecnn", {}, "sgd"),
+        ("simplecnn", {}, "muon"),
+        ("simplecnn", {"norm": True}, "muon"),
+        ("vgg16", {"norm": False}, "muon"),
         ("timm:test_efficientnet", {}, "muon"),
         ("timm:test_vit", {}, "adamw"),
     ],
@@ -190,6 +192,13 @@ def test_muon_is_for_networks_that_it_moves_most_of(images, make_model):
     assert name(bias=True, hidden=1) == "sgd"
 
 
+def test_fresh_networks_without_norms_that_muon_hardly_moves_get_adamw(images, make_model):
+    module = nn.Sequential(nn.Conv2d(1, 8, 3), nn.Flatten(), nn.Linear(1152, 1100), nn.Linear(1100, 3))
+    model = replace(make_model(images), module=module)
+    assert make(model, Train(), batch_size=32).name == "adamw"
+    assert make(model, Train(weights="some.safetensors"), batch_size=32).name == "sgd"
+
+
 def test_only_muon_takes_long_for_few_images(images, make_model):
     model = make_model(images, "convnet")
     assert update_seconds(model, Train(optimiser="sgd")) == 0
@@ -206,8 +215,10 @@ def test_the_users_rate_counts_and_scale_multiplies_it(images, make_model):
     optimiser = make(model, settings, batch_size=1000, scale=0.5)
     assert _peaks(optimiser) == [0.01, 0.01]
     assert optimiser.parts[0].param_groups[0]["weight_decay"] == 0.1
-    usual = [_peaks(make(model, Train(optimiser="sgd"), batch_size=size))[0] for size in (64, 128, 5000)]
-    assert usual == pytest.approx([0.05, 0.1, 0.4])
+    for norm, expected in [(True, [0.05, 0.1, 0.4]), (False, [0.01, 0.02, 0.08])]:
+        model = make_model(images, norm=norm)
+        usual = [_peaks(make(model, Train(optimiser="sgd"), batch_size=size))[0] for size in (64, 128, 5000)]
+        assert usual == pytest.approx(expected)
 
 
 def test_a_frozen_network_is_refused(images, make_model):
@@ -215,3 +226,13 @@ def test_a_frozen_network_is_refused(images, make_model):
     model.module.requires_grad_(False)
     with pytest.raises(UserError, match="simplecnn has no weights to train"):
         make(model, Train(), batch_size=32)
+
+
+def test_deep_networks_without_norms_are_trained_more_slowly_by_muon(images, make_model):
+    rates = {}
+    for name, norm in [("simplecnn", False), ("vgg8", False), ("vgg16", False), ("vgg16", True)]:
+        model = make_model(images, name, norm=norm)
+        rates[name, norm] = _peaks(make(model, Train(optimiser="muon"), batch_size=32))[0]
+        asked = make(model, Train(optimiser="muon", learning_rate=0.1), batch_size=32)
+        assert _peaks(asked)[0] == 0.1
+    assert list(rates.values()) == pytest.approx([0.2, 0.2 * 3 / 5, 0.2 * 3 / 13, 0.2])

@@ -50,6 +50,7 @@ def main(verb: str, words: Sequence[str]) -> int:
         )
     finally:
         progress.close()
+    progress.warn(metrics["warnings"])
     if "json" in given:
         from shoestring.evaluate.files import as_text
 
@@ -86,6 +87,7 @@ def evaluate(
     from shoestring.data import load_split
     from shoestring.evaluate.files import write
     from shoestring.evaluate.metrics import collect, measure
+    from shoestring.evaluate.warnings import find_warnings
     from shoestring.models.inference import Predictor
     from shoestring.runs import usable_model
 
@@ -120,8 +122,10 @@ def evaluate(
         write(out, metrics, predictions, images)
         write_skipped(out, images.skipped)
     made = predictor.made
+    figures = metrics.as_dict()
     return {
-        **metrics.as_dict(),
+        **figures,
+        "warnings": find_warnings(figures),
         "prediction": {"passes": made.passes_per_image},
         "views": {"model": predictor.views, "mirror": model.preprocessing.mirror, "images": made.views},
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterable
 from typing import Any
 
 from shoestring.budget import spell
@@ -30,6 +31,11 @@ class Progress:
         if not self.quiet:
             self.close()
             print(visible(text), file=sys.stderr, flush=True)
+
+    def warn(self, texts: Iterable[str]) -> None:
+        """What is wrong with the results."""
+        for text in texts:
+            self.say(f"warning: {text}")
 
     def tick(self, step: str, fraction: float, values: dict[str, Any]) -> None:
         """How far a step is, `fraction` from 0 to 1.

@@ -188,6 +188,7 @@ def _do(verb: str, recipe: Recipe, settings: dict[str, Any], started: float, tea
             pipeline.hand_out(recipe, folder, context=around, copy=copy, table=table, overwrite=overwrite)
     finally:
         progress.close()
+    progress.warn(result.get("warnings", ()))
     if settings.get("json"):
         print(json.dumps(result, indent=1))
         return 0

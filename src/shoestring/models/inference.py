@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from shoestring.data.images import Images
+from shoestring.models.heads import features_into, last_layer
 from shoestring.models.model import Model, Preprocessing
 from shoestring.running import evaluating, out_of_memory
 
@@ -182,11 +183,6 @@ def _moves(batch: Tensor, shift: int) -> list[Tensor]:
     return [padded[:, :, start : start + height, start : start + width] for start in (0, 2 * shift)]
 
 
-def last_layer(module: nn.Module) -> nn.Linear:
-    """The linear layer that makes the logits."""
-    return [layer for layer in module.modules() if isinstance(layer, nn.Linear)][-1]
-
-
 def embed(
     model: Model,
     images: Images,
@@ -195,13 +191,13 @@ def embed(
     batch_size: int | None = None,
     progress: Callable[[float], None] = lambda fraction: None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """In one pass, what the last linear layer sees (N, D), scaled to unit length, and the logits (N, classes).
+    """In one pass, what the last layer sees (N, D), scaled to unit length, and the logits (N, classes).
 
     `progress` receives the fraction of the images that have been seen.
     """
     seen: list[Tensor] = []
-    last = last_layer(model.module)
-    hook = last.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].flatten(1).float().cpu()))
+    last = last_layer(model.module, model.heads)
+    hook = last.register_forward_pre_hook(lambda layer, inputs: seen.append(features_into(layer, inputs).cpu()))
 
     def work(pixels: Tensor) -> tuple[Tensor, Tensor]:
         seen.clear()

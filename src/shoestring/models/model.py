@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -28,11 +27,10 @@ from shoestring.models.description import (
     read_description,
     shaping,
 )
-from shoestring.models.layers import resize, tensors
+from shoestring.models.heads import find_heads, start_small, with_fresh_heads
+from shoestring.models.layers import resize
 from shoestring.rundir import replacing, write_json
 from shoestring.running import evaluating
-
-log = logging.getLogger(__name__)
 
 _MOST_PARAMETERS = 2**31  # of a network that is built here: 8 GB, where a mistyped width asks for more than there is
 
@@ -41,7 +39,8 @@ _MOST_PARAMETERS = 2**31  # of a network that is built here: 8 GB, where a misty
 class Model:
     """A network with class names and preprocessing; `name` and `options` say how to build it afresh.
 
-    Predictions divide the logits by `temperature`, so that they are as sure as they are right.
+    Predictions divide the logits by `temperature`, so that they are as sure as they are right. `heads` are the names of
+    the tensors whose shape follows from the number of classes; empty where nobody has looked for them.
     """
 
     module: nn.Module
@@ -50,6 +49,7 @@ class Model:
     classes: tuple[str, ...]
     preprocessing: Preprocessing
     temperature: float = 1.0
+    heads: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_temperature(self.temperature)
@@ -143,14 +143,18 @@ def build(
 
     `weights` is None, "pretrained" (timm only), or a `.safetensors` file, model folder or run folder; in a folder the
     network may have been cut. A head for another number of classes is left out, and a warning logged; any other
-    difference is a `UserError`.
+    difference is a `UserError`. A head that is not loaded starts near zero.
     """
     chosen, pretrained = bind(name, options or {}), weights == "pretrained"
     if pretrained and not name.startswith(timm.PREFIX):
         raise UserError(f"model '{name}' has no pretrained weights. Give a file, or take a timm model (timm:NAME).")
     module = _create(name, len(classes), preprocessing.channels, chosen, pretrained=pretrained)
     module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    model = Model(module, name, chosen, tuple(classes), preprocessing)
+    create = partial(_create, name, channels=preprocessing.channels, options=chosen, pretrained=False)
+    heads = find_heads(module, create, len(classes))
+    if not (pretrained and timm.head_is_loaded(module, len(classes))):
+        start_small(module, heads, len(classes))
+    model = Model(module, name, chosen, tuple(classes), preprocessing, heads=heads)
     if weights is not None and not pretrained:
         _start_from(Path(weights).expanduser(), model)
     return model
@@ -242,28 +246,15 @@ def _start_from(path: Path, model: Model) -> None:
         )
     file = path if folder is None else folder / TENSORS
     state, about = read_tensors(file), None if folder is None else read_description(folder)
+    state = with_fresh_heads(model.module, model.heads, state, source=file)
     alike = about is not None and about.name == model.name and shaping(about.options) == shaping(model.options)
-    if about is None or folder is None or not alike:
-        state = _without_other_head(model.module, state, len(model.classes), file)
+    if about is None or not alike:
         return _fill(model.module, state, source=file)
-    if len(about.classes) != len(model.classes):
-        state = _with_own_head(model, state, len(about.classes), file)
     with _fitting(file):
         resize(model.module, {key: tensor.shape for key, tensor in state.items()}, about.sizes)
         model.module.load_state_dict(state)
         _try(model)
     return None
-
-
-def _with_own_head(model: Model, state: dict[str, Tensor], classes: int, file: Path) -> dict[str, Tensor]:
-    """The state of a network for so many classes, perhaps cut, with the model's fresh head in the place of its own."""
-    with torch.device("meta"):
-        theirs = tensors(_create(model.name, classes, model.preprocessing.channels, model.options, pretrained=False))
-    own = tensors(model.module)
-    heads = [key for key, tensor in own.items() if tensor.shape != theirs[key].shape]
-    log.warning("%s is for another number of classes: its last layer '%s' is left out.", file, _owner(heads[0]))
-    fresh = {key: own[key].detach()[(..., *map(slice, state[key].shape[1:]))] for key in heads}
-    return state | fresh
 
 
 def read_tensors(file: Path) -> dict[str, Tensor]:
@@ -278,22 +269,6 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
         if tensor.is_floating_point() and tensor.isnan().any():
             raise UserError(f"{file} is damaged: '{name}' holds NaN (not a number).")
     return state
-
-
-def _without_other_head(module: nn.Module, state: dict[str, Tensor], classes: int, file: Path) -> dict[str, Tensor]:
-    """The state with the module's own fresh head where the file's head is for another number of classes."""
-    own = tensors(module)
-    differing = {key for key in own.keys() & state.keys() if own[key].shape != state[key].shape}
-    heads = set(map(_owner, differing))
-    is_head = all(own[key].shape == (classes, *state[key].shape[1:]) for key in differing)
-    if not differing or len(heads) > 1 or not is_head:
-        return state
-    log.warning("%s is for another number of classes: its last layer '%s' is left out.", file, *heads)
-    return state | {key: own[key].detach() for key in differing}
-
-
-def _owner(key: str) -> str:
-    return key.rpartition(".")[0]
 
 
 def _fill(module: nn.Module, state: dict[str, Tensor], *, source: Path) -> None:

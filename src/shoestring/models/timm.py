@@ -123,6 +123,11 @@ def _no_weights(name: str, reason: str) -> UserError:
     )
 
 
+def head_is_loaded(module: nn.Module, classes: int) -> bool:
+    """Whether the pretrained weights of a timm network have a head for so many classes; timm leaves out any other."""
+    return getattr(module, "pretrained_cfg", {}).get("num_classes") == classes
+
+
 def check_name(name: str) -> None:
     """Raise `UserError` for a name that timm does not know, or a tag behind its dot that names no weights."""
     import timm

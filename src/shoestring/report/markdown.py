@@ -19,6 +19,7 @@ def page(result: dict[str, Any]) -> str:
     """The whole page."""
     parts = [
         f"# {markdown(headline(result))}",
+        *(f"**Warning:** {markdown(warning)}." for warning in result.get("warnings", ())),
         table(("", ""), summary(result)),
         "## Where the time went",
         table(("step", "seconds"), ([name, f"{seconds:.1f}"] for name, seconds in result["ledger"].items())),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from shoestring.models.inference import last_layer
+from shoestring.models.heads import features_into, last_layer
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ def margins(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[n
 
 
 @contextlib.contextmanager
-def lengths_seen(module: nn.Module) -> Iterator[list[Tensor]]:
-    """Lengths (B,) of what the last linear layer sees, for each call of the module in this block.
+def lengths_seen(module: nn.Module, heads: Collection[str] = ()) -> Iterator[list[Tensor]]:
+    """Lengths (B,) of what the last layer sees, for each call of the module in this block; `heads` are its tensors.
 
     A bias counts as a one among the inputs, so that error times length is the length of the layer's gradient (for the
     logits as they leave the layer: a network that scales them scales all gradients alike).
@@ -50,10 +50,10 @@ def lengths_seen(module: nn.Module) -> Iterator[list[Tensor]]:
     found: list[Tensor] = []
 
     def note(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        squares = inputs[0].detach().flatten(1).float().square().sum(1)
+        squares = features_into(layer, inputs).square().sum(1)
         found.append((squares + (layer.bias is not None)).sqrt())
 
-    hook = last_layer(module).register_forward_pre_hook(note)
+    hook = last_layer(module, heads).register_forward_pre_hook(note)
     try:
         yield found
     finally:

@@ -8,16 +8,26 @@ from typing import Any
 from torch import Tensor, nn
 
 from shoestring.errors import UserError
+from shoestring.models.heads import head_weights
 from shoestring.models.model import Model
 from shoestring.recipe import Train
 from shoestring.running import least_seconds, to_be_timed
 from shoestring.train.muon import ITERATIONS, Muon, orthogonalise, working
 from shoestring.train.rules import SGD, AdamW, Rule
 
-_NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
+_NORMS = (
+    nn.modules.batchnorm._BatchNorm,
+    nn.modules.instancenorm._InstanceNorm,
+    nn.LayerNorm,
+    nn.GroupNorm,
+    nn.RMSNorm,
+)
 # Peak learning rate and weight decay where the user gives none.
 _USUAL = {"muon": (0.2, 0.0), "sgd": (0.1, 5e-4), "adamw": (1e-3, 5e-2)}
-
+# Networks without norms: at 0.1 SGD leaves some at chance, and so does Muon at 0.2 where they are deep. From so many
+# layers on its rate falls with one over their number (benchmarks/learning_rates.py).
+_SGD_WITHOUT_NORMS, _DEEP = 0.02, 3
+_MOVED = 0.1  # fraction of the weights that are matrices from which Muon is worth having (benchmarks/learning_rates.py)
 
 _LARGEST = 1024  # rows or columns, whichever are fewer, of a matrix that is worth making orthogonal
 _LONG = 0.2  # seconds in which that is timed
@@ -72,7 +82,7 @@ def update_seconds(model: Model, settings: Train) -> float:
     """Seconds that the rule itself takes in a step, however few images it has: those of Muon, which are many."""
     if name_of(model, settings) != "muon":
         return 0.0
-    matrices = [working(weight.detach().flatten(1)) for weight in _split(model.module)[0]]
+    matrices = [working(weight.detach().flatten(1)) for weight in _split(model)[0]]
     if not matrices:
         return 0.0
     run = to_be_timed(lambda: [orthogonalise(matrix) for matrix in matrices], matrices[0].device)
@@ -89,17 +99,20 @@ def update_flops(model: Model, settings: Train) -> float:
 
 def make(model: Model, settings: Train, *, batch_size: int, scale: float = 1.0) -> Optimiser:
     """The optimiser for this model, its learning rates times `scale`; `UserError` when there is nothing to train."""
-    matrices, others, vectors = _split(model.module)
+    matrices, others, vectors = _split(model)
     if not matrices and not others and not vectors:
         raise UserError(f"{model.name} has no weights to train.")
     name = name_of(model, settings)
-    rate, decay = _USUAL[name]
+    usual, decay = _USUAL[name]
+    rate, normed = usual, _normed(model.module)
     if name == "sgd":
-        rate *= min(batch_size / 128, 4.0)
+        rate = (usual if normed else _SGD_WITHOUT_NORMS) * min(batch_size / 128, 4.0)
+    if name == "muon" and not normed:
+        rate *= min(1.0, _DEEP / max(len(matrices), 1))
     rate = scale * (rate if settings.learning_rate is None else settings.learning_rate)
     decay = decay if settings.weight_decay is None else settings.weight_decay
     if name == "muon":
-        parts = [Muon(matrices, lr=rate, weight_decay=decay, fixed_norm=_normed(model.module))] if matrices else []
+        parts = [Muon(matrices, lr=rate, weight_decay=decay, fixed_norm=normed)] if matrices else []
         share = rate / _USUAL["muon"][0]
         groups = [
             {"params": vectors, "lr": 0.02 * share, "weight_decay": 0.0},
@@ -118,36 +131,39 @@ def make(model: Model, settings: Train, *, batch_size: int, scale: float = 1.0) 
 def name_of(model: Model, settings: Train) -> str:
     """The optimiser asked for; by default one that goes by the network.
 
-    AdamW where layer normalisation tells of a transformer, Muon for fresh networks with other norms, SGD elsewhere. By
-    Muon two passes over CIFAR-10 bring ResNet-20 to 82 % of validation images, by SGD to 71 %
-    (one seed, benchmarks/results/validation_trials.json).
+    AdamW where layer normalization tells of a transformer, Muon for fresh networks that it moves much of. Of the rest,
+    those with norms and those with trained weights get SGD, and fresh networks without norms AdamW: SGD leaves some of
+    these at chance. By Muon two passes over CIFAR-10 bring ResNet-20 to 82 % of validation images, by SGD
+    to 71 % (one seed, benchmarks/results/validation_trials.json).
     """
     if settings.optimiser != "auto":
         return settings.optimiser
     if any(isinstance(module, nn.LayerNorm) for module in model.module.modules()):
         return "adamw"
-    matrices, others, _ = (sum(weight.numel() for weight in part) for part in _split(model.module))
-    fresh = settings.weights is None and (_normed(model.module) or model.name == "convnet")
-    return "muon" if fresh and matrices > others else "sgd"
+    matrices, others, _ = (sum(weight.numel() for weight in part) for part in _split(model))
+    fresh = settings.weights is None
+    if fresh and matrices > _MOVED * (matrices + others):
+        return "muon"
+    return "sgd" if not fresh or _normed(model.module) else "adamw"
 
 
 def _normed(module: nn.Module) -> bool:
     return any(isinstance(part, _NORMS) for part in module.modules())
 
 
-def _split(module: nn.Module) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+def _split(model: Model) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
     """Trainable weights as (matrices, others, vectors).
 
-    Matrices are those that Muon moves: of layers that mix all their inputs, but for the last one and huge ones; and
+    Matrices are those that Muon moves: of layers that mix all their inputs, but for the heads and huge ones; and
     where a network has norms, only of layers without a bias, which a norm usually follows. Others have more than one
     axis, too.
     """
+    module, heads = model.module, set(head_weights(model.module, model.heads))
     normed, layers = _normed(module), [one for one in module.modules() if isinstance(one, nn.Linear | nn.Conv2d)]
-    last = [one for one in layers if isinstance(one, nn.Linear)][-1:]
     mixing = {
         layer.weight
         for layer in layers
-        if layer not in last
+        if layer.weight not in heads
         and getattr(layer, "groups", 1) == 1
         and min(layer.weight.flatten(1).shape) <= _LARGEST
         and not (normed and layer.bias is not None)

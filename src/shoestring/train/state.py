@@ -157,7 +157,7 @@ class State:
         """The loss and the logits (B, C) of a batch by which the weights were moved, and `lengths_seen` if recorded."""
         self.optimiser.clear()  # what a step that failed has left behind
         module = self.model.module
-        noted = contextlib.nullcontext([]) if self.record is None else lengths_seen(module)
+        noted = contextlib.nullcontext([]) if self.record is None else lengths_seen(module, self.model.heads)
         scale = _SCALE / _SMALLER**self.setbacks if self.speed.precision == "float16" else 1.0
         with sound_convolutions(module, images.device):
             with low_precision(images.device, self.speed.precision), noted as lengths:
