@@ -236,3 +236,10 @@ def test_deep_networks_without_norms_are_trained_more_slowly_by_muon(images, mak
         asked = make(model, Train(optimiser="muon", learning_rate=0.1), batch_size=32)
         assert _peaks(asked)[0] == 0.1
     assert list(rates.values()) == pytest.approx([0.2, 0.2 * 3 / 5, 0.2 * 3 / 13, 0.2])
+
+
+def test_small_batches_move_networks_without_norms_less(images, make_model):
+    for norm, expected in [(False, [0.2 / 32, 0.1, 0.2]), (True, [0.2] * 3)]:
+        model = make_model(images, norm=norm)
+        found = [_peaks(make(model, Train(optimiser="muon"), batch_size=size))[0] for size in (1, 16, 64)]
+        assert found == pytest.approx(expected)

@@ -25,8 +25,9 @@ _NORMS = (
 # Peak learning rate and weight decay where the user gives none.
 _USUAL = {"muon": (0.2, 0.0), "sgd": (0.1, 5e-4), "adamw": (1e-3, 5e-2)}
 # Networks without norms: at 0.1 SGD leaves some at chance, and so does Muon at 0.2 where they are deep. From so many
-# layers on its rate falls with one over their number (benchmarks/learning_rates.py).
-_SGD_WITHOUT_NORMS, _DEEP = 0.02, 3
+# layers on its rate falls with one over their number (benchmarks/learning_rates.py), and with the images below so many
+# in a step: its steps are as large for one image, and ended at chance.
+_SGD_WITHOUT_NORMS, _DEEP, _FEW = 0.02, 3, 32
 _MOVED = 0.1  # fraction of the weights that are matrices from which Muon is worth having (benchmarks/learning_rates.py)
 
 _LARGEST = 1024  # rows or columns, whichever are fewer, of a matrix that is worth making orthogonal
@@ -108,7 +109,7 @@ def make(model: Model, settings: Train, *, batch_size: int, scale: float = 1.0) 
     if name == "sgd":
         rate = (usual if normed else _SGD_WITHOUT_NORMS) * min(batch_size / 128, 4.0)
     if name == "muon" and not normed:
-        rate *= min(1.0, _DEEP / max(len(matrices), 1))
+        rate *= min(1.0, _DEEP / max(len(matrices), 1)) * min(1.0, batch_size / _FEW)
     rate = scale * (rate if settings.learning_rate is None else settings.learning_rate)
     decay = decay if settings.weight_decay is None else settings.weight_decay
     if name == "muon":
