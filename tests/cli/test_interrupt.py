@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from shoestring.cli.main import main
+from shoestring.files import write_json
+from shoestring.recipe import Recipe, Train, as_dict
 from shoestring.train.snapshots import newest
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
@@ -63,7 +65,8 @@ def test_a_run_that_is_killed_has_a_model_to_use_and_one_that_is_told_to_end_ann
 
 def test_seconds_spent_before_are_counted(capsys, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    out.mkdir()
+    recipe = Recipe(time="3591s", threads=1, train=Train("simplecnn", 0.25))
+    write_json(out / "run.json", {"recipe": as_dict(recipe)})
     (out / "history.jsonl").write_text(
         json.dumps({"seconds": 3590.0, "step": "train", "fraction": 0.9}) + "\nhalf a li"
     )

@@ -94,7 +94,7 @@ def update_flops(model: Model, settings: Train) -> float:
     """Floating-point operations of the rule itself in a step: those of Muon, as of the others there are few."""
     if name_of(model, settings) != "muon":
         return 0.0
-    shapes = [sorted(weight.flatten(1).shape) for weight in _split(model.module)[0]]
+    shapes = [sorted(weight.flatten(1).shape) for weight in _split(model)[0]]
     return sum(ITERATIONS * (4 * short * short * long + 2 * short**3) for short, long in shapes)
 
 
