@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
 
 import pytest
@@ -281,3 +282,19 @@ def test_a_budget_too_small_leaves_no_folder_behind(context, tmp_path):
     with pytest.raises(BudgetTooSmall, match=r"--epochs 0\.1 is too small"):
         pipeline.run(replace(QUICK, epochs=0.1), RunDir(tmp_path / "run"), context=context)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_missed_deadline_is_a_warning_in_the_results_and_the_report(tmp_path, context, monkeypatch):
+    assert pipeline.run(QUICK, RunDir(tmp_path / "counted"), context=context)["late_seconds"] == 0
+    monkeypatch.setattr(runs.Run, "late", 2.345)
+    result = pipeline.run(QUICK, RunDir(tmp_path / "late"), context=context)
+    assert result["late_seconds"] == 2.35
+    assert any("was missed by 2.35 s" in warning for warning in result["warnings"])
+    assert "was missed by 2.35 s" in (tmp_path / "late" / "report" / "report.md").read_text()
+
+
+def test_lateness_goes_by_the_clock(tmp_path, context):
+    timed = replace(QUICK, epochs=None, time="60s")
+    this = runs.begin(timed, RunDir(tmp_path), context=context, started=time.monotonic() - 62.0)
+    assert 2.0 < this.late < 10.0
+    assert runs.begin(QUICK, RunDir(tmp_path), context=context, started=time.monotonic() - 62.0).late < 0

@@ -44,6 +44,7 @@ def run(recipe: Recipe, folder: RunDir, *, context: Context, started: float | No
         trained = stages.train(this, images, data.validation)
         final = stages.prune(this, trained, images, data.validation)
         result = stages.evaluate(this, final, data, images, subset)
+        stages.add_lateness(this, result)
     if recipe.baseline:
         result["baseline"] = _baseline(recipe, subset, len(images), folder, context)
         result["warnings"] += [f"with random images, {warning}" for warning in result["baseline"]["warnings"]]
@@ -77,6 +78,7 @@ def select_only(recipe: Recipe, folder: RunDir, *, context: Context, started: fl
         subset = stages.select(this, images)
         assert subset is not None
         result = stages.chosen(this, images, subset, data)
+        stages.add_lateness(this, result)
     return stages.finish(this, result)
 
 

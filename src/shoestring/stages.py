@@ -217,11 +217,18 @@ def finish(this: Run, result: dict[str, Any]) -> dict[str, Any]:
             state.unlink()
     for step in ("train", "prune"):
         remove(this.folder / step)
-    result["late_seconds"] = late = round(max(this.late, 0.0), 2)
-    if late:
-        this.context.say(f"the deadline was missed by {late:g} s: other work on the machine took its time")
     this.note(result=result)
     return result
+
+
+def add_lateness(this: Run, result: dict[str, Any]) -> None:
+    """Add `late_seconds` to the results, and a warning where the deadline is missed.
+
+    To be called when all that the budget pays for is done but the last files.
+    """
+    result["late_seconds"] = late = round(max(this.late, 0.0), 2)
+    if late:
+        result.setdefault("warnings", []).append(f"the deadline of {this.budget.total:g} s was missed by {late:g} s")
 
 
 def _kept(this: Run, name: str, make: Callable[[], Model]) -> Model:
