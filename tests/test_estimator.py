@@ -240,3 +240,15 @@ def test_parameters_that_cannot_be_are_said(named, settings, weight, told):
     with pytest.raises(ValueError, match=told) as caught:
         Classifier(**{**QUICK, **settings}).fit(*named, sample_weight=weight)
     assert "--" not in str(caught.value)
+
+
+def test_the_number_of_threads_is_what_it_was_after_a_fit(monkeypatch):
+    import torch
+
+    from shoestring import threads
+
+    monkeypatch.setattr(Classifier, "_run", lambda self, *rest: threads.set_to(torch.get_num_threads() + 1))
+    before = torch.get_num_threads()
+    X = np.zeros((20, 8, 8), np.uint8)
+    Classifier(epochs=1).fit(X, np.arange(20) % 2)
+    assert torch.get_num_threads() == before

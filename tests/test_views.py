@@ -34,7 +34,7 @@ def test_views_are_those_asked_for_or_of_before_or_all_where_time_does_not_count
     monkeypatch.setattr(forecast, "predicting", lambda *args: 1.0)
     assert _views(tmp_path, context, replace(RECIPE, train=replace(RECIPE.train, views="flip"))) == "flip"
     assert _views(tmp_path, context, replace(RECIPE, time=None, epochs=3)) == "crops"
-    RunDir(tmp_path).update(views="crops")
+    RunDir(tmp_path).update(recipe={}, views="crops")
     assert _views(tmp_path, context) == "crops"
 
 

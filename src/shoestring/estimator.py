@@ -14,7 +14,7 @@ from sklearn.utils import _safe_indexing, check_random_state
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import check_is_fitted
 
-from shoestring import context, steps
+from shoestring import context, steps, threads
 from shoestring.budget import USUAL_EPOCHS, Budget
 from shoestring.data import Images
 from shoestring.data.given import count_images, given_images
@@ -128,7 +128,8 @@ class Classifier(ClassifierMixin, BaseEstimator):
         else:
             validation = self._images(*validation_data, like=images)
         around = context.prepare(device=wanted["device"], seed=_seed(wanted["random_state"]))
-        self._run(images, validation, settings, budget, around)
+        with threads.unchanged():
+            self._run(images, validation, settings, budget, around)
         self.ledger_ = dict(budget.ledger)
         return self
 

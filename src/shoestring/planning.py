@@ -23,10 +23,20 @@ _PRETRAINED = 0.1  # a network that starts from trained weights is trained with 
 
 
 def planned(
-    images: Images, settings: Train, grow: Grow, window: Window, context: Context, later: Prune | None
+    images: Images,
+    settings: Train,
+    grow: Grow,
+    window: Window,
+    context: Context,
+    later: Prune | None,
+    *,
+    anew: bool = False,
 ) -> tuple[Model, Schedule]:
-    """The network and how it grows: as they were when the training was begun, for by now others would fit the time."""
-    begun = Checkpoint(context.folder).begun()
+    """The network and how it grows: as they were when the training was begun, for by now others would fit the time.
+
+    With `anew` what was begun does not count.
+    """
+    begun = None if anew else Checkpoint(context.folder).begun()
     budget = window.budget
     seconds = _time_at_full_size(budget, later)
     seconds = None if seconds is None else seconds / budget.load
@@ -61,10 +71,11 @@ class FirstPlan:
         if self._settled:
             return False
         self._budget.load = ratio
-        self._state.remove()  # which the plan would go by
-        model, schedule = self._plan()
+        model, schedule = self._plan(anew=True)
         if (model.options, schedule.text) == (self.model.options, self.schedule.text):
+            self._budget.load = 1.0
             return False
+        self._state.remove()
         self._context.say(f"steps take {ratio:.1f} times the planned seconds: training begins anew with another plan")
         self.model, self.schedule = model, schedule
         return True

@@ -243,3 +243,13 @@ def test_small_batches_move_networks_without_norms_less(images, make_model):
         model = make_model(images, norm=norm)
         found = [_peaks(make(model, Train(optimiser="muon"), batch_size=size))[0] for size in (1, 16, 64)]
         assert found == pytest.approx(expected)
+
+
+def test_operations_of_muon_are_counted_from_the_shapes_of_its_matrices(images, make_model):
+    from shoestring.train.optimiser import update_flops
+
+    model = make_model(images, "resnet20")
+    found = update_flops(model, Train(optimiser="muon"))
+    assert found > 0
+    assert update_flops(make_model(images, "resnet20", width=0.25), Train(optimiser="muon")) > 4 * found
+    assert update_flops(model, Train(optimiser="sgd")) == 0

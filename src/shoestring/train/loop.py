@@ -110,9 +110,11 @@ def fit(
             budget.charge(epochs=price["epochs"], flops=price["flops"])
             budget.pace = state.speed.predict * state.pace.slowdown
             budget.owe("uneven steps", state.pace.excess)
-            if plan_anew is not None and timed and window.fraction >= _CHECKED:
-                ratio, asked_anew, plan_anew = state.off_by, plan_anew, None
-                if max(ratio, 1 / ratio) > _OFF and asked_anew(ratio):
+            # seconds do not follow operations: only steps of the whole problem tell whether the plan was right
+            if timed and plan_anew and state.work == 1 and state.pace.knows(1.0) and window.fraction >= _CHECKED:
+                asked_anew, plan_anew = plan_anew if window.fraction < 2 * _CHECKED else None, None
+                ratio = state.off_by
+                if asked_anew and max(ratio, 1 / ratio) > _OFF and asked_anew(ratio):
                     budget.settle("norms")
                     budget.settle("uneven steps")
                     return state.result(factor, PLAN_ANEW)
