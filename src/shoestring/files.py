@@ -16,11 +16,12 @@ _PARTIAL = ".partial"  # ends the names of files that are still being written
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, flush: bool = True) -> Iterator[Path]:
     """A temporary path beside `path`, which it replaces when the block ends without an error; else it is removed.
 
     The content is on the disk before the rename and the rename before the end (`fsync`), so that a crash at any moment
-    leaves the old file or the new one. `OSError` names the path.
+    leaves the old file or the new one; without `flush`, for thousands of files, a power cut may leave an empty one.
+    `OSError` names the path.
     """
     temporary = None
     try:
@@ -30,9 +31,11 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary = Path(name)
         yield temporary
         temporary.chmod(0o644)
-        _flush(temporary)
+        if flush:
+            _flush(temporary)
         temporary.replace(path)
-        flush_folder(path.parent)
+        if flush:
+            flush_folder(path.parent)
     except OSError as error:
         error.filename = error.filename or str(path)  # `write` does not say where
         raise

@@ -162,3 +162,25 @@ def test_an_evaluation_is_not_written_among_the_images(home, capsys):
     assert _files(home) == before
     assert main(["evaluate", "run", "--on", "photos", "--out", "~/new/folder", "--quiet"]) == 0
     assert (home / "new" / "folder" / "metrics.json").is_file()
+
+
+def test_a_copy_that_a_power_cut_left_empty_is_made_again(home, capsys):
+    words = [
+        "select",
+        "photos",
+        "--method",
+        "random",
+        "--examples",
+        "4",
+        "--out",
+        "out",
+        "--copy-to",
+        "copies",
+        "--quiet",
+    ]
+    assert main([*words, "--copy-to", "copies"]) == 0
+    before = _files(home / "copies")
+    emptied = home / "copies" / next(iter(before))
+    emptied.write_bytes(b"")
+    assert main([*words, "--copy-to", "copies"]) == 0
+    assert _files(home / "copies") == before

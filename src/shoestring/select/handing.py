@@ -37,10 +37,10 @@ def copy_to(folder: Path, images: Images, subset: Subset, *, root: Path | None, 
     check_room(folder, but=copies)
     with _writing(folder):
         for file, (index, source) in copies.items():
-            if file.exists() and not overwrite:
+            if file.exists() and file.stat().st_size and not overwrite:  # a power cut can leave empty files
                 continue
             file.parent.mkdir(parents=True, exist_ok=True)
-            with replacing(file) as temporary:
+            with replacing(file, flush=False) as temporary:
                 if source is not None:
                     shutil.copyfile(source, temporary)
                 else:
