@@ -31,6 +31,7 @@ OPTIONS: dict[str, Any] = {
     "drop_path_rate": float,
     "attn_drop_rate": float,
     "proj_drop_rate": float,
+    "init_values": float,
 }
 _LARGEST = 4096  # of the options that are pixels or numbers of them
 
