@@ -231,3 +231,12 @@ def test_a_saved_model_knows_its_heads(tmp_path, images, make_model):
     model.save(tmp_path)
     assert Model.load(tmp_path).heads == model.heads == ("head.weight",)
     assert replace(model, temperature=2.0).heads == model.heads
+
+
+def test_a_network_that_scales_its_logits_itself_keeps_its_head():
+    torch.manual_seed(0)
+    model = build("convnet", classes=CLASSES, preprocessing=_size(32))
+    assert model.module.head.weight.std().item() == pytest.approx(
+        (3 * 256) ** -0.5, rel=0.1
+    )  # uniform, as linear layers start
+    assert _first_loss(model) == pytest.approx(math.log(5), rel=0.1)

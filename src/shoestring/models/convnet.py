@@ -23,6 +23,8 @@ def convnet(
 class ConvNet(nn.Module):
     """Whitening layer, three blocks, global max-pooling, linear head without bias scaled by 1/9."""
 
+    head_scale = 1 / 9  # as in `forward`
+
     def __init__(self, classes: int, channels: int, filters: list[int], norm: bool, dropout: float) -> None:
         super().__init__()
         patch = channels * 2 * 2

@@ -39,7 +39,8 @@ def find_heads(module: nn.Module, create: Callable[[int], nn.Module], count: int
 def start_small(module: nn.Module, heads: Collection[str], count: int) -> None:
     """Scale the named parameters of a fresh head for `count` classes down in place: all logits start near zero.
 
-    The loss starts at ln(count) then, whatever the initialization of the network makes of its last layer.
+    The loss starts at ln(count) then, whatever the initialization of the network makes of its last layer. A network
+    that scales its logits itself has the attribute `head_scale`, and its head is scaled down by so much less.
     """
     for name, weight in module.named_parameters():
         if name not in heads:
@@ -48,7 +49,8 @@ def start_small(module: nn.Module, heads: Collection[str], count: int) -> None:
         if kind == "bias":  # all alike, which changes no probability; but a ReLU may follow a convolution
             weight.fill_(1.0 if isinstance(module.get_submodule(owner), nn.Conv2d) else 0.0)
             continue
-        wanted, found = _SMALL / (weight.numel() / count) ** 0.5, weight.square().mean().sqrt()
+        inputs, found = weight.numel() / count, weight.square().mean().sqrt()
+        wanted = _SMALL / (inputs**0.5 * getattr(module, "head_scale", 1.0))
         weight.mul_(min(1.0, wanted / float(found)) if found > 0 else 1.0)
 
 
