@@ -138,7 +138,7 @@ def test_the_baseline_is_a_run_of_its_own(context, tmp_path):
     recipe = replace(RECIPE, baseline=True, prune=Prune())
     folder = RunDir(tmp_path / "run")
     result = pipeline.run(recipe, folder, context=context)
-    assert set(result["baseline"]) == {"accuracy", "interval", "seconds", "out"}
+    assert set(result["baseline"]) == {"accuracy", "interval", "warnings", "seconds", "out"}
     control = Subset.load(folder / "baseline" / "select" / "subset.json")
     assert (control.method, len(control)) == ("random", 100)
     assert folder.run["result"]["baseline"]["accuracy"] == RunDir(folder / "baseline").run["result"]["accuracy"]

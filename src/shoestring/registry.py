@@ -99,6 +99,9 @@ def _of_timm(name: str) -> str | None:
     called = {model: f"timm:{model}" for model in timm.list_models()}
     called |= {alias: alias for alias in aliases(name) if alias.startswith("timm:")}
     called |= {model: model for model in names("models")}
+    ours = nearest(name, names("models"))
+    if ours is not None and name not in called and not aliases(name):
+        return ours
     near = nearest(name, called)
     return None if near is None else called[near]
 

@@ -30,7 +30,7 @@ def choose_growth(
     *,
     context: Context,
     seconds: float | None,
-    timings: dict[Any, Any],
+    timings: dict[Any, Any] | None = None,
 ) -> Schedule:
     """The schedule that measures best for this network and so many seconds of training, and `context.say` says why.
 
@@ -44,6 +44,7 @@ def choose_growth(
     if settings.model == "auto":
         context.say("grow constant: a network that fits the time gains nothing by growing")
         return constant
+    timings = {} if timings is None else timings
     network = (model.name, str(model.options))
     if network not in timings:
         timings[network] = _price(model, images, settings, context, seconds)
