@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from shoestring.errors import UserError, unknown
-from shoestring.suggestions import aliases, nearest
+from shoestring.suggestions import aliases, alike, nearest
 from shoestring.values import coerce
 
 # kind -> the first argument of its protocol; the package is shoestring.<kind>
@@ -99,10 +99,9 @@ def _of_timm(name: str) -> str | None:
     called = {model: f"timm:{model}" for model in timm.list_models()}
     called |= {alias: alias for alias in aliases(name) if alias.startswith("timm:")}
     called |= {model: model for model in names("models")}
-    ours = nearest(name, names("models"))
-    if ours is not None and name not in called and not aliases(name):
+    near, ours = nearest(name, called), nearest(name, names("models"))
+    if near is not None and ours is not None and not aliases(name) and alike(name, ours) >= alike(name, near):
         return ours
-    near = nearest(name, called)
     return None if near is None else called[near]
 
 

@@ -210,6 +210,11 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     return plain[near[0]] if near else None
 
 
+def alike(name: str, other: str) -> float:
+    """How much two names are alike, from 0 to 1 (Ratcliff and Obershelp's measure)."""
+    return difflib.SequenceMatcher(None, _plain(name), _plain(other)).ratio()
+
+
 def aliases(name: str) -> tuple[str, ...]:
     """What this word of another library stands for, known or not."""
     return ALIASES.get(_plain(name), ())
