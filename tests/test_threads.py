@@ -92,3 +92,14 @@ def test_the_number_of_threads_is_set_back():
         threads.set_to(before + 1)
         assert torch.get_num_threads() == before + 1
     assert torch.get_num_threads() == before
+
+
+def test_one_thread_where_the_number_is_measured():
+    before = torch.get_num_threads()
+    threads.set_to(2)
+    with threads.one(None):
+        assert torch.get_num_threads() == 2
+    with threads.one(2):
+        assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == 2
+    threads.set_to(before)

@@ -138,6 +138,7 @@ class Budget:
         self.ledger: dict[str, float] = dict(ledger or {})
         self._owed: dict[str, tuple[float, int]] = {}
         self.pace: float | None = None
+        self.slowdown = 1.0  # seconds by now per second of an idle machine
         self.load = 1.0  # seconds per planned second, as training has shown
         self.timings: dict[Any, Any] = {}  # by what was timed, so that a plan made anew goes by the same ones
 
@@ -156,7 +157,7 @@ class Budget:
         """What must be kept for the end: fixed seconds, and images to be evaluated at the measured pace."""
         if self.unit != "seconds":
             return 0.0
-        fixed = sum(cost for cost, _ in self._owed.values())
+        fixed = self.slowdown * sum(cost for cost, _ in self._owed.values())
         return fixed + CAUTION * (self.pace or 0.0) * sum(images for _, images in self._owed.values())
 
     def left_for(self, name: str) -> float:

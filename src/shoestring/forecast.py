@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
+from shoestring import threads
 from shoestring.data import Dataset, Images
 from shoestring.errors import BudgetTooSmall
 from shoestring.evaluate.cost import count_macs
@@ -126,6 +127,11 @@ def check_budget(this: Run, images: Images) -> None:
     `images` are those to choose from. Raises `UserError` when a fresh network of the recipe cannot be cut to the size,
     or cannot be grown as the recipe says.
     """
+    with threads.one(this.context.threads):
+        _check_budget(this, images)
+
+
+def _check_budget(this: Run, images: Images) -> None:
     recipe = this.recipe
     network = _network(this, images)
     if network is not None:

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from shoestring import stages
+from shoestring import stages, threads
 from shoestring.context import Context
 from shoestring.forecast import check_budget, settled
 from shoestring.paths import data_path
@@ -33,7 +33,8 @@ def run(recipe: Recipe, folder: RunDir, *, context: Context, started: float | No
     asked = begin(recipe, folder, context=shown, started=started)
     data = asked.load()
     context.say("measuring speed")
-    this, data = settled(asked, data)
+    with threads.one(context.threads):
+        this, data = settled(asked, data)
     with asked.working(data.train, check=partial(check_budget, this, data.train)):
         if "result" in folder.run:  # another process has finished it meanwhile
             return folder.run["result"]

@@ -33,6 +33,15 @@ def unchanged() -> Iterator[None]:
         set_to(before)
 
 
+@contextlib.contextmanager
+def one(most: int | None) -> Iterator[None]:
+    """One thread inside the block, which waits for nobody, where the number is measured (`most` is not None)."""
+    with unchanged():
+        if most is not None:
+            set_to(1)
+        yield
+
+
 def set_to(count: int) -> None:
     """Compute with this number of threads from here on."""
     if torch.get_num_threads() != count:

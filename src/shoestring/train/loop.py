@@ -108,7 +108,8 @@ def fit(
                 watch.forget()
                 continue
             budget.charge(epochs=price["epochs"], flops=price["flops"])
-            budget.pace = state.speed.predict * state.pace.slowdown
+            budget.slowdown = state.pace.slowdown
+            budget.pace = state.speed.predict * budget.slowdown
             budget.owe("uneven steps", state.pace.excess)
             # seconds do not follow operations: only steps of the whole problem tell whether the plan was right
             if timed and plan_anew and state.work == 1 and state.pace.knows(1.0) and window.fraction >= _CHECKED:
