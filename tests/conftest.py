@@ -14,6 +14,8 @@ from shoestring.data.images import Images
 from shoestring.data.loading import in_memory
 from shoestring.errors import messages_with_flags
 from shoestring.models.model import Model, Preprocessing, build
+from shoestring.train import loop
+from shoestring.train.checkpoint import Checkpoint
 
 # on a loaded machine the first text alone takes seconds to come up with
 settings.register_profile("any-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -87,6 +89,13 @@ def make_model() -> Callable[..., Model]:
 def context() -> Context:
     """The processor, seed 0, nobody told."""
     return Context()
+
+
+@pytest.fixture
+def every_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports and checkpoints after each step, not after so many seconds."""
+    monkeypatch.setattr(loop, "_TICK", -1.0)
+    monkeypatch.setattr(Checkpoint, "due", lambda self: self.file is not None)
 
 
 @pytest.fixture

@@ -36,13 +36,6 @@ RECIPE = Recipe(
 pytestmark = pytest.mark.usefixtures("few_digits")
 
 
-@pytest.fixture
-def every_step(monkeypatch):
-    """Reports and checkpoints after each step, not after so many seconds."""
-    monkeypatch.setattr(loop, "_TICK", -1.0)
-    monkeypatch.setattr(Checkpoint, "due", lambda self: self.file is not None)
-
-
 @pytest.fixture(scope="module")
 def _whole(tmp_path_factory):
     return tmp_path_factory.mktemp("runs") / "whole"

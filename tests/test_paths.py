@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from shoestring import paths
 from shoestring.errors import UserError
 from shoestring.recipe import Recipe, Select, Train, as_dict
+from shoestring.rundir import RunDir
 
 
 @pytest.fixture
@@ -73,3 +76,11 @@ def test_one_place_in_another_overlaps_through_links(tmp_path):
     assert paths.overlap(tmp_path / "link" / "runs" / "one", tmp_path / "photos")
     assert paths.overlap(tmp_path, tmp_path / "photos")
     assert not paths.overlap(tmp_path / "photos2", tmp_path / "photos")
+
+
+@pytest.mark.parametrize("text", ["file:///tmp/x", "https://example.org/x", "s3://bucket/x"])
+def test_an_address_is_no_path(text):
+    with pytest.raises(UserError, match=r"is an address, and a path is expected"):
+        paths.absolute(text)
+    with pytest.raises(UserError, match=r"is an address, and a path is expected"):
+        RunDir(Path(text))

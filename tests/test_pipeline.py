@@ -44,13 +44,6 @@ QUICK = replace(RECIPE, select=Select("random", 100), prune=Prune(), epochs=2)
 pytestmark = pytest.mark.usefixtures("few_digits")
 
 
-@pytest.fixture
-def every_step(monkeypatch):
-    """Reports and checkpoints after each step, not after so many seconds."""
-    monkeypatch.setattr(loop, "_TICK", -1.0)
-    monkeypatch.setattr(Checkpoint, "due", lambda self: self.file is not None)
-
-
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """Folder of the whole run, uninterrupted, and where it goes."""

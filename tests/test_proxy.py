@@ -90,3 +90,12 @@ def test_what_needs_labels_is_named(images, context, settings, told):
     unlabelled = Images(images.pixels, None, (), images.ids, fingerprint="unlabelled", mirrored=False)
     with pytest.raises(UserError, match=told):
         signals_of(unlabelled, Select(examples=3, **settings), Budget(epochs=1), context)
+
+
+@pytest.mark.parametrize("collapsed", [True, False])
+def test_a_proxy_at_chance_is_warned_about(make_images, monkeypatch, collapsed):
+    said: list[str] = []
+    if collapsed:
+        monkeypatch.setattr(proxy, "margins", lambda logits, labels: np.where(labels == 0, 1.0, -1.0))
+    signals_of(make_images(60), Select(), Budget(epochs=30, steps=("select", "train")), Context(say=said.append))
+    assert any("no better than always naming" in text for text in said) is collapsed

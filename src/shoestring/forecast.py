@@ -44,7 +44,7 @@ class _Way:
     side: int
 
 
-def settled(this: Run, data: Dataset) -> tuple[Run, Dataset]:
+def settle(this: Run, data: Dataset) -> tuple[Run, Dataset]:
     """The run and its images, with as many views and as large images as the time allows, or those of before.
 
     Where the budget is too small for all of it, predictions look at fewer views, and then images are made smaller,

@@ -10,6 +10,8 @@ from shoestring.errors import UserError
 
 def check_file(file: Path, flag: str, *, overwrite: bool) -> None:
     """Raise `UserError` when `file`, the value of `flag`, is a link, no regular file, or there already."""
+    if str(file) == "-":
+        raise UserError(f"'-' is no file: {flag} names one.")
     if file.is_symlink():
         raise UserError(f"{file} is a link: {flag} names the file itself.")
     if file.is_dir():

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from shoestring.errors import UserError
+
+_URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
 
 def expanded(path: str | os.PathLike[str]) -> Path:
@@ -24,10 +27,17 @@ def absolute(path: str | os.PathLike[str]) -> Path:
     text = os.fspath(path)
     if not text or "\0" in text:
         raise UserError(f"{text!r} is not a path.")
+    refuse_address(text)
     try:
         return Path(os.path.realpath(expanded(text)))
     except FileNotFoundError:
         raise UserError(f"{text} is relative to the working directory, and that does not exist any more.") from None
+
+
+def refuse_address(text: str) -> None:
+    """Raise `UserError` for an address such as file:///tmp/x."""
+    if _URL.match(text):
+        raise UserError(f"{text} is an address, and a path is expected: leave out {text.partition('://')[0]}://.")
 
 
 def file(text: str) -> str:

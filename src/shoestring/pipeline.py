@@ -10,7 +10,7 @@ from typing import Any
 
 from shoestring import stages, threads
 from shoestring.context import Context
-from shoestring.forecast import check_budget, settled
+from shoestring.forecast import check_budget, settle
 from shoestring.paths import data_path
 from shoestring.recipe import Recipe, Select
 from shoestring.report.markdown import write_report
@@ -32,9 +32,10 @@ def run(recipe: Recipe, folder: RunDir, *, context: Context, started: float | No
     shown = replace(context, tick=_part(context.tick, 0, 2)) if recipe.baseline else context
     asked = begin(recipe, folder, context=shown, started=started)
     data = asked.load()
+    asked_side = data.train.shape[0]
     context.say("measuring speed")
     with threads.one(context.threads):
-        this, data = settled(asked, data)
+        this, data = settle(asked, data)
     with asked.working(data.train, check=partial(check_budget, this, data.train)):
         if "result" in folder.run:  # another process has finished it meanwhile
             return folder.run["result"]
@@ -47,7 +48,10 @@ def run(recipe: Recipe, folder: RunDir, *, context: Context, started: float | No
         result = stages.evaluate(this, final, data, images, subset)
         stages.add_lateness(this, result)
     if recipe.baseline:
-        result["baseline"] = _baseline(recipe, subset, len(images), folder, context)
+        settled = replace(recipe, train=this.recipe.train)  # with the same views, and images of the same size
+        if data.train.shape[0] != asked_side:
+            settled = replace(settled, resolution=data.train.shape[0])
+        result["baseline"] = _baseline(settled, subset, len(images), folder, context)
         result["warnings"] += [f"with random images, {warning}" for warning in result["baseline"]["warnings"]]
     folder.check_present()
     write_report(folder, result)

@@ -120,6 +120,11 @@ def _train_proxy(images: Images, budget: Budget, context: Context) -> Signals:
     features, logits = embed(model, images, precision=went.precision)
     budget.settle("embed")
     final = margins(logits, images.targets)
+    if (final > 0).mean() <= images.counts().max() / len(images):
+        context.say(
+            "warning: the proxy network tells the classes apart no better than always naming the most frequent one; "
+            "what it says about the images is of little use"
+        )
     return Signals(
         features,
         found.forgotten,

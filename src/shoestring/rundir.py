@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from shoestring.errors import UserError
 from shoestring.files import alone, identity, is_partial, read_json, replacing, write_json, write_text
-from shoestring.paths import expanded
+from shoestring.paths import expanded, refuse_address
 from shoestring.record import checked, is_amount
 
 __all__ = ["RunDir", "read_json", "replacing", "write_json", "write_skipped", "write_text"]
@@ -39,6 +39,7 @@ class RunDir:
     """
 
     def __init__(self, path: Path) -> None:
+        refuse_address(str(path).replace(":/", "://", 1))  # which Path makes of an address
         self.path = expanded(path)
         self._begun: tuple[int, int] | None = None  # device and inode of the folder, once a run is at work in it
 

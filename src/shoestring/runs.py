@@ -20,6 +20,7 @@ from shoestring.errors import UserError
 from shoestring.evaluate.cost import LEAST
 from shoestring.evaluate.reserve import seconds_to_fit, seconds_to_predict, seconds_to_write
 from shoestring.extending import extends, reopen, trained
+from shoestring.inputs import check_same_files, file_states
 from shoestring.models.inference import views
 from shoestring.models.model import Model, model_folder
 from shoestring.recipe import Recipe, as_dict, to_yaml
@@ -133,7 +134,8 @@ class Run:
         with self.folder.begin(_content(self.recipe, self.only), to_yaml(self.recipe), first=first):
             write_skipped(self.folder.path, images.skipped)
             name = Path(self.recipe.data).name
-            self.note(data={"name": name, "fingerprint": images.fingerprint, "key": self.key})
+            data = {"name": name, "fingerprint": images.fingerprint, "key": self.key}
+            self.note(data=data, files=file_states(self.recipe))
             try:
                 yield
             finally:
@@ -143,6 +145,7 @@ class Run:
     def _enter(self, images: Images, check: Callable[[], None] | None) -> None:
         for folder in (self.folder, *([RunDir(Path(self.recipe.start))] if self.recipe.start else [])):
             same_images(folder, images)
+        check_same_files(self.recipe, self.folder)
         longer = self.only is None and extends(self.recipe, self.folder) and trained(self.folder)
         if check is not None and (longer or not self.folder.run):
             with self.budget.paying("forecast"):
@@ -169,7 +172,12 @@ def finished(recipe: Recipe, folder: RunDir, *, context: Context, only: str | No
         return None
     if not folder.done(_content(recipe, only)):
         return None
+    check_same_files(recipe, folder)
     _check_unchanged(recipe, folder, context)
+    if only is None and model_folder(folder.path) is None:
+        raise UserError(
+            f"the run in {folder.path} was done, but its model is not there any more: remove that folder to run anew."
+        )
     more = "give it more to spend to go on, or " if recipe.extendable and only is None else ""
     context.say(f"{folder.path} is done already; {more}delete it to run anew")
     return folder.run["result"]

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from shoestring import steps
+from shoestring import steps, threads
 from shoestring.data import Dataset, Images
 from shoestring.evaluate.cost import cost, count_macs
 from shoestring.evaluate.files import write
@@ -154,7 +154,10 @@ def evaluate(this: Run, model: Model, data: Dataset, images: Images, subset: Sub
         write(this.folder / "evaluate", metrics, predictions, data.test)
         budget.settle("files")
         seconds, limit = this.time_for_timing()
-        costs = cost(model, device=this.context.device, seconds=seconds, limit=limit)
+        with threads.unchanged():  # training may have ended with fewer
+            if this.context.threads is not None:
+                threads.set_to(this.context.threads)
+            costs = cost(model, device=this.context.device, seconds=seconds, limit=limit)
         budget.settle("timing")
     notes, copies = this.folder.run, {}
     before = notes.get("before_pruning") if this.recipe.prune.wanted else None

@@ -29,7 +29,15 @@ def _size() -> int:
     """How many processes there are, one where the environment is not whole: cluster systems set parts of it."""
     whole = all(name in os.environ for name in ("RANK", "MASTER_ADDR", "MASTER_PORT"))
     size = os.environ.get("WORLD_SIZE", "1")
-    return int(size) if whole and size.isdigit() else 1
+    if not whole or not size.isdecimal() or int(size) == 1:
+        return 1
+    for name in ("RANK", "LOCAL_RANK"):
+        value = os.environ.get(name, "0")
+        if not (value.isdecimal() and int(value) < int(size)):
+            raise UserError(
+                f"the environment variable {name} is '{value}', and a number from 0 to {int(size) - 1} is expected."
+            )
+    return int(size)
 
 
 @dataclass

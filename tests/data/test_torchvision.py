@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import socket
 import sys
 import warnings
 
@@ -121,3 +122,17 @@ def test_classes_of_the_same_name_are_refused(monkeypatch):
     monkeypatch.setattr(torchvision.datasets, "MNIST", Same)
     with pytest.raises(UserError, match="more than one class is called 'class 0'"):
         load("mnist")
+
+
+def test_a_server_that_does_not_answer_is_not_waited_for_without_end(monkeypatch, cache):
+    seen = []
+
+    class Asking(Named):
+        def __init__(self, *args, **kwargs) -> None:
+            seen.append(socket.getdefaulttimeout())
+            super().__init__(*args, **kwargs)
+
+    monkeypatch.setattr(torchvision.datasets, "MNIST", Asking)
+    load("mnist")
+    assert set(seen) == {30.0}
+    assert socket.getdefaulttimeout() is None

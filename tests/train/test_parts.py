@@ -280,3 +280,12 @@ def test_devices_without_bfloat16_of_their_own_are_timed_in_float16(monkeypatch)
     for able, expected in ((True, ["bfloat16"]), (False, [])):
         monkeypatch.setattr(calibrate, "_multiplies_bfloat16", lambda able=able: able)
         assert (calibrate._low("cpu"), calibrate._low("mps")) == (expected, [])
+
+
+def test_the_end_is_known_only_by_a_late_score():
+    """Where scores stopped fitting into the time at half of it, the best of them says nothing about the end."""
+    patience, module = Patience(9, every=0.05), nn.Linear(1, 1)
+    patience.over(1.0, module, 0.5)
+    assert not patience.knows_end(1.0)
+    patience.over(0.9, module, 0.93)
+    assert patience.knows_end(1.0)

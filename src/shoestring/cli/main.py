@@ -50,9 +50,9 @@ Exit code: 0 done, 2 wrong input, 3 the budget is too small, 130 interrupted (th
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
-    if rank() > 0:
-        return follow(words)
     try:
+        if rank() > 0:
+            return follow(words)
         if words[:1] == ["help"] and len(words) > 1:
             words = [words[1], "--help"]
         if not words or words[0] in ("-h", "--help", "help"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -47,6 +48,7 @@ _KNOWN = {
     "usps": _Known("USPS", _FLAG, 10),
 }
 NAMES = tuple(_KNOWN)
+_TIMEOUT = 30.0  # seconds that a server may keep a download waiting
 
 
 def torchvision(where: str) -> Source:
@@ -69,7 +71,8 @@ def _read(name: str) -> Listing:
 def _download(name: str, builder: str, options: dict[str, Any]) -> Any:
     from torchvision import datasets
 
-    root = cache_root() / "downloads" / name
+    root, before = cache_root() / "downloads" / name, socket.getdefaulttimeout()
+    socket.setdefaulttimeout(_TIMEOUT)  # torchvision sets none
     try:
         root.mkdir(parents=True, exist_ok=True)
         return getattr(datasets, builder)(root, download=True, **options)
@@ -78,6 +81,8 @@ def _download(name: str, builder: str, options: dict[str, Any]) -> Any:
         raise UserError(
             f"cannot download {name} to {root}: {reason}. Is there a network, and room on the disk?"
         ) from None
+    finally:
+        socket.setdefaulttimeout(before)
 
 
 def _classes(train: Any, known: _Known) -> tuple[str, ...]:

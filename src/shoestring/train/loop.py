@@ -136,7 +136,7 @@ def fit(
 
     state.grow(Stage())  # where a machine that stood still has missed the last stage
     keeper.end(patience=patience.state())
-    if not patience.restore_best(model.module):
+    if not (patience.knows_end(window.fraction) and patience.restore_best(model.module)):
         state.finish()
     budget.settle("norms")
     budget.settle("uneven steps")

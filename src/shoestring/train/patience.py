@@ -74,6 +74,13 @@ class Patience:
         if not anew:
             self._next, self._misses = state["next"], state["misses"]
 
+    def knows_end(self, fraction: float) -> bool:
+        """Whether the last score is of about this fraction of the budget: later ones may not have fitted into the time.
+
+        The best weights of a training that went on long after are not the best ones.
+        """
+        return fraction <= self._next + self.every
+
     def restore_best(self, module: nn.Module) -> bool:
         """Give the module the weights of its best score; whether there are any."""
         if self._weights is not None:
