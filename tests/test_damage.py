@@ -23,8 +23,7 @@ from shoestring.files import alone, replacing, write_json
 from shoestring.recipe import Recipe, Select, Train
 from shoestring.rundir import RunDir
 from shoestring.select import Subset
-from shoestring.train import checkpoint, loop
-from shoestring.train.checkpoint import Checkpoint
+from shoestring.train import checkpoint
 
 RECIPE = Recipe(
     epochs=1,

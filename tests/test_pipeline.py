@@ -13,8 +13,6 @@ from shoestring.recipe import Prune, Recipe, Select, Train, resolve
 from shoestring.recipefile import read
 from shoestring.rundir import RunDir
 from shoestring.select import Subset
-from shoestring.train import loop
-from shoestring.train.checkpoint import Checkpoint
 
 RECIPE = Recipe(
     epochs=8,

@@ -15,7 +15,7 @@ _WEIGHTS = "model.safetensors"
 
 
 def file_states(recipe: Recipe) -> dict[str, list[int]]:
-    """Size in bytes and modification time (nanoseconds) by path, of the subset, weights and features files there are."""
+    """By path, size in bytes and time of modification (ns) of the subset, weights and features files there are."""
     select, train = recipe.select, recipe.train
     files = [file_of(name) for name in (recipe.keep, select.subset, select.already) if name is not None]
     if train.weights is not None and train.weights != "pretrained":
