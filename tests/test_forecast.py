@@ -6,7 +6,7 @@ import pytest
 
 from shoestring import forecast
 from shoestring.errors import BudgetTooSmall
-from shoestring.forecast import check_budget, settled
+from shoestring.forecast import check_budget, settle
 from shoestring.recipe import Recipe, Train
 from shoestring.rundir import RunDir
 from shoestring.runs import Run, begin
@@ -45,7 +45,7 @@ def _priced(monkeypatch, seconds: float, *, slow: float = 1.0) -> list[tuple[int
 
 def test_an_ample_budget_is_not_spent_on_timing(tmp_path, context, photos, monkeypatch):
     asked = _priced(monkeypatch, 1.0, slow=5e9)
-    run, data = settled(_begin(tmp_path, context, time="100h"), photos)
+    run, data = settle(_begin(tmp_path, context, time="100h"), photos)
     check_budget(run, data.train)
     assert not asked and data is photos
 
@@ -58,7 +58,7 @@ def test_fewer_views_and_smaller_images_come_before_a_refusal(
 ):
     _priced(monkeypatch, seconds)
     notes: list[str] = []
-    run, data = settled(_begin(tmp_path, replace(context, say=notes.append)), photos)
+    run, data = settle(_begin(tmp_path, replace(context, say=notes.append)), photos)
     assert (run.recipe.train.views, data.train.shape[0], data.test.shape[0]) == (views, side, side)
     assert any("32 x 32 pixels" in note for note in notes) is (side == 32)
     check_budget(run, data.train)
@@ -66,11 +66,11 @@ def test_fewer_views_and_smaller_images_come_before_a_refusal(
 
 def test_what_cannot_work_is_refused_and_what_was_asked_for_is_kept(tmp_path, context, photos, monkeypatch):
     _priced(monkeypatch, 60.0)
-    run, data = settled(_begin(tmp_path, context), photos)
+    run, data = settle(_begin(tmp_path, context), photos)
     with pytest.raises(BudgetTooSmall, match="The least that works is"):
         check_budget(run, data.train)
     _priced(monkeypatch, 15.0)
-    run, data = settled(_begin(tmp_path, context, resolution=64), photos)
+    run, data = settle(_begin(tmp_path, context, resolution=64), photos)
     assert data is photos
     with pytest.raises(BudgetTooSmall):
         check_budget(run, data.train)
@@ -79,7 +79,7 @@ def test_what_cannot_work_is_refused_and_what_was_asked_for_is_kept(tmp_path, co
 def test_a_run_that_goes_on_keeps_its_views_and_its_side(tmp_path, context, photos, monkeypatch):
     asked = _priced(monkeypatch, 1.0)
     RunDir(tmp_path).update(recipe={}, views="flip", side=32)
-    run, data = settled(_begin(tmp_path, context), photos)
+    run, data = settle(_begin(tmp_path, context), photos)
     assert (run.recipe.train.views, data.train.shape[0]) == ("flip", 32) and not asked
 
 

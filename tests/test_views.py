@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from shoestring import forecast
-from shoestring.forecast import settled
+from shoestring.forecast import settle
 from shoestring.recipe import Recipe, Train
 from shoestring.rundir import RunDir
 from shoestring.runs import begin
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("few_digits")
 
 def _views(tmp_path, context, recipe: Recipe = RECIPE) -> str:
     this = begin(recipe, RunDir(tmp_path), context=context, started=None)
-    return settled(this, this.load())[0].recipe.train.views
+    return settle(this, this.load())[0].recipe.train.views
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from shoestring.context import Context
 from shoestring.data import Images
 from shoestring.errors import UserError
 from shoestring.extending import extends
-from shoestring.forecast import check_budget, settled, trains_proxy
+from shoestring.forecast import check_budget, settle, trains_proxy
 from shoestring.planning import plan_train
 from shoestring.recipe import Grow, Recipe
 from shoestring.rundir import RunDir
@@ -39,7 +39,7 @@ def preview(recipe: Recipe, folder: RunDir, *, context: Context, started: float 
     this = replace(this, context=replace(this.context, tick=shown))
     data = this.load()
     this.context.say("measuring speed")
-    this, data = settled(this, data)
+    this, data = settle(this, data)
     check_budget(this, data.train)
     images, budget = _trained_on(this, data.train), this.budget
     shares = _shares(this, data.train)
