@@ -15,7 +15,7 @@ from pathlib import Path
 
 from machine import machine
 from shoestring import load
-from shoestring.select.duplicates import duplicates, shared
+from shoestring.selection.near_duplicates import duplicates, shared
 
 RESULTS = Path(__file__).parent / "results" / "duplicates.json"
 

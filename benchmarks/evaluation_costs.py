@@ -3,7 +3,7 @@
     python benchmarks/evaluation_costs.py
 
 Writes `results/evaluation_costs.json`: seconds of processor time, the least of three, by which the constants of
-`shoestring.evaluate.reserve` were set. A network that does nothing is evaluated, so that only the work around it is
+`shoestring.evaluation.reserve` were set. A network that does nothing is evaluated, so that only the work around it is
 left. On one thread.
 """
 
@@ -20,9 +20,9 @@ import torch
 
 from machine import machine
 from shoestring.data.images import Images
-from shoestring.evaluate.files import write
-from shoestring.evaluate.metrics import collect, measure
-from shoestring.evaluate.temperature import fit_temperature, images_to_fit
+from shoestring.evaluation.calibration import fit_temperature, images_to_fit
+from shoestring.evaluation.files import write
+from shoestring.evaluation.metrics import collect, measure
 from shoestring.models.inference import Predictor
 from shoestring.models.model import Model, Preprocessing
 

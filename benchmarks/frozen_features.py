@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shoestring.data.images import Images
-from shoestring.rundir import replacing
+from shoestring.runtime.files import replacing
 
 SIDE = 96
 TOGETHER = 100

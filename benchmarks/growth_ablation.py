@@ -23,8 +23,9 @@ from commands import Case, measure
 from intervals import half_interval
 from machine import machine
 from measured import Row, Rows, fill
-from shoestring import Budget, context, load, steps
-from shoestring.recipe import Grow, Train
+from shoestring import Budget, api, load
+from shoestring.config.recipe import Grow, Train
+from shoestring.runtime import context
 
 ROWS = Rows("growth_ablation.json", ("data", "network", "arm", "asked_seconds", "seed"))
 
@@ -104,11 +105,11 @@ def trained(data: str, flags: tuple[str, ...], seconds: int, seed: int) -> Row:
         settings["width"] = float(settings["width"])
     began = time.monotonic()
     budget = Budget(seconds, steps=("train",))
-    model, training = steps.run_train(images.train, Train(**settings), grow, budget=budget, context=around)
+    model, training = api.run_train(images.train, Train(**settings), grow, budget=budget, context=around)
     return {
         "wall_seconds": round(time.monotonic() - began, 2),
-        "accuracy": steps.accuracy(model, images.test),
-        "validation": steps.accuracy(model, images.validation),
+        "accuracy": api.accuracy(model, images.test),
+        "validation": api.accuracy(model, images.validation),
         "training": asdict(training),
         "machine": machine(),
     }

@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from machine import machine
+from shoestring.api import accuracy
 from shoestring.data import load
-from shoestring.rundir import RunDir
-from shoestring.runs import usable_model
-from shoestring.steps import accuracy
+from shoestring.runs.directory import RunDir
+from shoestring.runs.session import usable_model
 
 RESULTS = Path(__file__).parent / "results" / "kills.json"
 

@@ -20,18 +20,18 @@ from numpy.typing import NDArray
 
 from frozen_features import cached, features
 from shoestring import load
+from shoestring.api import evaluate, run_train
 from shoestring.budget import Budget
-from shoestring.context import prepare
+from shoestring.config.recipe import Grow, Select, Train
 from shoestring.data.images import Images
 from shoestring.data.loading import load_split
 from shoestring.data.split import hold_out
 from shoestring.errors import UserError
-from shoestring.proxy import pool_of
-from shoestring.recipe import Grow, Select, Train
-from shoestring.rundir import write_json
-from shoestring.select import Pool, Signals, choose
-from shoestring.steps import evaluate, run_train
-from shoestring.train.dynamics import margins
+from shoestring.planning.proxy import pool_of
+from shoestring.runtime.context import prepare
+from shoestring.runtime.files import write_json
+from shoestring.selection import Pool, Signals, choose
+from shoestring.training.dynamics import margins
 
 SEEN = {100: 60_000, 500: 120_000, 1000: 120_000, 5000: 250_000}  # samples of a training by images chosen
 PROXY_EPOCHS = 6.0  # as `shoestring select` without a budget

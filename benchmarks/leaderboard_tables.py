@@ -12,10 +12,10 @@ from scipy import stats
 
 from intervals import half_interval
 from measured import Row
-from shoestring import registry
+from shoestring.config import registry
+from shoestring.config.recipe import Select
 from shoestring.data.loading import in_memory
-from shoestring.proxy import method_for
-from shoestring.recipe import Select
+from shoestring.planning.proxy import method_for
 
 Cell = list[Row]  # the rows of one method at one size, a seed each
 

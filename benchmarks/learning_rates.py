@@ -74,16 +74,17 @@ def _images(where: str | None) -> tuple[Any, Any]:
 
 def trial(row: Row, train: Any, validation: Any) -> Row:
     """One training: its optimizer and accuracy on the validation images."""
-    from shoestring import Budget, context, steps
-    from shoestring.recipe import Grow, Train
+    from shoestring import Budget, api
+    from shoestring.config.recipe import Grow, Train
+    from shoestring.runtime import context
 
     network, options = row["network"].partition(" ")[0], NETWORKS[row["network"]]
     settings = Train(model=network, optimiser=row["optimizer"], learning_rate=row["rate"], **options)
     budget, began = Budget(epochs=EPOCHS[row["data"]], steps=("train",)), time.process_time()
     around = context.prepare(seed=row["seed"], threads=1, device="cpu")
-    model, went = steps.run_train(train, settings, Grow(), budget=budget, context=around)
+    model, went = api.run_train(train, settings, Grow(), budget=budget, context=around)
     seconds = time.process_time() - began
-    accuracy = steps.accuracy(model, validation)
+    accuracy = api.accuracy(model, validation)
     return {"chosen": went.optimiser, "steps": went.steps, "cpu_seconds": round(seconds, 1), "accuracy": accuracy}
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from shoestring.rundir import write_text
+from shoestring.runtime.files import write_text
 
 RESULTS = Path(__file__).parent / "results"
 Row = dict[str, Any]

@@ -26,8 +26,8 @@ from leaderboard_learners import SEEN, Probe, Scratch, material
 from leaderboard_tables import cards, tables
 from machine import machine
 from measured import RESULTS, Row, Rows, fill
-from shoestring import registry
-from shoestring.select import Pool, choose
+from shoestring.config import registry
+from shoestring.selection import Pool, choose
 
 BOARD = RESULTS / "selection_leaderboard.json"
 CACHE = Path(tempfile.gettempdir()) / "shoestring-leaderboard"

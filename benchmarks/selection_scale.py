@@ -24,7 +24,7 @@ import numpy as np
 
 from machine import machine
 from shoestring.data.loading import in_memory
-from shoestring.select import Pool, choose
+from shoestring.selection import Pool, choose
 
 RESULTS = Path(__file__).parent / "results" / "selection_scale.json"
 IMAGES, DIMENSIONS, OF_CLASS, CHOSEN = 1_281_167, 768, 1281, 13_000

@@ -23,9 +23,9 @@ from typing import Any
 import numpy as np
 
 from machine import machine
-from shoestring import registry
+from shoestring.config import registry
 from shoestring.data.loading import in_memory
-from shoestring.select import Pool, Signals, choose
+from shoestring.selection import Pool, Signals, choose
 
 RESULTS = Path(__file__).parent / "results" / "selection_speed.json"
 DIMENSIONS, CLUSTERS, CLASSES = 512, 200, 10

@@ -64,11 +64,12 @@ def _imported(names: str) -> float:
 
 def _input_share(source: str) -> dict[str, float]:
     """Seconds of drawing batches over seconds of whole training steps, over 40 steps of the default network."""
-    from shoestring import Budget, context, load
+    from shoestring import Budget, load
+    from shoestring.config.recipe import Train
     from shoestring.data.batches import Batches
-    from shoestring.recipe import Train
-    from shoestring.train.choose import choose_model
-    from shoestring.train.loop import fit
+    from shoestring.planning.model import choose_model
+    from shoestring.runtime import context
+    from shoestring.training.loop import fit
 
     spent = 0.0
     draw = Batches.draw

@@ -32,7 +32,7 @@ from commands import Case, measure
 from intervals import half_interval
 from machine import machine
 from measured import Row, Rows, fill
-from shoestring import Budget, load, steps
+from shoestring import Budget, api, load
 
 ROWS = Rows("speedrun.json", ("what", "asked", "seed"))
 COLD, WARM = "shoestring, from process start", "shoestring, warm"
@@ -102,8 +102,8 @@ def warm(data: str, seconds: float, seeds: int) -> float:
         if not ROWS.have(place):
             began = time.monotonic()
             budget = Budget(seconds if seed >= 0 else FIRST, steps=("train",))
-            model = steps.train(images.train, budget=budget, seed=max(seed, 0))
-            accuracy = steps.accuracy(model, images.test)
+            model = api.train(images.train, budget=budget, seed=max(seed, 0))
+            accuracy = api.accuracy(model, images.test)
             took = time.monotonic() - began
             if seed < 0:
                 continue

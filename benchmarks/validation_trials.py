@@ -56,10 +56,11 @@ def main() -> None:
 
 
 def trial(given: argparse.Namespace) -> dict[str, Any]:
-    from shoestring import Budget, context, load, select, steps
-    from shoestring.evaluate.cost import count_macs
+    from shoestring import Budget, api, load, select
+    from shoestring.config.recipe import Grow, Prune, Train
+    from shoestring.evaluation.cost import count_macs
     from shoestring.models.inference import log_probabilities
-    from shoestring.recipe import Grow, Prune, Train
+    from shoestring.runtime import context
 
     around = context.prepare(seed=given.seed, threads=given.threads)
     images = load(given.data).train
@@ -80,12 +81,12 @@ def trial(given: argparse.Namespace) -> dict[str, Any]:
     more = {name: getattr(given, name) for name in passed_on}
     more |= {name: json.loads(value) for name, value in (pair.split("=", 1) for pair in given.set)}
     settings = Train(model=given.model, **more)
-    model, went = steps.run_train(images, settings, Grow(given.grow), budget=budget, context=around)
+    model, went = api.run_train(images, settings, Grow(given.grow), budget=budget, context=around)
     found: dict[str, Any] = {"steps": went.steps}
     if given.cut:
         found["before_the_cut"] = accuracy(model)
         wanted = Prune("magnitude", given.macs, None)
-        model, went = steps.run_prune(model, images, wanted, settings, budget=budget, context=around)
+        model, went = api.run_prune(model, images, wanted, settings, budget=budget, context=around)
         found["steps_after_the_cut"] = went.steps if went else 0
     found["trained_seconds"] = round(budget.elapsed, 2)
     views = {"one": {"mirror": False, "shift": 0}, "flip": {"shift": 0}, "crops": {}}

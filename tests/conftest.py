@@ -8,14 +8,14 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
-from shoestring import runs
-from shoestring.context import Context
 from shoestring.data.images import Images
 from shoestring.data.loading import in_memory
 from shoestring.errors import messages_with_flags
 from shoestring.models.model import Model, Preprocessing, build
-from shoestring.train import loop
-from shoestring.train.checkpoint import Checkpoint
+from shoestring.runs import session
+from shoestring.runtime.context import Context
+from shoestring.training import loop
+from shoestring.training.checkpoint import Checkpoint
 
 # on a loaded machine the first text alone takes seconds to come up with
 settings.register_profile("any-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -101,11 +101,11 @@ def every_step(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def few_digits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs with a hundredth of a second for latencies, and digits few enough to be trained on in no time."""
-    monkeypatch.setattr(runs, "_LONGEST_TIMING", 0.01)
-    load = runs.load
+    monkeypatch.setattr(session, "_LONGEST_TIMING", 0.01)
+    load = session.load
 
     def few(*args, **kwargs):
         data = load(*args, **kwargs)
         return replace(data, train=data.train[:300], validation=data.validation[:50], test=data.test[:100])
 
-    monkeypatch.setattr(runs, "load", few)
+    monkeypatch.setattr(session, "load", few)

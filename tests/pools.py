@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from shoestring.data.loading import in_memory
-from shoestring.select import Pool, Signals
+from shoestring.selection import Pool, Signals
 
 
 def unit(features) -> np.ndarray:

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shoestring import budget as module
-from shoestring.budget import CAUTION, Budget, process_started, quantity, seconds, spell
+from shoestring.budget import CAUTION, Budget, process_started
+from shoestring.config.units import quantity, seconds, spell
 from shoestring.errors import BudgetTooSmall, UserError
 
 

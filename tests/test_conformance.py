@@ -10,11 +10,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shoestring import registry
 from shoestring.channels import drop, trace
-from shoestring.grow import Stage
-from shoestring.prune import choose as choose_channels
-from shoestring.select import Pool, Signals, choose
+from shoestring.config import registry
+from shoestring.growth import Stage
+from shoestring.pruning import choose as choose_channels
+from shoestring.selection import Pool, Signals, choose
 
 SELECT, GROW, PRUNE, MODELS = (registry.names(kind) for kind in ("select", "grow", "prune", "models"))
 

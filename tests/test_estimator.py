@@ -18,7 +18,7 @@ from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.estimator_checks import check_estimator
 
 from shoestring import Classifier, Model, UserError
-from shoestring.recipe import Train
+from shoestring.config.recipe import Train
 
 pytestmark = pytest.mark.usefixtures("arguments")
 
@@ -245,7 +245,7 @@ def test_parameters_that_cannot_be_are_said(named, settings, weight, told):
 def test_the_number_of_threads_is_what_it_was_after_a_fit(monkeypatch):
     import torch
 
-    from shoestring import threads
+    from shoestring.runtime import threads
 
     monkeypatch.setattr(Classifier, "_run", lambda self, *rest: threads.set_to(torch.get_num_threads() + 1))
     before = torch.get_num_threads()

@@ -1,12 +1,10 @@
-"""What can be imported, in fresh processes: public names are loaded lazily and share names with packages."""
+"""What can be imported, in fresh processes: public names are loaded lazily, and no module is hidden by a function."""
 
 from __future__ import annotations
 
 import pkgutil
 import subprocess
 import sys
-
-import pytest
 
 import shoestring
 
@@ -30,27 +28,11 @@ def test_every_module_can_be_imported_under_a_name_of_its_own():
     assert fresh("import shoestring", "[getattr(shoestring, name) for name in shoestring.__all__]", *lines) == ""
 
 
-INNER = {"evaluate": "metrics", "prune": "cut", "select": "pool", "train": "loop"}
-
-
-@pytest.mark.parametrize("first", ["functions", "packages"])
-def test_functions_and_packages_of_one_name_work_in_any_order(first):
-    script = ["import shoestring"]
-    for name, inner in INNER.items():
-        call = f"try: shoestring.{name}(1, 2, 3, 4)\nexcept TypeError as error: print(error)"
-        package = f"import shoestring.{name} as package; assert package.__path__"
-        module = f"import shoestring.{name}.{inner} as m; from shoestring.{name} import {inner}; assert {inner} is m"
-        bare = f"from shoestring import {name}; assert callable({name})"
-        script += [call, package, module, bare, call] if first == "functions" else [module, bare, package, call, call]
-    told = fresh(*script).splitlines()
-    assert [line.partition("()")[0] for line in told] == [name for name in INNER for _ in range(2)]
-
-
 def test_functions_tell_their_signature_and_can_be_pickled():
     printed = fresh(
-        "import inspect, pickle, shoestring.steps",
+        "import inspect, pickle, shoestring.api",
         "for name in ('evaluate', 'prune', 'select', 'train'):",
-        "    one, other = getattr(shoestring, name), getattr(shoestring.steps, name)",
+        "    one, other = getattr(shoestring, name), getattr(shoestring.api, name)",
         "    assert inspect.signature(one) == inspect.signature(other)",
         "    assert pickle.loads(pickle.dumps(one)) is one",
         "print(shoestring.nothing if hasattr(shoestring, 'nothing') else 'nothing')",

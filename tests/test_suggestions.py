@@ -4,10 +4,10 @@ import dataclasses
 
 import pytest
 
-from shoestring import registry
 from shoestring.cli.main import VERBS
+from shoestring.config import registry
+from shoestring.config.recipe import SECTIONS, Recipe
 from shoestring.errors import unknown
-from shoestring.recipe import SECTIONS, Recipe
 from shoestring.suggestions import ALIASES, nearest
 
 

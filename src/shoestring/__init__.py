@@ -6,11 +6,7 @@ The public names are loaded when they are first used: importing shoestring impor
 from __future__ import annotations
 
 import importlib
-import sys
-import types
 from typing import TYPE_CHECKING, Any
-
-from shoestring.names import CalledModule
 
 __version__ = "0.1.0"
 
@@ -20,12 +16,16 @@ _PUBLIC = {
     "Classifier": "shoestring.estimator",
     "Dataset": "shoestring.data",
     "Images": "shoestring.data",
-    "Metrics": "shoestring.evaluate.metrics",
+    "Metrics": "shoestring.evaluation.metrics",
     "Model": "shoestring.models.model",
-    "Subset": "shoestring.select",
+    "Subset": "shoestring.selection",
     "UserError": "shoestring.errors",
+    "evaluate": "shoestring.api",
     "load": "shoestring.data",
     "load_unlabelled": "shoestring.data",
+    "prune": "shoestring.api",
+    "select": "shoestring.api",
+    "train": "shoestring.api",
 }
 
 __all__ = [
@@ -47,39 +47,23 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from shoestring.api import evaluate, prune, select, train
     from shoestring.budget import Budget
     from shoestring.data import Dataset, Images, load, load_unlabelled
     from shoestring.errors import BudgetTooSmall, UserError
     from shoestring.estimator import Classifier
-    from shoestring.evaluate.metrics import Metrics
+    from shoestring.evaluation.metrics import Metrics
     from shoestring.models.model import Model
-    from shoestring.select import Subset
-    from shoestring.steps import evaluate, prune, select, train
+    from shoestring.selection import Subset
 
 
-# Functions that share their name with a package: the package itself is called, so that both can be had in any order.
-_CALLED = ("evaluate", "prune", "select", "train")
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'shoestring' has no attribute '{name}'")
+    value = getattr(importlib.import_module(_PUBLIC[name]), name)
+    globals()[name] = value
+    return value
 
 
-class _Package(types.ModuleType):
-    """Loads the public names when they are first used."""
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name in _CALLED and isinstance(value, types.ModuleType):
-            value.__class__ = CalledModule
-        super().__setattr__(name, value)
-
-    def __getattr__(self, name: str) -> Any:
-        if name in _CALLED:
-            return importlib.import_module(f"shoestring.{name}")  # which sets the attribute
-        if name not in _PUBLIC:
-            raise AttributeError(f"module 'shoestring' has no attribute '{name}'")
-        value = getattr(importlib.import_module(_PUBLIC[name]), name)
-        setattr(self, name, value)
-        return value
-
-    def __dir__(self) -> list[str]:
-        return [*super().__dir__(), *__all__]
-
-
-sys.modules[__name__].__class__ = _Package
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

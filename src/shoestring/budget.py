@@ -10,12 +10,12 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import re
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from shoestring.config.units import quantity, seconds, spell
 from shoestring.errors import BudgetTooSmall, UserError
 
 Unit = Literal["seconds", "epochs", "flops"]
@@ -26,65 +26,6 @@ USUAL_EPOCHS = 10.0  # where no budget is given
 # Evaluation is paid for at the measured pace times this, because the machine may be slower then.
 CAUTION = 1.2
 _SLOWEST_START = 5.0  # seconds that Python may take from nothing to the first line of ours, waiting for the disk
-_SECONDS = {"ms": 1e-3, "s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
-_LEAST_COUNT = 1000  # no network has fewer parameters: a smaller number is meant as something else
-_SCALES = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18}
-
-
-def seconds(text: str | float) -> float:
-    """Parse '90', '90s', '5m', '1h30m' or a number into seconds; `UserError` for anything else."""
-    if isinstance(text, int | float):
-        value = float(text)
-    else:
-        compact = text.strip().replace(" ", "")
-        parts = re.findall(r"(\d+(?:\.\d+)?)([a-z]*)", compact)
-        if (
-            not parts
-            or "".join(number + unit for number, unit in parts) != compact
-            or (len(parts) > 1 and not parts[-1][1])
-        ):
-            raise UserError(f"'{text}' is not a time. Write 90s, 5m, 1h30m or a number of seconds.")
-        unknown_units = [unit for _, unit in parts if unit and unit not in _SECONDS]
-        if unknown_units:
-            raise UserError(f"'{text}' is not a time: unknown unit '{unknown_units[0]}'. Units are ms, s, m, h and d.")
-        value = sum(float(number) * _SECONDS[unit or "s"] for number, unit in parts)
-    if not (value > 0 and math.isfinite(value)):
-        raise UserError(f"a time must be above zero, not '{text}'.")
-    return value
-
-
-def quantity(text: str | float, *, what: str = "number") -> float:
-    """Parse '200k', '12M', '3e15', '0.5' or a number; `UserError` for anything else or not above zero."""
-    match = re.fullmatch(r"\s*(\d+(?:\.\d*)?(?:[eE][+-]?\d+)?|\.\d+)\s*([kMGTPE]?)\s*", str(text))
-    value = float(match[1]) * _SCALES[match[2]] if match else 0.0
-    if not (value > 0 and math.isfinite(value)):
-        raise UserError(
-            f"'{text}' is not a {what}. Write a number above zero, with k, M, G, T or P behind it if you like."
-        )
-    return value
-
-
-def target(text: str | float, *, what: str) -> tuple[float, bool]:
-    """A size to cut to: the number, and whether it is a fraction of the whole (0.5) and not a count (20M, 200k).
-
-    Raises `UserError` for anything else, as for 1.5 or 50, which are neither.
-    """
-    value = quantity(text, what=f"size for {what}")
-    plain = str(text).strip()[-1:].isdigit() or str(text).strip().endswith(".")
-    if plain and 1 < value < _LEAST_COUNT:
-        raise UserError(
-            f"'{text}' is not a size for {what}: write a fraction up to 1 (0.5 for half) or a count (200k, 20M)."
-        )
-    return value, plain and value <= 1
-
-
-def spell(amount: float) -> str:
-    """Seconds for people: 8.3 s, 4:51, 1:02:09."""
-    if amount < 59.95:
-        return f"{amount:.1f} s"
-    whole = round(amount)
-    hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def process_started() -> float:

@@ -14,16 +14,17 @@ from sklearn.utils import _safe_indexing, check_random_state
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import check_is_fitted
 
-from shoestring import context, steps, threads
+from shoestring import api
 from shoestring.budget import USUAL_EPOCHS, Budget
+from shoestring.config.recipe import CALL, Prune, Train, resolve
 from shoestring.data import Images
 from shoestring.data.given import count_images, given_images
 from shoestring.data.labels import encode, encode_as, label_array, weight_array
 from shoestring.data.split import MOST_VALIDATION, hold_out
 from shoestring.errors import UserError
 from shoestring.models.inference import log_probabilities
-from shoestring.recipe import CALL, Prune, Train, resolve
-from shoestring.select import Subset
+from shoestring.runtime import context, threads
+from shoestring.selection import Subset
 
 _LARGEST_SEED = 2**31 - 1
 
@@ -37,7 +38,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
     `class_weight` is None, "balanced" or a mapping of labels to weights. `random_state` seeds everything else; with
     None every fit is another. `resolution` is the side that images are resized to (their own up to 64 pixels, when
     None), and `mirrored` says whether a mirrored image keeps its class. The parameters from `width` on are those of
-    `shoestring train` (see `shoestring.recipe.Train`).
+    `shoestring train` (see `shoestring.config.recipe.Train`).
 
     After `fit`, `classes_` are the labels, `model_` the `Model`, `subset_` the selected `Subset` or None, `ledger_`
     seconds by step, `n_features_in_` the values of an image.
@@ -135,22 +136,22 @@ class Classifier(ClassifierMixin, BaseEstimator):
 
     def _run(self, images: Images, validation: Images | None, settings: Any, budget: Budget, around: Any) -> None:
         """Select, train, prune and calibrate."""
-        steps.keep_time_to_calibrate(budget, settings.train, images, validation)
+        api.keep_time_to_calibrate(budget, settings.train, images, validation)
         self.subset_: Subset | None = None
         if settings.select.examples is not None:
             with budget.paying("select"):
                 plain = images.weighted(None)
-                self.subset_ = steps.run_select(plain, settings.select, budget=budget, context=around)
+                self.subset_ = api.run_select(plain, settings.select, budget=budget, context=around)
                 images = images[self.subset_.indices_for(plain)]
         with budget.paying("train"):
             more = {"budget": budget, "context": around}
-            model, _ = steps.run_train(
+            model, _ = api.run_train(
                 images, settings.train, settings.grow, validation=validation, later=settings.prune, **more
             )
         if settings.prune.wanted:
             with budget.paying("prune"):
-                model, _ = steps.run_prune(model, images, settings.prune, settings.train, **more)
-        self.model_ = steps.calibrated(model, validation, budget)
+                model, _ = api.run_prune(model, images, settings.prune, settings.train, **more)
+        self.model_ = api.calibrated(model, validation, budget)
 
     def predict_proba(self, X: Any) -> NDArray[np.float32]:
         """Probabilities (N, classes) of images, in the order of `classes_`."""

@@ -8,10 +8,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from networks import cut, network
 from shoestring.channels import drop, trace
-from shoestring.evaluate.cost import counting
-from shoestring.models.convnet import convnet
-from shoestring.models.resnet import BasicBlock, resnet20
-from shoestring.models.vgg import vgg8
+from shoestring.evaluation.cost import counting
+from shoestring.models.architectures.convnet import convnet
+from shoestring.models.architectures.resnet import BasicBlock, resnet20
+from shoestring.models.architectures.vgg import vgg8
 
 IMAGE = torch.zeros(1, 3, 8, 8)
 

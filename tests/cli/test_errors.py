@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from shoestring.cli import steps
+from shoestring.cli import run
 from shoestring.cli.main import main
 
 QUICK = ("--epochs", "20", "--model", "simplecnn")
@@ -254,9 +254,9 @@ def test_a_process_of_the_job_that_has_ended_is_one_line(capsys, monkeypatch) ->
     def lost(*args: object) -> int:
         raise RuntimeError("[pair.cc:545] Read error [127.0.0.1]:48348: Connection reset by peer.")
 
-    monkeypatch.setattr(steps, "_main", lost)
+    monkeypatch.setattr(run, "_main", lost)
     with pytest.raises(RuntimeError):  # of a run alone that is something else
         main(["train", "digits"])
-    monkeypatch.setattr(steps, "gathered", lambda: contextlib.nullcontext(object()))
+    monkeypatch.setattr(run, "gathered", lambda: contextlib.nullcontext(object()))
     assert main(["train", "digits"]) == 2
     assert capsys.readouterr().err.splitlines()[-1].startswith("error: another process of this job has ended")

@@ -47,7 +47,7 @@ def test_a_json_recipe_may_be_indented_with_tabs(capsys, tmp_path: Path) -> None
 
 
 def test_a_single_step_takes_its_own_part_of_a_recipe(tmp_path: Path) -> None:
-    from shoestring.cli.steps import _recipe
+    from shoestring.cli.run import _recipe
 
     file = tmp_path / "r.yaml"
     file.write_text("data: digits\nepochs: 3\nselect: {examples: 50}\nprune: {macs: 0.5}\ntrain: {width: 0.5}\n")

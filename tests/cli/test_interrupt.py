@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from shoestring.cli.main import main
-from shoestring.files import write_json
-from shoestring.recipe import Recipe, Train, as_dict
-from shoestring.train.snapshots import newest
+from shoestring.config.recipe import Recipe, Train, as_dict
+from shoestring.runtime.files import write_json
+from shoestring.training.snapshots import newest
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
 NET = ("--model", "simplecnn", "--width", "0.25")

@@ -8,7 +8,7 @@ import pytest
 from shoestring.budget import Budget
 from shoestring.cli.main import main
 from shoestring.cli.progress import Progress
-from shoestring.runs import of_whole
+from shoestring.runs.session import of_whole
 
 PHASES = ["loading PyTorch", "loading digits", "measuring speed", "selecting", "training a proxy"]
 PHASES += ["choosing the network", "training convnet", "evaluating before pruning", "pruning", "training the pruned"]

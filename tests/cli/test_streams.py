@@ -76,8 +76,8 @@ runpy.run_module("shoestring", run_name="__main__", alter_sys=True)
     "module, number",
     [
         ("shoestring.cli.main", "SIGINT"),
-        ("shoestring.recipe", "SIGTERM"),
-        ("shoestring.pipeline", "SIGINT"),
+        ("shoestring.config.recipe", "SIGTERM"),
+        ("shoestring.runs.pipeline", "SIGINT"),
         ("torch", "SIGINT"),
     ],
 )

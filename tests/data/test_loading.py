@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from shoestring import registry
+from shoestring.config import registry
 from shoestring.data import from_arrays, in_memory, load, load_split, load_unlabelled, loading
 from shoestring.data.listing import Listing, Source, from_memory
 from shoestring.errors import UserError

@@ -10,16 +10,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from shoestring import registry
 from shoestring.budget import Budget
+from shoestring.config import registry
+from shoestring.config.recipe import Train
 from shoestring.data.images import Images
 from shoestring.data.loading import in_memory
-from shoestring.grow.network import Growing
+from shoestring.growth.widening import Growing
 from shoestring.models import Model, Preprocessing, build, timm
 from shoestring.models.inference import embed
-from shoestring.recipe import Train
-from shoestring.train.loop import fit
-from shoestring.train.optimiser import make
+from shoestring.training.loop import fit
+from shoestring.training.optimizers.optimizer import make
 
 CLASSES = ("ant", "bee", "cat", "dog", "elk")
 OWN = ["convnet", "resnet20", "resnet18", "vgg8", "vgg16", "simplecnn"]

@@ -9,7 +9,7 @@ from shoestring.data.images import Images
 from shoestring.models import inference
 from shoestring.models.inference import Predictor, log_probabilities, views
 from shoestring.models.model import Model, Preprocessing
-from shoestring.train.choose import preprocessing
+from shoestring.planning.model import preprocessing
 
 
 class Counting(nn.Module):

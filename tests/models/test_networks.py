@@ -4,11 +4,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from shoestring.models.convnet import convnet
+from shoestring.models.architectures.convnet import convnet
+from shoestring.models.architectures.resnet import BasicBlock, resnet18, resnet20, resnet56
+from shoestring.models.architectures.simple import simplecnn
+from shoestring.models.architectures.vgg import vgg8, vgg16
 from shoestring.models.layers import PadChannels
-from shoestring.models.resnet import BasicBlock, resnet18, resnet20, resnet56
-from shoestring.models.simple import simplecnn
-from shoestring.models.vgg import vgg8, vgg16
 
 NETWORKS = [convnet, resnet20, resnet56, resnet18, vgg8, vgg16, simplecnn]
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from shoestring.channels.compensate import compensate
+from shoestring.channels.compensation import compensate
 from shoestring.channels.constants import fold_constants
-from shoestring.channels.merge import equal_channels, merge, merge_proportional
+from shoestring.channels.merging import equal_channels, merge, merge_proportional
 from shoestring.channels.surgery import Edit, Remembering, drop, operate
 from shoestring.channels.table import Group, Kept, Table
-from shoestring.channels.trace import trace
 from shoestring.channels.tracer import Axis
-from shoestring.channels.widen import widen
-from shoestring.names import call_modules
+from shoestring.channels.tracing import trace
+from shoestring.channels.widening import widen
 
 __all__ = [
     "Axis",
@@ -29,5 +28,3 @@ __all__ = [
     "trace",
     "widen",
 ]
-
-call_modules(__name__, "compensate", "merge", "trace", "widen")

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from shoestring.channels.merge import folded
+from shoestring.channels.merging import folded
 from shoestring.channels.readers import LAYERS, visit
 from shoestring.channels.surgery import Network, drop
 from shoestring.channels.table import Group, Table, named_tensors, where

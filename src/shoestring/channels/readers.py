@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from shoestring.channels.table import Table
 from shoestring.channels.tracer import Axis
-from shoestring.running import evaluating
+from shoestring.runtime.running import evaluating
 
 LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from shoestring.channels.surgery import drop, operate
 from shoestring.channels.table import Kept, Table, listed, named_tensors
 from shoestring.channels.trial import copied, culprits, lively, outputs, same
-from shoestring.channels.widen import copies, doubled, widen
+from shoestring.channels.widening import copies, doubled, widen
 
 
 def verified(module: nn.Module, table: Table, example: Tensor) -> Table:

@@ -6,14 +6,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shoestring.checks import check_apart, recorded
 from shoestring.cli.flags import Parser, add_output
 from shoestring.cli.process import interruptible
 from shoestring.cli.progress import Progress
+from shoestring.config.paths import expanded
 from shoestring.errors import UserError, unknown
-from shoestring.outputs import check_folder
-from shoestring.paths import expanded
-from shoestring.rundir import RunDir, write_skipped
+from shoestring.runs.directory import RunDir, write_skipped
+from shoestring.runs.validate import check_apart, recorded
+from shoestring.runtime.output_files import check_folder
 
 if TYPE_CHECKING:
     from shoestring.data import Images
@@ -52,12 +52,12 @@ def main(verb: str, words: Sequence[str]) -> int:
         progress.close()
     progress.warn(metrics["warnings"])
     if "json" in given:
-        from shoestring.evaluate.files import as_text
+        from shoestring.evaluation.files import as_text
 
         print(as_text(metrics))
         return 0
     from shoestring.cli.show import grid, two_columns
-    from shoestring.report.markdown import described, headline, percent
+    from shoestring.reporting.markdown import described, headline, percent
 
     rows = [("accuracy", headline(metrics)), ("loss", f"{metrics['loss']:.3f}")]
     two_columns([*rows, ("forward passes per prediction", described(metrics))])
@@ -83,13 +83,13 @@ def evaluate(
     progress: Progress,
 ) -> dict[str, Any]:
     """Metrics of the model of `run` on a split of the data `on` (the run's own data when None)."""
-    from shoestring.context import prepare
     from shoestring.data import load_split
-    from shoestring.evaluate.files import write
-    from shoestring.evaluate.metrics import collect, measure
-    from shoestring.evaluate.warnings import find_warnings
+    from shoestring.evaluation.files import write
+    from shoestring.evaluation.metrics import collect, measure
+    from shoestring.evaluation.warnings import find_warnings
     from shoestring.models.inference import Predictor
-    from shoestring.runs import usable_model
+    from shoestring.runs.session import usable_model
+    from shoestring.runtime.context import prepare
 
     interruptible()
     if out is not None:
@@ -134,7 +134,7 @@ def evaluate(
 def _own(run: Path, split: str, *, skip_bad: bool, tick: Callable[[int, int], None]) -> Images:
     """A split of the data of the run, divided as the run divided it, so that its test images are those never seen."""
     from shoestring.data import load
-    from shoestring.runs import arguments, same_images
+    from shoestring.runs.session import arguments, same_images
 
     recipe = recorded(RunDir(run))
     if recipe is None:

@@ -9,9 +9,9 @@ import typing
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NoReturn
 
-from shoestring import registry
+from shoestring.config import registry
+from shoestring.config.recipe import SECTIONS, Recipe, Select
 from shoestring.errors import UserError, quoted, unknown
-from shoestring.recipe import SECTIONS, Recipe, Select
 from shoestring.suggestions import nearest
 
 # verb -> its fields of the recipe; a section's name stands for all its fields

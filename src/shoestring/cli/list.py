@@ -6,8 +6,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from shoestring import registry
 from shoestring.cli.flags import Parser, add_output
+from shoestring.config import registry
 from shoestring.errors import unknown
 from shoestring.escaping import visible
 

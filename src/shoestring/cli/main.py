@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from shoestring.cli.process import secure_streams
 from shoestring.errors import BudgetTooSmall, UserError, messages_with_flags, quoted, unknown
 from shoestring.escaping import visible
+from shoestring.runtime.distributed import rank
 from shoestring.suggestions import nearest
-from shoestring.team import rank
 
-_STEPS = "shoestring.cli.steps"
+_STEPS = "shoestring.cli.run"
 VERBS = {
     "run": (_STEPS, "images in, a trained, shrunk and measured classifier out"),
     "select": (_STEPS, "choose the training images worth having"),
@@ -106,7 +106,7 @@ def follow(words: Sequence[str]) -> int:
     """Run a process that is not the first of its team: that one reads the words, and tells it what to do."""
     if not words or VERBS.get(words[0], ("",))[0] != _STEPS:
         return 0
-    return importlib.import_module("shoestring.cli.team").follow()
+    return importlib.import_module("shoestring.cli.distributed").follow()
 
 
 def _about_files(error: OSError) -> bool:

@@ -10,9 +10,9 @@ from typing import Any
 from shoestring.cli.flags import Parser, add_output
 from shoestring.cli.process import interruptible
 from shoestring.cli.progress import Progress
+from shoestring.config.paths import expanded
 from shoestring.errors import UserError
 from shoestring.escaping import visible
-from shoestring.paths import expanded
 
 
 def main(verb: str, words: Sequence[str]) -> int:
@@ -56,10 +56,10 @@ def predict(
     """
     import numpy as np
 
-    from shoestring.context import prepare
     from shoestring.data import Images, decode_file
     from shoestring.models.inference import log_probabilities
-    from shoestring.runs import usable_model
+    from shoestring.runs.session import usable_model
+    from shoestring.runtime.context import prepare
 
     interruptible()
     model = usable_model(run, say)

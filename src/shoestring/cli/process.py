@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from typing import IO, Any
 
-from shoestring.ending import Grace
+from shoestring.runtime.signals import Grace
 
 
 def secure_streams() -> None:

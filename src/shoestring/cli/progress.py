@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from shoestring.budget import spell
+from shoestring.config.units import spell
 from shoestring.escaping import visible
 
 

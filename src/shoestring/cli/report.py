@@ -8,7 +8,7 @@ from pathlib import Path
 
 from shoestring.cli.flags import Parser, add_output
 from shoestring.errors import UserError
-from shoestring.rundir import RunDir
+from shoestring.runs.directory import RunDir
 
 
 def main(verb: str, words: Sequence[str]) -> int:
@@ -26,10 +26,10 @@ def main(verb: str, words: Sequence[str]) -> int:
     if "accuracy" not in result:
         raise UserError(f"{given.run} is a selection: there is no network to report on.")
     from shoestring.cli.show import show
-    from shoestring.report.markdown import write_report
+    from shoestring.reporting.markdown import write_report
 
     with folder.showing():
-        write_report(folder, result)
+        write_report(folder.path, result)
         if "json" in given:
             print(json.dumps(result, indent=1))
         else:

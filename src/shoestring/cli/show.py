@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from shoestring.escaping import visible
-from shoestring.report.markdown import percent, summary
+from shoestring.reporting.markdown import percent, summary
 
 _ANY_WIDTH = 1_000_000  # columns, where nothing is cut off
 

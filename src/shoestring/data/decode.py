@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
+from shoestring.config.paths import expanded
 from shoestring.data.color import GREY, Coding, coding_of, flat
 from shoestring.data.formats import formats_for, quiet, why_not
 from shoestring.data.listing import Encoded
 from shoestring.errors import UserError
-from shoestring.paths import expanded
 
 VERSION = 2  # part of every cache key: raise it when the same file would give other pixels
 _AT_ONCE = 100_000_000  # pixels that all threads together hold decoded; a larger image is decoded alone

@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from shoestring.data.arrays import to_pixels
+from shoestring.config.paths import expanded
 from shoestring.data.build import SMALL
 from shoestring.data.decode import decode, decode_file, header
 from shoestring.data.images import Images
 from shoestring.data.listing import spread
 from shoestring.data.loading import in_memory
+from shoestring.data.sources.arrays import to_pixels
 from shoestring.errors import UserError
-from shoestring.paths import expanded
 
 _COLUMNS = ("path", "file", "filename", "filepath", "file_path", "image_path", "image")
 _SAMPLE = 512  # images whose size is read to choose a resolution

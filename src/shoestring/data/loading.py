@@ -12,22 +12,22 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from shoestring import registry
-from shoestring.data.arrays import arrays, class_values, to_indices, to_pixels
+from shoestring.config import registry
+from shoestring.config.paths import expanded
 from shoestring.data.build import SMALL, bad_image, build, check_classes, check_train_split
 from shoestring.data.cache import Entry, build_entry, entry_folder, open_entry
 from shoestring.data.decode import VERSION, resize
-from shoestring.data.digits import digits
-from shoestring.data.folder import folder, unlabelled
 from shoestring.data.formats import quiet
-from shoestring.data.hub import hub
 from shoestring.data.images import Dataset, Images, seal
 from shoestring.data.listing import Source, class_names, composed, listed
 from shoestring.data.parquet import parquet_files
+from shoestring.data.sources.arrays import arrays, class_values, to_indices, to_pixels
+from shoestring.data.sources.digits import digits
+from shoestring.data.sources.folder import folder, unlabelled
+from shoestring.data.sources.hub import hub
+from shoestring.data.sources.torchvision import NAMES, torchvision
 from shoestring.data.split import divide
-from shoestring.data.torchvision import NAMES, torchvision
 from shoestring.errors import UserError, unknown
-from shoestring.paths import expanded
 from shoestring.suggestions import ALIKE, nearest
 
 # a digit or letter in a mirror, or a road sign, is another one or none

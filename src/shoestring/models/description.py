@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from shoestring.errors import UserError
-from shoestring.rundir import read_json
+from shoestring.runtime.files import read_json
 
 TENSORS, DESCRIPTION = "model.safetensors", "model.json"
 _LARGEST = 4096  # pixels of a side

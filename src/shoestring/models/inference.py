@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from shoestring.data.images import Images
 from shoestring.models.heads import features_into, last_layer
 from shoestring.models.model import Model, Preprocessing
-from shoestring.running import evaluating, out_of_memory
+from shoestring.runtime.running import evaluating, out_of_memory
 
 T = TypeVar("T")
 

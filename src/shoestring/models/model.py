@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from shoestring import registry
+from shoestring.config import registry
 from shoestring.errors import UserError
 from shoestring.models import timm
 from shoestring.models.description import (
@@ -29,8 +29,8 @@ from shoestring.models.description import (
 )
 from shoestring.models.heads import find_heads, start_small, with_fresh_heads
 from shoestring.models.layers import resize
-from shoestring.rundir import replacing, write_json
-from shoestring.running import evaluating
+from shoestring.runtime.files import replacing, write_json
+from shoestring.runtime.running import evaluating
 
 _MOST_PARAMETERS = 2**31  # of a network that is built here: 8 GB, where a mistyped width asks for more than there is
 

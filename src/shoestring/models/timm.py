@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 import torch
 from torch import nn
 
+from shoestring.config.values import coerce, limited
 from shoestring.errors import UserError, unknown
-from shoestring.network import hub_unreachable, unreachable
-from shoestring.values import coerce, limited
+from shoestring.runtime.network import hub_unreachable, unreachable
 
 PREFIX = "timm:"
 # What may be set of a timm network. Nothing here names a file or an address, as `checkpoint_path` does: descriptions of

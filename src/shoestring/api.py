@@ -1,0 +1,291 @@
+"""The steps as plain functions: select, train, prune, evaluate. Each stands alone; a shared budget makes them a run."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from shoestring.budget import USUAL_EPOCHS, Budget
+from shoestring.config import registry
+from shoestring.config.recipe import CALL, Grow, Prune, Select, Train, resolve
+from shoestring.data import Images
+from shoestring.errors import UserError
+from shoestring.evaluation.calibration import fit_temperature, images_to_fit
+from shoestring.evaluation.metrics import Metrics, Predictions, collect, measure
+from shoestring.models.inference import Predictor, views
+from shoestring.models.model import Model
+from shoestring.planning.model import preprocessing
+from shoestring.planning.plan import FirstPlan, part_of, scale_of
+from shoestring.planning.proxy import method_for, pool_of
+from shoestring.pruning import shrink
+from shoestring.runtime import threads
+from shoestring.runtime.context import Context, prepare
+from shoestring.selection import NOTHING, Subset, choose, new_of_each
+from shoestring.selection.exclusions import left_out
+from shoestring.selection.subset_files import given_subset
+from shoestring.training.early_stopping import Score
+from shoestring.training.loop import PLAN_ANEW, Training, fit
+
+_PROXY_EPOCHS = 6
+_LEAST_SEEN = 400  # images a proxy sees at least
+_LOOKED_AT, _TOGETHER = 512, 128  # images that a cut is made up for on, and how many of them at a time
+
+
+def select(
+    images: Images,
+    examples: int,
+    *,
+    method: str = "auto",
+    already: Subset | str | Path | None = None,
+    seed: int = 0,
+    budget: Budget | None = None,
+    context: Context | None = None,
+    **settings: Any,
+) -> Subset:
+    """Choose `examples` of the images, best first.
+
+    `settings` are the other fields of `recipe.Select` (`within="easiest:0.2"` lets the method see a part of the images
+    by difficulty, `features="timm:resnet18"` says what they are compared by) and the method's own options. The images
+    of `already` (a subset, or its file or run) are kept, come first, and count among the examples. `seed` is that of
+    the context where one is given. Methods that need training dynamics, or features
+    when none are given, train a small proxy network on all images, within the budget's share for `select` (six epochs
+    when there is no budget). Images without labels can be chosen by the methods that need none. Raises `UserError` for
+    what cannot be chosen, `BudgetTooSmall` when the proxy cannot be trained.
+    """
+    recipe, _ = resolve((CALL, {"select": {"method": method, "examples": examples, **settings}}))
+    if recipe.select.subset is not None:
+        raise UserError("a subset that is there already needs no choosing: images[Subset.load(file)] are its images.")
+    if not len(images):
+        raise UserError("there are no images to choose from.")
+    context = context or prepare(seed=seed)
+    budget = budget or Budget(epochs=max(_PROXY_EPOCHS, _LEAST_SEEN / len(images)), steps=("select",))
+    before = given_subset(already, images) if isinstance(already, str | Path) else already
+    with threads.unchanged():
+        return run_select(images, recipe.select, budget=budget, context=context, already=before)
+
+
+def run_select(
+    images: Images, settings: Select, *, budget: Budget, context: Context, already: Subset | None = None
+) -> Subset:
+    """`select` with its settings as a recipe has them."""
+    assert settings.examples is not None
+    method = method_for(settings, images)
+    if settings.method == "auto":
+        context.say(f"method {method}: {registry.summary('select', method)}")
+    pool = pool_of(images, settings, budget, context)
+    before = NOTHING if already is None else already.indices_for(images)
+    new_of_each(pool, settings.examples, balance=settings.balance, already=before)  # refused before a proxy is trained
+    subset = choose(
+        pool,
+        settings.examples,
+        method=method,
+        balance=settings.balance,
+        within=settings.within,
+        already=before,
+        left_out=left_out(
+            pool, before, copies=settings.drop_duplicates, doubtful=settings.drop_suspects, say=context.say
+        ),
+        seed=context.seed,
+        options=settings.options,
+    )
+    if settings.signals is not None and not Path(settings.signals).exists():
+        context.say(f"{method} asks for no signals: {settings.signals} is not written")
+    if settings.features is not None and not pool.compared:
+        context.say(f"{method} compares no images: {settings.features} is not looked at")
+    return subset
+
+
+def train(
+    images: Images,
+    *,
+    model: str = "auto",
+    grow: str = "auto",
+    stages: str | None = None,
+    budget: Budget | None = None,
+    validation: Images | None = None,
+    seed: int = 0,
+    context: Context | None = None,
+    **settings: Any,
+) -> Model:
+    """Train a network on the images until the budget's share for `train` is spent (ten epochs, when there is none).
+
+    `grow` names schedules ("resolution,width"), or `stages` writes them out ("0.5@0.75,1@1"). `settings` are the fields
+    of `recipe.Train`. On `validation` images, which were held out of training, the temperature of the model is fitted
+    (without them it stays 1), and `patience` scores; `seed` is that of the context where one is given. Raises
+    `UserError` for unknown names and settings, `BudgetTooSmall` before training when too little fits.
+    """
+    growth = {"method": grow} | ({"stages": stages} if stages is not None else {})
+    recipe, _ = resolve((CALL, {"train": {"model": model, **settings}, "grow": growth}))
+    check_trainable(images, validation)
+    context = context or prepare(seed=seed)
+    budget = budget or Budget(epochs=USUAL_EPOCHS, steps=("train",))
+    keep_time_to_calibrate(budget, recipe.train, images, validation)
+    around = {"budget": budget, "context": context, "validation": validation}
+    with threads.unchanged():
+        trained, _ = run_train(images, recipe.train, recipe.grow, **around)
+        return calibrated(trained, validation, budget)
+
+
+def check_trainable(images: Images, validation: Images | None = None) -> None:
+    """Raise `UserError` for images that nothing can be learnt from: none, without labels, of one class or of others."""
+    if images.labels is None:
+        raise UserError("these images have no labels, and training needs them.")
+    if not len(images):
+        raise UserError("there are no images to train on.")
+    if len(images.classes) < 2:
+        raise UserError(f"one class only ({', '.join(images.classes)}): training needs two classes or more.")
+    if validation is not None and validation.classes != images.classes:
+        raise UserError(
+            f"the images are of the classes {', '.join(images.classes)}, and the validation images of "
+            f"{', '.join(validation.classes)}: the same, in the same order, are expected."
+        )
+
+
+def keep_time_to_calibrate(budget: Budget, settings: Train, images: Images, validation: Images | None) -> None:
+    """Keep as much of the budget as `calibrated` will take."""
+    if validation is not None:
+        prepared = preprocessing(images[:1], mirror=settings.mirrors(images.mirrored), views=settings.views)
+        budget.owe("calibrate", images=round(len(validation) * views(prepared)))
+
+
+def calibrated(model: Model, validation: Images | None, budget: Budget) -> Model:
+    """The model with the temperature that fits validation images; as it is when there are none."""
+    if validation is None:
+        return model
+    timed = budget.unit == "seconds"
+    left = partial(budget.left_for, "calibrate") if timed else None
+    predictor = Predictor(replace(model, temperature=1.0), left=left, coming=len(validation), seconds=budget.pace)
+    with budget.paying("calibrate"):
+        return with_temperature(predictor, validation)[0]
+
+
+def with_temperature(predictor: Predictor, validation: Images) -> tuple[Model, Predictions]:
+    """The model of a predictor, with the temperature that fits validation images; and these, predicted at 1."""
+    classes = len(validation.classes)
+    found = collect(predictor(validation), validation.targets, classes=classes, sample=images_to_fit(classes))
+    fitted = fit_temperature(found.sample, found.labels[found.sample_indices])
+    return replace(predictor.model, temperature=fitted), found
+
+
+def run_train(
+    images: Images,
+    settings: Train,
+    grow: Grow,
+    *,
+    budget: Budget,
+    context: Context,
+    validation: Images | None = None,
+    later: Prune | None = None,
+) -> tuple[Model, Training]:
+    """`train` with its settings as a recipe has them; also how the training went.
+
+    `later` says how the network will be cut when the budget pays for that too: an automatic width takes it in.
+    """
+    if settings.patience is not None and validation is None:
+        raise UserError("patience needs validation images to score on.")
+    if settings.precision == "float16" and context.device.startswith("cpu"):
+        raise UserError("float16 is for accelerators, processors crawl with it. Take --precision bfloat16 or auto.")
+    window = budget.window("train")
+    plan = FirstPlan(images, settings, grow, window, context, later)
+    model = plan.model
+    around = {
+        "settings": settings,
+        "context": context,
+        "scale": scale_of(settings),
+        "part": part_of(budget, "train"),
+        "anytime": True,
+        "score": None if validation is None else _score(validation, model),
+    }
+    context.say(f"training {model.name} on {len(images):,} images")
+    went = fit(model, images, window, schedule=plan.schedule, plan_anew=plan.anew, **around)
+    if went.ended == PLAN_ANEW:
+        model = plan.model
+        went = fit(model, images, window, schedule=plan.schedule, **around)
+    return model, went
+
+
+def _score(images: Images, model: Model) -> Score:
+    return Score(partial(accuracy, images=images), passes=len(images) * views(model.preprocessing))
+
+
+def accuracy(model: Model, images: Images) -> float:
+    """Fraction of images whose class the model predicts. Raises `UserError` without images."""
+    predictions = collect(Predictor(model)(images), images.targets, classes=len(model.classes))
+    if predictions.accuracy is None:
+        raise UserError("there are no images to measure the accuracy on.")
+    return predictions.accuracy
+
+
+def prune(
+    model: Model,
+    images: Images,
+    *,
+    macs: str | float | None = None,
+    params: str | float | None = None,
+    method: str = "magnitude",
+    budget: Budget | None = None,
+    validation: Images | None = None,
+    seed: int = 0,
+    context: Context | None = None,
+    settings: Train | None = None,
+    **options: Any,
+) -> Model:
+    """A smaller copy of the model: channels cut to a share (0.5) or number (20M) of MACs or parameters.
+
+    It is trained on with the images until the budget's share for `prune` is spent; without a budget it is only cut.
+    Its temperature is fitted on `validation` images; without them it is that of the model before. Raises `UserError`
+    when the target cannot be reached or nothing can be cut.
+    """
+    wanted = Prune(method, None if macs is None else str(macs), None if params is None else str(params), options)
+    context = context or prepare(seed=seed)
+    settings = settings or Train()
+    if budget is not None:
+        keep_time_to_calibrate(budget, settings, images, validation)
+    with threads.unchanged():
+        small, _ = run_prune(model, images, wanted, settings, budget=budget, context=context)
+        return calibrated(small, validation, budget or Budget(epochs=USUAL_EPOCHS))
+
+
+def run_prune(
+    model: Model, images: Images, wanted: Prune, settings: Train, *, budget: Budget | None, context: Context
+) -> tuple[Model, Training | None]:
+    """`prune` with its settings as a recipe has them; also how the recovery went."""
+    import torch
+
+    few = images[np.random.default_rng(context.seed).permutation(len(images))[:_LOOKED_AT]]
+    pixels = torch.from_numpy(few.pixels).to(context.device)
+    batches = [model.prepare(part) for part in pixels.split(_TOGETHER)]
+    model.module.to(context.device)
+    targets = {"macs": wanted.macs, "params": wanted.params}
+    small = shrink(model, batches, method=wanted.method, say=context.say, **targets, **wanted.options)
+    if budget is None:
+        return small, None
+    context.say("training the pruned network")
+    went = fit(
+        small,
+        images,
+        budget.window("prune"),
+        settings=settings,
+        context=context,
+        scale=scale_of(settings),
+        part=part_of(budget, "prune"),
+        anytime=True,
+    )
+    return small, went
+
+
+def evaluate(model: Model, images: Images, *, split: str = "test") -> Metrics:
+    """Metrics of the model on images, in full precision, of all its views.
+
+    Raises `UserError` when there are no images, and when their classes are not the model's.
+    """
+    if images.classes != model.classes:
+        raise UserError(
+            f"the model tells {', '.join(model.classes)} apart, the images are of {', '.join(images.classes)}."
+        )
+    predictions = collect(Predictor(model)(images), images.targets, classes=len(model.classes))
+    return measure(predictions, classes=model.classes, split=split)

@@ -1,0 +1,1 @@
+"""Growth schedules, one file each."""

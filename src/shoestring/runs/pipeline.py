@@ -1,0 +1,112 @@
+"""select -> train -> prune -> evaluate, inside one budget, into one run directory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from shoestring.runs import stages
+from shoestring.runtime import threads
+from shoestring.runtime.context import Context
+from shoestring.runs.preflight import check_budget, settle
+from shoestring.config.paths import data_path
+from shoestring.config.recipe import Recipe, Select
+from shoestring.reporting.markdown import write_report
+from shoestring.runs.directory import RunDir
+from shoestring.runs.session import EXIT, begin, finished, surroundings
+from shoestring.selection import Subset
+from shoestring.selection.export import copy_to, list_images
+from shoestring.selection.subset_files import kept_file
+
+
+def run(recipe: Recipe, folder: RunDir, *, context: Context, started: float | None = None) -> dict[str, Any]:
+    """Do all that the recipe asks for and that is not done yet; the results, which the folder holds too.
+
+    The budget's clock began at `started` (`time.monotonic` scale; now, when None); what an interrupted run of the same
+    recipe spent in this folder is counted. Raises `UserError` and `BudgetTooSmall`, leaving no new folder behind.
+    """
+    if result := finished(recipe, folder, context=context):
+        return result
+    shown = replace(context, tick=_part(context.tick, 0, 2)) if recipe.baseline else context
+    asked = begin(recipe, folder, context=shown, started=started)
+    data = asked.load()
+    asked_side = data.train.shape[0]
+    context.say("measuring speed")
+    with threads.one(context.threads):
+        this, data = settle(asked, data)
+    with asked.working(data.train, check=partial(check_budget, this, data.train)):
+        if "result" in folder.run:  # another process has finished it meanwhile
+            return folder.run["result"]
+        this.note(surroundings=surroundings(context), views=this.recipe.train.views, side=data.train.shape[0])
+        subset = stages.select(this, data.train)
+        images = data.train if subset is None else data.train[subset]
+        stages.find_copies(this, images, data)
+        trained = stages.train(this, images, data.validation)
+        final = stages.prune(this, trained, images, data.validation)
+        result = stages.evaluate(this, final, data, images, subset)
+        stages.add_lateness(this, result)
+    if recipe.baseline:
+        settled = replace(recipe, train=this.recipe.train)  # with the same views, and images of the same size
+        if data.train.shape[0] != asked_side:
+            settled = replace(settled, resolution=data.train.shape[0])
+        result["baseline"] = _baseline(settled, subset, len(images), folder, context)
+        result["warnings"] += [f"with random images, {warning}" for warning in result["baseline"]["warnings"]]
+    folder.check_present()
+    write_report(folder.path, result)
+    return stages.finish(this, result)
+
+
+def _part(
+    tell: Callable[[str, float, dict[str, Any]], None], number: int, count: int
+) -> Callable[[str, float, dict[str, Any]], None]:
+    """Progress of one run of several of the same length, as that of all of them."""
+
+    def tick(name: str, fraction: float, values: dict[str, Any]) -> None:
+        whole = {"run": (number + values["run"]) / count} if "run" in values else {}
+        tell(name, fraction, {key: value for key, value in values.items() if key != "left"} | whole)
+
+    return tick
+
+
+def select_only(recipe: Recipe, folder: RunDir, *, context: Context, started: float | None = None) -> dict[str, Any]:
+    """Choose images and stop there; what was chosen, and the file that says so."""
+    if result := finished(recipe, folder, context=context, only="select"):
+        return result
+    this = begin(recipe, folder, context=context, started=started, only="select")
+    data = None if recipe.unlabelled else this.load()
+    images = this.load_unlabelled() if data is None else data.train
+    this.budget.owe("exit", EXIT)
+    context.say("measuring speed")
+    with this.working(images, check=None if data is None else partial(check_budget, this, images)):
+        subset = stages.select(this, images)
+        assert subset is not None
+        result = stages.chosen(this, images, subset, data)
+        stages.add_lateness(this, result)
+    return stages.finish(this, result)
+
+
+def hand_out(
+    recipe: Recipe, folder: RunDir, *, context: Context, copy: Path | None, table: Path | None, overwrite: bool = False
+) -> None:
+    """Copy the images that a finished choice took into a folder, and list them in a table, as far as wanted."""
+    this = begin(recipe, folder, context=replace(context, say=lambda text: None), started=None, only="select")
+    images = this.load_unlabelled() if recipe.unlabelled else this.load().train
+    subset = Subset.load(folder / "select" / "subset.json")
+    subset.indices_for(images)
+    if copy is not None:
+        copy_to(copy, images, subset, root=data_path(recipe.data), overwrite=overwrite)
+    if table is not None:
+        list_images(table, images, subset, overwrite=overwrite)
+
+
+def _baseline(recipe: Recipe, subset: Subset | None, examples: int, folder: RunDir, context: Context) -> dict[str, Any]:
+    """The same recipe with random images, drawn by the next seed, and a budget of its own, in a folder inside."""
+    context.say("baseline: random images, an equal budget")
+    control = Select("random", examples, subset.balance if subset else recipe.select.balance)  # type: ignore[arg-type]
+    other = replace(recipe, select=control, keep=kept_file(recipe), seed=recipe.seed + 1, baseline=False)
+    around = replace(context, seed=other.seed, tick=_part(context.tick, 1, 2))
+    result = run(other, RunDir(folder / "baseline"), context=around)
+    return {key: result[key] for key in ("accuracy", "interval", "warnings", "seconds", "out")}

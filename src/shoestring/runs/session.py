@@ -1,0 +1,329 @@
+"""What the steps of one run share: its recipe, folder, budget and surroundings, and how they are set up."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import platform
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from shoestring.budget import USUAL_EPOCHS, Budget
+from shoestring.runs.validate import check, check_place
+from shoestring.runtime.context import Context
+from shoestring.data import Dataset, Images, load, load_unlabelled, source_key
+from shoestring.errors import UserError
+from shoestring.evaluation.cost import LEAST
+from shoestring.evaluation.reserve import seconds_to_fit, seconds_to_predict, seconds_to_write
+from shoestring.runs.extend import extends, reopen, trained
+from shoestring.runs.inputs import check_same_files, file_states
+from shoestring.models.inference import views
+from shoestring.models.model import Model, model_folder
+from shoestring.config.recipe import Recipe, as_dict, to_yaml
+from shoestring.runs.directory import RunDir, write_skipped
+from shoestring.selection.subset_files import never_held_out
+from shoestring.planning.model import preprocessing
+from shoestring.training.snapshots import newest
+
+EXIT = 0.3  # seconds that writing the last files and leaving take
+_LEAVING = 0.05  # seconds from the last file to the end of the process, at least
+_TIMING = 0.01  # share of a time budget that goes into measuring latency
+_LONGEST_TIMING = 1.0
+_MOST_TIMING = 0.08
+_MARGIN = 0.008  # share of a time budget that stays free, because a machine may be slow to write and to leave
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a recipe, or of `only` one step of it."""
+
+    recipe: Recipe
+    folder: RunDir
+    budget: Budget
+    context: Context
+    only: str | None = None
+    key: str = ""  # of the files of the data, as they were before they were loaded
+
+    def step(self, name: str) -> Context:
+        """The surroundings of one step: its states go into the folder of its name, its progress bears that name."""
+        return replace(self.context.inside(name), tick=lambda _, *rest: self.context.tick(name, *rest))
+
+    def load(self) -> Dataset:
+        """The data set of the recipe, with what loading noted."""
+        recipe, say = self.recipe, self.context.say
+        say(f"loading {recipe.data}")
+        with self.budget.paying("load"):
+            wanted = arguments(recipe)
+            data = load(**wanted, progress=self._loaded)
+            if self.context.team is not None:
+                self.context.team.tell(("load", wanted))  # now that the cache holds them
+        say(
+            f"{data.name}: {len(data.train):,} train, {len(data.validation):,} validation, {len(data.test):,} test, "
+            f"{len(data.classes)} classes, {' x '.join(map(str, data.train.shape))}"
+        )
+        for note in data.notes:
+            say(note)
+        return data
+
+    def load_unlabelled(self) -> Images:
+        """The images of the recipe without labels, with what loading noted."""
+        recipe = self.recipe
+        self.context.say(f"loading {recipe.data}")
+        with self.budget.paying("load"):
+            images = load_unlabelled(recipe.data, **_reading(recipe), progress=self._loaded, say=self.context.say)
+        self.context.say(f"{len(images):,} images without labels, {' x '.join(map(str, images.shape))}")
+        return images
+
+    def _loaded(self, done: int, total: int) -> None:
+        self.context.tick("load", done / total if total else 0.0, {"images": done})
+
+    def owe(self, data: Dataset) -> None:
+        """Keep back what evaluation, its files, timing, the last files and leaving will cost."""
+        train, start = self.recipe.train, self.recipe.start
+        if start is not None:
+            prepared = final_model(Path(start)).preprocessing
+        else:
+            prepared = preprocessing(data.train[:1], mirror=train.mirrors(data.mirrored), views=train.views)
+        passes, classes = views(prepared), len(data.classes)
+        values = max(math.prod(data.train.shape), prepared.channels * prepared.resolution**2)
+        validation, test = len(data.validation), len(data.test)
+        sizes = {"classes": classes, "values": values, "passes": passes}
+        if self.recipe.prune.wanted:
+            seconds = seconds_to_predict(validation, **sizes)
+            self.budget.owe("validate", seconds, images=round(validation * passes))
+        seconds = seconds_to_predict(validation + test, **sizes) + seconds_to_fit(validation, classes=classes)
+        self.budget.owe("evaluate", seconds, images=round((validation + test) * passes))
+        self.budget.owe("files", seconds_to_write(test, classes))
+        self.budget.owe("timing", self.timing, images=LEAST)
+        self.budget.owe("exit", EXIT + _MARGIN * self.budget.total)
+
+    @property
+    def timing(self) -> float:
+        """Seconds kept for measuring latency."""
+        return min(_TIMING * self.budget.total, _LONGEST_TIMING) if self.budget.unit == "seconds" else _LONGEST_TIMING
+
+    def time_for_timing(self) -> tuple[float, float | None]:
+        """Seconds for measuring latency, and within which all of it has to end.
+
+        They are what is left, at most 8 % of the time: more than was kept where the evaluation was quicker than feared.
+        """
+        budget = self.budget
+        if budget.unit != "seconds":
+            return self.timing, None
+        left = max(budget.left_for("timing"), 0.0)
+        return min(left, _MOST_TIMING * budget.total), left
+
+    @property
+    def late(self) -> float:
+        """Seconds by which the run will end after its deadline; negative when it is met, or nothing is timed."""
+        budget = self.budget
+        return budget.elapsed + _LEAVING - budget.total if budget.unit == "seconds" else -1.0
+
+    @contextlib.contextmanager
+    def working(self, images: Images, *, check: Callable[[], None] | None = None) -> Iterator[None]:
+        """Hold the folder, begun anew or gone on with; the seconds spent are on record however the block ends.
+
+        Raises `UserError` when the images are not those that the run began with, or was trained on, and what `check`
+        raises of a new run and of one that is extended; then nothing has changed.
+        """
+        first = partial(self._enter, images, check)
+        with self.folder.begin(_content(self.recipe, self.only), to_yaml(self.recipe), first=first):
+            write_skipped(self.folder.path, images.skipped)
+            name = Path(self.recipe.data).name
+            data = {"name": name, "fingerprint": images.fingerprint, "key": self.key}
+            self.note(data=data, files=file_states(self.recipe))
+            try:
+                yield
+            finally:
+                with contextlib.suppress(OSError, UserError):  # the disk may be full, the folder gone
+                    self.folder.log(seconds=round(self.budget.elapsed, 3), step="end")
+
+    def _enter(self, images: Images, check: Callable[[], None] | None) -> None:
+        for folder in (self.folder, *([RunDir(Path(self.recipe.start))] if self.recipe.start else [])):
+            same_images(folder, images)
+        check_same_files(self.recipe, self.folder)
+        longer = self.only is None and extends(self.recipe, self.folder) and trained(self.folder)
+        if check is not None and (longer or not self.folder.run):
+            with self.budget.paying("forecast"):
+                check()
+        if longer:
+            reopen(self.folder)
+
+    def note(self, **values: Any) -> None:
+        """Write values into run.json, with the ledger and the epochs or operations counted as they stand."""
+        self.folder.update(
+            **values, counted=self.budget.counted, ledger={name: round(s, 3) for name, s in self.budget.ledger.items()}
+        )
+
+
+def finished(recipe: Recipe, folder: RunDir, *, context: Context, only: str | None = None) -> dict[str, Any] | None:
+    """The results of this very run when they are in the folder already; `UserError` for what could never work.
+
+    Also `UserError` when the images have changed since, for which the results do not hold.
+    """
+    check(recipe)
+    check_place(recipe, folder.path)
+    folder.check_free()
+    if only is None and extends(recipe, folder):
+        return None
+    if not folder.done(_content(recipe, only)):
+        return None
+    check_same_files(recipe, folder)
+    _check_unchanged(recipe, folder, context)
+    if only is None and model_folder(folder.path) is None:
+        raise UserError(
+            f"the run in {folder.path} was done, but its model is not there any more: remove that folder to run anew."
+        )
+    more = "give it more to spend to go on, or " if recipe.extendable and only is None else ""
+    context.say(f"{folder.path} is done already; {more}delete it to run anew")
+    return folder.run["result"]
+
+
+def _check_unchanged(recipe: Recipe, folder: RunDir, context: Context) -> None:
+    """Raise `UserError` when the images are others than the finished run had.
+
+    They are loaded only when a file was added, removed, resized or written; when they cannot be found any more there
+    are no others.
+    """
+    noted = folder.run.get("data", {})
+    try:
+        key = _key(recipe)
+    except UserError:
+        return
+    if noted.get("key", key) == key:
+        return
+    context.say(f"files of {noted['name']} have changed since {folder.path} was made: looking at the images")
+    images = load_unlabelled(recipe.data, **_reading(recipe)) if recipe.unlabelled else load(**arguments(recipe)).train
+    same_images(folder, images)
+    with contextlib.suppress(OSError):  # the folder may be read-only
+        folder.update(data={**noted, "key": key})
+
+
+def _key(recipe: Recipe) -> str:
+    return source_key(recipe.data, labels=not recipe.unlabelled)
+
+
+def _reading(recipe: Recipe) -> dict[str, Any]:
+    """How images are read, as `load` and `load_unlabelled` take it."""
+    return {"resolution": recipe.resolution, "skip_bad": recipe.skip_bad}
+
+
+def arguments(recipe: Recipe) -> dict[str, Any]:
+    """The data set of a recipe, as `load` takes it."""
+    divided = {"validation": recipe.validation, "split_seed": recipe.split_seed, "keep": never_held_out(recipe)}
+    return {"source": recipe.data, **_reading(recipe), **divided}
+
+
+def _content(recipe: Recipe, only: str | None) -> dict[str, Any]:
+    """What run.json holds of a recipe, and by which two runs are told apart."""
+    return as_dict(recipe) | ({"only": only} if only else {})
+
+
+def begin(recipe: Recipe, folder: RunDir, *, context: Context, started: float | None, only: str | None = None) -> Run:
+    """A run, or one step of it, whose budget goes on where an interrupted one in this folder stopped."""
+    wanted = {
+        "select": recipe.select.examples is not None,
+        "train": recipe.start is None,
+        "prune": recipe.prune.wanted,
+    }
+    spent, ledger = folder.spent()
+    timed = recipe.time is not None
+    budget = Budget(
+        recipe.time,
+        epochs=recipe.epochs or (USUAL_EPOCHS if not timed and recipe.flops is None else None),
+        flops=recipe.flops,
+        steps=[name for name, here in wanted.items() if here and only in (None, name)],
+        started=started,
+        spent=spent if timed else folder.run.get("counted", 0.0),
+        before=spent,
+        ledger=ledger,
+    )
+    budget.ledger["start"] = ledger.get("start", 0.0) + budget.elapsed - spent
+    if spent:
+        how = "ended" if "result" in folder.run else "was interrupted"
+        context.say(f"{folder.path} {how} after {spent:.0f} s; going on")
+    around = replace(context, folder=folder.path, tick=_logged(of_whole(context.tick, budget), folder, budget))
+    return Run(recipe, folder, budget, around, only, _key(recipe))
+
+
+def of_whole(
+    tell: Callable[[str, float, dict[str, Any]], None], budget: Budget
+) -> Callable[[str, float, dict[str, Any]], None]:
+    """Progress that also tells which fraction of the whole budget is spent, as `run`, and the seconds `left` of it."""
+
+    def tick(name: str, fraction: float, values: dict[str, Any]) -> None:
+        whole: dict[str, Any] = {"run": min(budget.spent / budget.total, 1.0)}
+        if budget.unit == "seconds":
+            whole["left"] = max(budget.total - budget.elapsed, 0.0)
+        tell(name, fraction, {**values, **whole})
+
+    return tick
+
+
+def _logged(
+    tell: Callable[[str, float, dict[str, Any]], None], folder: RunDir, budget: Budget
+) -> Callable[[str, float, dict[str, Any]], None]:
+    """Progress that also goes into history.jsonl, once this run has begun there, with the seconds spent."""
+
+    def tick(name: str, fraction: float, values: dict[str, Any]) -> None:
+        tell(name, fraction, values)
+        if folder.begun:  # until then the folder may be another process's
+            rounded = {key: _plain(value) for key, value in values.items()}
+            folder.log(seconds=round(budget.elapsed, 3), step=name, fraction=round(fraction, 4), **rounded)
+
+    return tick
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON takes it: numbers rounded, and None for those that JSON does not have."""
+    if isinstance(value, float):
+        return round(value, 5) if math.isfinite(value) else None
+    return value
+
+
+def same_images(folder: RunDir, images: Images) -> None:
+    """Raise `UserError` when these are not the images that the run in the folder held out others of."""
+    before = folder.run.get("data")
+    if before is not None and before["fingerprint"] != images.fingerprint:
+        raise UserError(
+            f"the images of {before['name']} have changed since {folder.path} was begun, and it is of those of then. "
+            "Bring them back, or start anew: choose another --out, or remove that folder."
+        )
+
+
+def surroundings(context: Context) -> dict[str, Any]:
+    """Versions and device, for run.json."""
+    import torch
+
+    from shoestring import __version__
+
+    return {
+        "shoestring": __version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "device": torch.cuda.get_device_name(context.device) if context.device.startswith("cuda") else context.device,
+        "threads": torch.get_num_threads(),
+        "at": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }
+
+
+def usable_model(run: Path, say: Callable[[str], None]) -> Model:
+    """The model that a run ended with; while it has not, the last snapshot of its training, and `say` is told so."""
+    snapshot = newest(run / "prune") or newest(run / "train")
+    if model_folder(run) is not None or snapshot is None:
+        return final_model(run)
+    say(f"{run} is not finished: this is its model as it was while training")
+    return Model.load(snapshot)
+
+
+def final_model(run: Path) -> Model:
+    """The model that a run ended with, pruned or as trained, or the one in a model folder; `UserError` when none is."""
+    folder = model_folder(run)
+    if folder is None:
+        raise UserError(f"{run} holds no model: give the folder of a finished run.")
+    return Model.load(folder)

@@ -1,0 +1,245 @@
+"""The steps of a run: each takes its result from the folder when it is there, and makes and keeps it otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from shoestring import api
+from shoestring.runtime import threads
+from shoestring.data import Dataset, Images
+from shoestring.evaluation.cost import cost, count_macs
+from shoestring.evaluation.files import write
+from shoestring.evaluation.metrics import collect, measure
+from shoestring.evaluation.warnings import cut_warnings, find_warnings
+from shoestring.models.inference import Predictor
+from shoestring.models.model import Model, model_folder
+from shoestring.runs.session import Run, final_model
+from shoestring.selection import Subset
+from shoestring.selection.near_duplicates import shared
+from shoestring.selection.subset_files import given_subset, never_held_out
+from shoestring.training.snapshots import remove
+
+
+def select(this: Run, images: Images) -> Subset | None:
+    """The subset of the recipe: chosen before, chosen now, or None for all images."""
+    wanted = this.recipe.select
+    if wanted.subset is not None:
+        return given_subset(wanted.subset, images)
+    if wanted.examples is None:
+        return None
+    if wanted.learner == "auto" and this.recipe.train.weights is not None:
+        wanted = replace(wanted, learner="features")
+    already = None if wanted.already is None else given_subset(wanted.already, images)
+
+    def choose() -> Subset:
+        this.context.say(f"selecting {wanted.examples:,} of {len(images):,} images")
+        with this.budget.paying("select"):
+            subset = api.run_select(images, wanted, budget=this.budget, context=this.step("select"), already=already)
+            rows = never_held_out(this.recipe)
+            subset = replace(subset, never_held_out=None if rows is None else tuple(rows.tolist()))
+        this.note()
+        return subset
+
+    return this.folder.once("select/subset.json", choose, Subset.save, Subset.load)
+
+
+def chosen(this: Run, images: Images, subset: Subset, data: Dataset | None) -> dict[str, Any]:
+    """What was chosen, as plain values; with duplicates in mind also how many test images training has a copy of."""
+    result: dict[str, Any] = {
+        "examples": len(subset),
+        "kept": subset.kept,
+        "left_out": subset.left_out,
+        "skipped": len(images.skipped),
+        "method": subset.method,
+        "per_class": dict(zip(images.classes, images[subset].counts().tolist())) if data is not None else None,
+    }
+    if data is not None and this.recipe.select.drop_duplicates:
+        result["test_images_in_training"] = _in_training(images, data)
+    return {
+        **result,
+        "subset": str(this.folder / "select" / "subset.json"),
+        "seconds": round(this.budget.elapsed, 3),
+        "out": str(this.folder.path),
+    }
+
+
+def find_copies(this: Run, images: Images, data: Dataset) -> None:
+    """Note which test images have a near duplicate in training, if duplicates are minded, before the time is spent."""
+    if this.recipe.select.drop_duplicates and "test_images_in_training" not in this.folder.run:
+        with this.budget.paying("select"):
+            found = _in_training(images, data)
+        this.note(test_images_in_training=found)
+
+
+def _in_training(images: Images, data: Dataset) -> list[str]:
+    """The names of test images that have a near duplicate among these."""
+    return [str(name) for name in data.test.ids[shared(images, data.test)]]
+
+
+def train(this: Run, images: Images, validation: Images) -> Model:
+    """The trained model: that of the run to start from, that in the folder, or one trained now."""
+    if this.recipe.start is not None:
+        return final_model(Path(this.recipe.start))
+
+    def make() -> Model:
+        this.context.say("choosing the network and measuring its speed")
+        with this.budget.paying("train"):
+            model, went = api.run_train(
+                images,
+                this.recipe.train,
+                this.recipe.grow,
+                budget=this.budget,
+                context=this.step("train"),
+                validation=validation,
+                later=this.recipe.prune,
+            )
+        this.note(training=asdict(went))
+        return model
+
+    return _kept(this, "train", make)
+
+
+def prune(this: Run, model: Model, images: Images, validation: Images) -> Model:
+    """The model cut to the recipe's size, or as it is when none is asked for; notes what it was before."""
+    if not this.recipe.prune.wanted:
+        return model
+
+    def make() -> Model:
+        this.context.say("evaluating before pruning")
+        model.module.to(this.context.device)
+        with this.budget.paying("validate"):
+            before = {
+                "validation": api.accuracy(model, validation),
+                "macs": count_macs(model),
+                "params": _params(model),
+                "finished": this.recipe.start is not None,
+            }
+        this.note(before_pruning=before)
+        this.context.say("pruning")
+        with this.budget.paying("prune"):
+            small, went = api.run_prune(
+                model,
+                images,
+                this.recipe.prune,
+                this.recipe.train,
+                budget=this.budget,
+                context=this.step("prune"),
+            )
+        this.note(recovery=asdict(went) if went else None)
+        return small
+
+    return _kept(this, "prune", make)
+
+
+def evaluate(this: Run, model: Model, data: Dataset, images: Images, subset: Subset | None) -> dict[str, Any]:
+    """Measure the final model, once, on the test split; all results as plain values.
+
+    Its temperature is fitted on the validation split before. Where the time runs short, predictions are made of fewer
+    views (`Predictor`), and the time of a batch is not measured.
+    """
+    budget = this.budget
+    this.context.say(f"evaluating on {len(data.validation):,} validation and {len(data.test):,} test images")
+    model.module.to(this.context.device)
+    with budget.paying("evaluate"):
+        predictor = _predictor(this, model, data)
+        model, validation = api.with_temperature(predictor, data.validation)
+        predictor.model = _described(this, model)
+        predictions = collect(predictor(data.test), data.test.targets, classes=len(model.classes))
+        metrics = measure(predictions, classes=model.classes, split="test")
+        budget.settle("evaluate")
+        this.folder.check_present()
+        write(this.folder / "evaluate", metrics, predictions, data.test)
+        budget.settle("files")
+        seconds, limit = this.time_for_timing()
+        with threads.unchanged():  # training may have ended with fewer
+            if this.context.threads is not None:
+                threads.set_to(this.context.threads)
+            costs = cost(model, device=this.context.device, seconds=seconds, limit=limit)
+        budget.settle("timing")
+    notes, copies = this.folder.run, {}
+    before = notes.get("before_pruning") if this.recipe.prune.wanted else None
+    warnings = find_warnings(metrics.as_dict())
+    if before is not None:
+        warnings += cut_warnings(before["validation"], validation.accuracy, len(validation))
+    if this.recipe.select.drop_duplicates:
+        copies["test_images_in_training"] = notes["test_images_in_training"]
+    return {
+        **{key: value for key, value in metrics.as_dict().items() if key != "confusion"},
+        "validation": validation.accuracy,
+        "validation_images": len(validation),
+        "temperature": model.temperature,
+        **asdict(costs),
+        "prediction": costs.of_prediction(predictor.made.passes_per_image or 1.0),
+        "views": {"model": predictor.views, "mirror": model.preprocessing.mirror, "images": predictor.made.views},
+        "model": model.name,
+        "options": model.options,
+        "examples": len(images),
+        "skipped": len(data.skipped),
+        "select": None if subset is None else subset.method,
+        **copies,
+        "before_pruning": before,
+        "warnings": warnings,
+        "budget": {"unit": budget.unit, "total": budget.total},
+        "seconds": round(budget.elapsed, 3),
+        "ledger": {name: round(seconds, 3) for name, seconds in budget.ledger.items()},
+        "out": str(this.folder.path),
+    }
+
+
+def _predictor(this: Run, model: Model, data: Dataset) -> Predictor:
+    """Predicts the validation and the test split within the time that is left for them, if time is the budget.
+
+    The temperature that an interrupted evaluation may have left is not of it.
+    """
+    model = replace(model, temperature=1.0)
+    if this.budget.unit != "seconds":
+        return Predictor(model)
+    coming, left = len(data.validation) + len(data.test), partial(this.budget.left_for, "evaluate")
+    return Predictor(model, left=left, coming=coming, seconds=this.budget.pace)
+
+
+def _described(this: Run, model: Model) -> Model:
+    """The model, after its description in the run is written anew."""
+    this.folder.check_present()
+    folder = model_folder(this.folder.path)
+    assert folder is not None
+    model.describe(folder)
+    return model
+
+
+def finish(this: Run, result: dict[str, Any]) -> dict[str, Any]:
+    """Keep the results in run.json: from here on the run is done.
+
+    What interrupted steps would go on from goes, but not what a longer training would.
+    """
+    for state in this.folder.path.glob("*/state.pt"):
+        if not (this.recipe.extendable and state.parent.name == "train"):
+            state.unlink()
+    for step in ("train", "prune"):
+        remove(this.folder / step)
+    this.note(result=result)
+    return result
+
+
+def add_lateness(this: Run, result: dict[str, Any]) -> None:
+    """Add `late_seconds` to the results, and a warning where the deadline is missed.
+
+    To be called when all that the budget pays for is done but the last files.
+    """
+    result["late_seconds"] = late = round(max(this.late, 0.0), 2)
+    if late:
+        result.setdefault("warnings", []).append(f"the deadline of {this.budget.total:g} s was missed by {late:g} s")
+
+
+def _kept(this: Run, name: str, make: Callable[[], Model]) -> Model:
+    return this.folder.once(
+        f"{name}/model.json", make, lambda model, file: model.save(file.parent), lambda file: Model.load(file.parent)
+    )
+
+
+def _params(model: Model) -> int:
+    return sum(weight.numel() for weight in model.module.parameters())

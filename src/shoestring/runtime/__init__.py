@@ -1,0 +1,1 @@
+"""The process and the machine: devices, threads, signals, files, other processes."""

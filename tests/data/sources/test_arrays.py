@@ -1,0 +1,215 @@
+from __future__ import annotations
+
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+
+from shoestring.data import build, from_arrays, load
+from shoestring.data.sources.arrays import arrays as arrays_source
+from shoestring.data.sources.arrays import to_pixels
+from shoestring.errors import UserError
+
+RNG = np.random.default_rng(0)
+IMAGES = RNG.integers(0, 256, (20, 6, 6, 3), dtype=np.uint8)
+LABELS = np.arange(20) % 2
+
+
+def npz(tmp_path, **arrays):
+    np.savez(tmp_path / "photos.npz", **arrays)
+    return tmp_path / "photos.npz"
+
+
+def test_an_npz_file(tmp_path):
+    path = npz(tmp_path, images=IMAGES, labels=LABELS, test_images=IMAGES[:4], test_labels=LABELS[:4])
+    data = load(path)
+    assert data.name == "photos" and data.classes == ("0", "1") and len(data.test) == 4
+    np.testing.assert_array_equal(data.test.pixels, IMAGES[:4])
+    for split in (data.train, data.validation):
+        rows = [int(name.split("/")[1]) for name in split.ids]
+        np.testing.assert_array_equal(split.pixels, IMAGES[rows])
+        np.testing.assert_array_equal(split.targets, LABELS[rows])
+
+
+def test_blocks_from_many_threads_are_written_in_order(tmp_path, monkeypatch):
+    monkeypatch.setattr(build, "_BLOCK", 1)
+    images = RNG.integers(0, 256, (300, 2, 2), dtype=np.uint8)
+    labels = np.arange(300) % 7
+    test = load(npz(tmp_path, images=IMAGES, labels=np.arange(20) % 7, test_images=images, test_labels=labels)).test
+    np.testing.assert_array_equal(test.targets, labels)
+    assert test.ids.tolist() == [f"test/{index:05d}" for index in range(300)]
+
+
+def test_labels_may_be_numbers_with_gaps_names_or_indices_of_classes(tmp_path):
+    assert load(npz(tmp_path, images=IMAGES, labels=LABELS * 7 + 3)).classes == ("3", "10")
+    data = load(npz(tmp_path, images=IMAGES, labels=np.array(["dog", "cat"])[LABELS]))
+    assert data.classes == ("cat", "dog") and data.train.counts().tolist() == [7, 7]
+    assert load(npz(tmp_path, images=IMAGES, labels=LABELS, classes=["b", "a"])).classes == ("b", "a")
+
+
+def test_grey_arrays_and_floats(tmp_path):
+    grey = IMAGES[..., 0]
+    as_bytes = load(npz(tmp_path, images=grey, labels=LABELS))
+    assert as_bytes.train.shape == (6, 6, 1)
+    as_floats = load(npz(tmp_path, images=(grey / 255).astype(np.float32), labels=LABELS))
+    np.testing.assert_array_equal(as_bytes.train.pixels, as_floats.train.pixels)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"labels": None}, "no array 'labels'"),
+        ({"images": None}, "no array 'images'"),
+        ({"images": IMAGES.astype(np.int32)}, "int32; expected uint8"),
+        ({"images": IMAGES / 100}, "expected 0..1"),
+        ({"images": np.full((20, 6, 6), np.nan)}, "expected 0..1"),
+        ({"images": IMAGES.transpose(0, 3, 1, 2)}, "Channels come last"),
+        ({"images": IMAGES[0, 0]}, r"shape \(6, 3\)"),
+        ({"labels": LABELS[:5]}, "one label for each of the 20 images"),
+        ({"labels": LABELS / 2}, "one integer or name per image"),
+        ({"labels": LABELS * 0}, "one class only"),
+        ({"classes": ["only"]}, "unknown class in labels .* '1'"),
+        ({"classes": ["a", "b", "c"]}, "'c' has no training images"),
+        ({"test_images": IMAGES}, "one label for each"),
+        ({"images": np.zeros((20, 4, 0), np.uint8)}, r"shape \(20, 4, 0\): images of no pixels"),
+        ({"images": IMAGES[:0], "labels": LABELS[:0]}, "labels in .* is empty: there are no images"),
+        ({"test_labels": LABELS}, "no array 'test_images'"),
+        ({"classes": ["a", "b", "a"]}, "more than one class is called 'a'"),
+        ({"train_images": IMAGES, "train_labels": LABELS}, "images and train_images, which both name the train images"),
+        ({"labels": np.eye(2)[LABELS]}, r"One-hot rows become integers by argmax\(1\)"),
+        ({"test_images": IMAGES, "test_labels": LABELS + 1}, "unknown class in test_labels .* '2'"),
+    ],
+)
+def test_arrays_that_cannot_be_used(tmp_path, change, message):
+    arrays = {"images": IMAGES, "labels": LABELS, **change}
+    with pytest.raises(UserError, match=message) as caught:
+        load(npz(tmp_path, **{name: array for name, array in arrays.items() if array is not None}))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"PK\x03\x04broken"])
+def test_a_file_that_is_no_npz(tmp_path, content):
+    (tmp_path / "photos.npz").write_bytes(content)
+    with pytest.raises(UserError, match=r"photos\.npz is not an \.npz file"):
+        load(tmp_path / "photos.npz")
+
+
+def test_a_single_array_is_no_npz(tmp_path):
+    with (tmp_path / "photos.npz").open("wb") as file:
+        np.save(file, IMAGES)
+    with pytest.raises(UserError, match=r"photos\.npz is not an \.npz file"):
+        load(tmp_path / "photos.npz")
+
+
+def test_pickled_arrays_are_not_loaded(tmp_path):
+    with pytest.raises(UserError, match="plain arrays"):
+        load(npz(tmp_path, images=IMAGES, labels=np.array([object()] * 20)))
+
+
+def test_from_arrays_leaves_nothing_on_disk_and_holds_out_only_validation(cache):
+    data = from_arrays(IMAGES, LABELS, classes=["cat", "dog"])
+    assert (len(data.train), len(data.validation), len(data.test)) == (18, 2, 0)
+    assert data.classes == ("cat", "dog") and not cache.exists()
+    np.testing.assert_array_equal(
+        np.sort(np.concatenate([data.train.ids, data.validation.ids])), sorted(data.train._ids)
+    )
+
+
+def test_from_arrays_with_a_test_split_names_and_another_size():
+    data = from_arrays(IMAGES, np.array(["x", "y"])[LABELS], test=(IMAGES[:3], ["y", "x", "y"]), resolution=4)
+    assert data.train.shape == data.test.shape == (4, 4, 3) and data.test.targets.tolist() == [1, 0, 1]
+
+
+def test_from_arrays_makes_squares_of_at_most_64():
+    assert from_arrays(np.zeros((20, 5, 9), np.uint8), LABELS).train.shape == (5, 5, 1)
+    assert from_arrays(np.zeros((20, 70, 90), np.uint8), LABELS).train.shape == (64, 64, 1)
+
+
+def test_the_same_images_have_the_same_fingerprint_from_a_file_and_from_memory(tmp_path):
+    from_file = load(npz(tmp_path, images=IMAGES, labels=LABELS, test_images=IMAGES, test_labels=LABELS))
+    in_memory = from_arrays(IMAGES, LABELS, test=(IMAGES, LABELS))
+    assert from_file.test.fingerprint == in_memory.test.fingerprint
+    assert from_file.train.fingerprint == in_memory.train.fingerprint
+    for other in (
+        from_arrays(IMAGES, LABELS, test=(IMAGES, 1 - LABELS)),
+        from_arrays(IMAGES, LABELS, test=(255 - IMAGES, LABELS)),
+    ):
+        assert other.test.fingerprint != in_memory.test.fingerprint
+
+
+def test_to_pixels_rounds():
+    assert to_pixels(np.array([[[0.0, 0.5, 1.0]]])).ravel().tolist() == [0, 128, 255]
+    assert to_pixels(np.zeros((0, 4, 4, 1))).shape == (0, 4, 4, 1)
+
+
+def test_other_spellings_of_the_splits(tmp_path):
+    data = load(npz(tmp_path, train_images=IMAGES, train_labels=LABELS, val_images=IMAGES[:6], val_labels=LABELS[:6]))
+    assert len(data.validation) == 6 and len(data.train) == 16
+    data = load(npz(tmp_path, images=IMAGES, labels=LABELS[:, None], valid_images=IMAGES[:6], valid_labels=LABELS[:6]))
+    assert len(data.validation) == 6
+
+
+def test_arrays_of_other_names_are_said(tmp_path):
+    data = load(npz(tmp_path, images=IMAGES, labels=LABELS, extra_images=IMAGES, boxes=LABELS))
+    assert any("not used: extra_images, boxes" in note for note in data.notes)
+
+
+def test_names_of_labels_are_the_same_however_accents_are_coded(tmp_path):
+    names = np.array(["cafe\u0301", "bar"])
+    path = npz(tmp_path, images=IMAGES, labels=names[LABELS], test_images=IMAGES[:2], test_labels=["caf\u00e9", "bar"])
+    data = load(path)
+    assert data.classes == ("bar", "caf\u00e9") and data.test.targets.tolist() == [1, 0]
+
+
+def stored(path, name, header, content=b""):
+    """An .npz file with one array of this header before this content, in place of the one of that name."""
+    text = header.encode()
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(f"{name}.npy", b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + content)
+    return path
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "{'descr': '|u1', 'fortran_order': False, 'shape': (1000000000, 64, 64, 3), }",
+        "{'descr': '|u1', 'fortran_order': False, 'shape': (10000000000000, 64, 64, 3), }",
+        "{'descr': '|u1', 'fortran_order': False, 'shape': (-1, 64), }",
+        "{'descr': '|O', 'fortran_order': False, 'shape': (3,), }",
+        "{'descr': 'nonsense', 'fortran_order': False, 'shape': (3,), }",
+        "{'descr': '|u1', 'fortran_order': False, 'shape': " + "(" * 900 + ")" * 900 + ", }",
+        "nothing of the kind",
+        "",
+    ],
+)
+def test_absurd_headers_are_one_line(tmp_path, header):
+    path = stored(npz(tmp_path, images=IMAGES), "labels", header, b"abc")
+    with pytest.raises(UserError, match=r"photos\.npz (is not an \.npz file of plain arrays|does not fit)") as caught:
+        load(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_encrypted_file_is_one_line(tmp_path):
+    path = npz(tmp_path, images=IMAGES, labels=LABELS)
+    content = bytearray(path.read_bytes())
+    for signature, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        start = content.find(signature)
+        while start >= 0:
+            content[start + offset] |= 1  # says that the file is encrypted
+            start = content.find(signature, start + 4)
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"photos\.npz is not an \.npz file of plain arrays: .*encrypted"):
+        load(path)
+
+
+def test_a_file_that_unpacks_to_more_than_the_memory_is_refused_before(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules[arrays_source.__module__], "_free_memory", lambda: 2000)
+    with pytest.raises(UserError, match=r"photos\.npz takes .* GB of memory, and 0\.0 GB are free"):
+        load(npz(tmp_path, images=IMAGES, labels=LABELS))
+
+
+@pytest.mark.parametrize(("images", "labels"), [([[[1, 2], [3]]] * 20, LABELS), (IMAGES, [[1, 2], [3]] * 10)])
+def test_lists_of_different_lengths_are_one_line(images, labels):
+    with pytest.raises(UserError, match="are of different sizes"):
+        from_arrays(images, labels)

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from networks import NETWORKS, difference, names
+from shoestring.channels import trace
+from shoestring.growth.widening import Growing
+from shoestring.models import Preprocessing, build
+
+GROWN = [*NETWORKS, ("timm:resnet18", {}), ("timm:test_vit", {"img_size": 32}), ("timm:test_convnext", {})]
+EVERY = pytest.mark.parametrize(("name", "options"), GROWN, ids=names(GROWN))
+
+
+def _fresh(name: str, options: dict) -> nn.Module:
+    torch.manual_seed(0)
+    size = Preprocessing(32, 3, (0.0,) * 3, (1.0,) * 3)
+    return build(name, classes=list("abcde"), preprocessing=size, options=options).module.eval()
+
+
+def _shapes(module: nn.Module) -> dict[str, torch.Size]:
+    return {name: value.shape for name, value in module.state_dict().items()}
+
+
+@EVERY
+def test_it_starts_narrow_keeps_its_function_and_ends_as_it_was_asked_for(name, options):
+    module, images = _fresh(name, options), torch.randn(8, 3, 32, 32)
+    asked, layers = _shapes(module), str(module)
+    growing = Growing(module, images[:1])
+    params = sum(weight.numel() for weight in module.parameters())
+    growing.narrow(module, 0.5)
+    assert sum(weight.numel() for weight in module.parameters()) < 0.8 * params
+    with torch.no_grad():
+        module.train()(images)  # statistics that matter
+        before = module.eval()(images)
+        for narrow, width in ((0.5, 0.7), (0.7, 1.0)):
+            growing.widen(module, narrow, width)
+            assert difference(module(images), before) < 1e-5
+    assert _shapes(module) == asked
+    assert str(module) == layers
+
+
+@EVERY
+def test_the_table_of_a_narrower_network_is_told_by_that_of_the_whole(name, options):
+    module, images = _fresh(name, options), torch.randn(1, 3, 32, 32)
+    growing = Growing(module, images)
+    kept = {group: torch.arange(size) for group, size in growing.at(0.6).items()}
+    growing.narrow(module, 0.6)
+    told, found = growing.table.after(kept), trace(module, images, verify=False)
+    assert told.shapes == found.shapes
+    for axis, numbers in told.axes.items():
+        inside = numbers >= 0
+        same = numbers[inside][:, None] == numbers[inside]
+        seen = found.axes[axis][inside]
+        assert torch.equal(same, seen[:, None] == seen), axis
+    assert [one.attribute for one in told.sizes_in_code] == [one.attribute for one in found.sizes_in_code]
+
+
+def test_a_half_convnet_is_initialised_as_one_of_half_the_width():
+    module, own = _fresh("convnet", {"width": 1.0}), _fresh("convnet", {"width": 0.5})
+    growing = Growing(module, torch.randn(1, 3, 32, 32))
+    whitening = module.whitening.weight.clone()
+    growing.narrow(module, 0.5)
+    assert _shapes(module) == _shapes(own)
+    assert torch.equal(module.whitening.weight, whitening)  # filters that are not trained stay all there
+    for block, other in zip(module.blocks, own.blocks):
+        for one, another in ((block.conv1.weight, other.conv1.weight), (block.conv2.weight, other.conv2.weight)):
+            identity = another.flatten(1).amax(1) == 1.0
+            assert torch.allclose(one[identity], another[identity], atol=1e-6)
+            drawn, expected = (weight.detach()[~identity].flatten(1).norm(dim=1) for weight in (one, another))
+            assert identity.all() or drawn.min() > 0.5 * expected.min()
+
+
+def test_without_norms_a_narrow_network_gives_outputs_as_spread_as_the_whole():
+    module, images = _fresh("vgg16", {"norm": False}), torch.randn(32, 3, 32, 32)
+    with torch.no_grad():
+        whole = module(images).std()
+        Growing(module, images[:1]).narrow(module, 0.25)
+        assert 0.2 < module(images).std() / whole < 5.0
+
+
+def test_a_network_in_which_nothing_can_grow_is_refused():
+    with pytest.raises(ValueError, match="no channels of it can be fewer"):
+        Growing(nn.Sequential(nn.Flatten(), nn.Linear(48, 5)), torch.randn(1, 3, 4, 4))
+    frozen = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 3))
+    frozen[0].weight.requires_grad = False
+    with pytest.raises(ValueError, match="no channels of it can be fewer"):
+        Growing(frozen, torch.randn(1, 3, 8, 8))

@@ -1,0 +1,102 @@
+"""What a trained proxy tells about every image."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from shoestring.budget import Budget
+from shoestring.config import registry
+from shoestring.config.recipe import Select
+from shoestring.data.images import Images
+from shoestring.errors import UserError
+from shoestring.planning import proxy
+from shoestring.planning.proxy import method_for, pool_of, signals_of
+from shoestring.runtime.context import Context
+
+
+@pytest.fixture(scope="module")
+def signals(make_images):
+    images = make_images(60)
+    return images, signals_of(images, Select(), Budget(epochs=30, steps=("select", "train")), Context())
+
+
+def test_probabilities_agree_with_the_margin(signals):
+    images, found = signals
+    assert found.probabilities.shape == (60, 3)
+    assert found.probabilities.dtype == np.float32
+    assert found.probabilities.sum(1) == pytest.approx(1, abs=1e-5)
+    rows = np.arange(60)
+    own = found.probabilities[rows, images.targets].astype(float)
+    others = found.probabilities.astype(float)
+    others[rows, images.targets] = 0
+    assert np.log(own / others.max(1)) == pytest.approx(found.final_margin, rel=1e-3, abs=1e-3)
+
+
+def test_gradients_are_known_where_errors_are(signals):
+    _, found = signals
+    assert found.gradient.shape == found.error.shape
+    assert np.array_equal(np.isnan(found.gradient), np.isnan(found.error))
+    assert np.nanmin(found.gradient) >= 0
+
+
+def test_images_are_compared_on_the_device_of_the_run(make_images):
+    pool = pool_of(make_images(6), Select(), Budget(epochs=1), Context(device="cuda:0"))
+    assert pool.device == "cuda:0"
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, "d2"),
+        ({"examples": 60}, "random"),
+        ({"examples": 60, "learner": "features"}, "herding"),
+        ({"features": "file.npy"}, "herding"),
+        ({"features": "file.npy", "learner": "scratch"}, "d2"),
+        ({"method": "herding"}, "herding"),
+    ],
+)
+def test_auto_goes_by_how_many_are_taken_and_by_what_will_learn_from_them(images, settings, expected):
+    assert method_for(Select(**{"examples": 3, **settings}), images) == expected
+    assert expected in registry.names("select")
+
+
+def test_auto_compares_no_images_where_there_are_very_many(images, monkeypatch):
+    monkeypatch.setattr(proxy, "_COMPARED", len(images))
+    assert method_for(Select(examples=3), images) == "d2"
+    monkeypatch.setattr(proxy, "_COMPARED", len(images) - 1)
+    assert method_for(Select(examples=3), images) == "margin"
+
+
+def test_auto_covers_very_many_images_without_labels_in_one_pass(images, monkeypatch):
+    unlabelled = Images(images.pixels, None, (), images.ids, fingerprint="unlabelled", mirrored=False)
+    assert method_for(Select(examples=3), unlabelled) == "facility_location"
+    monkeypatch.setattr(proxy, "_COVERED", len(images) - 1)
+    assert method_for(Select(examples=3), unlabelled) == "streaming"
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        (
+            {"method": "margin"},
+            "margin needs a network .* with --features, and take one",
+        ),
+        ({"method": "margin", "features": "x.npy"}, "margin needs a network .* none: take one that needs nothing else"),
+        ({"method": "herding", "features": "x.npy", "within": "easiest:0.5"}, "--within needs .* none: leave it out"),
+        ({"method": "herding", "features": "x.npy", "drop_suspects": True}, "--drop-suspects needs .*: leave it out"),
+    ],
+)
+def test_what_needs_labels_is_named(images, context, settings, told):
+    unlabelled = Images(images.pixels, None, (), images.ids, fingerprint="unlabelled", mirrored=False)
+    with pytest.raises(UserError, match=told):
+        signals_of(unlabelled, Select(examples=3, **settings), Budget(epochs=1), context)
+
+
+@pytest.mark.parametrize("collapsed", [True, False])
+def test_a_proxy_at_chance_is_warned_about(make_images, monkeypatch, collapsed):
+    said: list[str] = []
+    if collapsed:
+        monkeypatch.setattr(proxy, "margins", lambda logits, labels: np.where(labels == 0, 1.0, -1.0))
+    signals_of(make_images(60), Select(), Budget(epochs=30, steps=("select", "train")), Context(say=said.append))
+    assert any("no better than always naming" in text for text in said) is collapsed

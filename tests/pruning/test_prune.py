@@ -1,0 +1,213 @@
+from __future__ import annotations
+
+import importlib
+
+import pytest
+import torch
+from torch import nn
+
+from shoestring.channels import Table, trace
+from shoestring.config import registry
+from shoestring.errors import UserError
+from shoestring.models import Model, Preprocessing, build
+from shoestring.models.batchnorm import recalibrate
+from shoestring.pruning import shrink
+from shoestring.pruning.criteria.magnitude import magnitude
+from shoestring.pruning.criteria.random import random
+
+
+def _model(name: str = "resnet20", **options) -> Model:
+    torch.manual_seed(0)
+    size = Preprocessing(16, 3, (0.5,) * 3, (0.25,) * 3)
+    return build(name, classes=list("abcde"), preprocessing=size, options=options)
+
+
+def _pair() -> tuple[nn.Sequential, Table]:
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 2, 1)).eval()
+    return module, trace(module, torch.zeros(1, 3, 4, 4))
+
+
+@pytest.mark.parametrize("method", registry.names("prune"))
+def test_every_criterion_scores_every_channel(method):
+    model = _model()
+    table = trace(model.module, torch.zeros(1, 3, 16, 16))
+    batches = [torch.randn(4, 3, 16, 16)]
+    scores = registry.find("prune", method)(model.module, batches, table)
+    assert {name: own.shape for name, own in scores.items()} == {n: (g.size,) for n, g in table.groups.items()}
+    assert all(own.isfinite().all() for own in scores.values())
+    again = registry.find("prune", method)(model.module, batches, table)
+    assert all(torch.equal(own, again[name]) for name, own in scores.items())
+    assert registry.summary("prune", method)
+
+
+@pytest.mark.parametrize("method", registry.names("prune"))
+def test_every_criterion_shrinks_a_model(method):
+    model = _model()
+    before = model.module.state_dict()["conv1.weight"].clone()
+    small = shrink(model, [torch.randn(4, 3, 16, 16)], method=method, macs=0.5)
+    images = small.prepare(torch.zeros(2, 16, 16, 3, dtype=torch.uint8))
+    table = trace(small.module, images)
+    whole = trace(model.module, images).macs()
+    assert 0.47 * whole <= table.macs() <= 0.5 * whole
+    assert small.module(images).shape == (2, 5)
+    assert (small.name, small.classes, small.preprocessing) == (model.name, model.classes, model.preprocessing)
+    assert torch.equal(model.module.state_dict()["conv1.weight"], before)
+
+
+def test_magnitude_is_the_norm_of_what_makes_times_what_reads_a_channel():
+    module, table = _pair()
+    filters, readers = module[0].weight.detach()[:, :, 0, 0], module[3].weight.detach()[:, :, 0, 0].T
+    for norm, p in (("l2", 2), ("l1", 1)):
+        made, read = filters.norm(p=p, dim=1), readers.norm(p=p, dim=1)
+        expected = made / made.mean() * read / read.mean()
+        assert torch.allclose(magnitude(module, [], table, norm=norm)["0"], expected)
+
+
+def test_magnitude_sums_over_all_layers_of_a_channel():
+    class Residual(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.two, self.last = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 1), nn.Conv2d(4, 2, 1)
+
+        def forward(self, images):
+            maps = self.one(images)
+            return self.last(maps + self.two(maps))
+
+    module = Residual()
+    table = trace(module, torch.zeros(1, 3, 4, 4))
+    made = [layer.weight.detach()[:, :, 0, 0].norm(dim=1) for layer in (module.one, module.two)]
+    read = [layer.weight.detach()[:, :, 0, 0].norm(dim=0) for layer in (module.two, module.last)]
+    expected = sum(own / own.mean() for own in made) * sum(own / own.mean() for own in read)
+    assert torch.allclose(magnitude(module, [], table)["one"], expected)
+
+
+def test_magnitude_takes_no_account_of_fixed_filters():
+    model = _model("convnet", width=0.25)
+    table = trace(model.module, torch.zeros(1, 3, 16, 16))
+    before = magnitude(model.module, [], table)["whitening"]
+    with torch.no_grad():
+        model.module.whitening.weight.mul_(torch.rand(24, 1, 1, 1))
+    assert torch.equal(magnitude(model.module, [], table)["whitening"], before)
+
+
+def test_random_depends_on_its_seed():
+    module, table = _pair()
+    first, same, other = (random(module, [], table, seed=seed)["0"] for seed in (1, 1, 2))
+    assert torch.equal(first, same)
+    assert not torch.equal(first, other)
+
+
+def test_targets_are_shares_numbers_or_text():
+    model = _model("simplecnn")
+    table = trace(model.module, torch.zeros(1, 3, 16, 16))
+    for params, wanted in [(0.5, table.params() / 2), ("0.5", table.params() / 2), ("20k", 2e4), (20_000, 2e4)]:
+        small = trace(shrink(model, [], params=params).module, torch.zeros(1, 3, 16, 16))
+        assert 0.97 * wanted <= small.params() <= wanted
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "needs a target"),
+        ({"macs": "half"}, "'half' is not a size for macs"),
+        ({"params": -1}, "is not a size for params"),
+        ({"macs": 1e-6}, "cannot be reached"),
+        ({"macs": 1.5}, "'1.5' is not a size for macs: write a fraction up to 1 .* or a count"),
+        ({"macs": "2"}, "'2' is not a size for macs"),
+        ({"params": 50}, "'50' is not a size for params"),
+        ({"params": "999"}, "'999' is not a size for params"),
+        ({"params": "0.0005k"}, "cannot be reached"),
+        ({"macs": 0.5, "method": "magnitud"}, "Did you mean 'magnitude'"),
+        ({"macs": 0.5, "nrom": "l1"}, "Did you mean 'norm'"),
+        ({"macs": 0.5, "scope": "globl"}, "Did you mean 'global'"),
+    ],
+)
+def test_mistakes_are_one_line(options, message):
+    with pytest.raises(UserError, match=message) as caught:
+        shrink(_model("simplecnn"), [], **options)
+    assert "\n" not in str(caught.value)
+
+
+def test_calibration_images_keep_the_outputs_nearer():
+    model = _model("resnet20", shortcut="B")
+    images = torch.randn(64, 3, 16, 16)
+    recalibrate(model.module, [images])
+    with torch.no_grad():
+        whole = model.module.eval()(images)
+        errors = [
+            (shrink(model, batches, macs=0.6).module.eval()(images) - whole).square().mean()
+            for batches in ([images[:32], images[32:]], [])
+        ]
+    assert errors[0] < 0.5 * errors[1]
+
+
+def test_recalibration_sets_the_statistics_and_nothing_else():
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4, momentum=0.3), nn.Dropout(0.5)).eval()
+    images = torch.randn(3, 8, 3, 4, 4)
+    weights = [p.clone() for p in module.parameters()]
+    recalibrate(module, images)
+    maps = torch.stack([module[0](batch) for batch in images])
+    assert torch.allclose(module[1].running_mean, maps.mean((0, 1, 3, 4)), atol=1e-6)
+    assert torch.allclose(module[1].running_var, maps.var((1, 3, 4)).mean(0), rtol=0.05)
+    assert (module[1].momentum, module[1].training, module.training) == (0.3, False, False)
+    assert all(torch.equal(p, before) for p, before in zip(module.parameters(), weights))
+
+
+def test_shrunk_models_train_and_survive_saving(tmp_path):
+    small = shrink(_model(), [], macs=0.3)
+    images = torch.randn(4, 3, 16, 16).contiguous(memory_format=torch.channels_last)
+    small.module(images).sum().backward()
+    small.save(tmp_path)
+    assert torch.equal(Model.load(tmp_path).module.eval()(images), small.module.eval()(images))
+
+
+@pytest.mark.parametrize("targets", [{"macs": 1.0}, {"macs": "1"}, {"params": "20M"}, {"macs": "20G", "params": 1}])
+@pytest.mark.parametrize("count", [0, 4])
+def test_a_model_that_is_small_enough_is_left_as_it_is_and_that_is_said(targets, count):
+    model, told = _model("simplecnn"), []
+    batches = [torch.randn(count, 3, 16, 16)] if count else []
+    with pytest.warns(UserWarning, match=r"nothing is cut: the network has [\d,]+ (MACs|parameters), and [\d,]+ are"):
+        same = shrink(model, batches, **targets)
+    assert shrink(model, batches, say=told.append, **targets).module is not model.module
+    assert [text.startswith("nothing is cut") for text in told] == [True]
+    for name, tensor in model.module.state_dict().items():
+        assert torch.equal(tensor, same.module.state_dict()[name])
+
+
+def test_one_target_is_enough_to_cut():
+    model = _model("simplecnn")
+    small = shrink(model, [], macs=1.0, params=0.5)
+    assert sum(p.numel() for p in small.module.parameters()) <= 0.5 * sum(p.numel() for p in model.module.parameters())
+
+
+def test_without_images_statistics_stay():
+    model = _model()
+    model.module.bn1.running_mean.fill_(3.0)
+    assert (shrink(model, [], macs=0.5).module.bn1.running_mean == 3.0).all()
+
+
+class Brittle(nn.Module):
+    """One layer's output is arranged by the width of another."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.h = nn.Conv2d(3, 16, 1), nn.Conv2d(16, 16, 2, 2), nn.Linear(16, 5)
+
+    def forward(self, images):
+        first = self.a(images)
+        return self.h(self.b(first).reshape(len(images), first.shape[1] * 1, -1).mean(2))
+
+
+def test_networks_that_do_not_bear_a_cut_are_told_in_one_line(monkeypatch):
+    """Should a table be wrong in spite of every trial, nobody gets a network that does not run, nor a traceback."""
+    model = _model("simplecnn")
+    model = Model(Brittle(), model.name, {}, model.classes, model.preprocessing)
+    with pytest.raises(UserError, match=r"cannot be reached.*stay: cut for trial, the network raised RuntimeError"):
+        shrink(model, [], macs=0.5)
+    package = importlib.import_module("shoestring.prune")
+    monkeypatch.setattr(package, "trace", lambda module, example: trace(module, example, verify=False))
+    with pytest.raises(UserError, match="RuntimeError") as caught:
+        shrink(model, [], macs=0.5)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+from shoestring.reporting.markdown import described, headline, page, percent, summary, table, write_report
+
+RESULT = {
+    "split": "test",
+    "images": 1200,
+    "accuracy": 0.915,
+    "interval": [0.898, 0.929],
+    "loss": 0.3,
+    "calibration_error": 0.02,
+    "validation": 0.92,
+    "examples": 300,
+    "select": "forgetting",
+    "model": "convnet",
+    "options": {"width": 0.5, "norm": True},
+    "params": 12345,
+    "file_bytes": 50_000,
+    "macs": 1_000_000,
+    "latency_ms": 1.5,
+    "latency_batch_ms": 0.25,
+    "prediction": {"passes": 2.4, "macs": 2_400_000, "latency_ms": 3.6, "latency_batch_ms": 0.6},
+    "views": {"model": "crops", "mirror": True, "images": {"crops": 1200}},
+    "before_pruning": None,
+    "budget": {"unit": "seconds", "total": 300.0},
+    "seconds": 291.0,
+    "ledger": {"load": 1.25, "train": 200.0},
+    "per_class": {"a|b": {"images": 5, "recall": 0.5, "precision": None, "f1": 0.25}},
+}
+
+
+def test_the_page_says_what_was_measured(tmp_path):
+    write_report(tmp_path, RESULT)
+    text = (tmp_path / "report" / "report.md").read_text()
+    assert text == page(RESULT)
+    assert text.startswith("# Accuracy 91.5 % (89.8 % to 92.9 %) on 1,200 test images\n")
+    assert "| a\\|b | 5 | 50.0 % | - | 25.0 % |" in text
+    assert "| load | 1.2 |" in text
+    assert headline(RESULT) in text
+
+
+def test_rows_appear_only_where_there_is_something_to_say():
+    rows = dict(summary(RESULT))
+    assert rows["training images"] == "300, chosen by forgetting"
+    assert rows["model"] == "convnet (width 0.5, norm True)"
+    assert rows["time"] == "4:51 of 5:00"
+    assert "before pruning" not in rows and "random images instead" not in rows
+    more = {
+        **RESULT,
+        "select": None,
+        "before_pruning": {"params": 2000, "macs": 5000, "validation": 0.93, "finished": True},
+        "baseline": {"accuracy": 0.9},
+        "budget": {"unit": "epochs", "total": 8.0},
+    }
+    rows = dict(summary(more))
+    assert rows["training images"] == "300"
+    assert rows["before pruning"] == "2,000 parameters, 5,000 MACs, validation 93.0 %: cut, it is -1.0 points"
+    more["before_pruning"]["finished"] = False
+    assert dict(summary(more))["before pruning"].endswith("validation 93.0 %: at the cut, with training still to come")
+    assert rows["random images instead"] == "90.0 %: the choice is worth +1.5 points"
+    assert rows["time"] == "4:51 for 8 epochs"
+
+
+def test_tables_and_shares():
+    assert table(("a", "b"), [(1, "x|y")]) == "| a | b |\n| --- | --- |\n| 1 | x\\|y |"
+    assert [percent(0.91567), percent(0.0), percent(None)] == ["91.6 %", "0.0 %", "-"]
+
+
+def test_costs_are_those_of_a_prediction_and_of_each_forward_pass():
+    rows = dict(summary(RESULT))
+    assert (
+        rows["forward passes per prediction"] == "2.4 (the image and its mirror image, and where in doubt 4 moved ones)"
+    )
+    assert rows["MACs per prediction"] == "2,400,000"
+    assert rows["MACs per forward pass"] == "1,000,000 (as --macs counts)"
+    assert rows["latency per prediction"] == "3.60 ms alone, 0.60 ms in a batch of 64"
+    assert rows["latency per forward pass"] == "1.50 ms alone, 0.25 ms in a batch of 64"
+    mixed = {**RESULT, "views": {"model": "crops", "mirror": True, "images": {"crops": 1000, "flip": 200}}}
+    assert "4 moved ones: 1,000 images; the image and its mirror image: 200 images; time ran short" in page(mixed)
+    one = {**RESULT, "latency_batch_ms": None, "prediction": {**RESULT["prediction"], "passes": 1.0}}
+    rows = dict(summary(one))
+    assert rows["MACs per prediction"] == "1,000,000"
+    assert rows["latency per prediction"] == "1.50 ms alone, no time to measure a batch"
+    assert not any("pass" in name for name in rows)
+    assert dict(summary({**RESULT, "prediction": None}))["MACs per forward pass"] == "1,000,000"
+
+
+def test_views_without_mirror_images_are_named_so():
+    result = {"prediction": {"passes": 1.4}, "views": {"model": "crops", "mirror": False, "images": {"crops": 9}}}
+    assert described(result) == "1.4 (the image, and where in doubt 2 moved ones)"
+    result["views"]["images"] = {"one": 9}
+    assert described(result) == "1.4 (the image; time ran short)"

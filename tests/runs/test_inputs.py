@@ -1,0 +1,69 @@
+"""Files that a run was given besides its images: what changed in them since is told."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from shoestring.config.recipe import Recipe, Select, Train
+from shoestring.errors import UserError
+from shoestring.models.model import model_folder
+from shoestring.runs import pipeline
+from shoestring.runs.directory import RunDir
+from shoestring.runs.inputs import file_states
+
+RECIPE = Recipe(epochs=4, train=Train(model="simplecnn", width=0.25, batch_size=16), device="cpu")
+
+pytestmark = pytest.mark.usefixtures("few_digits")
+
+
+@pytest.fixture
+def listed(tmp_path):
+    """A list of rows, as --subset takes it."""
+    file = tmp_path / "rows.json"
+    file.write_text(str(list(range(60))))
+    return file
+
+
+def test_a_changed_subset_beside_a_finished_run_is_told(context, tmp_path, listed):
+    recipe, folder = replace(RECIPE, select=Select(subset=str(listed))), RunDir(tmp_path / "run")
+    first = pipeline.run(recipe, folder, context=context)
+    assert pipeline.run(recipe, folder, context=context) == first
+    listed.write_text(str(list(range(70))))
+    with pytest.raises(UserError, match=r"rows.json has changed since"):
+        pipeline.run(recipe, folder, context=context)
+
+
+def test_a_file_that_is_gone_is_not_missed_by_a_finished_run(context, tmp_path, listed):
+    recipe, folder = replace(RECIPE, select=Select(subset=str(listed))), RunDir(tmp_path / "run")
+    pipeline.run(recipe, folder, context=context)
+    moved = listed.rename(tmp_path / "moved.json")
+    assert str(moved) not in file_states(recipe)
+    assert file_states(recipe) == {}
+
+
+def test_weights_and_features_are_watched(tmp_path):
+    weights, features = tmp_path / "w.safetensors", tmp_path / "f.npy"
+    weights.write_bytes(b"weights")
+    np.save(features, np.zeros((3, 2)))
+    recipe = replace(RECIPE, train=Train(weights=str(weights)), select=Select(features=str(features), examples=2))
+    before = file_states(recipe)
+    assert sorted(before) == [str(features), str(weights)]
+    os.utime(weights, ns=(1, 1))
+    assert file_states(recipe)[str(weights)] == [7, 1]
+    network = replace(recipe, select=Select(features=f"timm:resnet18@{weights}", examples=2))
+    assert list(file_states(network)) == [str(weights)]
+
+
+def test_a_finished_run_without_its_model_is_not_done(context, tmp_path):
+    folder = RunDir(tmp_path / "run")
+    pipeline.run(RECIPE, folder, context=context)
+    place = model_folder(folder.path)
+    assert place is not None
+    for file in place.glob("model.*"):
+        file.unlink()
+    with pytest.raises(UserError, match="its model is not there any more"):
+        pipeline.run(RECIPE, folder, context=context)

@@ -1,0 +1,194 @@
+"""Every greedy method goes on from what is chosen already, as if it had begun with it."""
+
+from __future__ import annotations
+
+import inspect
+
+import numpy as np
+import pytest
+
+from pools import pool_of, slow_greedy, some_features, unit
+from shoestring.config import registry
+from shoestring.selection.algorithms.similarity import Kept
+from shoestring.selection.methods.d2 import d2
+from shoestring.selection.methods.diversity import diversity
+from shoestring.selection.methods.facility_location import facility_location
+from shoestring.selection.methods.graph_cut import graph_cut
+from shoestring.selection.methods.herding import herding
+from shoestring.selection.methods.k_center import k_center
+from shoestring.selection.methods.log_det import log_det
+from shoestring.selection.methods.max_herding import max_herding
+from shoestring.selection.methods.prob_cover import prob_cover
+from shoestring.selection.methods.representative import representative
+from shoestring.selection.methods.typiclust import typiclust
+
+GREEDY = {
+    "d2",
+    "diversity",
+    "facility_location",
+    "graph_cut",
+    "herding",
+    "k_center",
+    "log_det",
+    "max_herding",
+    "prob_cover",
+    "representative",
+}
+BEFORE = np.array([3, 17, 8])
+
+
+def _told(method) -> bool:
+    return "already" in inspect.signature(method).parameters
+
+
+TOLD = [name for name in registry.names("select") if _told(registry.find("select", name))]
+
+
+def _found(method, features, size=5, already=BEFORE, **options) -> list[int]:
+    return method(pool_of(features), size, rng=np.random.default_rng(0), already=already, **options).tolist()
+
+
+def _slow(value, size=5) -> list[int]:
+    return slow_greedy(value, 30, len(BEFORE) + size, given=tuple(BEFORE))[len(BEFORE) :]
+
+
+def test_all_greedy_methods_are_told():
+    assert {*GREEDY, "typiclust"} <= set(TOLD)
+
+
+@pytest.mark.parametrize("method", TOLD)
+def test_what_is_chosen_already_is_not_chosen_again(method):
+    found = _found(registry.find("select", method), some_features(30, seed=1), size=27)
+    assert sorted([*found, *BEFORE]) == list(range(30))
+
+
+@pytest.mark.parametrize("method", sorted(GREEDY - {"diversity"}))
+def test_it_goes_on_where_a_smaller_choice_ended(method):
+    strategy, features = registry.find("select", method), some_features(30, seed=2)
+    options = {"radius": 0.9} if method == "prob_cover" else {}
+    whole = strategy(pool_of(features), 9, rng=np.random.default_rng(0), **options).tolist()
+    rest = _found(strategy, features, already=np.array(whole[:4]), **options)
+    if method == "prob_cover":  # balls hold equal numbers of images, so chance has a part
+        rest, whole = sorted(_gained(features, [*whole[:4], *rest])), sorted(_gained(features, whole))
+        assert rest == whole
+    else:
+        assert rest == whole[4:]
+
+
+def _gained(features, chosen) -> list[int]:
+    inside = (features @ features.T > 1 - 0.9**2 / 2)[chosen]
+    return np.diff([inside[:count].any(0).sum() for count in range(len(chosen) + 1)]).tolist()
+
+
+@pytest.mark.parametrize("options", [{}, {"neighbours": 30}])
+@pytest.mark.parametrize("room", [0, 10**6])
+@pytest.mark.parametrize("seed", range(4))
+def test_facility_location_begun(seed, room, options, monkeypatch):
+    monkeypatch.setattr(Kept, "room", room)
+    features = some_features(30, seed=seed)
+    table = np.maximum(features.astype(np.float64) @ features.T, 0)
+    assert _found(facility_location, features, **options) == _slow(lambda chosen: table[:, chosen].max(1).sum())
+
+
+def test_a_sample_of_the_candidates_looks_beside_what_is_chosen():
+    found = _found(facility_location, some_features(30, seed=0), size=27, sample=0.1)
+    assert sorted([*found, *BEFORE]) == list(range(30))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_max_herding_begun(seed):
+    features = some_features(30, seed=seed)
+    table = np.exp((features.astype(np.float64) @ features.T - 1) / 0.5**2)
+    assert _found(max_herding, features, bandwidth=0.5) == _slow(lambda chosen: table[:, chosen].max(1).sum())
+
+
+def test_prob_cover_begun_looks_for_balls_elsewhere():
+    groups = np.repeat(np.eye(3), [10, 6, 3], axis=0)
+    found = _found(prob_cover, unit(groups), size=2, already=np.array([0]), radius=0.5)
+    assert 10 <= found[0] < 16 <= found[1]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_k_center_begun(seed):
+    features = some_features(30, seed=seed).astype(np.float64)
+    distances = np.linalg.norm(features[:, None] - features[None], axis=2)
+    chosen = list(BEFORE)
+    for _ in range(5):
+        chosen.append(int(distances[:, chosen].min(1).argmax()))
+    assert _found(k_center, features.astype(np.float32)) == chosen[3:]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_graph_cut_begun(seed):
+    features = some_features(30, seed=seed)
+    table = features.astype(np.float64) @ features.T
+
+    def value(chosen: list[int]) -> float:
+        return table[:, chosen].sum() - 2.0 * table[np.ix_(chosen, chosen)].sum()
+
+    assert _found(graph_cut, features, weight=2.0) == _slow(value)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_log_det_begun(seed):
+    features = some_features(30, seed=seed)
+    table = features.astype(np.float64) @ features.T + 1e-3 * np.eye(30)
+    assert _found(log_det, features) == _slow(lambda chosen: np.linalg.slogdet(table[np.ix_(chosen, chosen)])[1])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_herding_begun(seed):
+    features = some_features(30, seed=seed).astype(np.float64)
+    mean, chosen = features.mean(0), list(BEFORE)
+    towards = mean + (mean - features[BEFORE]).sum(0)
+    for _ in range(5):
+        chosen.append(max((i for i in range(30) if i not in chosen), key=lambda i: features[i] @ towards))
+        towards = towards + mean - features[chosen[-1]]
+    assert _found(herding, features.astype(np.float32)) == chosen[3:]
+
+
+@pytest.mark.parametrize("diversity", [0.0, 0.3, 1.0])
+def test_representative_begun(diversity):
+    features = some_features(30, seed=0).astype(np.float64)
+
+    def value(chosen: list[int]) -> float:
+        count, total = len(chosen), features[chosen].sum(0)
+        spread = (count**2 - total @ total) / (count * (count - 1))
+        return diversity * spread - (1 - diversity) * np.linalg.norm(total / count - features.mean(0))
+
+    assert _found(representative, features.astype(np.float32), diversity=diversity) == _slow(value)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_diversity_begun_and_exchanged_only_among_the_new(seed):
+    features = some_features(30, seed=seed)
+
+    def spread(chosen) -> float:
+        total = features[list(chosen)].sum(0, dtype=np.float64)
+        return float(len(chosen) ** 2 - total @ total)
+
+    assert _found(diversity, features, swaps=0) == _slow(spread)
+    better = _found(diversity, features)
+    assert spread([*BEFORE, *better]) >= spread([*BEFORE, *_slow(spread)]) - 1e-6
+    assert not set(better) & set(BEFORE.tolist())
+
+
+@pytest.mark.parametrize("search", ["annealing", "random"])
+def test_diverse_images_are_sought_beside_what_is_chosen(search):
+    """Of two directions, the one that is chosen already is not taken again."""
+    features = unit(np.repeat(np.eye(2), 10, axis=0) + 0.01 * some_features(20, seed=0, dimensions=2))
+    found = _found(diversity, features, size=3, already=np.array([0, 1, 2]), search=search)
+    assert min(found) >= 10
+
+
+def test_d2_begun_weakens_the_neighbours_of_what_is_chosen():
+    features = unit([[1, 0], [1, 0.01], [1, 0.02], [0, 1], [0.01, 1]])
+    found = _found(d2, features, size=2, already=np.array([1]), neighbours=2)
+    assert found[0] in (3, 4)
+
+
+def test_typiclust_passes_over_clusters_that_hold_a_labelled_image():
+    groups = np.repeat(np.eye(4), [9, 8, 7, 6], axis=0)
+    features = unit(groups + 0.05 * some_features(30, seed=0, dimensions=4))
+    found = _found(typiclust, features, size=2, already=np.array([0, 10]))
+    assert 17 <= found[0] < 24 <= found[1]

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from shoestring.errors import UserError
+from shoestring.selection import Pool, Signals
+from shoestring.selection.algorithms.rows import File, stored
+
+
+def test_signals_are_computed_once_for_a_pool_and_all_its_parts(images):
+    calls = []
+
+    def compute() -> Signals:
+        calls.append(1)
+        count = len(images)
+        rows = np.arange(count)
+        return Signals(rows[:, None].astype(np.float32), rows, rows % 2 == 0, rows / 2, rows / 4)
+
+    pool = Pool(images, compute, device="cuda:1")
+    part = pool.part(np.array([5, 3, 8])).part(np.array([2, 0]))
+    assert not calls
+    assert part.device == "cuda:1"
+    assert part.forgotten.tolist() == [8, 5]
+    assert part.features[:, 0].tolist() == [8.0, 5.0]
+    assert part.learnt.tolist() == [True, False]
+    assert part.margin.tolist() == [4.0, 2.5] and part.final_margin.tolist() == [2.0, 1.25]
+    assert pool.forgotten.tolist() == list(range(60))
+    assert calls == [1]
+    assert (len(pool), len(part)) == (60, 2)
+    assert np.array_equal(part.labels, images.targets[[8, 5]])
+    assert np.array_equal(part.pixels, images.pixels[[8, 5]])
+
+
+def test_probabilities_are_of_the_rows_and_their_absence_names_a_method_that_would_do(images):
+    count = len(images)
+    features, nothing = np.ones((count, 1), dtype=np.float32), np.zeros(count)
+    signals = Signals(features, nothing.astype(int), nothing == 0, nothing, nothing)
+    shares = np.random.default_rng(0).random((count, 3)).astype(np.float32)
+    part = Pool(images, lambda: replace(signals, probabilities=shares)).part(np.array([5, 3]))
+    assert np.array_equal(part.probabilities, shares[[5, 3]])
+    with pytest.raises(UserError, match="facility_location does not"):
+        _ = Pool(images, lambda: signals).probabilities
+
+
+def test_signals_are_kept_with_what_is_known_of_them_only(images, tmp_path):
+    count = len(images)
+    features, nothing = np.ones((count, 1), dtype=np.float32), np.zeros(count)
+    shares = np.full((count, 3), 1 / 3, dtype=np.float32)
+    signals = Signals(features, nothing.astype(int), nothing == 0, nothing, nothing, probabilities=shares)
+    signals.save(tmp_path / "signals.npz", images.fingerprint)
+    again = Signals.load(tmp_path / "signals.npz", images.fingerprint)
+    assert again.gradient is None
+    assert np.array_equal(again.probabilities, shares)
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32])
+def test_rows_of_a_file_are_read_in_any_order(tmp_path, kind):
+    values = np.random.default_rng(0).normal(size=(50, 7)).astype(kind)
+    np.save(tmp_path / "rows.npy", values)
+    where = stored(np.load(tmp_path / "rows.npy", mmap_mode="r"))
+    assert isinstance(where.values, File)
+    for places in ([], [3], [4, 5, 6, 40], [40, 6, 5, 5, 0], list(range(50))):
+        rows = np.array(places, dtype=np.int64)
+        assert np.array_equal(where.part(rows).read(), values[rows].astype(np.float32))
+    assert np.array_equal(where.read(), values.astype(np.float32))
+
+
+def test_a_file_in_columns_is_left_to_its_mapping(tmp_path):
+    values = np.asfortranarray(np.random.default_rng(0).normal(size=(20, 3)))
+    np.save(tmp_path / "rows.npy", values)
+    where = stored(np.load(tmp_path / "rows.npy", mmap_mode="r"))
+    assert np.array_equal(where.part(np.array([4, 2])).read(), values[[4, 2]].astype(np.float32))
+
+
+def test_a_file_that_becomes_shorter_is_told_of(tmp_path):
+    np.save(tmp_path / "rows.npy", np.ones((50, 7)))
+    where = stored(np.load(tmp_path / "rows.npy", mmap_mode="r"))
+    with (tmp_path / "rows.npy").open("r+b") as file:
+        file.truncate(1000)
+    with pytest.raises(UserError, match="has become shorter"):
+        where.part(np.array([40])).read()

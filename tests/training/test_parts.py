@@ -1,0 +1,291 @@
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from shoestring.budget import Budget, Window
+from shoestring.config.recipe import Train
+from shoestring.growth import Stage
+from shoestring.growth.compose import compose
+from shoestring.planning.model import choose_model, preprocessing
+from shoestring.runtime.context import Context
+from shoestring.training import defaults, profiling
+from shoestring.training.checkpoint import Checkpoint
+from shoestring.training.early_stopping import Patience, Score
+from shoestring.training.ema import Average
+from shoestring.training.pace import Pace
+from shoestring.training.profiling import Speed
+
+
+def test_the_average_follows_its_formula():
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
+    average = Average(module, share=0.5, every=2)
+    expected = module[0].weight.detach().clone()
+    for step in range(1, 12):
+        module(torch.randn(4, 2))
+        with torch.no_grad():
+            module[0].weight.add_(torch.randn(2, 2))
+        average.update(module)
+        if step % 2 == 0:
+            weight = min(1.0, 2 / (0.5 * step))
+            expected = (1 - weight) * expected + weight * module[0].weight.detach()
+    twin = Average(module, share=0.5, every=2)
+    twin.restore(average.state())
+    twin.apply(module)
+    assert torch.allclose(module[0].weight, expected, atol=1e-6)
+    assert module[1].num_batches_tracked == 11
+
+
+def test_pace_smooths_the_next_step():
+    pace = Pace(1.0, memory=0.5)
+    assert pace.expect(0.25) == 0.25
+    for seconds in (2.0, 2.0, 6.0):
+        pace.add(1.0, seconds)
+    assert pace.expect(1.0) == 4.0
+    assert pace.expect(0.25) == 0.25
+
+
+def test_pace_bears_a_clock_that_shows_no_time():
+    pace = Pace(1.0)
+    for seconds in (0.0, 0.0, 0.1):
+        pace.add(1.0, seconds)
+    assert 0 < pace.expect(1.0) < 0.1
+    assert pace.slowdown >= 1.0
+
+
+def test_pace_knows_a_machine_that_stays_slow_from_one_that_stalls():
+    pace = Pace(1.0)
+    assert pace.slowdown == 1.0
+    for _ in range(100):
+        pace.add(1.0, 0.1)
+    assert pace.slowdown == 1.0
+    pace.add(1.0, 0.5)  # one step in which the machine stalled
+    assert pace.slowdown < 1.3
+    for _ in range(100):  # twenty seconds at half of the speed
+        pace.add(1.0, 0.2)
+    assert pace.slowdown == pytest.approx(2.0, abs=0.05)
+    for _ in range(60):
+        pace.add(1.0, 5.0)
+    assert pace.slowdown == pytest.approx(3.0, abs=0.01)  # no worse is planned for
+    for _ in range(400):
+        pace.add(1.0, 0.1)
+    assert pace.slowdown == pytest.approx(1.0, abs=0.05)
+
+
+def test_pace_knows_other_work_from_the_first_step_on_where_one_thread_tells():
+    pace = Pace(1.0)
+    for _ in range(200):
+        pace.add(1.0, 0.2, 0.1)
+    assert pace.slowdown == pytest.approx(2.0, abs=0.05)
+
+
+def test_pace_remembers_by_how_much_a_step_exceeded_what_was_expected():
+    pace = Pace(1.0)
+    pace.add(1.0, 5.0)  # the first one prepares what later ones use
+    assert pace.excess == 0
+    for _ in range(50):
+        pace.add(1.0, 0.1)
+    pace.add(1.0, 2.0)
+    assert pace.excess == pytest.approx(1.9, abs=0.05)
+    for _ in range(400):
+        pace.add(1.0, 0.1)
+    assert 0 < pace.excess < 0.5
+
+
+def test_patience_counts_misses_in_a_row():
+    module = nn.Linear(1, 1, bias=False)
+    patience = Patience(2, every=0.1)
+    assert not patience.due(0.05)
+    for fraction, score, stop in [(0.1, 1.0, False), (0.21, 0.5, False), (0.32, 2.0, False), (0.43, 2.0, False)]:
+        assert patience.due(fraction)
+        module.weight.data.fill_(score)
+        assert patience.over(score, module, fraction) is stop
+        assert not patience.due(fraction + 0.05)
+    assert patience.over(1.0, module, 0.54)
+    assert patience.restore_best(module)
+    assert module.weight.item() == 2.0
+
+
+@pytest.mark.parametrize(
+    ("pace", "took", "due", "scored"),
+    [(0.01, 1.0, [6, 96], [6, 96]), (0.2, 1.0, [6], [6]), (0.2, 1.0, [90], []), (0.01, 6.0, [6, 48, 96], [6, 48])],
+)
+def test_a_score_is_taken_only_when_it_fits_into_the_time_left(
+    monkeypatch, images, make_model, pace, took, due, scored
+):
+    """Of 100 seconds; by the pace the first score takes 100 forward passes, afterwards all are as long as the last."""
+    clock, model, taken = [0.0], make_model(images), []
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    window = Budget(100, steps=("train",)).window("train")
+    window.budget.pace = pace
+
+    def measure(_) -> float:
+        taken.append(clock[0])
+        clock[0] += took
+        return 0.0
+
+    patience = Patience(9, Score(measure, passes=100))
+    for second in due:
+        clock[0] = float(second)
+        patience.stops(model, window)
+        assert clock[0] <= 100
+    assert taken == scored
+
+
+def test_scores_of_a_counted_budget_are_all_taken(images, make_model):
+    window = Budget(epochs=1, steps=("train",)).window("train")
+    window.budget.pace = 1e9
+    window.budget.charge(epochs=0.99)
+    assert Patience(1, Score(lambda model: float("-inf"), passes=1e9)).stops(make_model(images), window)
+
+
+def test_without_a_limit_patience_never_asks():
+    patience = Patience(None)
+    assert not patience.due(1.0)
+    assert not patience.restore_best(nn.Linear(1, 1))
+
+
+def test_checkpoints_are_whole_or_absent(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules[Checkpoint.__module__], "_is_state", lambda saved: True)  # two values will do here
+    checkpoint = Checkpoint(tmp_path / "train")
+    assert checkpoint.load() is None
+    assert not checkpoint.due()
+    checkpoint.save({"steps": 3, "weights": [torch.ones(2)]})
+    monkeypatch.setattr(torch, "save", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        checkpoint.save({"steps": 4})
+    saved = checkpoint.load()
+    assert saved is not None and saved["steps"] == 3
+    assert [file.name for file in (tmp_path / "train").iterdir()] == ["state.pt"]
+
+
+def test_without_a_folder_nothing_is_kept():
+    checkpoint = Checkpoint(None)
+    checkpoint.save({"steps": 1})
+    assert checkpoint.load() is None
+    assert not checkpoint.due()
+
+
+@pytest.mark.parametrize(("count", "size"), [(10, 32), (300, 37), (50_000, 500)])
+def test_small_data_gets_small_batches_and_fast_devices_large_ones(count, size):
+    assert defaults.first_batch_size(count, "cpu") == size
+    assert defaults.first_batch_size(count, "cuda:1") == (1000 if size == 500 else size)
+
+
+def test_batches_are_halved_while_time_is_short():
+    long, short = Budget("1000s").window("train"), Budget("10s").window("train")
+    quick, slow = (Speed("float32", seconds, 0.0) for seconds in (0.001, 1.0))
+
+    def size(window: Window, speed: Speed, stages: str = "1@1") -> int:
+        return defaults.fewer_images_a_step(500, window, speed, compose("auto", {}, stages), 32)
+
+    assert size(long, quick) == 500
+    assert size(short, quick) == 62
+    assert size(long, replace(quick, update=4.7)) == 500  # half of the images would take nearly as long
+    assert size(short, replace(quick, update=0.06)) == 62
+    assert size(short, slow) == 62
+    assert size(Budget(epochs=1).window("train"), slow) == 500
+    # 0.4 of the time goes into steps of a sixteenth, so there are seven times as many
+    assert size(short, quick, "1@0.5@0.25:0.4,1@1") == 250
+    assert size(short, quick, "0.5@1:0.5,1@1") == 62
+    assert size(long, quick, "0.25@0.25:0.999,1@1") == 62  # the whole problem needs some steps, too
+
+
+@pytest.mark.parametrize(
+    ("share", "full", "side"), [(1.0, 30, 30), (0.75, 32, 24), (0.5, 8, 8), (0.1, 32, 8), (0.7, 32, 24), (0.99, 6, 6)]
+)
+def test_sides_of_stages(share, full, side):
+    assert defaults.side(Stage(share), full) == side
+
+
+def test_small_images_are_cropped_and_large_ones_scaled():
+    assert defaults.smaller(32, 32) == {}
+    assert defaults.smaller(24, 32) == {"crop": 24}
+    assert defaults.smaller(48, 64) == {"resolution": 48}
+
+
+def test_augmentation_is_what_was_asked_for_or_goes_by_the_data():
+    few, often = (defaults.augmentation(Train(), count, mirrored=True, passes=100) for count in (500, 50_000))
+    many = defaults.augmentation(Train(), 50_000, mirrored=True, passes=10)
+    assert (few.flip, few.shift, few.cutout, few.jitter) == (True, 0.125, 0.25, 0.5)
+    assert (often.shift, often.cutout, often.jitter) == (0.125, 0.25, 0.0)
+    assert (many.shift, many.cutout, many.jitter) == (0.0625, 0.0, 0.0)
+    seldom = defaults.augmentation(Train(), 500, mirrored=False, passes=10)
+    assert (seldom.flip, seldom.shift, seldom.jitter) == (False, 0.125, 0.0)
+    assert [change.mixup for change in (few, often, many, seldom)] == [0.8, 0.0, 0.0, 0.0]
+    wanted = Train(flip=True, shift=0.0, cutout=0.5, rotate=5, zoom=0.1, jitter=0.2, mixup=0.3)
+    asked = defaults.augmentation(wanted, 500, mirrored=False, passes=10)
+    assert (asked.jitter, asked.mixup) == (0.2, 0.3)
+    assert (asked.flip, asked.shift, asked.cutout, asked.rotate, asked.zoom) == (True, 0.0, 0.5, 5, 0.1)
+
+
+def test_the_preprocessing_makes_channels_standard(make_images):
+    images = make_images(channels=3)
+    found = preprocessing(images, mirror=True, views="flip")
+    pixels = images.pixels / 255
+    assert found.mean == pytest.approx(pixels.mean((0, 1, 2)), abs=1e-3)
+    assert found.std == pytest.approx(pixels.std((0, 1, 2)), abs=1e-3)
+    assert (found.resolution, found.channels, found.mirror) == (8, 3, True)
+
+
+def test_the_model_asked_for_is_built_from_the_seed(images):
+    def build(seed: int):
+        return choose_model(images, Train(model="convnet", width=0.25), context=Context(seed=seed), seconds=None)
+
+    one, same, other = build(0), build(0), build(1)
+    assert (one.name, one.options, one.classes) == ("convnet", {"width": 0.25}, images.classes)
+    assert not one.preprocessing.mirror  # these classes differ from their mirror images
+    for (name, a), b in zip(one.module.state_dict().items(), same.module.state_dict().values()):
+        assert torch.equal(a, b), name
+    assert any(not torch.equal(a, c) for a, c in zip(one.module.parameters(), other.module.parameters()))
+
+
+def test_auto_takes_a_wider_network_where_time_allows(images, monkeypatch):
+    from shoestring.planning import model
+
+    monkeypatch.setattr(model, "calibrate", lambda *_, **__: Speed("float32", 1e-3, 1e-4))
+    times = (1, 180, 400, 1e6)
+    widths = [model.fitting_width(images, 20_000, context=Context(), seconds=seconds) for seconds in times]
+    assert widths[0] == 0.25 and widths[-1] == 2.0
+    assert widths == sorted(widths) and widths[1] < widths[2]
+    assert model.fitting_width(images, 60, context=Context(), seconds=None) == 0.5
+
+
+@pytest.mark.parametrize(("power", "width"), [(0.0, 2.0), (1.0, 1.0), (2.0, 0.5)])
+def test_on_an_accelerator_two_widths_are_timed(images, monkeypatch, power, width):
+    from shoestring.planning import model
+
+    timed = []
+
+    def time(sample, count, width, **_) -> tuple[float, float, int]:
+        timed.append(width)
+        return 1e-4 * (width / 0.5) ** power, 0.0001, 1000
+
+    monkeypatch.setattr(model, "_timed", time)
+    seconds = 160_000 * 2e-4 + 1  # for as many images as few are to be seen, at twice the price
+    assert model.fitting_width(images, 20_000, context=Context(device="cuda"), seconds=seconds) == width
+    assert timed == [0.5, 2.0]
+
+
+def test_devices_without_bfloat16_of_their_own_are_timed_in_float16(monkeypatch):
+    for able, expected in ((True, ["bfloat16"]), (False, ["float16"])):
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation, able=able: able)
+        assert profiling._low("cuda") == expected
+    for able, expected in ((True, ["bfloat16"]), (False, [])):
+        monkeypatch.setattr(profiling, "_multiplies_bfloat16", lambda able=able: able)
+        assert (profiling._low("cpu"), profiling._low("mps")) == (expected, [])
+
+
+def test_the_end_is_known_only_by_a_late_score():
+    """Where scores stopped fitting into the time at half of it, the best of them says nothing about the end."""
+    patience, module = Patience(9, every=0.05), nn.Linear(1, 1)
+    patience.over(1.0, module, 0.5)
+    assert not patience.knows_end(1.0)
+    patience.over(0.9, module, 0.93)
+    assert patience.knows_end(1.0)

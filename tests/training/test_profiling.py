@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from shoestring.runtime.running import Timing
+from shoestring.training import profiling
+from shoestring.training.profiling import few_of, images_to_time
+
+
+class _Machine:
+    """Timings by the number of threads that PyTorch was set to; what was timed with how many."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, seconds: dict[int, float], *, crowded: float = 1.0) -> None:
+        self.count, self.seconds, self.crowded = max(seconds), seconds, crowded
+        self.timed: list[int] = []
+        monkeypatch.setattr(profiling, "set_to", self._set)
+        monkeypatch.setattr(profiling, "timed", self._time)
+        monkeypatch.setattr(profiling, "_low", lambda device: [])
+
+    def _set(self, count: int) -> None:
+        self.count = count
+
+    def _time(self, run, limit: float) -> Timing:
+        self.timed.append(self.count)
+        seconds = self.seconds[self.count]
+        return Timing(seconds * self.crowded, seconds * self.count, self.crowded)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "count", "price"),
+    [
+        ({1: 1.0, 2: 0.6}, 2, 0.6),
+        ({1: 1.0, 2: 0.97}, 1, 1.0),  # less than five percent
+        ({1: 1.0, 2: 30.0}, 1, 1.0),
+        ({1: 1.0, 2: 0.5, 4: 0.4, 8: 0.5}, 4, 0.4),
+        ({1: 1.0, 2: 0.6, 4: 3.0, 8: 9.0}, 2, 0.6),  # a container that holds fewer processors than it shows
+    ],
+)
+def test_the_number_of_threads_is_measured(images, make_model, monkeypatch, seconds, count, price):
+    machine = _Machine(monkeypatch, seconds)
+    model = make_model(images)
+    speed = profiling.calibrate(model, few_of(model, images, 10, "cpu"), wanted="auto", limit=1, threads=max(seconds))
+    assert (machine.count, speed.train * 10, speed.crowded) == (count, pytest.approx(price), False)
+    assert speed.predict * 10 == pytest.approx(price)
+
+
+def test_beside_other_work_one_thread_tells_what_the_work_takes(images, make_model, monkeypatch):
+    machine = _Machine(monkeypatch, {1: 1.0, 2: 30.0}, crowded=1.5)
+    model = make_model(images)
+    speed = profiling.calibrate(model, few_of(model, images, 10, "cpu"), wanted="auto", limit=1, threads=2)
+    assert (machine.count, speed.train * 10, speed.crowded) == (1, pytest.approx(1.0), True)
+    assert set(machine.timed) == {1}
+
+
+def test_a_number_of_threads_that_was_asked_for_stays(images, make_model, monkeypatch):
+    machine = _Machine(monkeypatch, {2: 0.6})
+    model = make_model(images)
+    speed = profiling.calibrate(model, few_of(model, images, 10, "cpu"), wanted="auto", limit=1)
+    assert (machine.count, speed.train * 10) == (2, pytest.approx(0.6))
+
+
+def test_bfloat16_is_tried_where_the_processor_multiplies_in_it(monkeypatch):
+    for low, expected in ((0.5, True), (30.0, False)):
+        profiling._multiplies_bfloat16.cache_clear()
+        seconds = iter([1.0, low])
+        monkeypatch.setattr(profiling, "timed", lambda run, limit, seconds=seconds: Timing(9.0, next(seconds), 1.0))
+        assert profiling._multiplies_bfloat16() is expected
+    profiling._multiplies_bfloat16.cache_clear()
+
+
+def test_large_networks_are_timed_on_few_images():
+    around = {"most": 32, "step": 100, "device": "cpu"}
+    assert images_to_time(1e6, 1.0, **around) == 32
+    assert images_to_time(2e10, 1.0, **around) == 16
+    assert images_to_time(2e10, 1.0, least=2, **around) == 2
+    assert images_to_time(2e10, 1.0, most=32, step=100, device="cuda") == 100
+
+
+def test_images_are_made_smaller_and_stay_the_same(make_images):
+    images = make_images(40, side=64, channels=3)[np.arange(5, 35)]
+    small = images.resized(32)
+    assert small.shape == (32, 32, 3) and small.pixels.dtype == np.uint8
+    assert small.fingerprint == images.fingerprint
+    assert (small.targets == images.targets).all() and (small.ids == images.ids).all()
+    means = images.pixels.reshape(30, 32, 2, 32, 2, 3).mean((2, 4))
+    assert np.abs(small.pixels - means).mean() < 20
+    assert torch.equal(torch.from_numpy(small.pixels[3:5]), torch.from_numpy(images[3:5].resized(32).pixels))

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import gc
+import weakref
+
+import pytest
+import torch
+from torch import nn
+
+from shoestring.budget import Budget
+from shoestring.config.recipe import Train
+from shoestring.growth.compose import compose
+from shoestring.planning.outlook import look_ahead
+from shoestring.runtime.context import Context
+from shoestring.training.dynamics import Recorder
+from shoestring.training.setup import begin
+
+
+def test_an_anytime_training_remembers_more_steps(images, make_model):
+    shares = {}
+    for schedule in ("deadline", "anytime"):
+        model = make_model(images, "convnet")
+        window = Budget(epochs=20, steps=("train",)).window("train")
+        settings = Train(schedule=schedule)
+        around = {"context": Context(), "schedule": compose("constant", {}), "scale": 1.0, "saved": None}
+        shares[schedule] = begin(model, images, window, settings=settings, **around).average.share
+    assert shares == {"deadline": 0.05, "anytime": 0.1}
+
+
+def _begun(images, model, **settings):
+    window = Budget(epochs=20, steps=("train",)).window("train")
+    around = {"context": Context(), "schedule": compose("constant", {}), "scale": 1.0, "saved": None}
+    return begin(model, images, window, settings=Train(averaging=False, **settings), **around)
+
+
+def _gradients(model) -> list[torch.Tensor]:
+    """Those of the logits, as steps that follow find them."""
+    found: list[torch.Tensor] = []
+    last = [layer for layer in model.module.modules() if isinstance(layer, nn.Linear)][-1]
+
+    def watch(layer: nn.Module, inputs: object, logits: torch.Tensor) -> None:
+        logits.register_hook(lambda gradient: found.append(gradient.float()))
+
+    last.register_forward_hook(watch)
+    return found
+
+
+@pytest.mark.parametrize(("precision", "scale"), [("bfloat16", 1), ("float16", 1024)])
+def test_a_step_in_low_precision_is_about_that_in_full(images, make_model, precision, scale):
+    moved, sizes = [], []
+    for taken in ("float32", precision):
+        model = make_model(images, "simplecnn")
+        state = _begun(images, model, precision=taken, optimiser="sgd")
+        gradients = _gradients(model)
+        before = [weight.detach().clone() for weight in model.module.parameters()]
+        state.step(1.0, smoothing=0.0)
+        moved.append(torch.cat([(new - old).flatten() for new, old in zip(model.module.parameters(), before)]))
+        sizes.append(gradients[0].norm().item())
+    assert (moved[0] - moved[1]).norm() < 0.1 * moved[0].norm()
+    assert sizes[1] / sizes[0] == pytest.approx(scale, rel=0.05)
+
+
+def test_in_float16_the_scale_falls_when_training_goes_back(images, make_model):
+    model = make_model(images, "simplecnn")
+    state = _begun(images, model, precision="float16", optimiser="sgd", learning_rate=1e-9)
+    gradients, start = _gradients(model), state.batches.state()
+    for setbacks in (0, 1):
+        state.setbacks = setbacks
+        state.batches.restore(start)
+        state.step(1.0, smoothing=0.0)
+    assert (gradients[0].norm() / gradients[1].norm()).item() == pytest.approx(16, rel=0.05)
+
+
+def test_what_changes_a_step_is_recorded_anew(images, make_model, monkeypatch):
+    state = _begun(images, make_model(images, "convnet"))
+    forgotten = []
+    monkeypatch.setattr(state.replay, "forget", lambda: forgotten.append(1))
+    saved = state.pack()
+    watch, unpack = (lambda: state.watch(Recorder(len(images)))), (lambda: state.unpack(saved))
+    for change in (unpack, state.halve, state.finish, watch):
+        forgotten.clear()
+        change()
+        assert forgotten
+
+
+def test_a_training_leaves_no_circle_behind(images, make_model):
+    state = _begun(images, make_model(images, "convnet"))
+    state.step(1.0, smoothing=0.0)
+    held = weakref.ref(state)
+    gc.disable()
+    try:
+        del state
+        assert held() is None
+    finally:
+        gc.enable()
+
+
+def test_a_plan_halves_a_batch_that_does_not_fit_into_memory(images, make_model):
+    model = make_model(images)
+
+    def full(module: nn.Module, inputs: tuple[torch.Tensor]) -> None:
+        if module.training and len(inputs[0]) > 16:
+            raise torch.OutOfMemoryError("no room")
+
+    window = Budget("100s", steps=("train",)).window("train")
+    schedule = compose("constant", {})
+    around = {"context": Context(), "schedule": schedule, "scale": 1.0, "saved": None}
+    state = begin(model, images, window, settings=Train(batch_size=32), **around)
+    model.module.register_forward_pre_hook(full)
+    found = look_ahead(state, schedule, window)
+    assert found.batch_size == 16
+    assert found.phases[0].passes == pytest.approx(found.phases[0].steps * 16 / len(images), rel=0.01)
