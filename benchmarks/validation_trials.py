@@ -71,7 +71,7 @@ def trial(given: argparse.Namespace) -> dict[str, Any]:
     shares = {"train": given.cut, "prune": 1 - given.cut} if given.cut else ("train",)
     budget = Budget(None if given.epochs else given.seconds, epochs=given.epochs, steps=shares)
     if not given.epochs:
-        budget.owe("validate", EVALUATION)
+        budget.reserve("validate", EVALUATION)
 
     def accuracy(model: Any, **views: Any) -> float:
         model = replace(model, preprocessing=replace(model.preprocessing, **views))

@@ -51,7 +51,7 @@ def test_the_steps_share_one_budget(context):
 
 def test_a_target_that_cuts_nothing_is_said(images, context, make_model):
     model, told = make_model(images), []
-    same = prune(model, images, macs="1.0", context=replace(context, say=told.append))
+    same = prune(model, images, macs="1.0", context=replace(context, log=told.append))
     assert count_macs(same) == count_macs(model)
     assert any(text.startswith("nothing is cut: the network has") for text in told)
 
@@ -59,11 +59,11 @@ def test_a_target_that_cuts_nothing_is_said(images, context, make_model):
 def test_one_schedule_runs_through_training_and_recovery(images, context):
     rates = []
 
-    def tick(step, fraction, values):
+    def on_progress(step, fraction, values):
         nonlocal rates
         rates.append(values["learning_rate"])
 
-    around = replace(context, tick=tick)
+    around = replace(context, on_progress=on_progress)
     budget = Budget(epochs=20, steps={"train": 1, "prune": 3})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "_TICK", 0.0)
@@ -109,7 +109,7 @@ def test_methods_without_signals_cost_nothing(images, context):
 def test_select_alone_trains_a_proxy_of_its_own(images, context, method):
     told = []
     few = images[:40]
-    around = replace(context, say=told.append)
+    around = replace(context, log=told.append)
     first, again = (
         select(few, 9, method=method, budget=Budget(epochs=9, steps=("select",)), context=around) for _ in range(2)
     )
@@ -119,7 +119,7 @@ def test_select_alone_trains_a_proxy_of_its_own(images, context, method):
 
 def test_what_the_proxy_told_is_kept_and_read_again(images, context, tmp_path):
     told: list[str] = []
-    around, file = replace(context, say=told.append), str(tmp_path / "signals.npz")
+    around, file = replace(context, log=told.append), str(tmp_path / "signals.npz")
     first = select(images, 9, method="margin", signals=file, context=around)
     assert any(note.startswith("proxy") for note in told)
     told.clear()
@@ -229,7 +229,7 @@ def test_an_interrupted_training_keeps_the_options_of_its_network(make_images, c
         patch.setattr(loop, "_TICK", 0.0)
         patch.setattr(Checkpoint, "due", lambda self: True)
         with pytest.raises(KeyboardInterrupt):
-            train_on(replace(around, tick=interrupt))
+            train_on(replace(around, on_progress=interrupt))
     assert train_on(around).options == {"img_size": 32}
 
 
@@ -250,7 +250,7 @@ def late(make_images, make_model, context, tmp_path) -> Callable[[float], dict[s
         images = make_images(side=32, mirrored=True)
         data = Dataset("made", images, images[:20], images[20:])
         this = begin(Recipe(time="1000s"), RunDir(tmp_path), context=context, started=time.monotonic() - 1000 + seconds)
-        this.owe(data)
+        this.reserve(data)
         size = preprocessing(images, mirror=True, views="crops")
         model = build("simplecnn", classes=images.classes, preprocessing=size, options={"width": 0.125})
         model.save(this.folder / "train")
@@ -283,8 +283,8 @@ def test_the_reserve_for_evaluation_knows_images_and_classes(make_images, contex
     for count, classes in ((40, 2), (40, 20), (400, 20)):
         images = make_images(count, classes=classes)
         this = begin(Recipe(time="1000s"), RunDir(tmp_path), context=context, started=None)
-        this.owe(Dataset("made", images, images, images))
-        reserves.append(this.budget.reserve)
+        this.reserve(Dataset("made", images, images, images))
+        reserves.append(this.budget.reserved)
     assert reserves == sorted(set(reserves))
 
 
@@ -306,7 +306,7 @@ def test_losses_that_are_not_numbers_are_null_in_the_history(context, tmp_path):
     folder = RunDir(tmp_path / "run")
     this = begin(Recipe(epochs=1), folder, context=context, started=None)
     with folder.begin({}, ""):
-        this.context.tick("train", 0.5, {"loss": float("nan"), "epoch": 1.0})
+        this.context.on_progress("train", 0.5, {"loss": float("nan"), "epoch": 1.0})
     [line] = (folder / "history.jsonl").read_text().splitlines()
     assert json.loads(line, parse_constant=pytest.fail)["loss"] is None
 

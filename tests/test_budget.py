@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from shoestring import budget as module
 from shoestring.budget import CAUTION, Budget, process_started
-from shoestring.config.units import quantity, seconds, spell
+from shoestring.config.units import format_seconds, parse_quantity, parse_seconds
 from shoestring.errors import BudgetTooSmall, UserError
 
 
@@ -35,23 +35,23 @@ def test_times_add_up(hours, minutes, rest, spaced):
     text = (" " if spaced else "").join([f"{hours}h", f"{minutes}m", f"{rest}s"])
     total = hours * 3600 + minutes * 60 + rest
     if total:
-        assert seconds(text) == total
-        assert seconds(total) == seconds(str(total)) == total
+        assert parse_seconds(text) == total
+        assert parse_seconds(total) == parse_seconds(str(total)) == total
     else:
         with pytest.raises(UserError):
-            seconds(text)
+            parse_seconds(text)
 
 
 @pytest.mark.parametrize(
     ("text", "expected"), [("90", 90), ("1.5m", 90), ("500ms", 0.5), ("2d", 172800), ("5 min", 300), (0.25, 0.25)]
 )
 def test_times_have_units(text, expected):
-    assert seconds(text) == expected
+    assert parse_seconds(text) == expected
 
 
 @given(st.text())
 def test_any_other_text_is_refused_and_quoted(text):
-    for parse in (seconds, quantity):
+    for parse in (parse_seconds, parse_quantity):
         try:
             value = parse(text)
         except UserError as error:
@@ -63,24 +63,24 @@ def test_any_other_text_is_refused_and_quoted(text):
 @pytest.mark.parametrize("text", ["", "5x", "1m30", "-5m", "m", "5m!", "0s", 0, -1, math.inf, math.nan, "1e5"])
 def test_bad_times(text):
     with pytest.raises(UserError, match="time"):
-        seconds(text)
+        parse_seconds(text)
 
 
 @given(st.floats(1e-3, 1e6), st.sampled_from([("", 1), ("k", 1e3), ("M", 1e6), ("G", 1e9), ("P", 1e15)]))
 def test_quantities_have_scales(number, scale):
     letter, factor = scale
-    assert quantity(f"{number!r}{letter}") == pytest.approx(number * factor)
-    assert quantity(number) == number
+    assert parse_quantity(f"{number!r}{letter}") == pytest.approx(number * factor)
+    assert parse_quantity(number) == number
 
 
 @pytest.mark.parametrize("text", ["", "k", "-1", "0", "5x", "1 2", "nan", "inf", "1e400"])
 def test_bad_quantities_name_what_was_meant(text):
     with pytest.raises(UserError, match="is not a number of crumbs"):
-        quantity(text, what="number of crumbs")
+        parse_quantity(text, what="number of crumbs")
 
 
 def test_seconds_are_spelt_for_people():
-    assert [spell(8.34), spell(291), spell(3729)] == ["8.3 s", "4:51", "1:02:09"]
+    assert [format_seconds(8.34), format_seconds(291), format_seconds(3729)] == ["8.3 s", "4:51", "1:02:09"]
 
 
 def test_the_process_started_before_now():
@@ -95,30 +95,30 @@ def test_exactly_one_budget_is_given(given):
 
 def test_the_reserve_is_fixed_costs_and_images_at_the_measured_pace(clock):
     budget = Budget("100s")
-    budget.owe("exit", 2.0)
-    budget.owe("evaluate", 1.0, images=500)
-    assert budget.reserve == 3.0
+    budget.reserve("exit", 2.0)
+    budget.reserve("evaluate", 1.0, images=500)
+    assert budget.reserved == 3.0
     budget.pace = 0.01
-    assert budget.reserve == pytest.approx(3.0 + CAUTION * 5.0)
-    budget.owe("evaluate", images=100)
-    assert budget.reserve == pytest.approx(2.0 + CAUTION * 1.0)
+    assert budget.reserved == pytest.approx(3.0 + CAUTION * 5.0)
+    budget.reserve("evaluate", images=100)
+    assert budget.reserved == pytest.approx(2.0 + CAUTION * 1.0)
     clock.now += 60
-    assert budget.left == pytest.approx(40 - 3.2)
+    assert budget.remaining == pytest.approx(40 - 3.2)
     clock.now += 60
-    assert budget.left == 0.0
+    assert budget.remaining == 0.0
 
 
 def test_paying_writes_the_ledger_and_drops_the_debt(clock):
     budget = Budget("100s", ledger={"load": 1.0})
-    budget.owe("evaluate", 5.0)
+    budget.reserve("evaluate", 5.0)
     for _ in range(2):
-        with budget.paying("evaluate"):
+        with budget.track("evaluate"):
             clock.now += 3
-    with pytest.raises(KeyError), budget.paying("load"):
+    with pytest.raises(KeyError), budget.track("load"):
         clock.now += 2
         raise KeyError
     assert budget.ledger == {"load": 3.0, "evaluate": 6.0}
-    assert budget.reserve == 0.0
+    assert budget.reserved == 0.0
     assert budget.spent == 8.0
 
 
@@ -139,7 +139,7 @@ def test_windows_divide_what_is_left_by_weight(clock):
     assert train.fraction == pytest.approx(0.5)
     assert train.ahead(train.length) == 1.0
     clock.now += train.length
-    assert (train.fraction, train.left) == (1.0, 0.0)
+    assert (train.fraction, train.remaining) == (1.0, 0.0)
     last = budget.window("prune")
     assert last.end == pytest.approx(100.0)
     assert budget.window("something else").end == 100.0
@@ -148,7 +148,7 @@ def test_windows_divide_what_is_left_by_weight(clock):
 
 def test_a_window_that_starts_anew_ends_where_it_did(clock):
     budget = Budget("100s", steps={"train": 1, "prune": 1})
-    budget.owe("exit", 4)
+    budget.reserve("exit", 4)
     window = budget.window("train")
     clock.now += 12
     end = window.end
@@ -159,13 +159,13 @@ def test_a_window_that_starts_anew_ends_where_it_did(clock):
     assert window.fraction == pytest.approx(0.5)
     clock.now += 90
     window.restart()
-    assert window.left == 0.0
+    assert window.remaining == 0.0
 
 
 def test_the_end_of_a_window_moves_with_the_reserve(clock):
     budget = Budget("100s", steps=("train",))
     window = budget.window("train")
-    budget.owe("evaluate", images=100)
+    budget.reserve("evaluate", images=100)
     budget.pace = 0.1
     assert window.end == pytest.approx(88.0)
     budget.pace = 0.2
@@ -179,20 +179,20 @@ def test_fractions_never_leave_0_to_1_nor_go_back(total, steps):
     for step in steps:
         budget.charge(epochs=step, flops=1e9)
         assert before <= window.fraction <= 1.0
-        assert 0.0 <= window.left <= window.length
+        assert 0.0 <= window.remaining <= window.length
         before = window.fraction
     assert budget.spent == sum(steps)
 
 
 def test_counted_budgets_count_only_their_own_unit():
     flops = Budget(flops="2G")
-    flops.owe("evaluate", 100.0, images=5)
+    flops.reserve("evaluate", 100.0, images=5)
     flops.charge(epochs=3, flops=5e8)
-    assert (flops.unit, flops.spent, flops.left, flops.reserve) == ("flops", 5e8, 1.5e9, 0.0)
+    assert (flops.unit, flops.spent, flops.remaining, flops.reserved) == ("flops", 5e8, 1.5e9, 0.0)
     seconds = Budget("10s")
     seconds.charge(epochs=3, flops=5)
     assert seconds.counted == 0.0
-    assert Budget(epochs=3, spent=1.5).left == 1.5
+    assert Budget(epochs=3, spent=1.5).remaining == 1.5
 
 
 def test_a_refusal_names_the_least_that_works():
@@ -205,7 +205,7 @@ def test_a_refusal_names_the_least_that_works():
 
 def test_refusal_tells_what_the_end_takes_where_that_is_most():
     budget = Budget("10s")
-    budget.owe("evaluate", 0.5, images=5000)
+    budget.reserve("evaluate", 0.5, images=5000)
     budget.pace = 0.0005
     assert "evaluation" not in str(budget.refuse(12.3, why="it would not fit"))
     budget.pace = 0.002

@@ -75,7 +75,7 @@ def run_select(
     assert settings.examples is not None
     method = method_for(settings, images)
     if settings.method == "auto":
-        context.say(f"method {method}: {registry.summary('select', method)}")
+        context.log(f"method {method}: {registry.summary('select', method)}")
     pool = pool_of(images, settings, budget, context)
     before = NOTHING if already is None else already.indices_for(images)
     new_of_each(pool, settings.examples, balance=settings.balance, already=before)  # refused before a proxy is trained
@@ -87,15 +87,15 @@ def run_select(
         within=settings.within,
         already=before,
         left_out=left_out(
-            pool, before, copies=settings.drop_duplicates, doubtful=settings.drop_suspects, say=context.say
+            pool, before, copies=settings.drop_duplicates, doubtful=settings.drop_suspects, log=context.log
         ),
         seed=context.seed,
         options=settings.options,
     )
     if settings.signals is not None and not Path(settings.signals).exists():
-        context.say(f"{method} asks for no signals: {settings.signals} is not written")
+        context.log(f"{method} asks for no signals: {settings.signals} is not written")
     if settings.features is not None and not pool.compared:
-        context.say(f"{method} compares no images: {settings.features} is not looked at")
+        context.log(f"{method} compares no images: {settings.features} is not looked at")
     return subset
 
 
@@ -149,7 +149,7 @@ def keep_time_to_calibrate(budget: Budget, settings: Train, images: Images, vali
     """Keep as much of the budget as `calibrated` will take."""
     if validation is not None:
         prepared = preprocessing(images[:1], mirror=settings.mirrors(images.mirrored), views=settings.views)
-        budget.owe("calibrate", images=round(len(validation) * views(prepared)))
+        budget.reserve("calibrate", images=round(len(validation) * views(prepared)))
 
 
 def calibrated(model: Model, validation: Images | None, budget: Budget) -> Model:
@@ -157,9 +157,9 @@ def calibrated(model: Model, validation: Images | None, budget: Budget) -> Model
     if validation is None:
         return model
     timed = budget.unit == "seconds"
-    left = partial(budget.left_for, "calibrate") if timed else None
+    left = partial(budget.remaining_for, "calibrate") if timed else None
     predictor = Predictor(replace(model, temperature=1.0), left=left, coming=len(validation), seconds=budget.pace)
-    with budget.paying("calibrate"):
+    with budget.track("calibrate"):
         return with_temperature(predictor, validation)[0]
 
 
@@ -200,7 +200,7 @@ def run_train(
         "anytime": True,
         "score": None if validation is None else _score(validation, model),
     }
-    context.say(f"training {model.name} on {len(images):,} images")
+    context.log(f"training {model.name} on {len(images):,} images")
     went = fit(model, images, window, schedule=plan.schedule, plan_anew=plan.anew, **around)
     if went.ended == PLAN_ANEW:
         model = plan.model
@@ -261,10 +261,10 @@ def run_prune(
     batches = [model.prepare(part) for part in pixels.split(_TOGETHER)]
     model.module.to(context.device)
     targets = {"macs": wanted.macs, "params": wanted.params}
-    small = shrink(model, batches, method=wanted.method, say=context.say, **targets, **wanted.options)
+    small = shrink(model, batches, method=wanted.method, log=context.log, **targets, **wanted.options)
     if budget is None:
         return small, None
-    context.say("training the pruned network")
+    context.log("training the pruned network")
     went = fit(
         small,
         images,

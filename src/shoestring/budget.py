@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from shoestring.config.units import quantity, seconds, spell
+from shoestring.config.units import format_seconds, parse_quantity, parse_seconds
 from shoestring.errors import BudgetTooSmall, UserError
 
 Unit = Literal["seconds", "epochs", "flops"]
@@ -68,16 +68,16 @@ class Budget:
             raise UserError("a budget is one of time, epochs or flops.")
         self.unit: Unit = "seconds" if time is not None else "epochs" if epochs is not None else "flops"
         if time is not None:
-            self.total = seconds(time)
+            self.total = parse_seconds(time)
         else:
-            self.total = quantity(epochs if epochs is not None else flops or 0, what=f"number of {self.unit}")
+            self.total = parse_quantity(epochs if epochs is not None else flops or 0, what=f"number of {self.unit}")
         steps = ("select", "train") if steps is None else steps
         self.weights = dict(steps) if isinstance(steps, dict) else {name: WEIGHTS[name] for name in steps}
         self._started = _monotonic() if started is None else started
         self._before = before or (spent if self.unit == "seconds" else 0.0)
         self.counted = spent if self.unit != "seconds" else 0.0
         self.ledger: dict[str, float] = dict(ledger or {})
-        self._owed: dict[str, tuple[float, int]] = {}
+        self._reserved: dict[str, tuple[float, int]] = {}
         self.pace: float | None = None
         self.slowdown = 1.0  # seconds by now per second of an idle machine
         self.load = 1.0  # seconds per planned second, as training has shown
@@ -94,44 +94,44 @@ class Budget:
         return self.elapsed if self.unit == "seconds" else self.counted
 
     @property
-    def reserve(self) -> float:
+    def reserved(self) -> float:
         """What must be kept for the end: fixed seconds, and images to be evaluated at the measured pace."""
         if self.unit != "seconds":
             return 0.0
-        fixed = self.slowdown * sum(cost for cost, _ in self._owed.values())
-        return fixed + CAUTION * (self.pace or 0.0) * sum(images for _, images in self._owed.values())
+        fixed = self.slowdown * sum(cost for cost, _ in self._reserved.values())
+        return fixed + CAUTION * (self.pace or 0.0) * sum(images for _, images in self._reserved.values())
 
-    def left_for(self, name: str) -> float:
+    def remaining_for(self, name: str) -> float:
         """What may still be spent under this name: all but what is kept for other names; below zero when late."""
-        seconds, images = self._owed.get(name, (0.0, 0))
-        return self.total - self.spent - self.reserve + seconds + CAUTION * (self.pace or 0.0) * images
+        seconds, images = self._reserved.get(name, (0.0, 0))
+        return self.total - self.spent - self.reserved + seconds + CAUTION * (self.pace or 0.0) * images
 
     @property
-    def left(self) -> float:
+    def remaining(self) -> float:
         """What may still be spent, the reserve taken off; never below zero."""
-        return max(self.total - self.reserve - self.spent, 0.0)
+        return max(self.total - self.reserved - self.spent, 0.0)
 
-    def owe(self, name: str, seconds: float = 0.0, *, images: int = 0) -> None:
+    def reserve(self, name: str, seconds: float = 0.0, *, images: int = 0) -> None:
         """Keep so many seconds, and the time to evaluate so many images, for a later step; replaces the last word."""
-        self._owed[name] = (seconds, images)
+        self._reserved[name] = (seconds, images)
 
-    def settle(self, name: str) -> None:
+    def release(self, name: str) -> None:
         """What was owed under this name is done."""
-        self._owed.pop(name, None)
+        self._reserved.pop(name, None)
 
     def charge(self, *, epochs: float = 0.0, flops: float = 0.0) -> None:
         """Count work done, for budgets that count it."""
         self.counted += epochs if self.unit == "epochs" else flops if self.unit == "flops" else 0.0
 
     @contextlib.contextmanager
-    def paying(self, name: str) -> Iterator[None]:
+    def track(self, name: str) -> Iterator[None]:
         """Write the seconds that the block takes under this name in the ledger, and drop what was owed for it."""
         before = _monotonic()
         try:
             yield
         finally:
             self.ledger[name] = self.ledger.get(name, 0.0) + _monotonic() - before
-            self.settle(name)
+            self.release(name)
 
     def window(self, step: str, *, share: float | None = None) -> Window:
         """The stretch that a step may spend: its share of all that is left, by default by the weights."""
@@ -150,9 +150,9 @@ class Budget:
         if self.unit == "seconds":
             least = float(math.ceil(least))
             asked, needed = f"{self.total:g}s", f"{least:g}s"
-            images = sum(count for _, count in self._owed.values())
-            if self.reserve > self.total / 2 and images:
-                why += f", as evaluation on {images:,} images and the end take {spell(self.reserve)}"
+            images = sum(count for _, count in self._reserved.values())
+            if self.reserved > self.total / 2 and images:
+                why += f", as evaluation on {images:,} images and the end take {format_seconds(self.reserved)}"
         else:
             asked, needed = f"{self.total:g}", f"{least:.3g}"
         return BudgetTooSmall(
@@ -169,7 +169,7 @@ class Window:
     @property
     def end(self) -> float:
         """Where the stretch ends on the budget's scale."""
-        return self.start + max(self.share * (self.budget.total - self.budget.reserve - self.start), 0.0)
+        return self.start + max(self.share * (self.budget.total - self.budget.reserved - self.start), 0.0)
 
     @property
     def length(self) -> float:
@@ -179,11 +179,11 @@ class Window:
     def restart(self) -> None:
         """Let the fraction run from here on, to the same end."""
         end, self.start = self.end, self.budget.spent
-        rest = self.budget.total - self.budget.reserve - self.start
+        rest = self.budget.total - self.budget.reserved - self.start
         self.share = min(max(end - self.start, 0.0) / rest, 1.0) if rest > 0 else self.share
 
     @property
-    def left(self) -> float:
+    def remaining(self) -> float:
         """What may still be spent of it; never below zero."""
         return max(self.end - self.budget.spent, 0.0)
 

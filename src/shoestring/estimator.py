@@ -139,17 +139,17 @@ class Classifier(ClassifierMixin, BaseEstimator):
         api.keep_time_to_calibrate(budget, settings.train, images, validation)
         self.subset_: Subset | None = None
         if settings.select.examples is not None:
-            with budget.paying("select"):
+            with budget.track("select"):
                 plain = images.weighted(None)
                 self.subset_ = api.run_select(plain, settings.select, budget=budget, context=around)
                 images = images[self.subset_.indices_for(plain)]
-        with budget.paying("train"):
+        with budget.track("train"):
             more = {"budget": budget, "context": around}
             model, _ = api.run_train(
                 images, settings.train, settings.grow, validation=validation, later=settings.prune, **more
             )
         if settings.prune.wanted:
-            with budget.paying("prune"):
+            with budget.track("prune"):
                 model, _ = api.run_prune(model, images, settings.prune, settings.train, **more)
         self.model_ = api.calibrated(model, validation, budget)
 

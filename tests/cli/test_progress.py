@@ -34,9 +34,9 @@ def test_a_run_names_each_phase_as_it_begins_and_its_progress_never_falls(capsys
 def test_what_a_step_takes_back_is_not_shown(capsys) -> None:
     progress = Progress(quiet=False)
     for fraction in (0.0, 0.55, 0.2, 0.4, 0.61, 0.3, 1.0):
-        progress.tick("train", fraction, {})
+        progress.update("train", fraction, {})
     assert percents(capsys.readouterr().err) == [0, 55, 61, 100]
-    progress.tick("evaluate", 0.1, {"run": 0.5})
+    progress.update("evaluate", 0.1, {"run": 0.5})
     assert percents(capsys.readouterr().err) == [100]
 
 
@@ -51,12 +51,12 @@ def test_of_a_time_budget_the_fraction_is_that_of_the_clock() -> None:
 
 def test_names_are_harmless(capsys) -> None:
     progress = Progress(quiet=False)
-    progress.say("left out: \x1b]0;title\x07 [red]x[/]")
+    progress.log("left out: \x1b]0;title\x07 [red]x[/]")
     assert capsys.readouterr().err == "left out: \\x1b]0;title\\x07 [red]x[/]\n"
 
 
 def test_quiet_says_nothing(capsys) -> None:
     progress = Progress(quiet=True)
-    progress.say("a note")
-    progress.tick("train", 0.5, {"loss": 1.0})
+    progress.log("a note")
+    progress.update("train", 0.5, {"loss": 1.0})
     assert capsys.readouterr().err == ""

@@ -17,7 +17,7 @@ def _a_second_an_image(monkeypatch):
 
 def _chosen(images, network, context, seconds, **settings) -> tuple[str, list[str]]:
     notes: list[str] = []
-    around = replace(context, say=notes.append)
+    around = replace(context, log=notes.append)
     schedule = choose_growth(network, images, Train(**{"model": "x", **settings}), context=around, seconds=seconds)
     return schedule.text, notes
 

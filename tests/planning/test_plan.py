@@ -27,7 +27,7 @@ def first(images, context, monkeypatch, tmp_path):
     notes: list[str] = []
 
     def make(**changes) -> tuple[FirstPlan, list[str]]:
-        around = replace(context, folder=tmp_path, say=notes.append, **changes)
+        around = replace(context, folder=tmp_path, log=notes.append, **changes)
         window = Budget("600s", steps=("train",)).window("train")
         return FirstPlan(images, Train(), Grow(), window, around, None), notes
 

@@ -98,5 +98,5 @@ def test_a_proxy_at_chance_is_warned_about(make_images, monkeypatch, collapsed):
     said: list[str] = []
     if collapsed:
         monkeypatch.setattr(proxy, "margins", lambda logits, labels: np.where(labels == 0, 1.0, -1.0))
-    signals_of(make_images(60), Select(), Budget(epochs=30, steps=("select", "train")), Context(say=said.append))
+    signals_of(make_images(60), Select(), Budget(epochs=30, steps=("select", "train")), Context(log=said.append))
     assert any("no better than always naming" in text for text in said) is collapsed

@@ -170,7 +170,7 @@ def test_a_model_that_is_small_enough_is_left_as_it_is_and_that_is_said(targets,
     batches = [torch.randn(count, 3, 16, 16)] if count else []
     with pytest.warns(UserWarning, match=r"nothing is cut: the network has [\d,]+ (MACs|parameters), and [\d,]+ are"):
         same = shrink(model, batches, **targets)
-    assert shrink(model, batches, say=told.append, **targets).module is not model.module
+    assert shrink(model, batches, log=told.append, **targets).module is not model.module
     assert [text.startswith("nothing is cut") for text in told] == [True]
     for name, tensor in model.module.state_dict().items():
         assert torch.equal(tensor, same.module.state_dict()[name])

@@ -61,13 +61,13 @@ def cut(context, tmp_path, every_step):
 def _interrupted(folder, context, what=lambda: (_ for _ in ()).throw(KeyboardInterrupt)) -> None:
     seen = []
 
-    def tick(name, *_):
+    def on_progress(name, *_):
         seen.append(name)
         if seen.count("train") == 5:
             what()
 
     with contextlib.suppress(KeyboardInterrupt):
-        pipeline.run(RECIPE, folder, context=replace(context, tick=tick))
+        pipeline.run(RECIPE, folder, context=replace(context, on_progress=on_progress))
 
 
 DAMAGED = {
@@ -121,7 +121,7 @@ def test_a_damaged_history_is_passed_over(cut, context):
 def test_a_line_after_one_that_was_cut_off_is_not_lost(tmp_path):
     folder = RunDir(tmp_path)
     (tmp_path / "history.jsonl").write_text('{"seconds": 1.0}\n{"seco')
-    folder.log(seconds=2.0)
+    folder.append_history(seconds=2.0)
     assert [row["seconds"] for row in folder.history()] == [1.0, 2.0]
 
 

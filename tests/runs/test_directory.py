@@ -106,8 +106,8 @@ def test_history_leaves_out_a_line_cut_off(tmp_path):
     folder = RunDir(tmp_path)
     assert folder.history() == []
     assert folder.spent() == (0.0, {})
-    folder.log(seconds=1.5, step="train")
-    folder.log(seconds=2.5, step="train")
+    folder.append_history(seconds=1.5, step="train")
+    folder.append_history(seconds=2.5, step="train")
     with (tmp_path / "history.jsonl").open("a") as file:
         file.write(json.dumps({"seconds": 9.0})[:-3])
     folder.update(recipe={}, ledger={"load": 1.0})

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.usefixtures("few_digits")
 
 
 def _run(recipe: Recipe, folder, context, notes: list[str] | None = None) -> dict:
-    around = context if notes is None else replace(context, say=notes.append)
+    around = context if notes is None else replace(context, log=notes.append)
     return pipeline.run(recipe, RunDir(folder), context=around)
 
 
@@ -80,7 +80,7 @@ def test_an_interrupted_run_takes_the_larger_budget_too(tmp_path, context, monke
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        _run(ANYTIME, tmp_path, replace(context, tick=stop))
+        _run(ANYTIME, tmp_path, replace(context, on_progress=stop))
     _run(LONGER, tmp_path, context)
     assert RunDir(tmp_path).run["training"]["steps"] == 50
 
@@ -96,7 +96,7 @@ def test_while_it_goes_on_there_is_a_model_and_the_same_command_resumes(tmp_path
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        _run(LONGER, tmp_path, replace(context, tick=stop))
+        _run(LONGER, tmp_path, replace(context, on_progress=stop))
     notes: list[str] = []
     held = usable_model(tmp_path, notes.append).module.state_dict()
     assert notes and all(torch.equal(before[name], held[name]) for name in before)

@@ -83,7 +83,7 @@ def test_a_run_leaves_everything_behind(whole, result):
 def test_the_same_command_again_says_that_it_is_done(whole, result, context):
     notes: list[str] = []
     before = {file: file.stat().st_mtime_ns for file in whole.path.rglob("*")}
-    again = pipeline.run(RECIPE, whole, context=replace(context, say=notes.append))
+    again = pipeline.run(RECIPE, whole, context=replace(context, log=notes.append))
     assert again == json.loads(json.dumps(result))
     assert notes == [f"{whole.path} is done already; delete it to run anew"]
     assert {file: file.stat().st_mtime_ns for file in whole.path.rglob("*")} == before
@@ -104,7 +104,7 @@ def test_an_interrupted_run_goes_on_to_the_same_result(whole, result, context, t
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        pipeline.run(RECIPE, folder, context=replace(context, tick=interrupt))
+        pipeline.run(RECIPE, folder, context=replace(context, on_progress=interrupt))
     assert "result" not in folder.run
     assert _plain(pipeline.run(RECIPE, folder, context=context)) == _plain(result)
     for name in ("train", "prune"):
@@ -162,7 +162,7 @@ def test_a_network_that_fitted_the_time_is_gone_on_with_when_less_is_left(contex
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        pipeline.run(recipe, folder, context=replace(context, tick=interrupt))
+        pipeline.run(recipe, folder, context=replace(context, on_progress=interrupt))
     monkeypatch.setattr(model, "fitting_width", lambda *_, **__: 0.125)
     assert pipeline.run(recipe, folder, context=context)["options"] == {"width": 0.25}
 
@@ -171,8 +171,8 @@ def test_the_seconds_before_an_interruption_are_counted_whatever_the_budget(cont
     folder = RunDir(tmp_path / "run")
 
     with pytest.raises(KeyboardInterrupt):
-        pipeline.run(QUICK, folder, context=replace(context, tick=_stop))
-    folder.log(seconds=1000.0, step="train")
+        pipeline.run(QUICK, folder, context=replace(context, on_progress=_stop))
+    folder.append_history(seconds=1000.0, step="train")
     assert pipeline.run(QUICK, folder, context=context)["seconds"] > 1000
 
 
@@ -185,7 +185,7 @@ def test_a_run_does_not_go_on_with_other_images(whole, result, context, tmp_path
 
     folder = RunDir(tmp_path / "run")
     with pytest.raises(KeyboardInterrupt):
-        pipeline.run(QUICK, folder, context=replace(context, tick=_stop))
+        pipeline.run(QUICK, folder, context=replace(context, on_progress=_stop))
     monkeypatch.setattr(session, "load", fewer)
     with pytest.raises(UserError, match=r"have changed since .* was begun"):
         pipeline.run(QUICK, folder, context=context)

@@ -58,7 +58,7 @@ def test_fewer_views_and_smaller_images_come_before_a_refusal(
 ):
     _priced(monkeypatch, seconds)
     notes: list[str] = []
-    run, data = settle(_begin(tmp_path, replace(context, say=notes.append)), photos)
+    run, data = settle(_begin(tmp_path, replace(context, log=notes.append)), photos)
     assert (run.recipe.train.views, data.train.shape[0], data.test.shape[0]) == (views, side, side)
     assert any("32 x 32 pixels" in note for note in notes) is (side == 32)
     check_budget(run, data.train)

@@ -73,10 +73,17 @@ def test_training_ends_with_exactly_the_network_asked_for(make, context, monkeyp
     asked = {key: value.shape for key, value in model.module.state_dict().items()}
     macs, told = count_macs(model), []
 
-    def tick(step: str, fraction: float, values: dict) -> None:
+    def on_progress(step: str, fraction: float, values: dict) -> None:
         told.append((values.get("depth", 1.0), len(_bypassed(model.module))))
 
-    went = fit(model, images, _window(), settings=SETTINGS, context=replace(context, tick=tick), schedule=schedule)
+    went = fit(
+        model,
+        images,
+        _window(),
+        settings=SETTINGS,
+        context=replace(context, on_progress=on_progress),
+        schedule=schedule,
+    )
     assert went.steps == 18
     stages = list(dict.fromkeys(told))
     assert [depth for depth, _ in stages] == [0.3, 0.7, 1.0]
@@ -142,9 +149,9 @@ def test_a_training_interrupted_in_any_stage_goes_on_as_if_it_had_not_been(
             raise KeyboardInterrupt
 
     notes: list[str] = []
-    around = replace(context, folder=tmp_path, say=notes.append)
+    around = replace(context, folder=tmp_path, log=notes.append)
     with pytest.raises(KeyboardInterrupt):
-        run(replace(around, tick=interrupt))
+        run(replace(around, on_progress=interrupt))
     assert seen[-1] == {2: (0.5, 0.3), 7: (0.5, 0.7), 12: (0.7, 0.7), 17: (1.0, 1.0)}[stop]
     weights = run(around)
     assert notes == [f"going on after {stop - 1} steps"]
@@ -175,7 +182,9 @@ def test_a_training_that_goes_astray_goes_back_to_a_shallower_network_too(make, 
         return output * torch.nan if module.training and steps[0] == 32 else None
 
     model.module.register_forward_hook(spoil)
-    around = replace(context, say=notes.append, tick=lambda step, fraction, values: seen.append(values.get("depth")))
+    around = replace(
+        context, log=notes.append, on_progress=lambda step, fraction, values: seen.append(values.get("depth"))
+    )
     schedule = compose("depth", {"until": 0.5})
     fit(model, images, _window(10), settings=SETTINGS, context=around, schedule=schedule)
     assert notes == ["the loss is nan: back to step 28, with half of the learning rate"]

@@ -45,7 +45,7 @@ def _poison(model: Model, *steps: int, weights: bool = False) -> None:
 def _trained(images, make_model, context, steps: tuple[int, ...], **more) -> tuple[Model, list[str], int]:
     model, notes = make_model(images, "convnet", width=0.25), []
     _poison(model, *steps, weights=more.pop("weights", False))
-    went = fit(model, images, _window(10), settings=SETTINGS, context=replace(context, say=notes.append), **more)
+    went = fit(model, images, _window(10), settings=SETTINGS, context=replace(context, log=notes.append), **more)
     return model, notes, went.steps
 
 
@@ -86,7 +86,7 @@ def test_three_times_and_no_more(images, make_model, context):
     model = make_model(images)
     _poison(model, 20, 30, 40, 50)
     with pytest.raises(UserError, match=r"training diverged \(the loss is nan\). Use a lower --learning-rate"):
-        fit(model, images, _window(10), settings=SETTINGS, context=replace(context, say=notes.append))
+        fit(model, images, _window(10), settings=SETTINGS, context=replace(context, log=notes.append))
     assert len(notes) == 3
 
 

@@ -83,7 +83,7 @@ def _timm(images, make_model, name: str) -> Model:
 def test_resolution_and_width_are_functions_of_the_fraction_spent(make_images, make_model, context, monkeypatch):
     monkeypatch.setattr(loop, "_TICK", -1.0)
     images, told = make_images(side=16), []
-    around = replace(context, tick=lambda step, fraction, values: told.append((fraction, values)))
+    around = replace(context, on_progress=lambda step, fraction, values: told.append((fraction, values)))
     model = make_model(images, "convnet", width=0.25)
     schedule = compose("resolution,width", {"until": 0.55, "narrowest": 0.3})
     went = fit(model, images, _window(5), settings=SETTINGS, context=around, schedule=schedule)
@@ -156,9 +156,9 @@ def test_a_training_interrupted_in_any_stage_goes_on_as_if_it_had_not_been(
             raise KeyboardInterrupt
 
     notes: list[str] = []
-    around = replace(context, folder=tmp_path, say=notes.append)
+    around = replace(context, folder=tmp_path, log=notes.append)
     with pytest.raises(KeyboardInterrupt):
-        run(replace(around, tick=interrupt))
+        run(replace(around, on_progress=interrupt))
     assert seen[-1] == {2: 0.5, 8: 0.7, 17: 1.0}[stop]
     weights = run(around)
     assert notes[-1] == f"going on after {stop - 1} steps"

@@ -36,7 +36,7 @@ def test_from_a_tenth_on_there_is_a_model_to_use(images, make_model, context, tm
     monkeypatch.setattr(snapshots, "_COST", 1e9)
     found = []
 
-    def tick(step: str, fraction: float, values: dict) -> None:
+    def on_progress(step: str, fraction: float, values: dict) -> None:
         folder = newest(tmp_path)
         if folder is None:
             assert fraction < 0.1 + 2 / 60
@@ -48,7 +48,7 @@ def test_from_a_tenth_on_there_is_a_model_to_use(images, make_model, context, tm
 
     monkeypatch.setattr(loop, "_TICK", -1.0)
     model = make_model(images, "convnet", width=0.25)
-    around, schedule = replace(context, folder=tmp_path, tick=tick), compose(grow, {})
+    around, schedule = replace(context, folder=tmp_path, on_progress=on_progress), compose(grow, {})
     fit(model, images, _window(10), settings=SETTINGS, context=around, schedule=schedule, anytime=True)
     sizes = [sum(weight.numel() for weight in one.module.parameters()) for one in found]
     assert len(sizes) > 50 and sizes == sorted(sizes)
@@ -197,7 +197,7 @@ def test_a_termination_signal_anneals_saves_and_interrupts(images, make_model, c
     monkeypatch.setattr(loop, "_TICK", -1.0)
     monkeypatch.setattr(Checkpoint, "due", lambda self: self.file is not None)
 
-    def tick(step: str, fraction: float, values: dict) -> None:
+    def on_progress(step: str, fraction: float, values: dict) -> None:
         factors.append(values["learning_rate"])
         now[0] += 0.98 * GRACE / 10
         if len(factors) == 20:
@@ -212,7 +212,7 @@ def test_a_termination_signal_anneals_saves_and_interrupts(images, make_model, c
     before = signal.signal(signal.SIGTERM, Grace.on_signal)
     try:
         with pytest.raises(KeyboardInterrupt):
-            around = replace(context, folder=tmp_path, tick=tick)
+            around = replace(context, folder=tmp_path, on_progress=on_progress)
             fit(model, images, _window(100), settings=settings, context=around, anytime=True)
     finally:
         signal.signal(signal.SIGTERM, before)

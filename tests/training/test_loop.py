@@ -160,9 +160,9 @@ def test_interrupted_and_continued_is_as_if_it_had_not_been(
             raise KeyboardInterrupt
 
     notes: list[str] = []
-    around = replace(context, folder=tmp_path, say=notes.append)
+    around = replace(context, folder=tmp_path, log=notes.append)
     with pytest.raises(KeyboardInterrupt):
-        run(replace(around, tick=interrupt), Budget(epochs=3, steps=("train",)))
+        run(replace(around, on_progress=interrupt), Budget(epochs=3, steps=("train",)))
     assert not notes
     budget = Budget(epochs=3, steps=("train",))
     weights, again = run(around, budget)
@@ -175,7 +175,7 @@ def test_interrupted_and_continued_is_as_if_it_had_not_been(
 def test_the_learning_rate_is_zero_at_the_end(images, make_model, context, every_step):
     told = []
     around = replace(
-        context, tick=lambda step, fraction, values: told.append((step, fraction, values["learning_rate"]))
+        context, on_progress=lambda step, fraction, values: told.append((step, fraction, values["learning_rate"]))
     )
     model = make_model(images)
     window = Budget(epochs=3, steps=("train",)).window("train")
@@ -207,7 +207,7 @@ def test_a_step_that_runs_out_of_memory_halves_the_batch_and_says_so(images, mak
     greedy = replace(model, module=_Greedy(model.module, 6))
     window = Budget(epochs=4, steps=("train",)).window("train")
     settings = replace(SETTINGS, batch_size=20)
-    went = fit(greedy, images, window, settings=settings, context=replace(context, say=notes.append))
+    went = fit(greedy, images, window, settings=settings, context=replace(context, log=notes.append))
     assert notes == [f"out of memory: going on with {size} images a step" for size in (10, 5)]
     assert went.batch_size == 5
     assert went.epochs == 4.0
@@ -341,7 +341,7 @@ def test_time_is_used_up_and_never_exceeded(images, make_model, context, clock, 
     model = make_model(images)
     model = replace(model, module=_Working(model.module))
     budget = Budget(time=60, steps=("train",))
-    budget.owe("exit", 2.0)
+    budget.reserve("exit", 2.0)
     window = budget.window("train")
     clock.slow_down = lambda: slower if window.fraction > 0.5 else 1.0
     settings = replace(SETTINGS, precision="float32")
@@ -356,7 +356,7 @@ def test_steps_that_now_and_then_take_far_longer_do_not_miss_the_deadline(images
     model = make_model(images)
     model = replace(model, module=_Working(model.module))
     budget, passes = Budget(time=60, steps=("train",)), iter(range(10_000))
-    budget.owe("exit", 2.0)
+    budget.reserve("exit", 2.0)
     clock.slow_down = lambda: 25.0 if next(passes) % 30 == 29 else 1.0
     settings = replace(SETTINGS, precision="float32")
     went = fit(model, images, budget.window("train"), settings=settings, context=context)

@@ -64,7 +64,7 @@ def _data(source: str, resolution: int | None, skip_bad: bool, progress: Progres
         source,
         resolution=resolution,
         skip_bad=skip_bad,
-        progress=lambda done, total: progress.tick("load", done / total if total else 0.0, {"images": done}),
+        progress=lambda done, total: progress.update("load", done / total if total else 0.0, {"images": done}),
     )
     counts = data.train.counts()
     return {

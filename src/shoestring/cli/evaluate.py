@@ -95,15 +95,15 @@ def evaluate(
     if out is not None:
         recipe = None if on else recorded(RunDir(run))
         check_apart(out, on or ("" if recipe is None else recipe.data))
-    model = usable_model(run, progress.say)
+    model = usable_model(run, progress.log)
     model.module.to(prepare(device=device).device)
 
-    def tick(done: int, total: int) -> None:
-        progress.tick("load", done / total if total else 0.0, {"images": done})
+    def on_progress(done: int, total: int) -> None:
+        progress.update("load", done / total if total else 0.0, {"images": done})
 
-    progress.say("loading images")
+    progress.log("loading images")
     if on is None:
-        images = _own(run, split or "test", skip_bad=skip_bad, tick=tick)
+        images = _own(run, split or "test", skip_bad=skip_bad, on_progress=on_progress)
     else:
         images = load_split(
             on,
@@ -111,10 +111,10 @@ def evaluate(
             classes=model.classes,
             resolution=model.preprocessing.resolution,
             skip_bad=skip_bad,
-            progress=tick,
-            say=progress.say,
+            progress=on_progress,
+            log=progress.log,
         )
-    progress.say(f"evaluating on {len(images):,} images")
+    progress.log(f"evaluating on {len(images):,} images")
     predictor = Predictor(model)
     predictions = collect(predictor(images), images.targets, classes=len(model.classes))
     metrics = measure(predictions, classes=model.classes, split=split or on or "test")
@@ -131,7 +131,7 @@ def evaluate(
     }
 
 
-def _own(run: Path, split: str, *, skip_bad: bool, tick: Callable[[int, int], None]) -> Images:
+def _own(run: Path, split: str, *, skip_bad: bool, on_progress: Callable[[int, int], None]) -> Images:
     """A split of the data of the run, divided as the run divided it, so that its test images are those never seen."""
     from shoestring.data import load
     from shoestring.runs.session import arguments, same_images
@@ -139,7 +139,7 @@ def _own(run: Path, split: str, *, skip_bad: bool, tick: Callable[[int, int], No
     recipe = recorded(RunDir(run))
     if recipe is None:
         raise UserError(f"{run} does not say which data it was trained on: say --on DATA.")
-    data = load(**{**arguments(recipe), "skip_bad": skip_bad or recipe.skip_bad}, progress=tick)
+    data = load(**{**arguments(recipe), "skip_bad": skip_bad or recipe.skip_bad}, progress=on_progress)
     same_images(RunDir(run), data.train)
     splits = {"train": data.train, "validation": data.validation, "test": data.test}
     if split not in splits:

@@ -30,8 +30,8 @@ def main(verb: str, words: Sequence[str]) -> int:
     if given.top < 1:
         raise UserError(f"--top must be 1 or more, not {given.top}.")
     files = [expanded(name) for name in given.images]
-    say = Progress(quiet="quiet" in given).say
-    found = predict(expanded(given.run), files, top=given.top, skip_bad=given.skip_bad, device=given.device, say=say)
+    log = Progress(quiet="quiet" in given).log
+    found = predict(expanded(given.run), files, top=given.top, skip_bad=given.skip_bad, device=given.device, log=log)
     if "json" in given:
         print(json.dumps(found, indent=1))
         return 0
@@ -48,7 +48,7 @@ def predict(
     top: int = 1,
     skip_bad: bool = False,
     device: str = "auto",
-    say: Callable[[str], None] = lambda note: None,
+    log: Callable[[str], None] = lambda note: None,
 ) -> list[dict[str, Any]]:
     """For each file its `top` classes, likeliest first. `UserError` names a file that is no image.
 
@@ -62,7 +62,7 @@ def predict(
     from shoestring.runtime.context import prepare
 
     interruptible()
-    model = usable_model(run, say)
+    model = usable_model(run, log)
     model.module.to(prepare(device=device).device)
     wanted = model.preprocessing
     good, pixels = [], []
@@ -73,7 +73,7 @@ def predict(
         except UserError as error:
             if not skip_bad:
                 raise
-            say(f"left out: {error}")
+            log(f"left out: {error}")
     if not good:
         raise UserError("none of the files is an image.")
     names = np.array([str(file) for file in good])

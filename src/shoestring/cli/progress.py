@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from shoestring.config.units import spell
+from shoestring.config.units import format_seconds
 from shoestring.escaping import visible
 
 
@@ -26,7 +26,7 @@ class Progress:
         self._begun = time.monotonic()
         self._most = 0.0
 
-    def say(self, text: str) -> None:
+    def log(self, text: str) -> None:
         """A note for people, on a line of its own."""
         if not self.quiet:
             self.close()
@@ -35,9 +35,9 @@ class Progress:
     def warn(self, texts: Iterable[str]) -> None:
         """What is wrong with the results."""
         for text in texts:
-            self.say(f"warning: {text}")
+            self.log(f"warning: {text}")
 
-    def tick(self, step: str, fraction: float, values: dict[str, Any]) -> None:
+    def update(self, step: str, fraction: float, values: dict[str, Any]) -> None:
         """How far a step is, `fraction` from 0 to 1.
 
         `values` may hold the fraction of the whole command as `run`, which is shown instead, and the seconds that are
@@ -48,7 +48,7 @@ class Progress:
         self._most = max(self._most, min(float(values.get("run", fraction)), 1.0))
         line = f"{step:<8} {_bar(self._most)} {int(100 * self._most):3} %  {_values(values)}".rstrip()
         left = values.get("left", self._estimate())
-        line = visible(line + (f"  {spell(left)} left" if left > 1 else ""))
+        line = visible(line + (f"  {format_seconds(left)} left" if left > 1 else ""))
         if self._live:
             self._show(line)
         elif self._shown != (step, int(self._most * 10)):

@@ -171,7 +171,7 @@ def _do(verb: str, recipe: Recipe, settings: dict[str, Any], started: float, tea
             raise UserError(f"{copy} and the run folder, {folder.path}, must lie apart: choose another --copy-to.")
         if "result" not in folder.run:
             check_room(copy)
-    progress.say("loading PyTorch")
+    progress.log("loading PyTorch")
     from shoestring.cli.distributed import prepared
     from shoestring.cli.show import show
     from shoestring.runs import pipeline, preview
@@ -179,7 +179,7 @@ def _do(verb: str, recipe: Recipe, settings: dict[str, Any], started: float, tea
     interruptible()
 
     machine = {"device": recipe.device, "memory": recipe.memory, "threads": recipe.threads, "seed": recipe.seed}
-    around = prepared(machine, team, say=progress.say, tick=progress.tick)
+    around = prepared(machine, team, log=progress.log, on_progress=progress.update)
     done = "result" in folder.run
     work = pipeline.select_only if verb == "select" else preview.preview if settings.get("plan") else pipeline.run
     try:

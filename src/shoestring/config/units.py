@@ -12,7 +12,7 @@ _LEAST_COUNT = 1000  # no network has fewer parameters: a smaller number is mean
 _SCALES = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18}
 
 
-def seconds(text: str | float) -> float:
+def parse_seconds(text: str | float) -> float:
     """Parse '90', '90s', '5m', '1h30m' or a number into seconds; `UserError` for anything else."""
     if isinstance(text, int | float):
         value = float(text)
@@ -34,7 +34,7 @@ def seconds(text: str | float) -> float:
     return value
 
 
-def quantity(text: str | float, *, what: str = "number") -> float:
+def parse_quantity(text: str | float, *, what: str = "number") -> float:
     """Parse '200k', '12M', '3e15', '0.5' or a number; `UserError` for anything else or not above zero."""
     match = re.fullmatch(r"\s*(\d+(?:\.\d*)?(?:[eE][+-]?\d+)?|\.\d+)\s*([kMGTPE]?)\s*", str(text))
     value = float(match[1]) * _SCALES[match[2]] if match else 0.0
@@ -45,12 +45,12 @@ def quantity(text: str | float, *, what: str = "number") -> float:
     return value
 
 
-def target(text: str | float, *, what: str) -> tuple[float, bool]:
+def parse_size(text: str | float, *, what: str) -> tuple[float, bool]:
     """A size to cut to: the number, and whether it is a fraction of the whole (0.5) and not a count (20M, 200k).
 
     Raises `UserError` for anything else, as for 1.5 or 50, which are neither.
     """
-    value = quantity(text, what=f"size for {what}")
+    value = parse_quantity(text, what=f"size for {what}")
     plain = str(text).strip()[-1:].isdigit() or str(text).strip().endswith(".")
     if plain and 1 < value < _LEAST_COUNT:
         raise UserError(
@@ -59,7 +59,7 @@ def target(text: str | float, *, what: str) -> tuple[float, bool]:
     return value, plain and value <= 1
 
 
-def spell(amount: float) -> str:
+def format_seconds(amount: float) -> str:
     """Seconds for people: 8.3 s, 4:51, 1:02:09."""
     if amount < 59.95:
         return f"{amount:.1f} s"

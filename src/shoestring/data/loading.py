@@ -82,7 +82,7 @@ def load_split(
     resolution: int,
     skip_bad: bool = False,
     progress: Callable[[int, int], None] | None = None,
-    say: Callable[[str], None] = lambda note: None,
+    log: Callable[[str], None] = lambda note: None,
 ) -> Images:
     """One split of a source as it is, nothing held out, with labels that count the given `classes`.
 
@@ -91,7 +91,7 @@ def load_split(
     """
     entry = _entry(locate(str(source)), resolution=resolution, skip_bad=skip_bad, trained_on=False, progress=progress)
     for note in _notes(entry):
-        say(note)
+        log(note)
     name = split or next(name for name in ("test", "train", *entry.splits) if name in entry.splits)
     if name not in entry.splits:
         raise unknown(f"split of {source}", name, entry.splits)
@@ -113,7 +113,7 @@ def load_unlabelled(
     resolution: int | None = None,
     skip_bad: bool = False,
     progress: Callable[[int, int], None] | None = None,
-    say: Callable[[str], None] = lambda note: None,
+    log: Callable[[str], None] = lambda note: None,
 ) -> Images:
     """The images of a source without their labels, if it has any: of a folder all files in it, of others train.
 
@@ -123,7 +123,7 @@ def load_unlabelled(
     place = _unlabelled(str(source))
     entry = _entry(place, resolution=resolution, skip_bad=skip_bad, trained_on=False, progress=progress)
     for note in _notes(entry):
-        say(note)
+        log(note)
     images = next(iter(entry.splits.values()))
     name = f"{images.fingerprint} without labels"
     digest = hashlib.blake2b(name.encode(), digest_size=16).hexdigest()

@@ -42,7 +42,7 @@ def choose_growth(
     if seconds is None or settings.weights is not None:
         return constant
     if settings.model == "auto":
-        context.say("grow constant: a network that fits the time gains nothing by growing")
+        context.log("grow constant: a network that fits the time gains nothing by growing")
         return constant
     timings = {} if timings is None else timings
     network = (model.name, str(model.options))
@@ -50,7 +50,7 @@ def choose_growth(
         timings[network] = _price(model, images, settings, context, seconds)
     seen, enough = seconds / timings[network], _OFTEN * len(images)
     if seen >= (min(enough, _ENOUGH) if name_of(model, settings) == "muon" else enough):
-        context.say(f"grow constant: the whole {model.name} would see {seen:,.0f} images in the time, which are enough")
+        context.log(f"grow constant: the whole {model.name} would see {seen:,.0f} images in the time, which are enough")
         return constant
     for names in _WAYS:
         schedule = compose(names, {})
@@ -58,7 +58,7 @@ def choose_growth(
             prepare_growth(model, schedule, seed=context.seed)
         except UserError:
             continue
-        context.say(f"grow {names}: the whole {model.name} would see {seen:,.0f} images in the time")
+        context.log(f"grow {names}: the whole {model.name} would see {seen:,.0f} images in the time")
         return schedule
     return constant
 
@@ -69,4 +69,4 @@ def _price(model: Model, images: Images, settings: Train, context: Context, seco
     count = _TIMED_IMAGES if context.device.startswith("cpu") else settings.batch_size or usual
     batch = few_of(model, images, count, context.device)
     speed = calibrate(model, batch, wanted=settings.precision, limit=_TIMED * seconds, threads=context.threads)
-    return speed.train / context.part[1]
+    return speed.train / context.rank_and_size[1]

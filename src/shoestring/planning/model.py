@@ -63,7 +63,7 @@ def choose_model(
         width = fitting_width(sample, len(images), context=context, seconds=seconds, timings=timings)
         options.setdefault("width", width)
         why = "its usual one, as no time counts" if seconds is None else "as wide as the time allows for these images"
-        context.say(f"model convnet, width {options['width']:g}: {why}")
+        context.log(f"model convnet, width {options['width']:g}: {why}")
     torch.manual_seed(context.seed)
     model = build(
         name,
@@ -131,7 +131,7 @@ def fitting_width(
         wide = _timed(sample, count, _WIDEST, context=context, limit=_TIMED * seconds)
         of_image, of_step = (math.log(more / less, _WIDEST / _TRIAL) for more, less in zip(wide[:2], trial[:2]))
     image, step, macs = trial
-    processes, size = context.part[1], defaults.first_batch_size(count, context.device)
+    processes, size = context.rank_and_size[1], defaults.first_batch_size(count, context.device)
     passes = _passes(FLOPS_PER_MAC * macs * seconds * processes / image)
     for width in np.arange(_WIDEST, _NARROWEST, -_STRIDE).tolist():
         wider = width / _TRIAL

@@ -54,7 +54,7 @@ def look_ahead(state: State, schedule: Schedule, window: Window) -> Outlook:
 
     The state is of no use for training afterwards.
     """
-    stages, length, budget = stages_of(schedule), window.left, window.budget
+    stages, length, budget = stages_of(schedule), window.remaining, window.budget
     limit = _TIMED * budget.total / len(stages)
     phases = []
     for stage, share in stages.items():

@@ -6,7 +6,7 @@ from functools import partial
 
 from shoestring.budget import WEIGHTS, Budget, Window
 from shoestring.config.recipe import Grow, Prune, Train
-from shoestring.config.units import quantity
+from shoestring.config.units import parse_quantity
 from shoestring.data import Images
 from shoestring.errors import UserError
 from shoestring.growth import Schedule
@@ -47,7 +47,7 @@ def planned(
         return model, schedule_of(grow, settings)
     if begun is not None:
         return model, compose(begun[2], {})
-    left = window.left / budget.load if budget.unit == "seconds" else None
+    left = window.remaining / budget.load if budget.unit == "seconds" else None
     around = {"context": context, "seconds": left, "timings": budget.timings}
     return model, choose_growth(model, images, settings, **around)
 
@@ -77,7 +77,7 @@ class FirstPlan:
             self._budget.load = 1.0
             return False
         self._state.remove()
-        self._context.say(f"steps take {ratio:.1f} times the planned seconds: training begins anew with another plan")
+        self._context.log(f"steps take {ratio:.1f} times the planned seconds: training begins anew with another plan")
         self.model, self.schedule = model, schedule
         return True
 
@@ -110,9 +110,9 @@ def _time_at_full_size(budget: Budget, later: Prune | None) -> float | None:
     """
     if budget.unit != "seconds":
         return None
-    share = quantity(later.macs) if later is not None and later.macs is not None else 1.0
+    share = parse_quantity(later.macs) if later is not None and later.macs is not None else 1.0
     cut = part_of(budget, "train")[1]
-    return budget.left * (cut + (1 - cut) / min(share, 1.0) ** _COST)
+    return budget.remaining * (cut + (1 - cut) / min(share, 1.0) ** _COST)
 
 
 def scale_of(settings: Train) -> float:

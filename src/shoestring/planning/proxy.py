@@ -73,7 +73,7 @@ def signals_of(images: Images, settings: Select, budget: Budget, context: Contex
         raise UserError(f"{asks} needs a network trained on labels, and these images have none: {compared}{advice}.")
     file = None if settings.signals is None else Path(settings.signals)
     if file is not None and file.exists():
-        context.say(f"signals: read from {file}")
+        context.log(f"signals: read from {file}")
         return Signals.load(file, images.fingerprint)
     found = _train_proxy(images, budget, context)
     if file is not None:
@@ -112,16 +112,16 @@ def _train_proxy(images: Images, budget: Budget, context: Context) -> Signals:
     context = replace(context, team=None)  # a recorder sees the images of one process
     model = choose_model(images, settings, context=context, seconds=None)
     recorder = Recorder(len(images), context.device)
-    budget.owe("embed", images=len(images))
-    context.say(f"training a proxy network on {len(images):,} images")
+    budget.reserve("embed", images=len(images))
+    context.log(f"training a proxy network on {len(images):,} images")
     went = fit(model, images, budget.window("select"), settings=settings, context=context, record=recorder)
-    context.say(f"proxy: {model.name}, {went.epochs:.1f} epochs, {went.precision}")
+    context.log(f"proxy: {model.name}, {went.epochs:.1f} epochs, {went.precision}")
     found = recorder.result()
     features, logits = embed(model, images, precision=went.precision)
-    budget.settle("embed")
+    budget.release("embed")
     final = margins(logits, images.targets)
     if (final > 0).mean() <= images.counts().max() / len(images):
-        context.say(
+        context.log(
             "warning: the proxy network tells the classes apart no better than always naming the most frequent one; "
             "what it says about the images is of little use"
         )

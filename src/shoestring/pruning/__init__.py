@@ -14,7 +14,7 @@ from torch import Tensor
 from shoestring.channels import compensate, drop, trace
 from shoestring.channels.trial import copied, outputs
 from shoestring.config import registry
-from shoestring.config.units import target
+from shoestring.config.units import parse_size
 from shoestring.errors import UserError, unknown
 from shoestring.models import Model, Preprocessing
 from shoestring.models.batchnorm import recalibrate
@@ -31,7 +31,7 @@ def shrink(
     macs: str | float | None = None,
     params: str | float | None = None,
     scope: Scope = "global",
-    say: Callable[[str], None] | None = None,
+    log: Callable[[str], None] | None = None,
     **options: Any,
 ) -> Model:
     """A new model with fewer channels in real smaller tensors; the given one stays as it is.
@@ -61,7 +61,7 @@ def shrink(
     wanted = {"macs": macs, "params": params}
     limits = {name: _absolute(own, sizes[name], name) for name, own in wanted.items() if own is not None}
     if all(sizes[name] <= limit for name, limit in limits.items()):
-        (say or _warn)(_enough(sizes, limits))
+        (log or _warn)(_enough(sizes, limits))
         with _told():
             return replace(model, module=copied(model.module))
     scores = criterion(model.module, batches, table, **options)
@@ -103,5 +103,5 @@ def _example(size: Preprocessing) -> Tensor:
 
 
 def _absolute(wanted: str | float, whole: int, name: str) -> float:
-    value, fraction = target(wanted, what=name)
+    value, fraction = parse_size(wanted, what=name)
     return value * whole if fraction else value

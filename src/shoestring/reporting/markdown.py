@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from shoestring.config.units import spell
+from shoestring.config.units import format_seconds
 from shoestring.escaping import markdown
 from shoestring.runtime.files import write_text
 
@@ -76,9 +76,9 @@ def summary(result: dict[str, Any]) -> list[tuple[str, str]]:
             ("random images instead", f"{percent(baseline['accuracy'])}: the choice is worth {gain:+.1f} points")
         )
     if budget["unit"] == "seconds":
-        rows.append(("time", f"{spell(result['seconds'])} of {spell(budget['total'])}"))
+        rows.append(("time", f"{format_seconds(result['seconds'])} of {format_seconds(budget['total'])}"))
     else:
-        rows.append(("time", f"{spell(result['seconds'])} for {budget['total']:g} {budget['unit']}"))
+        rows.append(("time", f"{format_seconds(result['seconds'])} for {budget['total']:g} {budget['unit']}"))
     return rows
 
 

@@ -191,7 +191,7 @@ class RunDir:
             if made:
                 self.path.rmdir()
 
-    def log(self, **values: Any) -> None:
+    def append_history(self, **values: Any) -> None:
         """Append one line to history.jsonl."""
         self.check_present()
         file, line = self / "history.jsonl", json.dumps(values).encode() + b"\n"

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from shoestring.budget import USUAL_EPOCHS
-from shoestring.config.units import quantity, seconds
+from shoestring.config.units import parse_quantity, parse_seconds
 from shoestring.errors import UserError
 from shoestring.models.model import Model, model_folder
 from shoestring.config.recipe import BUDGETS, Recipe, as_dict, without_budget
@@ -35,7 +35,7 @@ def _amount(content: Mapping[str, Any]) -> tuple[str, float]:
     unit = next((unit for unit in BUDGETS if content.get(unit) is not None), None)
     if unit is None:
         return "epochs", USUAL_EPOCHS
-    return unit, seconds(content[unit]) if unit == "time" else quantity(content[unit])
+    return unit, parse_seconds(content[unit]) if unit == "time" else parse_quantity(content[unit])
 
 
 def trained(folder: RunDir) -> bool:

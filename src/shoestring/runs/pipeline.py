@@ -30,11 +30,11 @@ def run(recipe: Recipe, folder: RunDir, *, context: Context, started: float | No
     """
     if result := finished(recipe, folder, context=context):
         return result
-    shown = replace(context, tick=_part(context.tick, 0, 2)) if recipe.baseline else context
+    shown = replace(context, on_progress=_part(context.on_progress, 0, 2)) if recipe.baseline else context
     asked = begin(recipe, folder, context=shown, started=started)
     data = asked.load()
     asked_side = data.train.shape[0]
-    context.say("measuring speed")
+    context.log("measuring speed")
     with threads.one(context.threads):
         this, data = settle(asked, data)
     with asked.working(data.train, check=partial(check_budget, this, data.train)):
@@ -64,11 +64,11 @@ def _part(
 ) -> Callable[[str, float, dict[str, Any]], None]:
     """Progress of one run of several of the same length, as that of all of them."""
 
-    def tick(name: str, fraction: float, values: dict[str, Any]) -> None:
+    def on_progress(name: str, fraction: float, values: dict[str, Any]) -> None:
         whole = {"run": (number + values["run"]) / count} if "run" in values else {}
         tell(name, fraction, {key: value for key, value in values.items() if key != "left"} | whole)
 
-    return tick
+    return on_progress
 
 
 def select_only(recipe: Recipe, folder: RunDir, *, context: Context, started: float | None = None) -> dict[str, Any]:
@@ -78,8 +78,8 @@ def select_only(recipe: Recipe, folder: RunDir, *, context: Context, started: fl
     this = begin(recipe, folder, context=context, started=started, only="select")
     data = None if recipe.unlabelled else this.load()
     images = this.load_unlabelled() if data is None else data.train
-    this.budget.owe("exit", EXIT)
-    context.say("measuring speed")
+    this.budget.reserve("exit", EXIT)
+    context.log("measuring speed")
     with this.working(images, check=None if data is None else partial(check_budget, this, images)):
         subset = stages.select(this, images)
         assert subset is not None
@@ -92,7 +92,7 @@ def hand_out(
     recipe: Recipe, folder: RunDir, *, context: Context, copy: Path | None, table: Path | None, overwrite: bool = False
 ) -> None:
     """Copy the images that a finished choice took into a folder, and list them in a table, as far as wanted."""
-    this = begin(recipe, folder, context=replace(context, say=lambda text: None), started=None, only="select")
+    this = begin(recipe, folder, context=replace(context, log=lambda text: None), started=None, only="select")
     images = this.load_unlabelled() if recipe.unlabelled else this.load().train
     subset = Subset.load(folder / "select" / "subset.json")
     subset.indices_for(images)
@@ -104,9 +104,9 @@ def hand_out(
 
 def _baseline(recipe: Recipe, subset: Subset | None, examples: int, folder: RunDir, context: Context) -> dict[str, Any]:
     """The same recipe with random images, drawn by the next seed, and a budget of its own, in a folder inside."""
-    context.say("baseline: random images, an equal budget")
+    context.log("baseline: random images, an equal budget")
     control = Select("random", examples, subset.balance if subset else recipe.select.balance)  # type: ignore[arg-type]
     other = replace(recipe, select=control, keep=kept_file(recipe), seed=recipe.seed + 1, baseline=False)
-    around = replace(context, seed=other.seed, tick=_part(context.tick, 1, 2))
+    around = replace(context, seed=other.seed, on_progress=_part(context.on_progress, 1, 2))
     result = run(other, RunDir(folder / "baseline"), context=around)
     return {key: result[key] for key in ("accuracy", "interval", "warnings", "seconds", "out")}

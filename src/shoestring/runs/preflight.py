@@ -59,7 +59,7 @@ def settle(this: Run, data: Dataset) -> tuple[Run, Dataset]:
         way = last
         run, images = _taken(this, data, way)
     if way.side != data.train.shape[0]:
-        this.context.say(f"images are made {way.side} x {way.side} pixels, as the time is too short for larger ones")
+        this.context.log(f"images are made {way.side} x {way.side} pixels, as the time is too short for larger ones")
     return run, images
 
 
@@ -88,7 +88,7 @@ def _taken(this: Run, data: Dataset, way: _Way) -> tuple[Run, Dataset]:
     """The run and its images in this way; what it will need at the end is kept."""
     run = replace(this, recipe=replace(this.recipe, train=replace(this.recipe.train, views=way.views)))
     images = data if way.side == data.train.shape[0] else data.resized(way.side)
-    run.owe(images)
+    run.reserve(images)
     return run, images
 
 
@@ -97,8 +97,8 @@ def _fitting_views(this: Run, data: Dataset) -> str:
     wanted, total = this.recipe.train, this.budget.total
     if wanted.model == "auto":  # its width will fit the time
         return "flip" if len(data.validation) + len(data.test) > _EVALUATED * total else "crops"
-    with this.budget.paying("forecast"):
-        silent = replace(this.context, say=lambda text: None)
+    with this.budget.track("forecast"):
+        silent = replace(this.context, log=lambda text: None)
         network = choose_model(data.train, wanted, context=silent, seconds=None)
         count = images_to_time(
             count_macs(network), _LIMIT * total, most=_TIMED_IMAGES, step=_TIMED_IMAGES, device=this.context.device
@@ -114,7 +114,7 @@ def _fitting_views(this: Run, data: Dataset) -> str:
 def fits(this: Run, images: Images) -> bool:
     """Whether the budget can hold all steps, as `check_budget` finds out."""
     try:
-        with this.budget.paying("forecast"):
+        with this.budget.track("forecast"):
             _check_time(this, images)
     except BudgetTooSmall:
         return False
@@ -138,7 +138,7 @@ def _check_budget(this: Run, images: Images) -> None:
         prepare_growth(network, schedule_of(recipe.grow, recipe.train))
     if network is not None and recipe.prune.wanted:
         wanted = recipe.prune
-        shrink(network, [], method="random", macs=wanted.macs, params=wanted.params, say=lambda text: None)
+        shrink(network, [], method="random", macs=wanted.macs, params=wanted.params, log=lambda text: None)
     _check_time(this, images)
     if this.budget.unit == "seconds" and network is not None:
         _time_predictions(this, images)
@@ -147,7 +147,7 @@ def _check_budget(this: Run, images: Images) -> None:
 
 def _time_predictions(this: Run, images: Images) -> None:
     """Let the reserve go by predictions of the usual network, as timed: until now it went by a slow processor."""
-    settings, silent = this.recipe.train, replace(this.context, say=lambda text: None)
+    settings, silent = this.recipe.train, replace(this.context, log=lambda text: None)
     network, device = choose_model(images, settings, context=silent, seconds=None), this.context.device
     limit = _LIMIT * this.budget.total
     around = {"most": _TIMED_IMAGES, "step": _TIMED_IMAGES, "device": device, "least": _TIMED_LEAST}
@@ -157,7 +157,7 @@ def _time_predictions(this: Run, images: Images) -> None:
 
 def _network(this: Run, images: Images) -> Model | None:
     """A network like the one to be trained, the narrowest where "auto" fits the width to the time; None for none."""
-    recipe, silent = this.recipe, replace(this.context, say=lambda text: None)
+    recipe, silent = this.recipe, replace(this.context, log=lambda text: None)
     if recipe.start:
         return None
     settings, known = recipe.train, this.budget.timings
@@ -185,7 +185,7 @@ def _check_time(this: Run, images: Images) -> None:
 
     def lacking(speeds: Callable[..., Speed]) -> tuple[str, float] | None:
         found = _tightest(this, images, models, examples, partial(speeds, this, images))
-        return None if found[1] <= budget.left else found
+        return None if found[1] <= budget.remaining else found
 
     lack = lacking(_slow_speed)
     if lack and budget.unit == "seconds":
@@ -195,7 +195,7 @@ def _check_time(this: Run, images: Images) -> None:
     if not lack:
         return
     tightest, least = lack
-    total = budget.spent + budget.reserve + _CAUTION * least
+    total = budget.spent + budget.reserved + _CAUTION * least
     raise budget.refuse(total, why=f"{LEAST_STEPS} steps of training would not fit into its share for {tightest}")
 
 
@@ -209,7 +209,7 @@ def _models(this: Run, images: Images, network: Model | None) -> dict[str, Model
     """The network that each step trains; None where it trains none, or one that is not known yet."""
     proxy = None
     if trains_proxy(this, images):
-        silent = replace(this.context, say=lambda text: None)
+        silent = replace(this.context, log=lambda text: None)
         proxy = choose_model(images, PROXY, context=silent, seconds=None)
     return {name: proxy if name == "select" else network for name in this.budget.weights}
 
@@ -264,7 +264,7 @@ def _least_speed(
     )
     batch = few_of(model, images, count, device)
     found = calibrate(model, batch, wanted="auto", limit=limit, threads=this.context.threads)
-    spread = this.context.part[1] * (this.context.threads or 1 if found.crowded else 1)
+    spread = this.context.rank_and_size[1] * (this.context.threads or 1 if found.crowded else 1)
     update = update_seconds(model, settings)
     known = timings.get(step, found)
     timings[step] = Speed(

@@ -35,21 +35,21 @@ def preview(recipe: Recipe, folder: RunDir, *, context: Context, started: float 
     if "result" in folder.run and not longer:
         folder = RunDir(folder / "plan")  # what a finished run has spent does not count in a plan for another one
     this = begin(recipe, folder, context=context, started=started)
-    shown = of_whole(context.tick, this.budget)  # and nothing goes into the history
-    this = replace(this, context=replace(this.context, tick=shown))
+    shown = of_whole(context.on_progress, this.budget)  # and nothing goes into the history
+    this = replace(this, context=replace(this.context, on_progress=shown))
     data = this.load()
-    this.context.say("measuring speed")
+    this.context.log("measuring speed")
     this, data = settle(this, data)
     check_budget(this, data.train)
     images, budget = _trained_on(this, data.train), this.budget
     shares = _shares(this, data.train)
-    spent, left = budget.spent, budget.left
+    spent, left = budget.spent, budget.remaining
     window, recipe = budget.window("train", share=shares["train"]), this.recipe
     around = {"window": window, "context": this.step("train"), "later": recipe.prune}
     found = plan_train(images, recipe.train, Grow("constant") if longer else recipe.grow, **around)
     divided = {step: share * left for step, share in shares.items()}
     return {
-        "budget": {"unit": budget.unit, "total": budget.total, "spent": spent, **divided, "kept": budget.reserve},
+        "budget": {"unit": budget.unit, "total": budget.total, "spent": spent, **divided, "kept": budget.reserved},
         "examples": len(images),
         "training": {**asdict(found), "passes": found.passes},
     }

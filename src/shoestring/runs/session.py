@@ -50,38 +50,38 @@ class Run:
 
     def step(self, name: str) -> Context:
         """The surroundings of one step: its states go into the folder of its name, its progress bears that name."""
-        return replace(self.context.inside(name), tick=lambda _, *rest: self.context.tick(name, *rest))
+        return replace(self.context.in_folder(name), on_progress=lambda _, *rest: self.context.on_progress(name, *rest))
 
     def load(self) -> Dataset:
         """The data set of the recipe, with what loading noted."""
-        recipe, say = self.recipe, self.context.say
-        say(f"loading {recipe.data}")
-        with self.budget.paying("load"):
+        recipe, log = self.recipe, self.context.log
+        log(f"loading {recipe.data}")
+        with self.budget.track("load"):
             wanted = arguments(recipe)
             data = load(**wanted, progress=self._loaded)
             if self.context.team is not None:
                 self.context.team.tell(("load", wanted))  # now that the cache holds them
-        say(
+        log(
             f"{data.name}: {len(data.train):,} train, {len(data.validation):,} validation, {len(data.test):,} test, "
             f"{len(data.classes)} classes, {' x '.join(map(str, data.train.shape))}"
         )
         for note in data.notes:
-            say(note)
+            log(note)
         return data
 
     def load_unlabelled(self) -> Images:
         """The images of the recipe without labels, with what loading noted."""
         recipe = self.recipe
-        self.context.say(f"loading {recipe.data}")
-        with self.budget.paying("load"):
-            images = load_unlabelled(recipe.data, **_reading(recipe), progress=self._loaded, say=self.context.say)
-        self.context.say(f"{len(images):,} images without labels, {' x '.join(map(str, images.shape))}")
+        self.context.log(f"loading {recipe.data}")
+        with self.budget.track("load"):
+            images = load_unlabelled(recipe.data, **_reading(recipe), progress=self._loaded, log=self.context.log)
+        self.context.log(f"{len(images):,} images without labels, {' x '.join(map(str, images.shape))}")
         return images
 
     def _loaded(self, done: int, total: int) -> None:
-        self.context.tick("load", done / total if total else 0.0, {"images": done})
+        self.context.on_progress("load", done / total if total else 0.0, {"images": done})
 
-    def owe(self, data: Dataset) -> None:
+    def reserve(self, data: Dataset) -> None:
         """Keep back what evaluation, its files, timing, the last files and leaving will cost."""
         train, start = self.recipe.train, self.recipe.start
         if start is not None:
@@ -94,12 +94,12 @@ class Run:
         sizes = {"classes": classes, "values": values, "passes": passes}
         if self.recipe.prune.wanted:
             seconds = seconds_to_predict(validation, **sizes)
-            self.budget.owe("validate", seconds, images=round(validation * passes))
+            self.budget.reserve("validate", seconds, images=round(validation * passes))
         seconds = seconds_to_predict(validation + test, **sizes) + seconds_to_fit(validation, classes=classes)
-        self.budget.owe("evaluate", seconds, images=round((validation + test) * passes))
-        self.budget.owe("files", seconds_to_write(test, classes))
-        self.budget.owe("timing", self.timing, images=LEAST)
-        self.budget.owe("exit", EXIT + _MARGIN * self.budget.total)
+        self.budget.reserve("evaluate", seconds, images=round((validation + test) * passes))
+        self.budget.reserve("files", seconds_to_write(test, classes))
+        self.budget.reserve("timing", self.timing, images=LEAST)
+        self.budget.reserve("exit", EXIT + _MARGIN * self.budget.total)
 
     @property
     def timing(self) -> float:
@@ -114,7 +114,7 @@ class Run:
         budget = self.budget
         if budget.unit != "seconds":
             return self.timing, None
-        left = max(budget.left_for("timing"), 0.0)
+        left = max(budget.remaining_for("timing"), 0.0)
         return min(left, _MOST_TIMING * budget.total), left
 
     @property
@@ -140,7 +140,7 @@ class Run:
                 yield
             finally:
                 with contextlib.suppress(OSError, UserError):  # the disk may be full, the folder gone
-                    self.folder.log(seconds=round(self.budget.elapsed, 3), step="end")
+                    self.folder.append_history(seconds=round(self.budget.elapsed, 3), step="end")
 
     def _enter(self, images: Images, check: Callable[[], None] | None) -> None:
         for folder in (self.folder, *([RunDir(Path(self.recipe.start))] if self.recipe.start else [])):
@@ -148,7 +148,7 @@ class Run:
         check_same_files(self.recipe, self.folder)
         longer = self.only is None and extends(self.recipe, self.folder) and trained(self.folder)
         if check is not None and (longer or not self.folder.run):
-            with self.budget.paying("forecast"):
+            with self.budget.track("forecast"):
                 check()
         if longer:
             reopen(self.folder)
@@ -179,7 +179,7 @@ def finished(recipe: Recipe, folder: RunDir, *, context: Context, only: str | No
             f"the run in {folder.path} was done, but its model is not there any more: remove that folder to run anew."
         )
     more = "give it more to spend to go on, or " if recipe.extendable and only is None else ""
-    context.say(f"{folder.path} is done already; {more}delete it to run anew")
+    context.log(f"{folder.path} is done already; {more}delete it to run anew")
     return folder.run["result"]
 
 
@@ -196,7 +196,7 @@ def _check_unchanged(recipe: Recipe, folder: RunDir, context: Context) -> None:
         return
     if noted.get("key", key) == key:
         return
-    context.say(f"files of {noted['name']} have changed since {folder.path} was made: looking at the images")
+    context.log(f"files of {noted['name']} have changed since {folder.path} was made: looking at the images")
     images = load_unlabelled(recipe.data, **_reading(recipe)) if recipe.unlabelled else load(**arguments(recipe)).train
     same_images(folder, images)
     with contextlib.suppress(OSError):  # the folder may be read-only
@@ -245,8 +245,8 @@ def begin(recipe: Recipe, folder: RunDir, *, context: Context, started: float | 
     budget.ledger["start"] = ledger.get("start", 0.0) + budget.elapsed - spent
     if spent:
         how = "ended" if "result" in folder.run else "was interrupted"
-        context.say(f"{folder.path} {how} after {spent:.0f} s; going on")
-    around = replace(context, folder=folder.path, tick=_logged(of_whole(context.tick, budget), folder, budget))
+        context.log(f"{folder.path} {how} after {spent:.0f} s; going on")
+    around = replace(context, folder=folder.path, on_progress=_logged(of_whole(context.on_progress, budget), folder, budget))
     return Run(recipe, folder, budget, around, only, _key(recipe))
 
 
@@ -255,13 +255,13 @@ def of_whole(
 ) -> Callable[[str, float, dict[str, Any]], None]:
     """Progress that also tells which fraction of the whole budget is spent, as `run`, and the seconds `left` of it."""
 
-    def tick(name: str, fraction: float, values: dict[str, Any]) -> None:
+    def on_progress(name: str, fraction: float, values: dict[str, Any]) -> None:
         whole: dict[str, Any] = {"run": min(budget.spent / budget.total, 1.0)}
         if budget.unit == "seconds":
             whole["left"] = max(budget.total - budget.elapsed, 0.0)
         tell(name, fraction, {**values, **whole})
 
-    return tick
+    return on_progress
 
 
 def _logged(
@@ -269,13 +269,13 @@ def _logged(
 ) -> Callable[[str, float, dict[str, Any]], None]:
     """Progress that also goes into history.jsonl, once this run has begun there, with the seconds spent."""
 
-    def tick(name: str, fraction: float, values: dict[str, Any]) -> None:
+    def on_progress(name: str, fraction: float, values: dict[str, Any]) -> None:
         tell(name, fraction, values)
         if folder.begun:  # until then the folder may be another process's
             rounded = {key: _plain(value) for key, value in values.items()}
-            folder.log(seconds=round(budget.elapsed, 3), step=name, fraction=round(fraction, 4), **rounded)
+            folder.append_history(seconds=round(budget.elapsed, 3), step=name, fraction=round(fraction, 4), **rounded)
 
-    return tick
+    return on_progress
 
 
 def _plain(value: Any) -> Any:
@@ -312,12 +312,12 @@ def surroundings(context: Context) -> dict[str, Any]:
     }
 
 
-def usable_model(run: Path, say: Callable[[str], None]) -> Model:
+def usable_model(run: Path, log: Callable[[str], None]) -> Model:
     """The model that a run ended with; while it has not, the last snapshot of its training, and `say` is told so."""
     snapshot = newest(run / "prune") or newest(run / "train")
     if model_folder(run) is not None or snapshot is None:
         return final_model(run)
-    say(f"{run} is not finished: this is its model as it was while training")
+    log(f"{run} is not finished: this is its model as it was while training")
     return Model.load(snapshot)
 
 

@@ -36,8 +36,8 @@ def select(this: Run, images: Images) -> Subset | None:
     already = None if wanted.already is None else given_subset(wanted.already, images)
 
     def choose() -> Subset:
-        this.context.say(f"selecting {wanted.examples:,} of {len(images):,} images")
-        with this.budget.paying("select"):
+        this.context.log(f"selecting {wanted.examples:,} of {len(images):,} images")
+        with this.budget.track("select"):
             subset = api.run_select(images, wanted, budget=this.budget, context=this.step("select"), already=already)
             rows = never_held_out(this.recipe)
             subset = replace(subset, never_held_out=None if rows is None else tuple(rows.tolist()))
@@ -70,7 +70,7 @@ def chosen(this: Run, images: Images, subset: Subset, data: Dataset | None) -> d
 def find_copies(this: Run, images: Images, data: Dataset) -> None:
     """Note which test images have a near duplicate in training, if duplicates are minded, before the time is spent."""
     if this.recipe.select.drop_duplicates and "test_images_in_training" not in this.folder.run:
-        with this.budget.paying("select"):
+        with this.budget.track("select"):
             found = _in_training(images, data)
         this.note(test_images_in_training=found)
 
@@ -86,8 +86,8 @@ def train(this: Run, images: Images, validation: Images) -> Model:
         return final_model(Path(this.recipe.start))
 
     def make() -> Model:
-        this.context.say("choosing the network and measuring its speed")
-        with this.budget.paying("train"):
+        this.context.log("choosing the network and measuring its speed")
+        with this.budget.track("train"):
             model, went = api.run_train(
                 images,
                 this.recipe.train,
@@ -109,9 +109,9 @@ def prune(this: Run, model: Model, images: Images, validation: Images) -> Model:
         return model
 
     def make() -> Model:
-        this.context.say("evaluating before pruning")
+        this.context.log("evaluating before pruning")
         model.module.to(this.context.device)
-        with this.budget.paying("validate"):
+        with this.budget.track("validate"):
             before = {
                 "validation": api.accuracy(model, validation),
                 "macs": count_macs(model),
@@ -119,8 +119,8 @@ def prune(this: Run, model: Model, images: Images, validation: Images) -> Model:
                 "finished": this.recipe.start is not None,
             }
         this.note(before_pruning=before)
-        this.context.say("pruning")
-        with this.budget.paying("prune"):
+        this.context.log("pruning")
+        with this.budget.track("prune"):
             small, went = api.run_prune(
                 model,
                 images,
@@ -142,24 +142,24 @@ def evaluate(this: Run, model: Model, data: Dataset, images: Images, subset: Sub
     views (`Predictor`), and the time of a batch is not measured.
     """
     budget = this.budget
-    this.context.say(f"evaluating on {len(data.validation):,} validation and {len(data.test):,} test images")
+    this.context.log(f"evaluating on {len(data.validation):,} validation and {len(data.test):,} test images")
     model.module.to(this.context.device)
-    with budget.paying("evaluate"):
+    with budget.track("evaluate"):
         predictor = _predictor(this, model, data)
         model, validation = api.with_temperature(predictor, data.validation)
         predictor.model = _described(this, model)
         predictions = collect(predictor(data.test), data.test.targets, classes=len(model.classes))
         metrics = measure(predictions, classes=model.classes, split="test")
-        budget.settle("evaluate")
+        budget.release("evaluate")
         this.folder.check_present()
         write(this.folder / "evaluate", metrics, predictions, data.test)
-        budget.settle("files")
+        budget.release("files")
         seconds, limit = this.time_for_timing()
         with threads.unchanged():  # training may have ended with fewer
             if this.context.threads is not None:
                 threads.set_to(this.context.threads)
             costs = cost(model, device=this.context.device, seconds=seconds, limit=limit)
-        budget.settle("timing")
+        budget.release("timing")
     notes, copies = this.folder.run, {}
     before = notes.get("before_pruning") if this.recipe.prune.wanted else None
     warnings = find_warnings(metrics.as_dict())
@@ -198,7 +198,7 @@ def _predictor(this: Run, model: Model, data: Dataset) -> Predictor:
     model = replace(model, temperature=1.0)
     if this.budget.unit != "seconds":
         return Predictor(model)
-    coming, left = len(data.validation) + len(data.test), partial(this.budget.left_for, "evaluate")
+    coming, left = len(data.validation) + len(data.test), partial(this.budget.remaining_for, "evaluate")
     return Predictor(model, left=left, coming=coming, seconds=this.budget.pace)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from shoestring.config import paths, registry
 from shoestring.budget import Budget
-from shoestring.config.units import target as target_size
+from shoestring.config.units import parse_size
 from shoestring.errors import UserError
 from shoestring.growth.compose import compose
 from shoestring.config.recipe import Recipe, Select, resolve
@@ -25,7 +25,7 @@ def check(recipe: Recipe) -> None:
     _names(recipe)
     for flag, target in (("macs", recipe.prune.macs), ("params", recipe.prune.params)):
         if target is not None:
-            target_size(target, what=f"--{flag}")
+            parse_size(target, what=f"--{flag}")
     _select(recipe.select)
     _subsets(recipe)
     if recipe.keep is not None and (recipe.select.subset or recipe.select.already):

@@ -34,17 +34,17 @@ class Context:
     device: str = "cpu"
     seed: int = 0
     folder: Path | None = None
-    say: Callable[[str], None] = field(default=_silent)
-    tick: Callable[[str, float, dict[str, Any]], None] = field(default=_silent)
+    log: Callable[[str], None] = field(default=_silent)
+    on_progress: Callable[[str, float, dict[str, Any]], None] = field(default=_silent)
     team: Team | None = None
     threads: int | None = None
 
     @property
-    def part(self) -> tuple[int, int]:
+    def rank_and_size(self) -> tuple[int, int]:
         """Which process this is, of how many that train together."""
         return (0, 1) if self.team is None else (self.team.rank, self.team.size)
 
-    def inside(self, name: str) -> Context:
+    def in_folder(self, name: str) -> Context:
         """The same, with states kept in a folder of that name below."""
         return replace(self, folder=self.folder / name if self.folder else None)
 
@@ -108,9 +108,9 @@ def _cap(device: str, memory: str) -> None:
     """Cap the accelerator's memory at so many bytes ('2GB')."""
     import torch
 
-    from shoestring.config.units import quantity
+    from shoestring.config.units import parse_quantity
 
-    size = quantity(memory.strip().removesuffix("B").removesuffix("b"), what="memory size")
+    size = parse_quantity(memory.strip().removesuffix("B").removesuffix("b"), what="memory size")
     if not device.startswith("cuda"):
         raise UserError(f"--memory caps accelerator memory, and the device is '{device}'. Leave it out.")
     index = torch.device(device).index

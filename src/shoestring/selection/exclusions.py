@@ -13,7 +13,7 @@ from shoestring.selection.pool import NOTHING, Pool
 
 
 def left_out(
-    candidates: Pool, already: NDArray[np.int64], *, copies: bool, doubtful: bool, say: Callable[[str], None]
+    candidates: Pool, already: NDArray[np.int64], *, copies: bool, doubtful: bool, log: Callable[[str], None]
 ) -> NDArray[np.int64]:
     """Places, ascending, of near duplicates and of images with a doubtful label, as far as wanted; `say` counts them.
 
@@ -23,10 +23,10 @@ def left_out(
     if copies:
         groups = groups_of(candidates.images)
         found.append(all_but_first(groups, already))
-        say(f"left out as near duplicates: {len(found[-1]):,} images")
+        log(f"left out as near duplicates: {len(found[-1]):,} images")
         if candidates.images.labels is not None and (wrong := contradictory(groups, candidates.labels)):
-            say(f"{wrong:,} groups of near duplicates have images of several classes: some of these labels are wrong")
+            log(f"{wrong:,} groups of near duplicates have images of several classes: some of these labels are wrong")
     if doubtful:
         found.append(suspects(candidates.probabilities, candidates.labels))
-        say(f"left out because the proxy firmly contradicts their label: {len(found[-1]):,} images")
+        log(f"left out because the proxy firmly contradicts their label: {len(found[-1]):,} images")
     return np.setdiff1d(np.concatenate(found), already)

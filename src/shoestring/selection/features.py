@@ -41,7 +41,7 @@ def features_of(source: str, images: Images, budget: Budget, context: Context) -
     exact = budget.unit != "seconds"  # a counted run does not depend on which precision is faster today
     file = cache_root() / "features" / f"{_hash(images.fingerprint, digest, str(exact))}.npy"
     if file.exists():
-        context.say(f"features: {source}, looked at before")
+        context.log(f"features: {source}, looked at before")
     else:
         found = _seen(model, images, budget, context)
         with writing(file.parent), replacing(file) as temporary, temporary.open("wb") as out:
@@ -113,11 +113,13 @@ def _seen(model: Model, images: Images, budget: Budget, context: Context) -> NDA
     precision = min(took, key=took.__getitem__)
     needed = took[precision] / len(few) * len(images)
     window = budget.window("select")
-    if budget.unit == "seconds" and needed > window.left:
-        total = budget.total * needed / max(window.left, 1e-9)
+    if budget.unit == "seconds" and needed > window.remaining:
+        total = budget.total * needed / max(window.remaining, 1e-9)
         raise budget.refuse(total, why=f"looking at {len(images):,} images takes some {needed:.0f} s")
-    context.say(f"features: {model.name} at {model.preprocessing.resolution} px, {precision}, some {needed:.0f} s")
-    features, _ = embed(model, images, precision=precision, progress=lambda share: context.tick("features", share, {}))
+    context.log(f"features: {model.name} at {model.preprocessing.resolution} px, {precision}, some {needed:.0f} s")
+    features, _ = embed(
+        model, images, precision=precision, progress=lambda share: context.on_progress("features", share, {})
+    )
     return features
 
 

@@ -40,7 +40,7 @@ def fewer_images_a_step(size: int, window: Window, speed: Speed, schedule: Sched
     more, last = sum(share / _seconds(stage, full) for stage, share in stages.items()), stages[Stage()]
 
     def few() -> bool:
-        steps = window.left / (speed.step(size) * window.budget.load)
+        steps = window.remaining / (speed.step(size) * window.budget.load)
         return more * steps < _STEPS_WANTED or last * steps < _LAST_STEPS
 
     while size >= 2 * SMALLEST and few() and size * speed.train > speed.update:

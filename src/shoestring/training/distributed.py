@@ -60,7 +60,7 @@ class Lead:
     """
 
     def __init__(self, state: State, images: Images, context: Context) -> None:
-        self.state, self.team, self._say, self._setbacks = state, context.team, context.say, state.setbacks
+        self.state, self.team, self._log, self._setbacks = state, context.team, context.log, state.setbacks
         if self.team is None:
             return
         self.team.tell(("take", _packed(state, images)))
@@ -92,7 +92,7 @@ class Lead:
                 told = f"{size} images a step do not fit into memory. Take a smaller --batch-size."
                 raise UserError(told) from None
         self.state.halve()
-        self._say(f"out of memory: going on with {self.state.batches.size} images a step")
+        self._log(f"out of memory: going on with {self.state.batches.size} images a step")
         return None
 
 

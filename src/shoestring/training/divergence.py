@@ -23,9 +23,9 @@ class Rescue:
     They are kept by the fraction spent, not by the clock, so that a counted training can be repeated exactly.
     """
 
-    def __init__(self, state: State, say: Callable[[str], None]) -> None:
+    def __init__(self, state: State, log: Callable[[str], None]) -> None:
         self._older = self._newer = _copied(state.pack())
-        self._say = say
+        self._log = log
         self._next = _EVERY
 
     def keep(self, state: State, fraction: float) -> None:
@@ -47,7 +47,7 @@ class Rescue:
         state.unpack(_copied(self._older))
         state.setbacks = setbacks
         self._newer = self._older
-        self._say(f"the loss is {value}: back to step {state.steps}, with half of the learning rate")
+        self._log(f"the loss is {value}: back to step {state.steps}, with half of the learning rate")
         return True
 
 

@@ -51,7 +51,7 @@ class Patience:
         if window.budget.unit != "seconds":
             return True
         seconds = score.passes * (window.budget.pace or 0.0) if self._took is None else self._took
-        return CAUTION * seconds <= window.left
+        return CAUTION * seconds <= window.remaining
 
     def over(self, score: float, module: nn.Module, fraction: float) -> bool:
         """Take a score (higher is better) of the module as it is; whether to stop."""

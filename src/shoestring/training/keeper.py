@@ -30,7 +30,7 @@ class Keeper:
     ) -> None:
         self.state, self.window, self.checkpoint = state, window, Checkpoint(context.folder)
         self.extendable, self.extended = extendable, extended
-        self.rescue = Rescue(state, context.say)
+        self.rescue = Rescue(state, context.log)
         seconds = window.length if window.budget.unit == "seconds" else 0.0
         self.snapshots = Snapshots(context.folder if anytime else None, seconds)
         self._next = 0.0
@@ -53,7 +53,7 @@ class Keeper:
         if self.checkpoint.due():
             self._save(ended=False, **more)
             if self.extendable:
-                self.window.budget.owe("state", _CAUTION * self.checkpoint.took)
+                self.window.budget.reserve("state", _CAUTION * self.checkpoint.took)
         if self.snapshots.due(fraction):
             self.snapshots.save(self.state.shipped)
         return True
@@ -71,7 +71,7 @@ class Keeper:
     def end(self, **more: Any) -> None:
         """Keep the state that a longer training goes on from, if there may be one."""
         if self.extendable:
-            self.window.budget.settle("state")
+            self.window.budget.release("state")
             self._save(ended=True, **more)
 
     def _save(self, *, ended: bool, **more: Any) -> None:

@@ -75,7 +75,7 @@ def fit(
     lead = Lead(state, images, context)
     kept = {"anytime": anytime, "extendable": settings.schedule == "anytime" and part[0] == 0, "extended": extended}
     keeper, budget, (first, last) = Keeper(state, window, context, **kept), window.budget, part
-    budget.owe("norms", images=state.looked_at)
+    budget.reserve("norms", images=state.looked_at)
     if extended:  # the schedule of a longer training, from the place where the shorter one ended
         first = last * window.start / window.end
     over = saved is not None and saved["ended"] and not longer
@@ -98,7 +98,7 @@ def fit(
             price = state.price
             cost = price[budget.unit]
             asked = watch.behind * cost if timed else 0.0  # for what is not spent yet
-            if window.left < asked + (cost if timed else cost / 2):
+            if window.remaining < asked + (cost if timed else cost / 2):
                 break
             progress = first + (last - first) * window.ahead(asked + cost / 2)
             factor = grace.left * state.optimiser.factor(progress)
@@ -110,18 +110,20 @@ def fit(
             budget.charge(epochs=price["epochs"], flops=price["flops"])
             budget.slowdown = state.pace.slowdown
             budget.pace = state.speed.predict * budget.slowdown
-            budget.owe("uneven steps", state.pace.excess)
+            budget.reserve("uneven steps", state.pace.excess)
             # seconds do not follow operations: only steps of the whole problem tell whether the plan was right
             if timed and plan_anew and state.work == 1 and state.pace.knows(1.0) and window.fraction >= _CHECKED:
                 asked_anew, plan_anew = plan_anew if window.fraction < 2 * _CHECKED else None, None
                 ratio = state.off_by
                 if asked_anew and max(ratio, 1 / ratio) > _OFF and asked_anew(ratio):
-                    budget.settle("norms")
-                    budget.settle("uneven steps")
+                    budget.release("norms")
+                    budget.release("uneven steps")
                     return state.result(factor, PLAN_ANEW)
             if time.monotonic() - ticked > _TICK:
                 ticked = time.monotonic()
-                context.tick("train", window.fraction, {"loss": loss.item(), "learning_rate": factor, **state.told})
+                context.on_progress(
+                    "train", window.fraction, {"loss": loss.item(), "learning_rate": factor, **state.told}
+                )
             if stage == Stage() and patience.stops(model, window):
                 ended = "patience"
                 break
@@ -131,14 +133,14 @@ def fit(
             keeper.stray(loss)
         if grace.asked:
             keeper.snapshots.save(state.shipped)
-            context.say("told to end: the learning rate went to zero, and the model is kept as a snapshot")
+            context.log("told to end: the learning rate went to zero, and the model is kept as a snapshot")
             raise KeyboardInterrupt
 
     state.grow(Stage())  # where a machine that stood still has missed the last stage
     keeper.end(patience=patience.state())
     if not (patience.knows_end(window.fraction) and patience.restore_best(model.module)):
         state.finish()
-    budget.settle("norms")
-    budget.settle("uneven steps")
-    context.tick("train", 1.0, {"learning_rate": state.optimiser.factor(last), "epoch": state.epoch})
+    budget.release("norms")
+    budget.release("uneven steps")
+    context.on_progress("train", 1.0, {"learning_rate": state.optimiser.factor(last), "epoch": state.epoch})
     return state.result(factor, ended)

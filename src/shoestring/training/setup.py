@@ -59,7 +59,7 @@ def begin(
         if saved
         else settings.batch_size or defaults.first_batch_size(len(images), context.device)
     )
-    around = {"augment": Augment(), "device": context.device, "seed": context.seed, "part": context.part}
+    around = {"augment": Augment(), "device": context.device, "seed": context.seed, "part": context.rank_and_size}
     batches = Batches(images, model.prepare, size=size, **around)
     model.module.train()
     macs = count_macs(model)
@@ -73,7 +73,7 @@ def begin(
     growing, blocks = prepare_growth(model, schedule, seed=context.seed)
     if not saved and defaults.too_small_to_shrink(schedule, model.preprocessing.resolution):
         side = model.preprocessing.resolution
-        context.say(f"resolution does not grow: images of {side} x {side} pixels are not made smaller")
+        context.log(f"resolution does not grow: images of {side} x {side} pixels are not made smaller")
     first = schedule(0.0)
     if growing and not saved:
         growing.narrow(model.module, first.width)
@@ -92,7 +92,7 @@ def begin(
         else:
             window.start, window.share = saved["window"]
             window.budget.counted = saved["counted"]
-        context.say(f"going on after {state.steps:,} steps")
+        context.log(f"going on after {state.steps:,} steps")
     elif window.budget.unit == "seconds":  # what choosing and timing the network took is not of its schedule
         window.restart()
     passes = window.length / _prices(batches, speed, macs)[window.budget.unit] * batches.size / len(batches)
@@ -167,10 +167,10 @@ def _refuse_if_too_small(window: Window, batches: Batches, speed: Speed, macs: f
     budget.pace = speed.predict
     price = _prices(batches, speed, macs)[budget.unit]
     needed = LEAST_STEPS * price
-    if window.left >= needed:
+    if window.remaining >= needed:
         return
     used = budget.spent - window.start
-    least = window.start + budget.reserve + 1.1 * (used + needed) / window.share
+    least = window.start + budget.reserved + 1.1 * (used + needed) / window.share
     raise budget.refuse(least, why=f"{LEAST_STEPS} training steps would not fit")
 
 
