@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+
 from shoestring.evaluation.reserve import seconds_to_fit, seconds_to_predict, seconds_to_write
 
 
