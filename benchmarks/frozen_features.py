@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shoestring.data.images import Images
-from shoestring.runtime.files import replacing
+from shoestring.runtime.files import atomic_write
 
 SIDE = 96
 TOGETHER = 100
@@ -18,7 +18,7 @@ TOGETHER = 100
 def cached(file: Path, make: Callable[[], NDArray]) -> NDArray:
     """The array in the file, made and written there when it is not."""
     if not file.exists():
-        with replacing(file) as temporary, temporary.open("wb") as out:
+        with atomic_write(file) as temporary, temporary.open("wb") as out:
             np.save(out, make())
     return np.load(file)
 

@@ -247,7 +247,7 @@ def test_the_number_of_threads_is_what_it_was_after_a_fit(monkeypatch):
 
     from shoestring.runtime import threads
 
-    monkeypatch.setattr(Classifier, "_run", lambda self, *rest: threads.set_to(torch.get_num_threads() + 1))
+    monkeypatch.setattr(Classifier, "_run", lambda self, *rest: threads.set_threads(torch.get_num_threads() + 1))
     before = torch.get_num_threads()
     X = np.zeros((20, 8, 8), np.uint8)
     Classifier(epochs=1).fit(X, np.arange(20) % 2)

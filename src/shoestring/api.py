@@ -64,7 +64,7 @@ def select(
     context = context or prepare(seed=seed)
     budget = budget or Budget(epochs=max(_PROXY_EPOCHS, _LEAST_SEEN / len(images)), steps=("select",))
     before = given_subset(already, images) if isinstance(already, str | Path) else already
-    with threads.unchanged():
+    with threads.restore_threads():
         return run_select(images, recipe.select, budget=budget, context=context, already=before)
 
 
@@ -125,7 +125,7 @@ def train(
     budget = budget or Budget(epochs=USUAL_EPOCHS, steps=("train",))
     keep_time_to_calibrate(budget, recipe.train, images, validation)
     around = {"budget": budget, "context": context, "validation": validation}
-    with threads.unchanged():
+    with threads.restore_threads():
         trained, _ = run_train(images, recipe.train, recipe.grow, **around)
         return calibrated(trained, validation, budget)
 
@@ -245,7 +245,7 @@ def prune(
     settings = settings or Train()
     if budget is not None:
         keep_time_to_calibrate(budget, settings, images, validation)
-    with threads.unchanged():
+    with threads.restore_threads():
         small, _ = run_prune(model, images, wanted, settings, budget=budget, context=context)
         return calibrated(small, validation, budget or Budget(epochs=USUAL_EPOCHS))
 

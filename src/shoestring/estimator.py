@@ -129,7 +129,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
         else:
             validation = self._images(*validation_data, like=images)
         around = context.prepare(device=wanted["device"], seed=_seed(wanted["random_state"]))
-        with threads.unchanged():
+        with threads.restore_threads():
             self._run(images, validation, settings, budget, around)
         self.ledger_ = dict(budget.ledger)
         return self

@@ -257,6 +257,6 @@ def test_a_process_of_the_job_that_has_ended_is_one_line(capsys, monkeypatch) ->
     monkeypatch.setattr(run, "_main", lost)
     with pytest.raises(RuntimeError):  # of a run alone that is something else
         main(["train", "digits"])
-    monkeypatch.setattr(run, "gathered", lambda: contextlib.nullcontext(object()))
+    monkeypatch.setattr(run, "process_group", lambda: contextlib.nullcontext(object()))
     assert main(["train", "digits"]) == 2
     assert capsys.readouterr().err.splitlines()[-1].startswith("error: another process of this job has ended")

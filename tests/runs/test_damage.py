@@ -15,13 +15,14 @@ from stat import S_ISDIR
 
 import pytest
 import torch
+from filelock import FileLock
 
 from shoestring.cli.main import main
 from shoestring.config.recipe import Recipe, Select, Train
 from shoestring.errors import UserError
 from shoestring.runs import pipeline, stages
 from shoestring.runs.directory import RunDir
-from shoestring.runtime.files import alone, replacing, write_json
+from shoestring.runtime.files import lock_folder, atomic_write, write_json
 from shoestring.selection import Subset
 from shoestring.training import checkpoint
 
@@ -268,25 +269,26 @@ def test_a_result_without_a_recipe_is_of_no_run(run):
 
 def test_a_folder_held_by_another_process_is_left_alone(cut, context):
     before = {file: file.read_bytes() for file in cut.path.rglob("*") if file.is_file()}
-    with alone(cut.path), pytest.raises(UserError, match="another process is at work"):
+    with lock_folder(cut.path), pytest.raises(UserError, match="another process is at work"):
         pipeline.run(RECIPE, cut, context=context)
     assert {file: file.read_bytes() for file in cut.path.rglob("*") if file.is_file()} == before
 
 
 def test_a_folder_that_the_other_process_removed_is_made_anew(tmp_path, monkeypatch):
     """The lock is had in the moment in which the folder is removed."""
-    flock, calls = __import__("fcntl").flock, []
+    acquire, calls = FileLock.acquire, []
 
-    def late(handle, how):
-        flock(handle, how)
+    def late(self, *args, **kwargs):
+        held = acquire(self, *args, **kwargs)
         if not calls:
-            (tmp_path / "run").rmdir()
+            shutil.rmtree(tmp_path / "run")
         calls.append(1)
+        return held
 
-    monkeypatch.setattr("fcntl.flock", late)
-    with alone(tmp_path / "run"):
+    monkeypatch.setattr(FileLock, "acquire", late)
+    with lock_folder(tmp_path / "run"):
         assert (tmp_path / "run").is_dir()
-        with pytest.raises(UserError, match="another process"), alone(tmp_path / "run"):
+        with pytest.raises(UserError, match="another process"), lock_folder(tmp_path / "run"):
             pass
 
 
@@ -294,7 +296,7 @@ def test_what_killed_processes_were_writing_is_swept(cut, context):
     for name in (".run.json.abc.partial", "train/.state.pt.abc.partial", ".mine"):
         (cut / name).write_text("half")
     pipeline.run(RECIPE, cut, context=context)
-    assert [file.name for file in cut.path.rglob(".*")] == [".mine"]
+    assert sorted(file.name for file in cut.path.rglob(".*")) == [".lock", ".mine"]
 
 
 def test_what_is_left_of_a_process_killed_at_its_first_write_is_taken_up(tmp_path, context):
@@ -325,6 +327,6 @@ def test_a_full_disk_leaves_the_file_of_before(tmp_path, monkeypatch):
 
 def test_a_name_of_255_bytes_can_be_replaced(tmp_path):
     for name in ("x" * 255, "ü" * 127):
-        with replacing(tmp_path / name) as temporary:
+        with atomic_write(tmp_path / name) as temporary:
             temporary.write_text("one")
         assert (tmp_path / name).read_text() == "one"

@@ -8,15 +8,15 @@ import pytest
 
 from shoestring.errors import UserError
 from shoestring.runs.directory import RunDir
-from shoestring.runtime.files import read_json, replacing, write_json
+from shoestring.runtime.files import read_json, atomic_write, write_json
 
 
 def test_replacing_takes_the_place_only_when_the_block_ends_well(tmp_path):
     file = tmp_path / "new" / "file.txt"
-    with replacing(file) as temporary:
+    with atomic_write(file) as temporary:
         temporary.write_text("one")
         assert not file.exists()
-    with pytest.raises(KeyboardInterrupt), replacing(file) as temporary:
+    with pytest.raises(KeyboardInterrupt), atomic_write(file) as temporary:
         temporary.write_text("half")
         raise KeyboardInterrupt
     assert file.read_text() == "one"
@@ -81,7 +81,7 @@ def test_a_folder_with_a_model_stays_whatever_went_wrong(tmp_path, name):
 
 
 def test_a_full_disk_is_told_with_the_file(tmp_path):
-    with pytest.raises(OSError, match="No space") as caught, replacing(tmp_path / "file"):
+    with pytest.raises(OSError, match="No space") as caught, atomic_write(tmp_path / "file"):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     assert caught.value.filename == str(tmp_path / "file")
 

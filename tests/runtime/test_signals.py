@@ -5,17 +5,17 @@ import time
 
 import pytest
 
-from shoestring.runtime.signals import GRACE, Grace
+from shoestring.runtime.signals import GRACE_SECONDS, GracePeriod
 
 
 def _signal() -> None:
-    Grace.on_signal(signal.SIGTERM, None)
+    GracePeriod.on_signal(signal.SIGTERM, None)
 
 
-def test_without_grace_a_signal_interrupts():
+def test_without_a_grace_period_a_signal_interrupts():
     with pytest.raises(KeyboardInterrupt):
         _signal()
-    with Grace():
+    with GracePeriod():
         pass
     with pytest.raises(KeyboardInterrupt):
         _signal()
@@ -24,13 +24,13 @@ def test_without_grace_a_signal_interrupts():
 def test_the_first_signal_starts_a_countdown_the_second_interrupts(monkeypatch):
     now = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    with Grace() as grace:
-        assert (grace.asked, grace.left) == (False, 1.0)
+    with GracePeriod() as period:
+        assert (period.started, period.remaining) == (False, 1.0)
         _signal()
-        assert (grace.asked, grace.left) == (True, 1.0)
-        now[0] += GRACE / 4
-        assert grace.left == 0.75
-        now[0] += GRACE
-        assert grace.left == 0.0
+        assert (period.started, period.remaining) == (True, 1.0)
+        now[0] += GRACE_SECONDS / 4
+        assert period.remaining == 0.75
+        now[0] += GRACE_SECONDS
+        assert period.remaining == 0.0
         with pytest.raises(KeyboardInterrupt):
             _signal()

@@ -12,13 +12,13 @@ from pathlib import Path
 import torch
 
 from shoestring.budget import Budget
-from shoestring.cli.distributed import prepared
+from shoestring.cli.distributed import prepare_all
 from shoestring.config.recipe import Train
 from shoestring.data import load
 from shoestring.growth.compose import compose
 from shoestring.models.model import Model, Preprocessing, build
 from shoestring.runtime.context import Context
-from shoestring.runtime.distributed import Team, gathered
+from shoestring.runtime.distributed import Distributed, process_group
 from shoestring.training.distributed import Helper
 from shoestring.training.loop import fit
 from shoestring.training.state import State
@@ -35,10 +35,10 @@ CASES = {
 
 def main(folder: Path) -> None:
     """Train all cases with the team, then all of them alone."""
-    with gathered() as team:
+    with process_group() as team:
         assert team is not None
         machine = {"device": "cpu", "seed": 3}
-        context = prepared(machine if team.rank == 0 else team.hear(), team)
+        context = prepare_all(machine if team.rank == 0 else team.receive(), team)
         for name, (options, schedule) in CASES.items():
             if team.rank == 0:
                 trained = train(options, schedule, context, team, astray=name == "astray")
@@ -50,11 +50,11 @@ def main(folder: Path) -> None:
             save(trained, folder / f"{name}-{team.rank}.pt")
     if team.rank == 0:
         for name, (options, schedule) in CASES.items():
-            alone = train(options, schedule, replace(context, team=None), None, astray=name == "astray")
+            alone = train(options, schedule, replace(context, distributed=None), None, astray=name == "astray")
             save(alone, folder / f"{name}-alone.pt")
 
 
-def train(options: dict, schedule, context: Context, team: Team | None, *, astray: bool) -> Model:
+def train(options: dict, schedule, context: Context, team: Distributed | None, *, astray: bool) -> Model:
     """Two epochs on digits, as the first process; `astray` with a loss that is no number once."""
     images = load("digits").train[range(300)]
     torch.manual_seed(1)  # with 0 a maximum over equal pixels changes sides by rounding
@@ -65,7 +65,7 @@ def train(options: dict, schedule, context: Context, team: Team | None, *, astra
     window = Budget(epochs=2, steps=("train",)).window("train")
     more = {"schedule": schedule}
     if team is not None:
-        team.tell(("load", {"source": "digits"}))
+        team.broadcast(("load", {"source": "digits"}))
     step = State.step
 
     def strange(state: State, factor: float, **more: float) -> torch.Tensor:
@@ -77,7 +77,7 @@ def train(options: dict, schedule, context: Context, team: Team | None, *, astra
     fit(model, images, window, settings=SETTINGS, context=context, **more)
     State.step = step
     if team is not None:
-        team.tell(None)
+        team.broadcast(None)
     return model
 
 

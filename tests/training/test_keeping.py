@@ -16,7 +16,7 @@ from shoestring.config.recipe import Train
 from shoestring.data.loading import in_memory
 from shoestring.growth.compose import compose
 from shoestring.models.model import Model
-from shoestring.runtime.signals import GRACE, Grace
+from shoestring.runtime.signals import GRACE_SECONDS, GracePeriod
 from shoestring.training import loop, snapshots
 from shoestring.training.checkpoint import Checkpoint
 from shoestring.training.loop import fit
@@ -199,17 +199,17 @@ def test_a_termination_signal_anneals_saves_and_interrupts(images, make_model, c
 
     def on_progress(step: str, fraction: float, values: dict) -> None:
         factors.append(values["learning_rate"])
-        now[0] += 0.98 * GRACE / 10
+        now[0] += 0.98 * GRACE_SECONDS / 10
         if len(factors) == 20:
             signal.raise_signal(signal.SIGTERM)
 
     def work(*_: object) -> None:
-        now[0] += 0.02 * GRACE / 10
+        now[0] += 0.02 * GRACE_SECONDS / 10
 
     model = make_model(images)
     model.module.register_forward_pre_hook(work)
     settings = replace(SETTINGS, optimiser="muon")  # whose rate only falls
-    before = signal.signal(signal.SIGTERM, Grace.on_signal)
+    before = signal.signal(signal.SIGTERM, GracePeriod.on_signal)
     try:
         with pytest.raises(KeyboardInterrupt):
             around = replace(context, folder=tmp_path, on_progress=on_progress)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from shoestring.runtime.running import Timing
+from shoestring.runtime.timing import Timing
 from shoestring.training import profiling
 from shoestring.training.profiling import few_of, images_to_time
 
@@ -15,8 +15,8 @@ class _Machine:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, seconds: dict[int, float], *, crowded: float = 1.0) -> None:
         self.count, self.seconds, self.crowded = max(seconds), seconds, crowded
         self.timed: list[int] = []
-        monkeypatch.setattr(profiling, "set_to", self._set)
-        monkeypatch.setattr(profiling, "timed", self._time)
+        monkeypatch.setattr(profiling, "set_threads", self._set)
+        monkeypatch.setattr(profiling, "time_calls", self._time)
         monkeypatch.setattr(profiling, "_low", lambda device: [])
 
     def _set(self, count: int) -> None:
@@ -65,7 +65,7 @@ def test_bfloat16_is_tried_where_the_processor_multiplies_in_it(monkeypatch):
     for low, expected in ((0.5, True), (30.0, False)):
         profiling._multiplies_bfloat16.cache_clear()
         seconds = iter([1.0, low])
-        monkeypatch.setattr(profiling, "timed", lambda run, limit, seconds=seconds: Timing(9.0, next(seconds), 1.0))
+        monkeypatch.setattr(profiling, "time_calls", lambda run, limit, cpu=seconds: Timing(9.0, next(cpu), 1.0))
         assert profiling._multiplies_bfloat16() is expected
     profiling._multiplies_bfloat16.cache_clear()
 

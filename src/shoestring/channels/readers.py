@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from shoestring.channels.table import Table
 from shoestring.channels.tracer import Axis
-from shoestring.runtime.running import evaluating
+from shoestring.runtime.device import eval_mode
 
 LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 
@@ -27,7 +27,7 @@ def visit(module: nn.Module, table: Table, batches: Iterable[Tensor], note: Call
         if isinstance(layer, LAYERS) and getattr(layer, "groups", 1) == 1:
             handles.append(layer.register_forward_pre_hook(_hook((name, dim), note), with_kwargs=True))
     try:
-        with evaluating(module), torch.no_grad():
+        with eval_mode(module), torch.no_grad():
             for batch in batches:
                 module(batch)
     finally:

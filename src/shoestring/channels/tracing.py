@@ -10,7 +10,7 @@ from shoestring.channels.tracer import Tracer, Unknown
 from shoestring.channels.trial import copied, outputs
 from shoestring.channels.verify import verified
 from shoestring.evaluation.cost import counting
-from shoestring.runtime.running import evaluating
+from shoestring.runtime.device import eval_mode
 
 
 def trace(module: nn.Module, example: Tensor, *, verify: bool = True) -> Table:
@@ -52,7 +52,7 @@ def trace(module: nn.Module, example: Tensor, *, verify: bool = True) -> Table:
 def _macs_in_place(module: nn.Module, example: Tensor) -> int:
     """Multiply-accumulates of one image for a module that cannot be copied; what it computes of its weights stays."""
     computed = [(vars(part), dict(vars(part))) for part in module.modules()]
-    with evaluating(module), counting() as counter:
+    with eval_mode(module), counting() as counter:
         outputs(module, example)
     for own, before in computed:
         own.update({name: value for name, value in before.items() if isinstance(value, Tensor)})

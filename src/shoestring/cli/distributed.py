@@ -1,4 +1,4 @@
-"""How the processes of a team set up; and all but the first from their beginning to their end."""
+"""Setup of the processes of a distributed job, and the command line of its workers."""
 
 from __future__ import annotations
 
@@ -8,43 +8,43 @@ from typing import Any
 
 from shoestring.errors import UserError
 from shoestring.runtime.context import Context, prepare
-from shoestring.runtime.distributed import Team, gathered, gone
+from shoestring.runtime.distributed import Distributed, connection_lost, process_group
 
 
-def prepared(machine: dict[str, Any], team: Team | None, **rest: Any) -> Context:
-    """`context.prepare` on all processes at once; a device that one of them lacks is a `UserError` on all.
+def prepare_all(settings: dict[str, Any], job: Distributed | None, **rest: Any) -> Context:
+    """Call `prepare` in all processes together; a device that one of them lacks raises `UserError` in all.
 
-    The first process tells the others what they hand in: settings of `prepare`.
+    Rank 0 broadcasts the settings, which the workers pass in.
     """
-    if team is None:
-        return prepare(**machine, **rest)
-    if team.rank == 0:
-        team.tell(machine)
-    with team.agreeing():
-        context = prepare(**machine, **rest, team=team)
-    team.connect(context.device)
+    if job is None:
+        return prepare(**settings, **rest)
+    if job.rank == 0:
+        job.broadcast(settings)
+    with job.shared_errors():
+        context = prepare(**settings, **rest, distributed=job)
+    job.connect(context.device)
     return context
 
 
-def follow() -> int:
-    """Do what the first process tells, quietly, to the end; the exit code.
+def run_worker() -> int:
+    """Follow rank 0 silently to the end of the job; return the exit code.
 
-    Signals to end go to all processes of a team; only the first one decides what comes of them.
+    Termination signals are sent to all processes of a job; only rank 0 handles them.
     """
     from shoestring.training.distributed import Helper
 
-    with gathered() as team:
-        assert team is not None
+    with process_group() as job:
+        assert job is not None
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
         try:
-            if (machine := team.hear()) is not None:
-                Helper(team, prepared(machine, team)).work()
-        except UserError:  # the first process tells it
+            if (settings := job.receive()) is not None:
+                Helper(job, prepare_all(settings, job)).work()
+        except UserError:  # printed by rank 0
             return 2
         except RuntimeError as error:
-            if not gone(error):
+            if not connection_lost(error):
                 raise
-            print(f"process {team.rank}: the first process has ended", file=sys.stderr)
+            print(f"process {job.rank}: rank 0 has ended", file=sys.stderr)
             return 1
     return 0

@@ -106,7 +106,7 @@ def follow(words: Sequence[str]) -> int:
     """Run a process that is not the first of its team: that one reads the words, and tells it what to do."""
     if not words or VERBS.get(words[0], ("",))[0] != _STEPS:
         return 0
-    return importlib.import_module("shoestring.cli.distributed").follow()
+    return importlib.import_module("shoestring.cli.distributed").run_worker()
 
 
 def _about_files(error: OSError) -> bool:

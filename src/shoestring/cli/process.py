@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from typing import IO, Any
 
-from shoestring.runtime.signals import Grace
+from shoestring.runtime.signals import GracePeriod
 
 
 def secure_streams() -> None:
@@ -36,7 +36,7 @@ def interruptible() -> None:
     """
     handlers: dict[int, Callable[..., Any]] = {
         signal.SIGINT: signal.default_int_handler,
-        signal.SIGTERM: Grace.on_signal,
+        signal.SIGTERM: GracePeriod.on_signal,
     }
     for number, handler in handlers.items():
         if signal.getsignal(number) is not signal.SIG_IGN:

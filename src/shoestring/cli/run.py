@@ -20,7 +20,7 @@ from shoestring.errors import UserError
 from shoestring.escaping import visible
 from shoestring.runs.directory import RunDir
 from shoestring.runs.validate import check, check_apart, check_place, recorded
-from shoestring.runtime.distributed import Team, gathered, gone
+from shoestring.runtime.distributed import Distributed, connection_lost, process_group
 from shoestring.runtime.output_files import check_file
 
 _ABOUT = {
@@ -49,16 +49,16 @@ _SETTINGS = (
 def main(verb: str, words: Sequence[str]) -> int:
     """Run the verb; its exit code."""
     started = process_started()
-    with gathered() as team:
+    with process_group() as job:
         try:
-            return _main(verb, words, started, team)
+            return _main(verb, words, started, job)
         except RuntimeError as error:
-            if team is None or not gone(error):
+            if job is None or not connection_lost(error):
                 raise
             raise UserError("another process of this job has ended: its own last lines say why.") from None
 
 
-def _main(verb: str, words: Sequence[str], started: float, team: Team | None) -> int:
+def _main(verb: str, words: Sequence[str], started: float, job: Distributed | None) -> int:
     what = "RUN" if verb == "prune" else "DATA"
     parser = Parser(prog=f"shoestring {verb}", usage=f"shoestring {verb} {what} [flags]", description=_ABOUT[verb])
     if verb == "prune":
@@ -84,7 +84,7 @@ def _main(verb: str, words: Sequence[str], started: float, team: Team | None) ->
     check(recipe)
     if settings.get("dry_run"):
         return _dry(recipe, origin, as_json=settings.get("json", False))
-    return _do(verb, recipe, settings, started, team)
+    return _do(verb, recipe, settings, started, job)
 
 
 def _recipe(
@@ -152,7 +152,7 @@ def _value(recipe: Recipe, name: str) -> Any:
     return getattr(part, field) if hasattr(part, field) else part.options[field]
 
 
-def _do(verb: str, recipe: Recipe, settings: dict[str, Any], started: float, team: Team | None) -> int:
+def _do(verb: str, recipe: Recipe, settings: dict[str, Any], started: float, job: Distributed | None) -> int:
     copy, table = (None if name not in settings else expanded(settings[name]) for name in ("copy_to", "csv"))
     overwrite = settings.get("overwrite", False)
     progress = Progress(quiet=settings.get("quiet", False))
@@ -172,14 +172,14 @@ def _do(verb: str, recipe: Recipe, settings: dict[str, Any], started: float, tea
         if "result" not in folder.run:
             check_room(copy)
     progress.log("loading PyTorch")
-    from shoestring.cli.distributed import prepared
+    from shoestring.cli.distributed import prepare_all
     from shoestring.cli.show import show
     from shoestring.runs import pipeline, preview
 
     interruptible()
 
     machine = {"device": recipe.device, "memory": recipe.memory, "threads": recipe.threads, "seed": recipe.seed}
-    around = prepared(machine, team, log=progress.log, on_progress=progress.update)
+    around = prepare_all(machine, job, log=progress.log, on_progress=progress.update)
     done = "result" in folder.run
     work = pipeline.select_only if verb == "select" else preview.preview if settings.get("plan") else pipeline.run
     try:

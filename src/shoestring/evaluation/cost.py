@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from shoestring.runtime.running import evaluating, wait
+from shoestring.runtime.device import eval_mode, synchronize
 
 BATCH = 64
 LEAST = 3  # forward passes of an image that counting and timing take at least, where there is no time for a batch
@@ -72,7 +72,7 @@ def cost(
     ends = None if limit is None else time.monotonic() + limit
     module, device = model.module.to(device), torch.device(device)
     params, macs, size = sum(weight.numel() for weight in module.parameters()), count_macs(model), _file_bytes(module)
-    with evaluating(module), torch.inference_mode():
+    with eval_mode(module), torch.inference_mode():
         image = _images(model, 1, device)
         alone, together = _median_seconds(lambda: module(image), device, seconds / 2), None
         if ends is None or time.monotonic() + 2 * BATCH * alone <= ends:
@@ -87,7 +87,7 @@ def count_macs(model: Measurable) -> int:
     Counted are convolutions, matrix products, linear and recurrent layers, and attention.
     """
     image = _images(model, 1, next(model.module.parameters()).device)
-    with evaluating(model.module), counting() as counter:
+    with eval_mode(model.module), counting() as counter:
         model.module(image)
     return counter.macs
 
@@ -172,10 +172,10 @@ def _median_seconds(work: Callable[[], object], device: torch.device, seconds: f
     times: list[float] = []
     end = time.perf_counter() + seconds
     work()
-    wait(device)
+    synchronize(device)
     while not times or time.perf_counter() + times[-1] < end:
         start = time.perf_counter()
         work()
-        wait(device)
+        synchronize(device)
         times.append(time.perf_counter() - start)
     return statistics.median(times)

@@ -10,7 +10,7 @@ from typing import Any
 from shoestring.data.images import Images
 from shoestring.escaping import write_csv
 from shoestring.evaluation.metrics import Metrics, Predictions
-from shoestring.runtime.files import replacing, write_text
+from shoestring.runtime.files import atomic_write, write_text
 
 _MOST_COLUMNS = 100  # classes up to which confusion.csv is a matrix: a table that people and spreadsheets can read
 
@@ -55,5 +55,5 @@ def as_text(metrics: dict[str, Any]) -> str:
 
 
 def _table(file: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    with replacing(file) as temporary, temporary.open("w", newline="", encoding="utf-8") as out:
+    with atomic_write(file) as temporary, temporary.open("w", newline="", encoding="utf-8") as out:
         write_csv(out, header, rows)

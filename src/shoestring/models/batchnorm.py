@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from shoestring.runtime.running import evaluating
+from shoestring.runtime.device import eval_mode
 
 
 @torch.no_grad()
@@ -19,7 +19,7 @@ def recalibrate(module: nn.Module, batches: Iterable[Tensor]) -> bool:
     """
     norms = [layer for layer in module.modules() if isinstance(layer, _BatchNorm) and layer.track_running_stats]
     momenta = [layer.momentum for layer in norms]
-    with evaluating(module):
+    with eval_mode(module):
         for layer in norms:
             layer.train()
             layer.reset_running_stats()

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from shoestring.data.images import Images
 from shoestring.models.heads import features_into, last_layer
 from shoestring.models.model import Model, Preprocessing
-from shoestring.runtime.running import evaluating, out_of_memory
+from shoestring.runtime.device import eval_mode, out_of_memory
 
 T = TypeVar("T")
 
@@ -137,7 +137,7 @@ class Predictor:
     def _predict(self, pixels: Tensor) -> NDArray[np.float32]:
         model, name, count = self.model, self._affordable(), 0
         mirror = model.preprocessing.mirror and name != "one"
-        with torch.inference_mode(), evaluating(model.module):
+        with torch.inference_mode(), eval_mode(model.module):
             batch = model.prepare(pixels)
             mean = _mean(model, [batch], mirror)
             doubtful = _lead(mean) < _DOUBT if name == "crops" else None
@@ -206,7 +206,7 @@ def embed(
 
     device = next(model.module.parameters()).device
     try:
-        with torch.inference_mode(), evaluating(model.module), low_precision(device, precision):
+        with torch.inference_mode(), eval_mode(model.module), low_precision(device, precision):
             parts = _in_batches(model, images, batch_size or _fitting(model, images), work, progress)
             features, logits = map(torch.cat, zip(*parts))
     finally:

@@ -29,8 +29,8 @@ from shoestring.models.description import (
 )
 from shoestring.models.heads import find_heads, start_small, with_fresh_heads
 from shoestring.models.layers import resize
-from shoestring.runtime.files import replacing, write_json
-from shoestring.runtime.running import evaluating
+from shoestring.runtime.device import eval_mode
+from shoestring.runtime.files import atomic_write, write_json
 
 _MOST_PARAMETERS = 2**31  # of a network that is built here: 8 GB, where a mistyped width asks for more than there is
 
@@ -79,7 +79,7 @@ class Model:
             name: tensor.detach().clone(memory_format=torch.contiguous_format)
             for name, tensor in self.module.state_dict().items()
         }
-        with replacing(folder / TENSORS) as temporary:
+        with atomic_write(folder / TENSORS) as temporary:
             temporary.write_bytes(save(state))  # by Python, because safetensors tells of a full disk in its own words
         self.describe(folder)
 
@@ -229,7 +229,7 @@ def _try(model: Model) -> None:
     """Raise `ValueError` unless the network makes a finite number for each class of a black image."""
     size = model.preprocessing.resolution
     black = torch.zeros(1, size, size, model.preprocessing.channels, dtype=torch.uint8)
-    with torch.no_grad(), evaluating(model.module):  # not in inference mode: some networks keep tensors for later
+    with torch.no_grad(), eval_mode(model.module):  # not in inference mode: some networks keep tensors for later
         logits = model.module(model.prepare(black))
     if logits.shape != (1, len(model.classes)):
         raise ValueError(f"it gives {tuple(logits.shape)} for one image of {len(model.classes)} classes.")

@@ -9,7 +9,8 @@ from typing import Any
 from shoestring.budget import Window
 from shoestring.growth import Schedule
 from shoestring.growth.compose import stages_of
-from shoestring.runtime.running import least_seconds, out_of_memory, wait
+from shoestring.runtime.device import out_of_memory, synchronize
+from shoestring.runtime.timing import min_seconds
 from shoestring.training.state import State
 
 _TIMED = 0.01  # share of a time budget that goes into timing all stages
@@ -74,9 +75,9 @@ def look_ahead(state: State, schedule: Schedule, window: Window) -> Outlook:
 def _seconds(state: State, limit: float) -> float:
     """Seconds of a step; of half of the images, as training would halve them, while the memory does not suffice."""
     try:
-        for _ in range(0 if state.replay is None else state.replay.calls_before):
+        for _ in range(0 if state.replay is None else state.replay.warmup_calls):
             _step(state)
-        return least_seconds(partial(_step, state), limit)
+        return min_seconds(partial(_step, state), limit)
     except RuntimeError as error:
         if state.batches.size == 1 or not out_of_memory(error):
             raise
@@ -86,4 +87,4 @@ def _seconds(state: State, limit: float) -> float:
 
 def _step(state: State) -> None:
     state.step(0.0, smoothing=0.0)
-    wait(state.batches.pixels.device)
+    synchronize(state.batches.pixels.device)

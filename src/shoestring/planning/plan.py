@@ -61,7 +61,7 @@ class FirstPlan:
         self._plan = partial(planned, images, settings, grow, window, context, later)
         self._budget, self._context = window.budget, context
         self._state = Checkpoint(context.folder)
-        self._settled = context.team is not None or self._state.begun() is not None
+        self._settled = context.distributed is not None or self._state.begun() is not None
         self.model, self.schedule = self._plan()
 
     def anew(self, ratio: float) -> bool:

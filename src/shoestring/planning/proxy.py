@@ -109,7 +109,7 @@ def _asked() -> Signals:
 def _train_proxy(images: Images, budget: Budget, context: Context) -> Signals:
     """Train a proxy on all images and note what it forgets; then take its features and margins."""
     settings = PROXY
-    context = replace(context, team=None)  # a recorder sees the images of one process
+    context = replace(context, distributed=None)  # a recorder sees the images of one process
     model = choose_model(images, settings, context=context, seconds=None)
     recorder = Recorder(len(images), context.device)
     budget.reserve("embed", images=len(images))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from shoestring.errors import UserError
-from shoestring.runtime.files import alone, identity, is_partial, read_json, replacing, write_json, write_text
+from shoestring.runtime.files import LOCK_FILE, lock_folder, folder_id, is_partial, read_json, atomic_write, write_json, write_text
 from shoestring.config.paths import expanded, refuse_address
 from shoestring.config.record import checked, is_amount
 
@@ -72,7 +72,7 @@ class RunDir:
             raise self._unusable(error) from None
         if "run.json" in names:
             _ = self.run  # which looks at it
-        elif not all(map(is_partial, names)):
+        elif not all(name == LOCK_FILE or is_partial(name) for name in names):
             raise UserError(
                 f"{self.path} is not empty, and it is not the folder of a run (it has no run.json). Choose another "
                 "--out, or remove what is there."
@@ -83,7 +83,7 @@ class RunDir:
         if self._begun is None:
             return
         with contextlib.suppress(OSError):
-            if identity(self.path) == self._begun and (self / "run.json").exists():
+            if folder_id(self.path) == self._begun and (self / "run.json").exists():
                 return
         raise UserError(
             f"{self.path} was removed or replaced while a run was at work in it, so its results have no place. "
@@ -145,7 +145,7 @@ class RunDir:
         self.check_free()
         with contextlib.ExitStack() as held:
             with self._writable():
-                made = held.enter_context(alone(self.path))
+                made = held.enter_context(lock_folder(self.path))
             self.check_free()
             new = not self.run
             try:
@@ -154,7 +154,7 @@ class RunDir:
                 with self._writable():
                     self._sweep()
                     write_json(self / "run.json", {**self.run, "recipe": recipe})
-                    self._begun = identity(self.path)
+                    self._begun = folder_id(self.path)
                     write_text(self / "recipe.yaml", text)
                 yield
             except UserError:
@@ -186,7 +186,7 @@ class RunDir:
         """Remove what a run that came to nothing has left, and the folder if it was made for it."""
         with contextlib.suppress(UserError, OSError):
             self.check_present()
-            for one in self.path.iterdir():
+            for one in sorted(self.path.iterdir(), key=lambda one: one.name == LOCK_FILE):  # which Windows keeps
                 shutil.rmtree(one) if one.is_dir() and not one.is_symlink() else one.unlink()
             if made:
                 self.path.rmdir()

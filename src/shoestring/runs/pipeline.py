@@ -35,7 +35,7 @@ def run(recipe: Recipe, folder: RunDir, *, context: Context, started: float | No
     data = asked.load()
     asked_side = data.train.shape[0]
     context.log("measuring speed")
-    with threads.one(context.threads):
+    with threads.single_thread(context.threads):
         this, data = settle(asked, data)
     with asked.working(data.train, check=partial(check_budget, this, data.train)):
         if "result" in folder.run:  # another process has finished it meanwhile

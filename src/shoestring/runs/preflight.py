@@ -78,7 +78,7 @@ def _ways(this: Run, data: Dataset) -> list[_Way]:
         most = _fitting_views(this, data)
         views = ["crops", "flip", "one"][["crops", "flip", "one"].index(most) :]
     ways = [_Way(name, side) for name in views]
-    while this.recipe.resolution is None and this.context.team is None and side >= 2 * _SMALLEST_SIDE:
+    while this.recipe.resolution is None and this.context.distributed is None and side >= 2 * _SMALLEST_SIDE:
         side //= 2
         ways.append(_Way(views[-1], side))
     return ways
@@ -127,7 +127,7 @@ def check_budget(this: Run, images: Images) -> None:
     `images` are those to choose from. Raises `UserError` when a fresh network of the recipe cannot be cut to the size,
     or cannot be grown as the recipe says.
     """
-    with threads.one(this.context.threads):
+    with threads.single_thread(this.context.threads):
         _check_budget(this, images)
 
 

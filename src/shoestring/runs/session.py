@@ -59,8 +59,8 @@ class Run:
         with self.budget.track("load"):
             wanted = arguments(recipe)
             data = load(**wanted, progress=self._loaded)
-            if self.context.team is not None:
-                self.context.team.tell(("load", wanted))  # now that the cache holds them
+            if self.context.distributed is not None:
+                self.context.distributed.broadcast(("load", wanted))  # now that the cache holds them
         log(
             f"{data.name}: {len(data.train):,} train, {len(data.validation):,} validation, {len(data.test):,} test, "
             f"{len(data.classes)} classes, {' x '.join(map(str, data.train.shape))}"

@@ -155,9 +155,9 @@ def evaluate(this: Run, model: Model, data: Dataset, images: Images, subset: Sub
         write(this.folder / "evaluate", metrics, predictions, data.test)
         budget.release("files")
         seconds, limit = this.time_for_timing()
-        with threads.unchanged():  # training may have ended with fewer
+        with threads.restore_threads():  # training may have ended with fewer
             if this.context.threads is not None:
-                threads.set_to(this.context.threads)
+                threads.set_threads(this.context.threads)
             costs = cost(model, device=this.context.device, seconds=seconds, limit=limit)
         budget.release("timing")
     notes, copies = this.folder.run, {}

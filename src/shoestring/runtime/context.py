@@ -1,4 +1,4 @@
-"""What surrounds a step and is not its business: the device, the seed, where states are kept, whom to tell."""
+"""The context of a step: device, seed, threads, folder for checkpoints, and where to log."""
 
 from __future__ import annotations
 
@@ -11,24 +11,29 @@ from typing import TYPE_CHECKING, Any
 from shoestring.errors import UserError, unknown
 
 if TYPE_CHECKING:
-    from shoestring.runtime.distributed import Team
+    from shoestring.runtime.distributed import Distributed
 
 
 _DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
 def _silent(*_: Any, **__: Any) -> None:
-    """Tell nobody."""
+    """Log nothing."""
 
 
 @dataclass(frozen=True)
 class Context:
-    """Handed down unchanged through all steps.
+    """What every step needs beside its own arguments; passed down unchanged.
 
-    `say(text)` takes notes for people; `tick(step, fraction, values)` takes progress many times a second;
-    `folder` is where an interrupted step leaves its state (nowhere, when None); `team` are the
-    processes that train together (this one alone, when None). `threads` is the most threads to compute with, whose
-    number is chosen by measuring where time counts; None leaves the number that PyTorch has.
+    Args:
+        device: Where to compute.
+        seed: Seed of the run.
+        folder: Where an interrupted step leaves its checkpoint; None keeps no checkpoints.
+        log: Called with a message for the user.
+        on_progress: Called as `on_progress(step, fraction, values)`, many times a second.
+        distributed: The distributed job that this process belongs to, if any.
+        threads: Maximum number of CPU threads where their number is tuned by measurement (under a time budget); None
+            keeps PyTorch's number.
     """
 
     device: str = "cpu"
@@ -36,16 +41,16 @@ class Context:
     folder: Path | None = None
     log: Callable[[str], None] = field(default=_silent)
     on_progress: Callable[[str, float, dict[str, Any]], None] = field(default=_silent)
-    team: Team | None = None
+    distributed: Distributed | None = None
     threads: int | None = None
 
     @property
     def rank_and_size(self) -> tuple[int, int]:
-        """Which process this is, of how many that train together."""
-        return (0, 1) if self.team is None else (self.team.rank, self.team.size)
+        """Rank of this process, and the number of processes that train together."""
+        return (0, 1) if self.distributed is None else (self.distributed.rank, self.distributed.size)
 
     def in_folder(self, name: str) -> Context:
-        """The same, with states kept in a folder of that name below."""
+        """Return the context with checkpoints in a subfolder of this name."""
         return replace(self, folder=self.folder / name if self.folder else None)
 
 
@@ -55,26 +60,40 @@ def prepare(
     memory: str | None = None,
     threads: int | None = None,
     seed: int = 0,
-    team: Team | None = None,
+    distributed: Distributed | None = None,
     **rest: Any,
 ) -> Context:
-    """Set threads and the accelerator's memory cap once for the process, and find the device.
+    """Choose the device, seed PyTorch, and set threads and the accelerator memory limit; call once per process.
 
-    Raises `UserError` for a device that does not exist, a memory cap without an accelerator or an unreadable one.
+    `rest` are further fields of the context. Raises `UserError` for a device that is not available, and for a memory
+    limit that cannot be parsed or without an accelerator.
     """
     import torch
 
     _keep_freed_memory()
     if threads is not None:
         torch.set_num_threads(threads)
-    if team is not None:
-        device = team.device(device)
+    if distributed is not None:
+        device = distributed.device(device)
     elif device == "auto":
         device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    _check_device(device)
+    if memory is not None:
+        _limit_memory(device, memory)
+    torch.manual_seed(seed if distributed is None else seed + distributed.rank)
+    tuned = threads is None and distributed is None and device == "cpu"
+    most = torch.get_num_threads() if tuned else None
+    return Context(device=device, seed=seed, distributed=distributed, threads=most, **rest)
+
+
+def _check_device(device: str) -> None:
+    """Make a numbered CUDA device the current one. Raises `UserError` if the device cannot be used."""
+    import torch
+
     try:
         torch.device(device)
     except RuntimeError:
-        raise unknown("device", device, _DEVICES, hint="One of several is cuda:1.") from None
+        raise unknown("device", device, _DEVICES, hint="With several GPUs, choose one as cuda:1.") from None
     try:
         if torch.device(device).type == "cuda" and torch.device(device).index is not None:
             torch.cuda.set_device(device)
@@ -82,18 +101,13 @@ def prepare(
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"device '{device}' cannot be used: {reason}. Try --device cpu.") from None
-    if memory is not None:
-        _cap(device, memory)
-    torch.manual_seed(seed if team is None else seed + team.rank)
-    measured = threads is None and team is None and device == "cpu"
-    return Context(device=device, seed=seed, team=team, threads=torch.get_num_threads() if measured else None, **rest)
 
 
 def _keep_freed_memory() -> None:
-    """Let the C library reuse large blocks instead of giving them back to the system after each step.
+    """Let the C library reuse large blocks instead of returning them to the system after each step.
 
-    Activations are freed and asked for again at every step; without this each step faults in its pages anew, which
-    costs a tenth to a fifth of the time on a CPU.
+    Activations are freed and allocated again at every step; otherwise each step faults in its pages anew, which costs
+    10 to 20% of the time on a CPU.
     """
     import ctypes
 
@@ -104,15 +118,15 @@ def _keep_freed_memory() -> None:
         library.mallopt(trim_threshold, (1 << 31) - 1)
 
 
-def _cap(device: str, memory: str) -> None:
-    """Cap the accelerator's memory at so many bytes ('2GB')."""
+def _limit_memory(device: str, memory: str) -> None:
+    """Limit the accelerator's memory to a size such as '2GB'."""
     import torch
 
     from shoestring.config.units import parse_quantity
 
     size = parse_quantity(memory.strip().removesuffix("B").removesuffix("b"), what="memory size")
     if not device.startswith("cuda"):
-        raise UserError(f"--memory caps accelerator memory, and the device is '{device}'. Leave it out.")
+        raise UserError(f"--memory limits accelerator memory, and the device is '{device}'. Remove --memory.")
     index = torch.device(device).index
     index = torch.cuda.current_device() if index is None else index
     total = torch.cuda.get_device_properties(index).total_memory

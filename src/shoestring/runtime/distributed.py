@@ -1,6 +1,6 @@
-"""Several processes at work on one training, as torchrun starts them: the first tells, the others hear.
+"""Several processes training one model, as torchrun starts them.
 
-Word goes between processors (gloo), also where gradients go between accelerators (nccl).
+Messages go from rank 0 to the workers over gloo; gradients are averaged over gloo on CPUs and over NCCL on GPUs.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from shoestring.errors import UserError
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
 
-_WAIT = timedelta(days=30)  # others wait while the first chooses images and evaluates, however long that takes
+_TIMEOUT = timedelta(days=30)  # workers wait while rank 0 selects images and evaluates, however long that takes
 
 
 def rank() -> int:
-    """Which process of its team this is, by torchrun's environment: 0 for the first one, and for one alone."""
-    return int(os.environ.get("RANK", 0)) if _size() > 1 else 0
+    """Return the rank of this process from torchrun's environment; 0 outside a distributed job."""
+    return int(os.environ.get("RANK", 0)) if _world_size() > 1 else 0
 
 
-def _size() -> int:
-    """How many processes there are, one where the environment is not whole: cluster systems set parts of it."""
-    whole = all(name in os.environ for name in ("RANK", "MASTER_ADDR", "MASTER_PORT"))
+def _world_size() -> int:
+    """Number of processes; 1 if the environment is incomplete: cluster systems set some of the variables."""
+    complete = all(name in os.environ for name in ("RANK", "MASTER_ADDR", "MASTER_PORT"))
     size = os.environ.get("WORLD_SIZE", "1")
-    if not whole or not size.isdecimal() or int(size) == 1:
+    if not complete or not size.isdecimal() or int(size) == 1:
         return 1
     for name in ("RANK", "LOCAL_RANK"):
         value = os.environ.get(name, "0")
@@ -41,59 +41,59 @@ def _size() -> int:
 
 
 @dataclass
-class Team:
-    """The processes of a job: which one this is, on this machine (`local`) and in all (`rank`), of how many (`size`).
+class Distributed:
+    """A process of a distributed job: its `rank`, its rank on this machine, and the number of processes (`size`).
 
-    `gradients` is the group that averages them; the processors' own when None. `busy` says that the others wait for
-    this process in the middle of something: they would not hear a word then.
+    Gradients are averaged over `gradient_group` (the default group if None). `in_collective` is set while the workers
+    take part in a collective operation with this process; if it fails there, they cannot receive messages.
     """
 
     rank: int
     size: int
-    local: int
-    gradients: ProcessGroup | None = None
-    busy: bool = False
+    local_rank: int
+    gradient_group: ProcessGroup | None = None
+    in_collective: bool = False
 
-    def device(self, wanted: str) -> str:
-        """The device of this process; `UserError` for one that several cannot share."""
+    def device(self, requested: str) -> str:
+        """Return the device of this process. Raises `UserError` for a device that several processes cannot use."""
         import torch
 
-        if wanted == "cpu" or (wanted == "auto" and not torch.cuda.is_available()):
+        if requested == "cpu" or (requested == "auto" and not torch.cuda.is_available()):
             return "cpu"
-        if wanted in ("auto", "cuda"):
-            return f"cuda:{self.local}"
-        raise UserError(f"several processes train on cpu or cuda, not on '{wanted}': each takes a device of its own.")
+        if requested in ("auto", "cuda"):
+            return f"cuda:{self.local_rank}"
+        raise UserError(f"distributed training takes --device cpu or cuda (one GPU per process), not '{requested}'.")
 
     def connect(self, device: str) -> None:
-        """Let gradients go from accelerator to accelerator; all processes call this at once."""
+        """Create the group for gradients; all processes must call this together."""
         import torch
         from torch import distributed
 
         if device != "cpu":
             torch.cuda.set_device(device)
             group = distributed.new_group(backend="nccl")
-            assert isinstance(group, distributed.ProcessGroup), "all processes are in it"
-            self.gradients = group
+            assert isinstance(group, distributed.ProcessGroup), "the group holds all processes"
+            self.gradient_group = group
 
-    def tell(self, word: Any) -> None:
-        """Send a word to all others, which `hear` it. Only the first process tells."""
+    def broadcast(self, message: Any) -> None:
+        """Send a message from rank 0 to all workers, which `receive` it."""
         from torch import distributed
 
-        self.busy = True
-        distributed.broadcast_object_list([word], src=0)
-        self.busy = False
+        self.in_collective = True
+        distributed.broadcast_object_list([message], src=0)
+        self.in_collective = False
 
-    def hear(self) -> Any:
-        """The next word of the first process; None when all is done."""
+    def receive(self) -> Any:
+        """Return the next message of rank 0; None at the end of the job."""
         from torch import distributed
 
-        heard = [None]
-        distributed.broadcast_object_list(heard, src=0)
-        return heard[0]
+        messages = [None]
+        distributed.broadcast_object_list(messages, src=0)
+        return messages[0]
 
     @contextmanager
-    def agreeing(self) -> Iterator[None]:
-        """What goes wrong in the block on one process is a `UserError` on all; all processes enter it at once."""
+    def shared_errors(self) -> Iterator[None]:
+        """If the block fails in one process, raise `UserError` in all; all processes must enter it together."""
         from torch import distributed
 
         own: Exception | None = None
@@ -101,37 +101,37 @@ class Team:
             yield
         except (UserError, OSError) as error:
             own = error
-        told: list[str | None] = [None] * self.size
-        distributed.all_gather_object(told, None if own is None else str(own))
+        errors: list[str | None] = [None] * self.size
+        distributed.all_gather_object(errors, None if own is None else str(own))
         if own is not None:
             raise own
-        for number, text in enumerate(told):
+        for number, text in enumerate(errors):
             if text is not None:
                 raise UserError(f"process {number} of {self.size}: {text}")
 
 
-def gone(error: Exception) -> bool:
-    """Whether an error says that another process has ended."""
+def connection_lost(error: Exception) -> bool:
+    """Return whether an error means that another process of the job has ended."""
     return any(words in str(error) for words in ("Connection closed by peer", "Connection reset by peer"))
 
 
 @contextmanager
-def gathered() -> Iterator[Team | None]:
-    """The team that this process belongs to, None for one alone; at the end of the block all is done for the others."""
-    if _size() == 1:
+def process_group() -> Iterator[Distributed | None]:
+    """Join the distributed job of this process (None outside one); at the end, rank 0 releases the workers."""
+    if _world_size() == 1:
         yield None
         return
-    # loaded later, as training does, it would keep the group, whose threads can crash a process that ends
+    # if loaded later, as training does, it would keep the group, whose threads can crash an exiting process
     import torch.distributed.nn  # noqa: F401
     from torch import distributed
 
-    distributed.init_process_group("gloo", timeout=_WAIT)
-    team = Team(rank(), _size(), int(os.environ.get("LOCAL_RANK", 0)))
+    distributed.init_process_group("gloo", timeout=_TIMEOUT)
+    job = Distributed(rank(), _world_size(), int(os.environ.get("LOCAL_RANK", 0)))
     try:
-        yield team
+        yield job
     finally:
-        if team.rank == 0 and not team.busy:
-            with suppress(RuntimeError):  # the others may be gone
-                team.tell(None)
-        if not team.busy:  # else the others end when this process does, and are waited for by nobody
+        if job.rank == 0 and not job.in_collective:
+            with suppress(RuntimeError):  # the workers may be gone
+                job.broadcast(None)
+        if not job.in_collective:  # otherwise the workers end when this process does, and nobody waits for them
             distributed.destroy_process_group()

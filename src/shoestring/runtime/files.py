@@ -1,8 +1,9 @@
-"""Files that are replaced as a whole, also across a power cut, and JSON files that may be damaged."""
+"""Atomic writes that survive a power failure, JSON files that may be damaged, and folder locks."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import tempfile
@@ -12,16 +13,19 @@ from typing import Any
 
 from shoestring.errors import UserError
 
-_PARTIAL = ".partial"  # ends the names of files that are still being written
+_PARTIAL = ".partial"  # suffix of files that are being written
+LOCK_FILE = ".lock"  # in a locked folder; it stays there, so that all processes lock the same file
+# errors of file systems that cannot lock
+_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)
 
 
 @contextlib.contextmanager
-def replacing(path: Path, *, flush: bool = True) -> Iterator[Path]:
-    """A temporary path beside `path`, which it replaces when the block ends without an error; else it is removed.
+def atomic_write(path: Path, *, flush: bool = True) -> Iterator[Path]:
+    """Yield a temporary path beside `path`, which replaces it if the block succeeds and is removed otherwise.
 
-    The content is on the disk before the rename and the rename before the end (`fsync`), so that a crash at any moment
-    leaves the old file or the new one; without `flush`, for thousands of files, a power cut may leave an empty one.
-    `OSError` names the path.
+    The content is on the disk before the rename, and the rename before the function returns (`fsync`), so that a crash
+    at any moment leaves the old file or the new one; without `flush` (for thousands of files), a power failure may
+    leave an empty one. An `OSError` names the path.
     """
     temporary = None
     try:
@@ -37,7 +41,7 @@ def replacing(path: Path, *, flush: bool = True) -> Iterator[Path]:
         if flush:
             flush_folder(path.parent)
     except OSError as error:
-        error.filename = error.filename or str(path)  # `write` does not say where
+        error.filename = error.filename or str(path)  # errors of `write` do not name the file
         raise
     finally:
         if temporary is not None:
@@ -45,7 +49,7 @@ def replacing(path: Path, *, flush: bool = True) -> Iterator[Path]:
 
 
 def publish(folder: Path, name: Path) -> None:
-    """Rename a folder whose files are on the disk already; the rename is on the disk when this returns."""
+    """Rename a folder whose files are already flushed, and flush the rename."""
     flush_folder(folder)
     folder.rename(name)
     flush_folder(name.parent)
@@ -60,7 +64,7 @@ def _flush(file: Path) -> None:
 
 
 def flush_folder(folder: Path) -> None:
-    """Bring the names in a folder to the disk, where the system can do that (Windows and some network disks cannot)."""
+    """Flush a folder's entries to the disk where the system supports it (Windows and some network disks do not)."""
     with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:
@@ -70,23 +74,23 @@ def flush_folder(folder: Path) -> None:
 
 
 def is_partial(name: str) -> bool:
-    """Whether a file of this name is one that `replacing` was writing; a killed process leaves such files."""
+    """Return whether a file name is a temporary one of `atomic_write`; killed processes leave such files."""
     return name.startswith(".") and name.endswith(_PARTIAL)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a whole text file, or nothing; bytes of file names that are no text are written as escapes."""
-    with replacing(path) as temporary:
+    """Write a text file atomically; undecodable bytes of file names are written as escapes."""
+    with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a value as indented JSON, whole or not at all."""
+    """Write a value as indented JSON, atomically."""
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file; `UserError` when it is missing, unreadable or not JSON."""
+    """Read a JSON file. Raises `UserError` if it is missing, unreadable or not JSON."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -95,55 +99,47 @@ def read_json(path: Path) -> Any:
         raise UserError(f"cannot read {path}: {error.strerror or error}.") from None
     except RecursionError:
         raise UserError(f"{path} is damaged: it is nested too deeply.") from None
-    except ValueError as error:  # no JSON, no UTF-8, or a number of thousands of digits
+    except ValueError as error:  # not JSON, not UTF-8, or a number with thousands of digits
         raise UserError(f"{path} is not JSON: {error}.") from None
 
 
-def identity(folder: Path) -> tuple[int, int]:
-    """Device and inode: the same as long as a folder is not removed, whatever its name."""
+def folder_id(folder: Path) -> tuple[int, int]:
+    """Return device and inode, which stay the same until the folder is removed, also when it is renamed."""
     status = folder.stat()
     return status.st_dev, status.st_ino
 
 
 @contextlib.contextmanager
-def alone(folder: Path) -> Iterator[bool]:
-    """Make a folder and hold it against other processes, as far as the system can; whether it was made.
+def lock_folder(folder: Path) -> Iterator[bool]:
+    """Create a folder and lock it against other processes; yield whether it was created.
 
-    It is free again when the block or this process ends, however. `UserError` while another process holds it.
+    The lock ends with the block or the process. On file systems without locks, nothing is locked. Raises `UserError`
+    while another process holds the lock.
     """
     while True:
-        new = not folder.exists()
+        created = not folder.exists()
         folder.mkdir(parents=True, exist_ok=True)
-        handle = _lock(folder)
-        try:
-            if handle is None or _still(folder, handle):
-                yield new
+        with contextlib.ExitStack() as stack:
+            if not _lock(folder, stack) or (folder / LOCK_FILE).exists():
+                yield created
                 return
-        finally:  # and once more where the process that held the folder before has removed it
-            if handle is not None:
-                os.close(handle)
+        # else the previous holder has just removed the folder
 
 
-def _still(folder: Path, handle: int) -> bool:
-    """Whether the open folder is the one of this name."""
+def _lock(folder: Path, stack: contextlib.ExitStack) -> bool:
+    """Lock a folder until the stack is closed; return False if the file system cannot."""
+    from filelock import FileLock, Timeout
+
     try:
-        return os.path.samestat(folder.stat(), os.fstat(handle))
-    except FileNotFoundError:
-        return False
-
-
-def _lock(folder: Path) -> int | None:
-    """A handle that holds the folder, None where the system has no locks."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        return None
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
+        stack.enter_context(FileLock(folder / LOCK_FILE, timeout=0))
+    except FileNotFoundError:  # the folder has just been removed
+        return True
+    except Timeout:
         raise UserError(f"another process is at work in {folder}. Wait for it, or choose another --out.") from None
-    except OSError:  # a file system without locks
-        pass
-    return handle
+    except NotImplementedError:  # older versions of filelock, for ENOSYS
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        return False
+    return True

@@ -1,4 +1,4 @@
-"""How a process is told to end: a termination signal interrupts, unless a training asks for time to end well."""
+"""Termination signals: they interrupt, unless a training run asks for a grace period to finish cleanly."""
 
 from __future__ import annotations
 
@@ -6,38 +6,40 @@ import time
 import types
 from typing import ClassVar
 
-GRACE = 5.0  # seconds: container systems kill ten after they have asked
+GRACE_SECONDS = 5.0  # container systems send SIGKILL ten seconds after SIGTERM
 
 
-class Grace:
-    """In its block the first termination signal only starts a countdown; the second one interrupts."""
+class GracePeriod:
+    """Inside the block, the first termination signal only starts a countdown; the second one interrupts."""
 
-    _hearing: ClassVar[Grace | None] = None
+    _active: ClassVar[GracePeriod | None] = None
 
     def __init__(self) -> None:
-        self._asked: float | None = None
+        self._signal_time: float | None = None
 
-    def __enter__(self) -> Grace:
-        Grace._hearing = self
+    def __enter__(self) -> GracePeriod:
+        GracePeriod._active = self
         return self
 
     def __exit__(self, *_: object) -> None:
-        Grace._hearing = None
+        GracePeriod._active = None
 
     @property
-    def asked(self) -> bool:
-        """Whether the signal has come."""
-        return self._asked is not None
+    def started(self) -> bool:
+        """Whether a signal has been received."""
+        return self._signal_time is not None
 
     @property
-    def left(self) -> float:
-        """The share of the grace period that is left: 1 until the signal comes, then falling to 0."""
-        return 1.0 if self._asked is None else max(0.0, 1 - (time.monotonic() - self._asked) / GRACE)
+    def remaining(self) -> float:
+        """Remaining fraction of the grace period: 1 until a signal is received, then falling to 0."""
+        if self._signal_time is None:
+            return 1.0
+        return max(0.0, 1 - (time.monotonic() - self._signal_time) / GRACE_SECONDS)
 
     @staticmethod
     def on_signal(number: int, frame: types.FrameType | None) -> None:
-        """Handle a termination signal; `KeyboardInterrupt` where nobody asked for grace, or it is given already."""
-        grace = Grace._hearing
-        if grace is None or grace.asked:
+        """Handle a termination signal. Raises `KeyboardInterrupt` outside a grace period, or when one has started."""
+        period = GracePeriod._active
+        if period is None or period.started:
             raise KeyboardInterrupt
-        grace._asked = time.monotonic()
+        period._signal_time = time.monotonic()

@@ -1,7 +1,7 @@
-"""How many threads to compute with: measured, because beside other work two threads can be slower than one.
+"""The number of CPU threads, tuned by measurement, because on a busy machine two threads can be slower than one.
 
-PyTorch splits each operation between its threads and waits for all of them at its end. Where another process holds one
-of the processors, each of some hundred waits a step may last a time slice: steps of milliseconds then take seconds.
+PyTorch splits each operation between its threads and waits for all of them at its end. Where another process occupies a
+core, each of the hundred or so waits of a step may last a time slice, and steps of milliseconds then take seconds.
 A single thread waits for nobody.
 """
 
@@ -12,115 +12,116 @@ from collections.abc import Iterator
 
 import torch
 
-_GAIN = 0.95  # another number is taken when a step takes this fraction of the time at most
-_SLOWER, _STALLED = 1.3, 3.0  # ratios to the best mean, and of a single step to it, from which fewer threads are tried
-_FREE = 1.15  # seconds per processor second up to which a thread is taken to have its processor to itself
-_TRIED = 3  # steps by which a number is judged, after one that is not counted
-_MEMORY = 0.7  # of the mean over steps
-_CROWDED = 1.6  # and from which threads are taken to wait for processors
-_UNKNOWN = 1.3  # between both: some steps are needed to know
-_WAIT = 1.0  # seconds between two trials at least
-_COST = 20.0  # a trial that brought nothing is followed by this many times its own seconds without another one
+_GAIN = 0.95  # more threads are used only if the step time falls to this fraction
+_SLOWER, _STALLED = 1.3, 3.0  # ratio of the mean (of a single step) to the best mean from which fewer are tried
+_UNCONTENDED = 1.15  # contention up to which every thread is assumed to have a core to itself
+_CONTENDED = 1.6  # contention from which threads are assumed to wait for cores
+_UNKNOWN = 1.3  # initial contention, between both, so that it takes a few steps to reach either
+_SMOOTHING = 0.7  # of the exponential moving averages over steps
+_TRIAL_STEPS = 3  # after one step that is not counted
+_MIN_PAUSE = 1.0  # seconds between two trials
+_PAUSE_FACTOR = 20.0  # a trial without gain is followed by a pause of this many times its duration
 
 
 @contextlib.contextmanager
-def unchanged() -> Iterator[None]:
-    """Set the number of threads back to what it was at the end of the block."""
+def restore_threads() -> Iterator[None]:
+    """Restore the number of threads at the end of the block."""
     before = torch.get_num_threads()
     try:
         yield
     finally:
-        set_to(before)
+        set_threads(before)
 
 
 @contextlib.contextmanager
-def one(most: int | None) -> Iterator[None]:
-    """One thread inside the block, which waits for nobody, where the number is measured (`most` is not None)."""
-    with unchanged():
-        if most is not None:
-            set_to(1)
+def single_thread(maximum: int | None) -> Iterator[None]:
+    """Use one thread inside the block if the number of threads is tuned (`maximum` is not None)."""
+    with restore_threads():
+        if maximum is not None:
+            set_threads(1)
         yield
 
 
-def set_to(count: int) -> None:
-    """Compute with this number of threads from here on."""
+def set_threads(count: int) -> None:
+    """Set PyTorch's number of threads."""
     if torch.get_num_threads() != count:
         torch.set_num_threads(count)
 
 
-def candidates(most: int) -> list[int]:
-    """The numbers that are tried, falling: `most`, half of it, and so on down to 1."""
-    counts = [most]
+def candidates(maximum: int) -> list[int]:
+    """Numbers of threads to try, in descending order: `maximum`, half of it, and so on down to 1."""
+    counts = [maximum]
     while counts[-1] > 1:
         counts.append(counts[-1] // 2)
     return counts
 
 
-class Threads:
-    """Chooses the number of threads while training, from the seconds that real steps take.
+class ThreadTuner:
+    """Tunes the number of threads during training, from 1 to `maximum`, by the measured step times.
 
-    When steps become slower than they were, fewer threads are tried; when the threads in use have their processors to
-    themselves, more are. A trial is some steps long, and the mean decides. `most` is the largest number.
+    When steps become slower, fewer threads are tried; when the threads in use have their cores to themselves, more are.
+    A trial lasts a few steps and is decided by their mean.
     """
 
-    def __init__(self, most: int) -> None:
-        self.most, self.count = most, min(torch.get_num_threads(), most)
+    def __init__(self, maximum: int) -> None:
+        self.maximum, self.count = maximum, min(torch.get_num_threads(), maximum)
         self._work: float | None = None
-        self._begin_anew(None)
+        self._reset(None)
 
-    def _begin_anew(self, work: float | None) -> None:
+    def _reset(self, work: float | None) -> None:
         self._work = work
-        self._mean: dict[int, float] = {}  # smoothed seconds a step, by number of threads
+        self._mean: dict[int, float] = {}  # smoothed step time by number of threads
         self._best: dict[int, float] = {}
-        self._free = _UNKNOWN  # smoothed seconds of all threads per processor second
+        self._contention = _UNKNOWN  # smoothed wall-clock seconds of all threads per CPU second
         self._trial: list[float] | None = None
-        self._back = self.count
-        self._wait = 0.0  # seconds until the next trial may begin
+        self._previous = self.count
+        self._pause = 0.0  # seconds until the next trial may start
 
-    def add(self, work: float, seconds: float, busy: float) -> None:
-        """Take note of a step of this size: its seconds, and the processor seconds of all threads in it."""
+    def add(self, work: float, seconds: float, cpu_seconds: float) -> None:
+        """Record a step: its size, its wall-clock seconds and the CPU seconds of all threads."""
         if work != self._work:
             if self._trial is not None:
-                self._use(self._back)
-            self._begin_anew(work)
-            return  # the first step of a kind prepares what later ones use
+                self._use(self._previous)
+            self._reset(work)
+            return  # the first step of a new size includes one-time setup
         if self._trial is not None:
-            self._judge(seconds)
+            self._add_trial_step(seconds)
             return
         count = self.count
-        known = self._mean.get(count)
-        self._mean[count] = mean = seconds if known is None else _MEMORY * known + (1 - _MEMORY) * seconds
+        mean = self._mean.get(count)
+        self._mean[count] = mean = seconds if mean is None else _SMOOTHING * mean + (1 - _SMOOTHING) * seconds
         self._best[count] = best = min(self._best.get(count, seconds), mean)
-        self._free = _MEMORY * self._free + (1 - _MEMORY) * seconds * count / max(busy, 1e-9)
-        self._wait -= seconds
-        if self._wait > 0:
+        smoothed = _SMOOTHING * self._contention
+        self._contention = smoothed + (1 - _SMOOTHING) * seconds * count / max(cpu_seconds, 1e-9)
+        self._pause -= seconds
+        if self._pause > 0:
             return
-        if count > 1 and (mean > _SLOWER * best or seconds > _STALLED * best or self._free > _CROWDED):
-            self._try(count // 2)
-        elif count < self.most and self._free < _FREE:
-            self._try(min(2 * count, self.most))
+        if count > 1 and (mean > _SLOWER * best or seconds > _STALLED * best or self._contention > _CONTENDED):
+            self._start_trial(count // 2)
+        elif count < self.maximum and self._contention < _UNCONTENDED:
+            self._start_trial(min(2 * count, self.maximum))
 
-    def _try(self, count: int) -> None:
-        self._back, self._trial = self.count, []
+    def _start_trial(self, count: int) -> None:
+        self._previous, self._trial = self.count, []
         self._use(count)
 
-    def _judge(self, seconds: float) -> None:
-        """Take in a step of the trial, and end it when it is decided."""
+    def _add_trial_step(self, seconds: float) -> None:
+        """Record a step of the trial, and end the trial when it is decided."""
         assert self._trial is not None
         self._trial.append(seconds)
-        before = self._mean[self._back]
-        if seconds <= _STALLED * before and len(self._trial) <= _TRIED:
+        before = self._mean[self._previous]
+        if seconds <= _STALLED * before and len(self._trial) <= _TRIAL_STEPS:
             return
         counted = self._trial[1:] or self._trial
-        mean, took = sum(counted) / len(counted), sum(self._trial)
-        self._trial, self._free, self._wait = None, _UNKNOWN, _WAIT
-        if mean < (_GAIN * before if self.count > self._back else before):
+        mean, duration = sum(counted) / len(counted), sum(self._trial)
+        self._trial, self._contention, self._pause = None, _UNKNOWN, _MIN_PAUSE
+        if mean < (_GAIN * before if self.count > self._previous else before):
             self._mean[self.count] = self._best[self.count] = mean
             return
-        self._best[self._back] = before  # slower than it was, but nothing is faster
-        self._wait = max(_WAIT, _COST * took)
-        self._use(self._back)
+        self._best[self._previous] = before  # slower than it was, but nothing is faster
+        self._pause = max(_MIN_PAUSE, _PAUSE_FACTOR * duration)
+        self._use(self._previous)
 
     def _use(self, count: int) -> None:
         self.count = count
-        set_to(count)
+        set_threads(count)

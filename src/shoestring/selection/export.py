@@ -15,7 +15,7 @@ from PIL import Image
 from shoestring.data.images import Images
 from shoestring.errors import UserError
 from shoestring.escaping import visible, write_csv
-from shoestring.runtime.files import replacing
+from shoestring.runtime.files import atomic_write
 from shoestring.runtime.output_files import check_file, check_folder
 from shoestring.selection.subset import Subset
 
@@ -40,7 +40,7 @@ def copy_to(folder: Path, images: Images, subset: Subset, *, root: Path | None, 
             if file.exists() and file.stat().st_size and not overwrite:  # a power cut can leave empty files
                 continue
             file.parent.mkdir(parents=True, exist_ok=True)
-            with replacing(file, flush=False) as temporary:
+            with atomic_write(file, flush=False) as temporary:
                 if source is not None:
                     shutil.copyfile(source, temporary)
                 else:
@@ -85,7 +85,7 @@ def list_images(file: Path, images: Images, subset: Subset, *, overwrite: bool =
     with _writing(file):
         same = file.is_file() and file.read_bytes() == content
         check_file(file, "--csv", overwrite=overwrite or same)
-        with replacing(file) as temporary:
+        with atomic_write(file) as temporary:
             temporary.write_bytes(content)
 
 

@@ -17,7 +17,7 @@ from shoestring.models.inference import embed
 from shoestring.models.model import DESCRIPTION, TENSORS, Model, Preprocessing, build, model_folder
 from shoestring.models.timm import PREFIX, check_name
 from shoestring.runtime.context import Context
-from shoestring.runtime.files import replacing
+from shoestring.runtime.files import atomic_write
 from shoestring.selection.algorithms.rows import Stored, stored
 from shoestring.selection.algorithms.similarity import Places, slices
 
@@ -44,7 +44,7 @@ def features_of(source: str, images: Images, budget: Budget, context: Context) -
         context.log(f"features: {source}, looked at before")
     else:
         found = _seen(model, images, budget, context)
-        with writing(file.parent), replacing(file) as temporary, temporary.open("wb") as out:
+        with writing(file.parent), atomic_write(file) as temporary, temporary.open("wb") as out:
             np.save(out, found)
     return stored(np.load(file, mmap_mode="r"))
 

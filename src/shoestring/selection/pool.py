@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from shoestring.data.images import Images
 from shoestring.errors import UserError
-from shoestring.runtime.files import replacing
+from shoestring.runtime.files import atomic_write
 from shoestring.selection.algorithms.rows import Stored, stored
 
 NOTHING = np.empty(0, dtype=np.int64)  # no places
@@ -43,7 +43,7 @@ class Signals:
 
     def save(self, file: Path, fingerprint: str) -> None:
         """Write an .npz file that tells which images (by their fingerprint) the signals are of."""
-        with replacing(file) as temporary, temporary.open("wb") as out:
+        with atomic_write(file) as temporary, temporary.open("wb") as out:
             known = {name: values for name, values in vars(self).items() if values is not None}
             np.savez(out, fingerprint=np.array(fingerprint), **known)
 

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from shoestring.errors import UserError
-from shoestring.runtime.files import replacing
+from shoestring.runtime.files import atomic_write
 
 _SHARE = 0.01
 _FORMAT = 5  # changes when another version could not read what is in the state
@@ -105,7 +105,7 @@ class Checkpoint:
         packed = io.BytesIO()  # written by Python, because torch tells of a full disk in its own words
         torch.save(state, packed)
         self.folder.mkdir(exist_ok=True)  # but not the run's folder anew, which may have been removed
-        with replacing(self.file) as temporary, temporary.open("wb") as out:
+        with atomic_write(self.file) as temporary, temporary.open("wb") as out:
             out.write(_first_line(packed.getbuffer()) + b"\n")
             out.write(packed.getbuffer())
         self.took = time.monotonic() - before

@@ -16,8 +16,8 @@ from shoestring.data.images import Dataset, Images
 from shoestring.errors import UserError
 from shoestring.growth import Stage
 from shoestring.runtime.context import Context
-from shoestring.runtime.distributed import Team
-from shoestring.runtime.running import out_of_memory
+from shoestring.runtime.device import out_of_memory
+from shoestring.runtime.distributed import Distributed
 from shoestring.training.state import State
 
 _FIRST = "cuda:0"  # the device of the first process, if it is an accelerator
@@ -26,7 +26,7 @@ _FIRST = "cuda:0"  # the device of the first process, if it is an accelerator
 class Shared:
     """The network as each process runs it forward; on the way back its gradients are averaged over all of them."""
 
-    def __init__(self, module: nn.Module, team: Team) -> None:
+    def __init__(self, module: nn.Module, team: Distributed) -> None:
         self._module, self._team = module, team
         self._wrapped: nn.Module | None = None
         self._shapes: list[torch.Size] = []
@@ -41,7 +41,7 @@ class Shared:
 
     def _taken_up(self, few: Tensor) -> nn.Module:
         return DistributedDataParallel(
-            self._module, process_group=self._team.gradients, find_unused_parameters=_some_idle(self._module, few)
+            self._module, process_group=self._team.gradient_group, find_unused_parameters=_some_idle(self._module, few)
         )
 
 
@@ -60,12 +60,12 @@ class Lead:
     """
 
     def __init__(self, state: State, images: Images, context: Context) -> None:
-        self.state, self.team, self._log, self._setbacks = state, context.team, context.log, state.setbacks
+        self.state, self.team, self._log, self._setbacks = state, context.distributed, context.log, state.setbacks
         if self.team is None:
             return
-        self.team.tell(("take", _packed(state, images)))
+        self.team.broadcast(("take", _packed(state, images)))
         state.replay = None  # processes wait for each other in the middle of a step
-        with self.team.agreeing():
+        with self.team.shared_errors():
             state.run = Shared(state.model.module, self.team)
 
     def step(self, stage: Stage, factor: float, *, smoothing: float, progress: float) -> Tensor | None:
@@ -75,14 +75,14 @@ class Lead:
         """
         if self.team is not None and self.state.setbacks != self._setbacks:
             self._setbacks = self.state.setbacks
-            self.team.tell(("back", _bytes(self.state.pack())))
+            self.team.broadcast(("back", _bytes(self.state.pack())))
         if self.team is not None:
-            self.team.tell(("step", stage, factor, smoothing, progress))
-            self.team.busy = True
+            self.team.broadcast(("step", stage, factor, smoothing, progress))
+            self.team.in_collective = True
         try:
             loss = self.state.step(factor, smoothing=smoothing, progress=progress)
             if self.team is not None:
-                self.team.busy = False
+                self.team.in_collective = False
             return loss
         except RuntimeError as error:
             size = self.state.batches.size
@@ -116,7 +116,7 @@ def _bytes(what: Any) -> bytes:
 class Helper:
     """Every other process: does what the first one tells, until all is done, and leaves no files."""
 
-    def __init__(self, team: Team, context: Context) -> None:
+    def __init__(self, team: Distributed, context: Context) -> None:
         self.team, self.context = team, context
         self._state: State | None = None
         self._data: Dataset | None = None
@@ -124,7 +124,7 @@ class Helper:
 
     def work(self) -> None:
         """Follow until the first process is done. Raises `UserError` where this one cannot take part."""
-        while (word := self.team.hear()) is not None:
+        while (word := self.team.receive()) is not None:
             name, *rest = word
             {"load": self._load, "take": self._take, "back": self._back, "step": self._step}[name](*rest)
 
@@ -138,7 +138,7 @@ class Helper:
 
     def _take(self, packed: bytes) -> None:
         """Take part in another training."""
-        with self.team.agreeing():
+        with self.team.shared_errors():
             told = self._unpacked(packed)
             images, state = self._same(told["rows"], told["fingerprint"]), told["state"]
             state.batches = Batches(

@@ -15,9 +15,9 @@ from shoestring.growth import Schedule, Stage
 from shoestring.growth.compose import compose
 from shoestring.models.model import Model
 from shoestring.runtime.context import Context
-from shoestring.runtime.running import Stopwatch
-from shoestring.runtime.signals import Grace
-from shoestring.runtime.threads import Threads
+from shoestring.runtime.signals import GracePeriod
+from shoestring.runtime.threads import ThreadTuner
+from shoestring.runtime.timing import Stopwatch
 from shoestring.training.checkpoint import Checkpoint
 from shoestring.training.distributed import Lead
 from shoestring.training.dynamics import Recorder
@@ -68,7 +68,7 @@ def fit(
     state = begin(model, images, window, settings=settings, **around)
     if record is not None:
         state.watch(record)
-    patience, grace = Patience(settings.patience, score), Grace()
+    patience, grace = Patience(settings.patience, score), GracePeriod()
     if saved is not None:
         with checkpoint.restoring():
             patience.restore(saved["patience"], anew=longer)
@@ -83,7 +83,7 @@ def fit(
     loss: Tensor | None = None
     watch = Stopwatch[float](context.device)
     timed = budget.unit == "seconds"
-    threads = Threads(context.threads) if timed and context.threads is not None else None
+    threads = ThreadTuner(context.threads) if timed and context.threads is not None else None
 
     def note(work: float, seconds: float, busy: float) -> None:
         alone = threads is not None and threads.count == 1
@@ -92,20 +92,20 @@ def fit(
             threads.add(work, seconds, busy)
 
     with grace if anytime else nullcontext():
-        while grace.left and not over:
+        while grace.remaining and not over:
             stage = schedule(window.fraction)
             state.grow(stage)
             price = state.price
             cost = price[budget.unit]
-            asked = watch.behind * cost if timed else 0.0  # for what is not spent yet
+            asked = watch.pending * cost if timed else 0.0  # for what is not spent yet
             if window.remaining < asked + (cost if timed else cost / 2):
                 break
             progress = first + (last - first) * window.ahead(asked + cost / 2)
-            factor = grace.left * state.optimiser.factor(progress)
+            factor = grace.remaining * state.optimiser.factor(progress)
             with watch(state.work, note):
                 loss = lead.step(stage, factor, smoothing=settings.label_smoothing, progress=progress)
             if loss is None:  # memory did not suffice
-                watch.forget()
+                watch.reset()
                 continue
             budget.charge(epochs=price["epochs"], flops=price["flops"])
             budget.slowdown = state.pace.slowdown
@@ -127,11 +127,11 @@ def fit(
             if stage == Stage() and patience.stops(model, window):
                 ended = "patience"
                 break
-            if keeper.due() and not grace.asked and not keeper.well(loss, patience=patience.state()):
+            if keeper.due() and not grace.started and not keeper.well(loss, patience=patience.state()):
                 loss = None
         if loss is not None:
             keeper.stray(loss)
-        if grace.asked:
+        if grace.started:
             keeper.snapshots.save(state.shipped)
             context.log("told to end: the learning rate went to zero, and the model is kept as a snapshot")
             raise KeyboardInterrupt

@@ -15,8 +15,10 @@ from shoestring.data.batches import Batch, on_device
 from shoestring.data.images import Images
 from shoestring.models.inference import low_precision
 from shoestring.models.model import Model
-from shoestring.runtime.running import evaluating, out_of_memory, sound_convolutions, timed, to_be_timed, wait
-from shoestring.runtime.threads import candidates, set_to
+from shoestring.runtime.cuda_graph import synchronous
+from shoestring.runtime.device import eval_mode, out_of_memory, safe_convolutions, synchronize
+from shoestring.runtime.threads import candidates, set_threads
+from shoestring.runtime.timing import time_calls
 
 FLOPS_PER_MAC = 6.0  # of a training step: two forward, and twice that backward
 _SLOWEST = 2e10  # operations a second that a processor does at least, by and large
@@ -73,17 +75,17 @@ def _calibrated(model: Model, batch: Batch, wanted: str, limit: float, threads: 
     trial = copy.deepcopy(model.module).train()
     alone = device == "cpu" and threads is not None
     if alone:
-        set_to(1)  # a thread that waits for others is busy, too: processor seconds of one tell what the work takes
+        set_threads(1)  # a thread that waits for others is busy, too: processor seconds of one tell what the work takes
     share = limit / (len(candidates) + 1)
-    steps = {name: timed(_step(trial, batch, name), 0.7 * share) for name in candidates}
-    seconds = {name: timing.busy if alone else timing.seconds for name, timing in steps.items()}
+    steps = {name: time_calls(_step(trial, batch, name), 0.7 * share) for name in candidates}
+    seconds = {name: timing.cpu_seconds if alone else timing.seconds for name, timing in steps.items()}
     best = candidates[0]
     for other in candidates[1:]:
         if seconds[other] < _GAIN * seconds[best]:
             best = other
-    predict = timed(_predict(trial, batch), 0.3 * limit)
-    crowded = alone and (steps[best].crowded > _CROWDED or predict.crowded > _CROWDED)
-    train, look = seconds[best], predict.busy if alone else predict.seconds
+    predict = time_calls(_predict(trial, batch), 0.3 * limit)
+    crowded = alone and (steps[best].contention > _CROWDED or predict.contention > _CROWDED)
+    train, look = seconds[best], predict.cpu_seconds if alone else predict.seconds
     if alone and threads is not None and threads > 1 and not crowded:
         faster = _with_threads(_step(trial, batch, best), threads, train, 0.7 * share)
         train, look = faster, look * faster / train
@@ -94,13 +96,13 @@ def _with_threads(step: Callable[[], None], most: int, alone: float, limit: floa
     """The least seconds of a step, with the number of threads that it takes; PyTorch is set to that number."""
     best, count = alone, 1
     for more in candidates(most)[:-1]:
-        set_to(more)
-        seconds = timed(step, limit).seconds
+        set_threads(more)
+        seconds = time_calls(step, limit).seconds
         if seconds < (_GAIN if count == 1 else 1.0) * best:
             best, count = seconds, more
         elif count > 1:  # of too many, half may still help: a container may hold fewer processors than it shows
             break
-    set_to(count)
+    set_threads(count)
     return best
 
 
@@ -117,7 +119,7 @@ def _low(device: str) -> list[Precision]:
 def _multiplies_bfloat16() -> bool:
     """Whether this processor multiplies in bfloat16 faster than in float32: elsewhere a step takes 30 times as long."""
     matrices = [torch.ones(_PROBE, _PROBE, dtype=kind) for kind in (torch.float32, torch.bfloat16)]
-    plain, low = (timed(partial(_square, matrix), 0.01).busy for matrix in matrices)
+    plain, low = (time_calls(partial(_square, matrix), 0.01).cpu_seconds for matrix in matrices)
     return low < plain
 
 
@@ -138,11 +140,11 @@ def images_to_time(macs: float, limit: float, *, most: int, step: int, device: s
 
 def predicting(model: Model, batch: Batch, limit: float) -> float:
     """Seconds that a prediction of one image takes on an idle machine, measured within about `limit` seconds."""
-    with evaluating(model.module):
-        timing = timed(_predict(model.module, batch), limit)
+    with eval_mode(model.module):
+        timing = time_calls(_predict(model.module, batch), limit)
     if batch.images.device.type != "cpu":
         return timing.seconds / len(batch.images)
-    return min(timing.seconds, timing.busy) / len(batch.images)
+    return min(timing.seconds, timing.cpu_seconds) / len(batch.images)
 
 
 def few_of(model: Model, images: Images, count: int, device: str) -> Batch:
@@ -156,13 +158,13 @@ def few_of(model: Model, images: Images, count: int, device: str) -> Batch:
 def _step(module: torch.nn.Module, batch: Batch, precision: Precision) -> Callable[[], None]:
     def learn() -> None:
         module.zero_grad(set_to_none=True)
-        with sound_convolutions(module, batch.images.device):
+        with safe_convolutions(module, batch.images.device):
             with low_precision(batch.images.device, precision):
                 logits = module(batch.images)
             functional.cross_entropy(logits.float(), batch.labels).backward()
         module.zero_grad(set_to_none=True)
 
-    return to_be_timed(learn, batch.images.device)
+    return synchronous(learn, batch.images.device)
 
 
 def _predict(module: torch.nn.Module, batch: Batch) -> Callable[[], None]:
@@ -171,6 +173,6 @@ def _predict(module: torch.nn.Module, batch: Batch) -> Callable[[], None]:
     @torch.inference_mode()
     def run() -> None:
         module(batch.images)
-        wait(batch.images.device)
+        synchronize(batch.images.device)
 
     return run

@@ -25,7 +25,8 @@ from shoestring.models.batchnorm import recalibrate
 from shoestring.models.inference import low_precision
 from shoestring.models.layers import resize
 from shoestring.models.model import Model
-from shoestring.runtime.running import Replay, out_of_memory, sound_convolutions, wait
+from shoestring.runtime.cuda_graph import Replay
+from shoestring.runtime.device import out_of_memory, safe_convolutions, synchronize
 from shoestring.training import defaults
 from shoestring.training.dynamics import Recorder, lengths_seen
 from shoestring.training.ema import Average
@@ -126,7 +127,7 @@ class State:
     def _record_anew(self) -> None:
         """Weights lie elsewhere from here on, or a step does something else."""
         if self.replay is not None:
-            self.replay.forget()
+            self.replay.reset()
 
     def _measure(self) -> None:
         self._record_anew()
@@ -159,7 +160,7 @@ class State:
         module = self.model.module
         noted = contextlib.nullcontext([]) if self.record is None else lengths_seen(module, self.model.heads)
         scale = _SCALE / _SMALLER**self.setbacks if self.speed.precision == "float16" else 1.0
-        with sound_convolutions(module, images.device):
+        with safe_convolutions(module, images.device):
             with low_precision(images.device, self.speed.precision), noted as lengths:
                 logits = (module if self.run is None else self.run)(images)
             loss = self._loss(logits.float(), labels)
@@ -254,7 +255,7 @@ class State:
         few = self._few
         parts = few.tensor_split(max(1, len(few) // self.batches.size))  # none smaller than a step
         looked = recalibrate(model.module, (model.prepare(self.batches.pixels[part]) for part in parts))
-        wait(few.device)
+        synchronize(few.device)
         return looked
 
     def result(self, factor: float, ended: str) -> Training:

@@ -11,7 +11,8 @@ from shoestring.config.recipe import Train
 from shoestring.errors import UserError
 from shoestring.models.heads import head_weights
 from shoestring.models.model import Model
-from shoestring.runtime.running import least_seconds, to_be_timed
+from shoestring.runtime.cuda_graph import synchronous
+from shoestring.runtime.timing import min_seconds
 from shoestring.training.optimizers.muon import ITERATIONS, Muon, orthogonalise, working
 from shoestring.training.optimizers.rules import SGD, AdamW, Rule
 
@@ -86,8 +87,8 @@ def update_seconds(model: Model, settings: Train) -> float:
     matrices = [working(weight.detach().flatten(1)) for weight in _split(model)[0]]
     if not matrices:
         return 0.0
-    run = to_be_timed(lambda: [orthogonalise(matrix) for matrix in matrices], matrices[0].device)
-    return least_seconds(run, _LONG)
+    run = synchronous(lambda: [orthogonalise(matrix) for matrix in matrices], matrices[0].device)
+    return min_seconds(run, _LONG)
 
 
 def update_flops(model: Model, settings: Train) -> float:
