@@ -5,7 +5,7 @@ import io
 
 import pytest
 
-from shoestring.escaping import csv_cell, markdown, visible, write_csv
+from shoestring.escaping import csv_cell, markdown, printable, write_csv
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ from shoestring.escaping import csv_cell, markdown, visible, write_csv
     ],
 )
 def test_a_terminal_gets_printable_characters_only(text: str, shown: str) -> None:
-    assert visible(text) == shown
+    assert printable(text) == shown
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """Image classifiers on a budget of examples, minutes and megabytes.
 
-The public names are loaded when they are first used: importing shoestring imports neither torch nor numpy.
+Public names are loaded on first use: importing shoestring imports neither torch nor numpy.
 """
 
 from __future__ import annotations

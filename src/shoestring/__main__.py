@@ -1,4 +1,4 @@
-"""`python -m shoestring`, and the command `shoestring`."""
+"""Entry point of `python -m shoestring` and of the command `shoestring`."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import signal
 
 
 def entry() -> None:
-    """Run the command of this process; while it imports, Ctrl-C ends it quietly."""
+    """Run the command line; during imports, Ctrl-C exits silently."""
     for number in (signal.SIGINT, signal.SIGTERM):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as a shell sets it for work in the background
-            signal.signal(number, _leave)
+        if signal.getsignal(number) is not signal.SIG_IGN:  # set by shells for background jobs
+            signal.signal(number, _exit)
     from shoestring.cli.main import entry as run
 
     run()
 
 
-def _leave(*_: object) -> None:
-    """Exit at once: nothing has been begun that could be kept."""
+def _exit(*_: object) -> None:
+    """Exit at once: there is no state to save yet."""
     os._exit(130)
 
 

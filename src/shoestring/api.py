@@ -11,7 +11,8 @@ import numpy as np
 
 from shoestring.budget import USUAL_EPOCHS, Budget
 from shoestring.config import registry
-from shoestring.config.recipe import CALL, Grow, Prune, Select, Train, resolve
+from shoestring.config.recipe import Grow, Prune, Select, Train
+from shoestring.config.resolve import CALL, resolve
 from shoestring.data import Images
 from shoestring.errors import UserError
 from shoestring.evaluation.calibration import fit_temperature, images_to_fit

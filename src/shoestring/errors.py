@@ -1,4 +1,4 @@
-"""The two things that can go wrong on the user's side; the command line turns them into one line and an exit code."""
+"""Errors that users can fix; the command line prints them on one line and sets an exit code."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from functools import partial
 
 from shoestring.suggestions import nearest
 
-_with_flags = ContextVar("with_flags", default=False)
-# a flag, perhaps with a value: a number or quantity, `easiest:0.2`, or a placeholder such as FILE
+_use_flags = ContextVar("use_flags", default=False)
+# a flag, optionally with a value: a number or quantity, `easiest:0.2`, or a placeholder such as FILE
 _FLAG = re.compile(
     r"(?<![\w/.-])--(no-)?([a-z][a-z0-9]*(?:-[a-z0-9]+)*)"
     r"(?: (\d[\w.,@:+]*\w|\d|[a-z]+[:=][\w.,:=@]*\w|[A-Z]+\b))?"
@@ -20,16 +20,16 @@ _FLAG = re.compile(
 
 @contextmanager
 def messages_with_flags() -> Iterator[None]:
-    """In this block messages speak of flags, as they are written; elsewhere of the arguments of functions."""
-    token = _with_flags.set(True)
+    """Inside the block, messages mention flags, as they are written; elsewhere, arguments of functions."""
+    token = _use_flags.set(True)
     try:
         yield
     finally:
-        _with_flags.reset(token)
+        _use_flags.reset(token)
 
 
 def with_arguments(text: str) -> str:
-    """A message with flags (`--batch-size 2`) as one with arguments (`batch_size=2`)."""
+    """Rewrite the flags in a message (`--batch-size 2`) as arguments (`batch_size=2`)."""
     return _FLAG.sub(_argument, text)
 
 
@@ -42,18 +42,18 @@ def _argument(flag: re.Match[str]) -> str:
 
 
 class UserError(ValueError):
-    """Something the user can mend: what happened, what was expected, how to mend it. Exit code 2.
+    """An error that the user can fix: what happened, what was expected, how to fix it. Exit code 2.
 
-    Messages are written with flags; `str` of an error tells them as the user knows them (`messages_with_flags`).
+    Messages are written with flags; `str` of an error shows arguments instead, except in `messages_with_flags`.
     """
 
     def __str__(self) -> str:
         text = super().__str__()
-        return text if _with_flags.get() else with_arguments(text)
+        return text if _use_flags.get() else with_arguments(text)
 
 
 class BudgetTooSmall(UserError):
-    """The work cannot be done inside the budget; `least` is the smallest one that works. Exit code 3."""
+    """The budget is too small for the work; `least` is the smallest one that works. Exit code 3."""
 
     def __init__(self, message: str, *, least: float) -> None:
         super().__init__(message)
@@ -64,7 +64,7 @@ class BudgetTooSmall(UserError):
 
 
 def unknown(kind: str, name: str, known: Iterable[str], *, hint: str = "", near: str | None = None) -> UserError:
-    """The error for a name that does not exist, with the one that is meant: `near`, or the nearest of those known."""
+    """Return the error for an unknown name, with a suggestion: `near`, or the nearest of the known names."""
     names = sorted(known)
     near = near or nearest(name, names)
     guess = f" Did you mean '{near}'?" if near else ""
@@ -72,12 +72,12 @@ def unknown(kind: str, name: str, known: Iterable[str], *, hint: str = "", near:
 
 
 def quoted(value: object) -> str:
-    """What somebody gave, in quotation marks, cut to a length that leaves the message readable."""
+    """Return a value in quotation marks, shortened so that the message stays readable."""
     try:
         text = str(value)
     except RecursionError:
         text = type(value).__name__
-    return f"'{text}'" if len(text) <= _LONGEST else f"'{text[: _LONGEST - 3]}...'"
+    return f"'{text}'" if len(text) <= _MAX_LENGTH else f"'{text[: _MAX_LENGTH - 3]}...'"
 
 
-_LONGEST = 120  # characters of a value that a message repeats
+_MAX_LENGTH = 120  # characters of a value in a message

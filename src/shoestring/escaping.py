@@ -1,7 +1,7 @@
-"""Names that come from files and data sets, made harmless for what they are written into: terminal, Markdown, CSV.
+"""Escaping of names from files and data sets for the terminal, Markdown and CSV.
 
-A class or a file may be called anything that a file system or a data set holds: escape sequences that move the cursor,
-marks that turn the direction of writing around, bytes that are no text, HTML, a formula for a spreadsheet.
+The names of classes and files may contain anything: terminal escape sequences, bidirectional control characters,
+undecodable bytes, HTML, or spreadsheet formulas.
 """
 
 from __future__ import annotations
@@ -11,39 +11,39 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any, TextIO
 
-# C0 and C1 control characters, line and paragraph separators, marks of direction, the byte-order mark, lone surrogates
+# C0 and C1 control characters, line and paragraph separators, bidirectional controls, byte-order mark, surrogates
 _INVISIBLE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 _MARKDOWN = re.compile(r"[\\`*\[\]<>|&~#!$]|(?<![^\W_])_|_(?![^\W_])|(?<=http):|(?<=https):|(?<=ftp):|(?<=www)\.", re.I)
-_FORMULA = re.compile("[=+\\-@\uff1d\uff0b\uff0d\uff20]")  # the full-width ones count as well
-_HARMFUL = re.compile(rf"{_INVISIBLE.pattern}|^\s*{_FORMULA.pattern}")
+_FORMULA = re.compile("[=+\\-@\uff1d\uff0b\uff0d\uff20]")  # and their full-width forms
+_UNSAFE = re.compile(rf"{_INVISIBLE.pattern}|^\s*{_FORMULA.pattern}")
 
 
-def visible(value: object) -> str:
-    """The text on one line, for a terminal: what is no printable character is written as its escape, `\\x1b`."""
-    return _INVISIBLE.sub(lambda found: found[0].encode("unicode_escape", "backslashreplace").decode(), str(value))
+def printable(value: object) -> str:
+    """Return the text on one line for a terminal, with nonprintable characters as escapes such as `\\x1b`."""
+    return _INVISIBLE.sub(lambda match: match[0].encode("unicode_escape", "backslashreplace").decode(), str(value))
 
 
 def markdown(value: object) -> str:
-    """The text as it is read, for a line or a table cell of Markdown: nothing in it is a link, HTML or emphasis."""
-    return _MARKDOWN.sub(lambda found: _ENTITIES.get(found[0], "\\" + found[0]), visible(value))
+    """Escape the text for a line or a table cell of Markdown, so that no part becomes a link, HTML or emphasis."""
+    return _MARKDOWN.sub(lambda match: _ENTITIES.get(match[0], "\\" + match[0]), printable(value))
 
 
-_ENTITIES = {"<": "&lt;", ">": "&gt;", "&": "&amp;"}  # not every renderer takes a backslash before these
+_ENTITIES = {"<": "&lt;", ">": "&gt;", "&": "&amp;"}  # not every renderer supports a backslash before these
 
 
 def csv_cell(value: Any) -> Any:
-    """A value for a CSV file: text on one line, with an apostrophe before what a spreadsheet would take for a formula.
+    """Return a value for a CSV file: text on one line, with an apostrophe before a spreadsheet formula.
 
-    Text that is a number (`-1`) stays as it is, as do other values.
+    Numbers, also as text (`-1`), and other values are unchanged.
     """
-    if not isinstance(value, str) or not _HARMFUL.search(value):  # as almost all of a million cells
+    if not isinstance(value, str) or not _UNSAFE.search(value):  # almost all cells
         return value
-    text = visible(value)
+    text = printable(value)
     return f"'{text}" if _FORMULA.match(text.lstrip()) and not _is_number(text) else text
 
 
 def write_csv(out: TextIO, header: Sequence[Any], rows: Iterable[Sequence[Any]]) -> None:
-    """Write a table, every cell made harmless, to a file opened with `newline=""`."""
+    """Write a table with escaped cells to a file opened with `newline=""`."""
     table = csv.writer(out)
     table.writerows([csv_cell(cell) for cell in row] for row in (header, *rows))
 

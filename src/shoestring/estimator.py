@@ -16,7 +16,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from shoestring import api
 from shoestring.budget import USUAL_EPOCHS, Budget
-from shoestring.config.recipe import CALL, Prune, Train, resolve
+from shoestring.config.recipe import Prune, Train
+from shoestring.config.resolve import CALL, resolve
 from shoestring.data import Images
 from shoestring.data.given import count_images, given_images
 from shoestring.data.labels import encode, encode_as, label_array, weight_array
@@ -148,7 +149,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
             model, _ = api.run_train(
                 images, settings.train, settings.grow, validation=validation, later=settings.prune, **more
             )
-        if settings.prune.wanted:
+        if settings.prune.enabled:
             with budget.track("prune"):
                 model, _ = api.run_prune(model, images, settings.prune, settings.train, **more)
         self.model_ = api.calibrated(model, validation, budget)
@@ -193,7 +194,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
 
     @staticmethod
     def _budget(wanted: dict[str, Any], prune: Prune) -> Budget:
-        here = {"select": wanted["examples"] is not None, "train": True, "prune": prune.wanted}
+        here = {"select": wanted["examples"] is not None, "train": True, "prune": prune.enabled}
         given = {name: wanted[name] for name in ("time", "epochs", "flops") if wanted[name] is not None}
         if len(given) > 1:
             raise UserError(f"give one budget, not {' and '.join(given)}.")

@@ -1,14 +1,14 @@
-"""What is meant by a name that does not exist: another library's word for it, or a slip of the keyboard."""
+"""Suggestions for unknown names: another library's term, or a typing error."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
 
-ALIKE = 0.75  # similarity from which a name is suggested: below it the guess is more often wrong than right
+MIN_SIMILARITY = 0.75  # of a suggested name; below, the guess is more often wrong than right
 
-# The words of other libraries for our settings, flags, verbs and methods; each leads to names, of which the first one
-# that is known where it was typed is suggested. A flag may carry its value.
+# Terms of other libraries for our settings, flags, verbs and methods. Of the names that a term maps to, the first one
+# that is known in the context is suggested. A flag may include its value.
 ALIASES: dict[str, tuple[str, ...]] = {
     # training
     "lr": ("learning_rate",),
@@ -161,7 +161,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "info": ("check",),
     "show": ("report",),
     "results": ("report",),
-    # networks that are meant by the name of a family; whatever else timm holds is found there
+    # networks for the name of a family; other names are looked up in timm
     "resnet": ("resnet20", "timm:resnet18"),
     "vgg": ("vgg16", "timm:vgg16"),
     "mobilenet": ("timm:mobilenetv2_100",),
@@ -194,11 +194,11 @@ ALIASES: dict[str, tuple[str, ...]] = {
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name that is meant by `name`, or None when none is much like it.
+    """Return the known name that is probably meant by `name`, or None if none is similar.
 
-    Case, leading dashes, and the difference of `-` and `_` do not count.
+    Ignores case, leading dashes, and the difference between `-` and `_`.
     """
-    plain = {_plain(one): one for one in known}
+    plain = {_plain(entry): entry for entry in known}
     typed = _plain(name)
     if typed in plain:
         return plain[typed]
@@ -206,17 +206,17 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
         word, equals, value = alias.partition("=")
         if _plain(word) in plain:
             return plain[_plain(word)] + (f" {value}" if equals else "")
-    near = difflib.get_close_matches(typed, plain, n=1, cutoff=ALIKE)
+    near = difflib.get_close_matches(typed, plain, n=1, cutoff=MIN_SIMILARITY)
     return plain[near[0]] if near else None
 
 
-def alike(name: str, other: str) -> float:
-    """How much two names are alike, from 0 to 1 (Ratcliff and Obershelp's measure)."""
+def similarity(name: str, other: str) -> float:
+    """Return the similarity of two names, from 0 to 1 (Ratcliff and Obershelp's measure)."""
     return difflib.SequenceMatcher(None, _plain(name), _plain(other)).ratio()
 
 
 def aliases(name: str) -> tuple[str, ...]:
-    """What this word of another library stands for, known or not."""
+    """Return the names that a term of another library maps to, known or not."""
     return ALIASES.get(_plain(name), ())
 
 

@@ -52,8 +52,8 @@ def test_a_single_step_takes_its_own_part_of_a_recipe(tmp_path: Path) -> None:
     file = tmp_path / "r.yaml"
     file.write_text("data: digits\nepochs: 3\nselect: {examples: 50}\nprune: {macs: 0.5}\ntrain: {width: 0.5}\n")
     recipe, _ = _recipe(Parser(), "train", {"recipe": str(file)}, {})
-    assert (recipe.select.examples, recipe.prune.wanted, recipe.train.width) == (None, False, 0.5)
-    assert _recipe(Parser(), "run", {"recipe": str(file)}, {})[0].prune.wanted
+    assert (recipe.select.examples, recipe.prune.enabled, recipe.train.width) == (None, False, 0.5)
+    assert _recipe(Parser(), "run", {"recipe": str(file)}, {})[0].prune.enabled
 
 
 @pytest.mark.parametrize("words", [("--select.order", "hardest"), ("--select.order=hardest",)])

@@ -7,15 +7,16 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from shoestring.config.recipe import Recipe, Select, as_dict, digest, resolve, to_yaml
+from shoestring.config.recipe import Recipe, Select, as_dict, digest, to_yaml
 from shoestring.config.recipe_file import read
+from shoestring.config.resolve import resolve
 from shoestring.errors import UserError
 
 FILE = {"time": "5m", "seed": 3, "select": {"method": "diversity", "examples": "1_000", "swaps": 7}}
 FLAGS = {"seed": "4", "select": {"examples": 50}, "train": {"learning_rate": "1e-3"}}
 
 
-def test_flags_win_over_the_file_and_the_file_over_defaults():
+def test_flags_override_the_file_and_the_file_overrides_defaults():
     recipe, origin = resolve(("recipe.yaml", FILE), ("flags", FLAGS))
     assert (recipe.seed, recipe.time, recipe.data) == (4, "5m", "digits")
     assert recipe.select == Select("diversity", 50, options={"swaps": 7})
@@ -25,7 +26,7 @@ def test_flags_win_over_the_file_and_the_file_over_defaults():
     assert origin["data"] == origin["train.model"] == origin["select.balance"] == "default"
 
 
-def test_nothing_given_is_all_defaults():
+def test_without_layers_all_values_are_defaults():
     recipe, origin = resolve()
     assert recipe == Recipe()
     assert set(origin.values()) == {"default"}
@@ -48,7 +49,7 @@ def test_none_in_a_later_layer_unsets_a_value():
         ({"seed": None}, "seed must be an integer"),
     ],
 )
-def test_mistakes_are_one_line(content, message):
+def test_errors_are_one_line(content, message):
     with pytest.raises(UserError) as caught:
         resolve(("file", content))
     assert message in str(caught.value)
@@ -64,7 +65,7 @@ def test_mistakes_are_one_line(content, message):
     options=st.dictionaries(st.sampled_from(["swaps", "order"]), st.integers() | st.text(max_size=5)),
     examples=st.none() | st.integers(1, 10**6),
 )
-def test_reading_back_what_was_written_changes_nothing(seed, time, skip_bad, epochs, options, examples):
+def test_a_written_recipe_is_read_back_unchanged(seed, time, skip_bad, epochs, options, examples):
     recipe = Recipe(
         time=time, seed=seed, skip_bad=skip_bad, epochs=epochs, select=Select("x", examples, options=options)
     )
@@ -81,7 +82,7 @@ def test_recipes_are_read_from_yaml_and_json(tmp_path):
 
 
 @pytest.mark.parametrize(("text", "message"), [("a: [", "neither YAML nor JSON"), ("- 1", "must be a mapping")])
-def test_broken_files_are_one_line(tmp_path, text, message):
+def test_errors_in_files_are_one_line(tmp_path, text, message):
     (tmp_path / "r.yaml").write_text(text)
     with pytest.raises(UserError, match=message) as caught:
         read(tmp_path / "r.yaml")
@@ -93,7 +94,7 @@ def test_a_missing_file_is_named(tmp_path):
         read(tmp_path / "none.yaml")
 
 
-def test_the_digest_tells_recipes_apart_and_stays():
+def test_the_digest_is_stable_and_differs_between_recipes():
     recipe = Recipe()
     assert digest(recipe) == digest(Recipe())
     assert digest(recipe) != digest(replace(recipe, seed=1))

@@ -6,23 +6,24 @@ from pathlib import Path
 import pytest
 
 from shoestring.cli.main import main
-from shoestring.config.recipe import Recipe, resolve
+from shoestring.config.recipe import Recipe
 from shoestring.config.recipe_file import read
+from shoestring.config.resolve import resolve
 from shoestring.errors import UserError
 
 BOMB = "a: &a [x, x]\n" + "".join(f"{name}: &{name} [*{before}, *{before}]\n" for before, name in zip("abcd", "bcde"))
 
 FILES: list[tuple[str, bytes, str]] = [
-    ("r.yaml", b"data: " + b"[" * 3000 + b"]" * 3000, "nested too deep"),
-    ("r.yaml", b"data: " + b"{a: " * 3000 + b"1" + b"}" * 3000, "nested too deep"),
-    ("r.json", b'{"data": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "nested too deep"),
-    ("r.json", b'{"data": ' + b"[" * 30 + b"]" * 30 + b"}", "nested too deep"),
+    ("r.yaml", b"data: " + b"[" * 3000 + b"]" * 3000, "nested too deeply"),
+    ("r.yaml", b"data: " + b"{a: " * 3000 + b"1" + b"}" * 3000, "nested too deeply"),
+    ("r.json", b'{"data": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "nested too deeply"),
+    ("r.json", b'{"data": ' + b"[" * 30 + b"]" * 30 + b"}", "nested too deeply"),
     ("r.yaml", BOMB.encode(), "line 1 has an anchor or an alias"),
-    ("r.yaml", b"epochs: 3\nepochs: 4\n", "the key 'epochs' is there twice"),
-    ("r.yaml", b"train: {width: 1, width: 2}", "the key 'width' is there twice"),
-    ("r.json", b'{"train": {"width": 1, "width": 2}}', "the key 'width' is there twice"),
-    ("r.yaml", bytes(range(256)), "no text in UTF-8"),
-    ("r.yaml", "data: digits".encode("utf-16"), "no text in UTF-8"),
+    ("r.yaml", b"epochs: 3\nepochs: 4\n", "duplicate key 'epochs'"),
+    ("r.yaml", b"train: {width: 1, width: 2}", "duplicate key 'width'"),
+    ("r.json", b'{"train": {"width": 1, "width": 2}}', "duplicate key 'width'"),
+    ("r.yaml", bytes(range(256)), "not text in UTF-8"),
+    ("r.yaml", "data: digits".encode("utf-16"), "not text in UTF-8"),
     ("r.yaml", b"#" * 2_000_000, "larger than"),
     ("r.yaml", b"!!python/object/apply:os.system [exit]", "neither YAML nor JSON"),
     ("r.yaml", b"? [a]\n: 3", "unhashable"),
@@ -36,36 +37,36 @@ FILES: list[tuple[str, bytes, str]] = [
 ]
 
 
-@pytest.mark.parametrize("name, content, said", FILES)
-def test_a_file_that_is_no_recipe_is_one_line(capsys, tmp_path: Path, name: str, content: bytes, said: str) -> None:
+@pytest.mark.parametrize("name, content, message", FILES)
+def test_an_invalid_recipe_is_a_one_line_error(capsys, tmp_path: Path, name: str, content: bytes, message: str) -> None:
     file = tmp_path / name
     file.write_bytes(content)
     assert main(["run", "--recipe", str(file), "--dry-run"]) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ") and error.count("\n") == 1
-    assert said in error
+    assert message in error
 
 
-def test_a_folder_and_a_missing_file_are_told_by_name(tmp_path: Path) -> None:
+def test_a_folder_and_a_missing_file_are_named(tmp_path: Path) -> None:
     for where in (tmp_path, tmp_path / "missing.yaml"):
         with pytest.raises(UserError, match=str(where)):
             read(where)
 
 
-def test_a_mark_of_the_byte_order_is_no_content(tmp_path: Path) -> None:
+def test_a_byte_order_mark_is_ignored(tmp_path: Path) -> None:
     for name, text in (("r.json", b'{"seed": 3}'), ("r.yaml", b"seed: 3")):
         (tmp_path / name).write_bytes(b"\xef\xbb\xbf" + text)
         assert read(tmp_path / name) == {"seed": 3}
 
 
 @pytest.mark.skipif(not Path("/dev/zero").exists(), reason="no /dev/zero")
-def test_a_file_without_end_is_not_read_to_its_end() -> None:
+def test_an_endless_file_is_read_up_to_the_limit() -> None:
     with pytest.raises(UserError, match="larger than"):
         read("/dev/zero")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs POSIX pipes")
-def test_a_pipe_is_read() -> None:
+def test_a_pipe_can_be_read() -> None:
     reading, writing = os.pipe()
     os.write(writing, b"seed: 3\n")
     os.close(writing)

@@ -10,18 +10,18 @@ from shoestring.config import registry
 from shoestring.errors import UserError
 
 
-def first_come(pool, size, *, rng, start: int = 0):
-    """The first images as they come.
+def first_images(pool, size, *, rng, start: int = 0):
+    """The first images in their order.
 
-    Not clever.
+    As a baseline.
     """
     return range(start, start + size)
 
 
 @pytest.fixture
 def plugin(monkeypatch):
-    point = EntryPoint("first", f"{__name__}:first_come", "shoestring.select")
-    monkeypatch.setattr(EntryPoint, "load", lambda self: first_come)
+    point = EntryPoint("first", f"{__name__}:first_images", "shoestring.select")
+    monkeypatch.setattr(EntryPoint, "load", lambda self: first_images)
     monkeypatch.setattr(registry, "entry_points", lambda group: [point] if group == "shoestring.select" else [])
 
 
@@ -41,7 +41,7 @@ def test_built_in_names(kind, expected):
 
 
 @pytest.mark.parametrize("kind", registry.PROTOCOLS)
-def test_every_method_is_found_under_its_name_and_says_what_it_does(kind):
+def test_every_method_has_its_name_and_a_one_line_summary(kind):
     for name in registry.names(kind):
         assert registry.find(kind, name).__name__ == name
         assert registry.summary(kind, name).endswith(".")
@@ -67,8 +67,8 @@ def test_a_file_in_the_package_is_a_method(monkeypatch, tmp_path):
 def test_an_entry_point_of_another_package_is_a_method(plugin):
     assert "first" in registry.names("select")
     assert "first" not in registry.names("prune")
-    assert registry.find("select", "first") is first_come
-    assert registry.summary("select", "first") == "The first images as they come."
+    assert registry.find("select", "first") is first_images
+    assert registry.summary("select", "first") == "The first images in their order."
     assert registry.bind("select", "first", {"start": "3"}) == {"start": 3}
 
 
@@ -79,13 +79,13 @@ def test_an_unknown_name_gets_the_nearest_one():
 
 
 def test_options_come_from_the_signature():
-    found = registry.options("select", "forgetting")
-    assert list(found) == ["order"]
-    assert found["order"].default == "easiest"
-    assert found["order"].choices == ("easiest", "hardest")
+    options = registry.options("select", "forgetting")
+    assert list(options) == ["order"]
+    assert options["order"].default == "easiest"
+    assert options["order"].choices == ("easiest", "hardest")
 
 
-def test_bind_types_what_is_given():
+def test_bind_converts_options():
     assert registry.bind("select", "diversity", {"swaps": "5"}) == {"swaps": 5}
     assert registry.bind("select", "diversity", {}) == {}
 
@@ -100,7 +100,7 @@ def test_bind_types_what_is_given():
         ("random", {"rng": 1}, "has no options"),
     ],
 )
-def test_bind_refuses_what_the_method_does_not_have(name, given, message):
+def test_bind_refuses_unknown_options_and_values(name, given, message):
     with pytest.raises(UserError) as caught:
         registry.bind("select", name, given)
     assert message in str(caught.value)

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 import pytest
 
-from shoestring.config.values import coerce, limited
+from shoestring.config.values import check_range, coerce
 from shoestring.errors import UserError
 
 
@@ -25,10 +25,10 @@ from shoestring.errors import UserError
         ({"a": 1}, dict[str, Any], {"a": 1}),
     ],
 )
-def test_values_become_what_the_type_says(value, kind, expected):
-    found = coerce(value, kind, "x")
-    assert found == expected
-    assert type(found) is type(expected)
+def test_values_are_converted_to_the_type(value, kind, expected):
+    result = coerce(value, kind, "x")
+    assert result == expected
+    assert type(result) is type(expected)
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_values_become_what_the_type_says(value, kind, expected):
         (3, dict[str, Any], "examples must be a mapping"),
     ],
 )
-def test_values_that_do_not_fit_are_named(value, kind, message):
+def test_values_that_cannot_be_converted_are_named(value, kind, message):
     with pytest.raises(UserError) as caught:
         coerce(value, kind, "examples")
     assert message in str(caught.value)
@@ -58,6 +58,6 @@ def test_a_mapping_is_copied():
 
 
 @pytest.mark.parametrize("value", [float("inf"), -float("inf")])
-def test_what_is_infinite_is_within_no_limits(value):
+def test_infinite_values_are_out_of_range(value):
     with pytest.raises(UserError, match="must be finite"):
-        limited(value, "it", least=0)
+        check_range(value, "it", ge=0)

@@ -61,12 +61,12 @@ def test_other_test_images_change_only_the_figures_on_them(
         folder = RunDir(tmp_path / str(seed) / "run")
         result = pipeline.run(recipe, folder, context=context)
         kept = {name: (folder / name).read_bytes() for name in SAME if (folder / name).exists()}
-        model = json.loads((folder / ("prune" if prune.wanted else "train") / "model.json").read_text())
+        model = json.loads((folder / ("prune" if prune.enabled else "train") / "model.json").read_text())
         training = folder.run["training"]
         found.append((result, (kept, model["temperature"], training, result["validation"])))
     (one, same), (other, again) = found
     assert same == again
-    assert len(same[0]) == (4 if prune.wanted else 2)
+    assert len(same[0]) == (4 if prune.enabled else 2)
     assert same[1] != 1.0
     assert one["loss"] != other["loss"] and one["per_class"] != other["per_class"]
     assert same[2]["ended"] == ("patience" if train.patience else "budget")

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from shoestring.config.recipe import Prune, Recipe, Select, Train, resolve
+from shoestring.config.recipe import Prune, Recipe, Select, Train
+from shoestring.config.resolve import resolve
 from shoestring.config.recipe_file import read
 from shoestring.errors import BudgetTooSmall, UserError
 from shoestring.models.model import Model

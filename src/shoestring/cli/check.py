@@ -10,7 +10,7 @@ from typing import Any
 from shoestring.cli.flags import Parser, add_output
 from shoestring.cli.process import interruptible
 from shoestring.cli.progress import Progress
-from shoestring.config.recipe import resolve
+from shoestring.config.resolve import resolve
 
 _PACKAGES = ("shoestring", "torch", "torchvision", "timm", "scikit-learn", "datasets")
 

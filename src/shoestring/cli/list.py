@@ -9,7 +9,7 @@ from typing import Any
 from shoestring.cli.flags import Parser, add_output
 from shoestring.config import registry
 from shoestring.errors import unknown
-from shoestring.escaping import visible
+from shoestring.escaping import printable
 
 
 def main(verb: str, words: Sequence[str]) -> int:
@@ -30,7 +30,7 @@ def main(verb: str, words: Sequence[str]) -> int:
         print(f"{registry.noun(k)}s (`{k}`)" if not name else f"{k} {name}")
         wide = max(map(len, entries))
         for entry, about in entries.items():
-            print(visible(f"  {entry:<{wide}} {about}"))
+            print(printable(f"  {entry:<{wide}} {about}"))
     return 0
 
 

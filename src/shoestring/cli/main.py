@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from shoestring.cli.process import secure_streams
 from shoestring.errors import BudgetTooSmall, UserError, messages_with_flags, quoted, unknown
-from shoestring.escaping import visible
+from shoestring.escaping import printable
 from shoestring.runtime.distributed import rank
 from shoestring.suggestions import nearest
 
@@ -116,6 +116,6 @@ def _about_files(error: OSError) -> bool:
 
 def _line(error: Exception) -> str:
     if isinstance(error, OSError):
-        return visible(f"{error.strerror}: {error.filename}" if error.filename else error.strerror)
-    text = visible(" ".join(str(error).split()))
+        return printable(f"{error.strerror}: {error.filename}" if error.filename else error.strerror)
+    text = printable(" ".join(str(error).split()))
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."

@@ -12,7 +12,7 @@ from shoestring.cli.process import interruptible
 from shoestring.cli.progress import Progress
 from shoestring.config.paths import expanded
 from shoestring.errors import UserError
-from shoestring.escaping import visible
+from shoestring.escaping import printable
 
 
 def main(verb: str, words: Sequence[str]) -> int:
@@ -37,7 +37,7 @@ def main(verb: str, words: Sequence[str]) -> int:
         return 0
     for entry in found:
         named = "  ".join(f"{guess['class']} {100 * guess['probability']:.1f} %" for guess in entry["classes"])
-        print(visible(f"{entry['image']}  {named}"))
+        print(printable(f"{entry['image']}  {named}"))
     return 0
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from shoestring.config.units import format_seconds
-from shoestring.escaping import visible
+from shoestring.escaping import printable
 
 
 class Progress:
@@ -30,7 +30,7 @@ class Progress:
         """A note for people, on a line of its own."""
         if not self.quiet:
             self.close()
-            print(visible(text), file=sys.stderr, flush=True)
+            print(printable(text), file=sys.stderr, flush=True)
 
     def warn(self, texts: Iterable[str]) -> None:
         """What is wrong with the results."""
@@ -48,7 +48,7 @@ class Progress:
         self._most = max(self._most, min(float(values.get("run", fraction)), 1.0))
         line = f"{step:<8} {_bar(self._most)} {int(100 * self._most):3} %  {_values(values)}".rstrip()
         left = values.get("left", self._estimate())
-        line = visible(line + (f"  {format_seconds(left)} left" if left > 1 else ""))
+        line = printable(line + (f"  {format_seconds(left)} left" if left > 1 else ""))
         if self._live:
             self._show(line)
         elif self._shown != (step, int(self._most * 10)):

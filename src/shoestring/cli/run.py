@@ -14,10 +14,11 @@ from shoestring.cli.flags import Parser, add_output, add_recipe, layer, with_val
 from shoestring.cli.process import interruptible
 from shoestring.cli.progress import Progress
 from shoestring.config.paths import expanded, overlap
-from shoestring.config.recipe import Prune, Recipe, Select, as_dict, digest, resolve
+from shoestring.config.recipe import Prune, Recipe, Select, as_dict, digest
 from shoestring.config.recipe_file import read
+from shoestring.config.resolve import resolve
 from shoestring.errors import UserError
-from shoestring.escaping import visible
+from shoestring.escaping import printable
 from shoestring.runs.directory import RunDir
 from shoestring.runs.validate import check, check_apart, check_place, recorded
 from shoestring.runtime.distributed import Distributed, connection_lost, process_group
@@ -109,7 +110,7 @@ def _recipe(
         raise UserError("a network is trained on labels: images that have none can only be chosen (shoestring select).")
     if verb == "select" and recipe.select.examples is None:
         raise UserError("how many images? Say --examples N.")
-    if verb == "prune" and not recipe.prune.wanted:
+    if verb == "prune" and not recipe.prune.enabled:
         raise UserError("how small? Say --macs or --params, as a share (0.5) or a number (200k).")
     return recipe, origin
 
@@ -140,7 +141,7 @@ def _dry(recipe: Recipe, origin: dict[str, str], *, as_json: bool) -> int:
         return 0
     wide = max(len(name) for name in rows)
     for name, (value, source) in rows.items():
-        print(visible(f"{name:<{wide}}  {'-' if value is None else value!s:<16}  {source}"))
+        print(printable(f"{name:<{wide}}  {'-' if value is None else value!s:<16}  {source}"))
     return 0
 
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from shoestring.escaping import visible
+from shoestring.escaping import printable
 from shoestring.reporting.markdown import percent, summary
 
 _ANY_WIDTH = 1_000_000  # columns, where nothing is cut off
@@ -28,8 +28,8 @@ def show(verb: str, result: dict[str, Any]) -> None:
     two_columns(summary(result))
     known = [(name, entry) for name, entry in result["per_class"].items() if entry["recall"] is not None]
     weakest = sorted(known, key=lambda entry: entry[1]["recall"])[:3]
-    print(visible("weakest classes: " + ", ".join(f"{name} {percent(entry['recall'])}" for name, entry in weakest)))
-    print(visible(f"left in {result['out']}: report/report.md, evaluate/, model"))
+    print(printable("weakest classes: " + ", ".join(f"{name} {percent(entry['recall'])}" for name, entry in weakest)))
+    print(printable(f"left in {result['out']}: report/report.md, evaluate/, model"))
 
 
 def _chosen(result: dict[str, Any]) -> list[tuple[str, str]]:
@@ -81,6 +81,6 @@ def grid(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     for name in header:
         table.add_column(name, overflow="fold")
     for row in rows:
-        table.add_row(*(Text(visible(cell)) for cell in row))
+        table.add_row(*(Text(printable(cell)) for cell in row))
     width = None if sys.stdout.isatty() else _ANY_WIDTH
     Console(highlight=False, markup=False, emoji=False, width=width, soft_wrap=True).print(table)

@@ -1,1 +1,1 @@
-"""What a run is told: recipes, the values in them, and the names of methods."""
+"""Recipes, the values in them, and the registry of methods."""

@@ -1,4 +1,4 @@
-"""Paths as people write them: `~` is the home folder, and one place has one spelling."""
+"""Paths as users write them: `~` is expanded, and every location has one spelling."""
 
 from __future__ import annotations
 
@@ -12,76 +12,77 @@ _URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
 
 def expanded(path: str | os.PathLike[str]) -> Path:
-    """The path with `~` or `~name` replaced by the home folder; `UserError` when there is none."""
-    text = os.path.expanduser(path)  # noqa: PTH111 - Path.expanduser raises for a folder that is called ~ itself
+    """Return the path with `~` or `~name` expanded. Raises `UserError` if there is no such home folder."""
+    text = os.path.expanduser(path)  # noqa: PTH111 - Path.expanduser raises for a folder that is itself named ~
     if text.startswith("~") and not os.path.lexists(text):
-        raise UserError(f"{path}: there is no home folder to put in for '~': give the whole path.")
+        raise UserError(f"{path}: '~' cannot be expanded, because there is no home folder: give the whole path.")
     return Path(text)
 
 
 def absolute(path: str | os.PathLike[str]) -> Path:
-    """The path from the root, without `~`, `..` and symbolic links; it need not exist.
+    """Return the absolute path without `~`, `..` and symbolic links; it need not exist.
 
-    Raises `UserError` for an empty path, a null character, and a working directory that does not exist any more.
+    Raises `UserError` for a URL, an empty path, a null character, and a relative path if the working directory does not
+    exist anymore.
     """
     text = os.fspath(path)
     if not text or "\0" in text:
         raise UserError(f"{text!r} is not a path.")
-    refuse_address(text)
+    refuse_url(text)
     try:
         return Path(os.path.realpath(expanded(text)))
     except FileNotFoundError:
-        raise UserError(f"{text} is relative to the working directory, and that does not exist any more.") from None
+        raise UserError(f"{text} is relative to the working directory, which does not exist anymore.") from None
 
 
-def refuse_address(text: str) -> None:
-    """Raise `UserError` for an address such as file:///tmp/x."""
+def refuse_url(text: str) -> None:
+    """Raise `UserError` for a URL such as file:///tmp/x."""
     if _URL.match(text):
-        raise UserError(f"{text} is an address, and a path is expected: leave out {text.partition('://')[0]}://.")
+        raise UserError(f"{text} is a URL, and a path is expected: remove {text.partition('://')[0]}://.")
 
 
 def file(text: str) -> str:
-    """A path, absolute."""
+    """Return an absolute path."""
     return str(absolute(text))
 
 
 def source(text: str) -> str:
-    """A data source, with an absolute path where it names something on the disk; other names stay as they are."""
-    kind, where = _parts(text)
-    return text if where is None else kind + str(absolute(where))
+    """Return a data source with an absolute path if it names an existing file or folder; other names are kept."""
+    kind, path = _split(text)
+    return text if path is None else kind + str(absolute(path))
 
 
 def weights(text: str) -> str:
-    """Weights to start from: an absolute path, or the word pretrained."""
+    """Return initial weights: an absolute path, or the word pretrained."""
     return text if text == "pretrained" else file(text)
 
 
 def features(text: str) -> str:
-    """What images are compared by: an absolute path, timm:NAME, or timm:NAME@FILE with an absolute path."""
+    """Return a source of features: an absolute path, timm:NAME, or timm:NAME@FILE with an absolute path."""
     if not text.startswith("timm:"):
         return file(text)
-    name, at, where = text.partition("@")
-    return f"{name}@{file(where)}" if at else text
+    name, at, path = text.partition("@")
+    return f"{name}@{file(path)}" if at else text
 
 
 def data_path(text: str) -> Path | None:
-    """Absolute path of the folder or file that a data source names; None where it names nothing on the disk."""
-    _, where = _parts(text)
-    return None if where is None else absolute(where)
+    """Return the absolute path of a data source; None if it is not an existing file or folder."""
+    _, path = _split(text)
+    return None if path is None else absolute(path)
 
 
 def overlap(one: Path, other: Path) -> bool:
-    """Whether two paths are the same, or one lies in the other, through symbolic links too."""
+    """Return whether two paths are equal or one contains the other, after resolving symbolic links."""
     first, second = absolute(one), absolute(other)
     return first.is_relative_to(second) or second.is_relative_to(first)
 
 
-def _parts(text: str) -> tuple[str, str | None]:
-    """The kind of a source with its colon (`folder:`), or nothing; and the path behind it, if that exists."""
-    kind, colon, where = text.partition(":")
+def _split(text: str) -> tuple[str, str | None]:
+    """Split a source into its kind with the colon (`folder:` or nothing) and its path, None unless that exists."""
+    kind, colon, path = text.partition(":")
     if text and _exists(text):
         return "", text
-    return (kind + colon, where) if where and _exists(where) else ("", None)
+    return (kind + colon, path) if path and _exists(path) else ("", None)
 
 
 def _exists(text: str) -> bool:

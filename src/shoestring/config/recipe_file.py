@@ -1,4 +1,4 @@
-"""Recipe files, YAML or JSON, which anybody may have written: read with limits, and refused in one line."""
+"""Recipe files in YAML or JSON, from any source: read with limits, and refused with a one-line error."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Any
 from shoestring.config.paths import expanded
 from shoestring.errors import UserError, quoted
 
-_LARGEST = 1_000_000  # characters; a recipe has a few hundred
-_DEEPEST = 20  # nested mappings and lists; a recipe has two
+_MAX_SIZE = 1_000_000  # bytes; a recipe has a few hundred
+_MAX_DEPTH = 20  # of nested mappings and lists; a recipe has two levels
 
 
 def read(file: str | Path) -> dict[str, Any]:
-    """The nested mapping in a recipe file.
+    """Read the nested mapping in a recipe file.
 
-    Raises `UserError` for a file that is missing, empty, too large, no text, neither YAML nor JSON, nested too deep or
-    no mapping, for a key that is there twice, and for YAML's anchors and tags, which a recipe has no use for: a few
-    lines of aliases can stand for more than fits into memory.
+    Raises `UserError` for a file that is missing, empty, too large, not text, neither YAML nor JSON, nested too deeply
+    or not a mapping, for duplicate keys, and for YAML's anchors and tags, which a recipe does not need: a few lines of
+    aliases can expand to more than fits into memory.
     """
     import yaml
 
@@ -30,9 +30,9 @@ def read(file: str | Path) -> dict[str, Any]:
     except OSError as error:
         raise UserError(f"cannot read recipe {file}: {error.strerror}.") from None
     except UnicodeError:
-        raise UserError(f"recipe {file} is no text in UTF-8.") from None
+        raise UserError(f"recipe {file} is not text in UTF-8.") from None
     except RecursionError:
-        raise UserError(f"recipe {file} is nested too deep: a recipe is a mapping of sections.") from None
+        raise UserError(f"recipe {file} is nested too deeply: a recipe is a mapping of sections.") from None
     except _Refused as error:
         raise UserError(f"recipe {file}: {error}") from None
     except (yaml.YAMLError, ValueError) as error:
@@ -45,46 +45,46 @@ def read(file: str | Path) -> dict[str, Any]:
 
 
 class _Refused(Exception):
-    """What a file may hold by its format, and a recipe may not."""
+    """A file is valid in its format, but not allowed as a recipe."""
 
 
 def _text(file: Path) -> str:
-    """The text of a file or a pipe; only so much is read that `/dev/zero` does not fill the memory."""
+    """Return the text of a file or a pipe; reading stops at the limit, so that `/dev/zero` does not fill the memory."""
     with file.open("rb") as stream:
-        content = stream.read(_LARGEST + 1)
-    if len(content) > _LARGEST:
-        raise _Refused(f"it is larger than {_LARGEST // 1000:,} kB.")
+        content = stream.read(_MAX_SIZE + 1)
+    if len(content) > _MAX_SIZE:
+        raise _Refused(f"it is larger than {_MAX_SIZE // 1000:,} kB.")
     return content.decode("utf-8-sig")
 
 
 def _json(text: str) -> Any:
-    content = json.loads(text, object_pairs_hook=_once) if text.strip() else None
-    _shallow(content, 0)
+    content = json.loads(text, object_pairs_hook=_unique) if text.strip() else None
+    _check_depth(content, 0)
     return content
 
 
-def _shallow(value: Any, depth: int) -> None:
-    if depth > _DEEPEST:
+def _check_depth(value: Any, depth: int) -> None:
+    if depth > _MAX_DEPTH:
         raise RecursionError
     for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-        _shallow(inner, depth + 1)
+        _check_depth(inner, depth + 1)
 
 
-def _once(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
-    """The mapping of these keys and values, each key once."""
-    found: dict[Any, Any] = {}
+def _unique(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
+    """Return the mapping of these keys and values, and refuse duplicate keys."""
+    mapping: dict[Any, Any] = {}
     for key, value in pairs:
-        if key in found:
-            raise _Refused(f"the key {quoted(key)} is there twice.")
-        found[key] = value
-    return found
+        if key in mapping:
+            raise _Refused(f"duplicate key {quoted(key)}.")
+        mapping[key] = value
+    return mapping
 
 
 def _yaml(text: str) -> Any:
     import yaml
 
     class Loader(yaml.SafeLoader):
-        """Plain values only."""
+        """Loads plain values only."""
 
         depth = 0
 
@@ -92,7 +92,7 @@ def _yaml(text: str) -> Any:
             event = self.peek_event()
             if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
                 raise _Refused(f"line {event.start_mark.line + 1} has an anchor or an alias (& or *): write it out.")
-            if self.depth > _DEEPEST:
+            if self.depth > _MAX_DEPTH:
                 raise RecursionError
             self.depth += 1
             node = super().compose_node(parent, index)
@@ -101,7 +101,7 @@ def _yaml(text: str) -> Any:
 
         def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
             keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-            _once([(key, None) for key in keys if isinstance(key, Hashable)])
+            _unique([(key, None) for key in keys if isinstance(key, Hashable)])
             return super().construct_mapping(node, deep=True)
 
     return yaml.load(text, Loader)

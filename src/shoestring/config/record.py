@@ -1,4 +1,4 @@
-"""What run.json may hold: checked when it is read, so that nothing that reads from it has to."""
+"""Validation of run.json when it is read, so that its readers need not check anything."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import Any
 from shoestring.errors import UserError
 
 _MAPPINGS = ("recipe", "result", "data", "ledger", "surroundings", "training")
-_LARGEST_SIDE = 100_000  # pixels
+_MAX_SIDE = 100_000  # pixels
 _SECTIONS = ("select", "train", "grow", "prune")
 
 
-def checked(content: Any, file: Path) -> dict[str, Any]:
-    """The content of a run.json; `UserError` that names what is wrong with it.
+def validated(content: Any, file: Path) -> dict[str, Any]:
+    """Return the content of a run.json. Raises `UserError` that names what is wrong with it.
 
-    Keys that are not known here are let through: they are of another version.
+    Unknown keys are accepted: another version may have written them.
     """
-    if wrong := _wrong(content):
-        raise UserError(f"{file} is damaged, or not of a run: {wrong}.")
+    if problem := _problem(content):
+        raise UserError(f"{file} is damaged, or not of a run: {problem}.")
     return content
 
 
-def _wrong(content: Any) -> str | None:
+def _problem(content: Any) -> str | None:
     if not isinstance(content, dict):
         return "it is not a mapping"
     if "recipe" not in content:
@@ -37,17 +37,17 @@ def _wrong(content: Any) -> str | None:
     data = content.get("data")
     if data is not None and not all(isinstance(data.get(key), str) for key in ("name", "fingerprint")):
         return "'data' has no name and fingerprint"
-    if not is_amount(content.get("counted", 0)):
+    if not is_nonnegative(content.get("counted", 0)):
         return "'counted' is not a number of 0 or more"
-    if not all(map(is_amount, content.get("ledger", {}).values())):
+    if not all(map(is_nonnegative, content.get("ledger", {}).values())):
         return "'ledger' does not hold seconds"
     if not isinstance(content.get("views", ""), str):
         return "'views' is not text"
-    if not isinstance(content.get("side", 1), int) or not 0 < content.get("side", 1) < _LARGEST_SIDE:
+    if not isinstance(content.get("side", 1), int) or not 0 < content.get("side", 1) < _MAX_SIDE:
         return "'side' is not a number of pixels"
     return None
 
 
-def is_amount(value: Any) -> bool:
-    """Whether a value is a finite number of 0 or more."""
+def is_nonnegative(value: Any) -> bool:
+    """Return whether a value is a finite number of 0 or more."""
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf

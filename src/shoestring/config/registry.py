@@ -1,7 +1,7 @@
-"""A name becomes a function: a built-in file, or an entry point of another package.
+"""Registry of methods: built-in files, and entry points of other packages.
 
-A built-in method is a public top-level function whose first argument is the one its protocol names, in a file of the
-folder of its kind (`FOLDERS`); so adding a method is adding a file. Files are read as text to list the names, and
+A built-in method is a public top-level function in a file of the folder of its kind (`FOLDERS`), whose first argument
+has the name in `PROTOCOLS`; so adding a method is adding a file. The names are listed by parsing the files, which are
 imported only when a method is used.
 """
 
@@ -21,7 +21,7 @@ from typing import Any
 import shoestring
 from shoestring.config.values import coerce
 from shoestring.errors import UserError, unknown
-from shoestring.suggestions import aliases, alike, nearest
+from shoestring.suggestions import aliases, nearest, similarity
 
 # kind -> the folder of its built-in methods, one file each
 FOLDERS = {
@@ -31,9 +31,9 @@ FOLDERS = {
     "models": "models/architectures",
     "data": "data/sources",
 }
-# kind -> the first argument of its protocol
+# kind -> name of the first argument of its methods
 PROTOCOLS = {"select": "pool", "grow": "spent", "prune": "model", "models": "classes", "data": "where"}
-# kind -> keyword arguments that a method may declare and its caller provides: no options of the user's
+# kind -> keyword arguments that the caller provides, if the method declares them; the others are the user's options
 _PROVIDED = {"select": ("rng", "already", "counts"), "models": ("channels",), "data": ("split",)}
 _NOUNS = {
     "select": "selection method",
@@ -46,7 +46,7 @@ _NOUNS = {
 
 @dataclass(frozen=True)
 class Option:
-    """One keyword argument of a method: the flag, its type and its default come from the signature."""
+    """A keyword argument of a method, from its signature."""
 
     name: str
     type: Any
@@ -55,14 +55,14 @@ class Option:
 
 
 def noun(kind: str) -> str:
-    """What a method of this kind is called in messages."""
+    """Return what messages call a method of this kind."""
     return _NOUNS[kind]
 
 
 @functools.cache
 def _built_in(kind: str) -> dict[str, tuple[str, str]]:
-    """Name -> (module, first line of its docstring), from the text of the kind's files."""
-    found: dict[str, tuple[str, str]] = {}
+    """Return name -> (module, first docstring paragraph), by parsing the files of the kind."""
+    methods: dict[str, tuple[str, str]] = {}
     folder = FOLDERS[kind]
     for file in sorted((Path(shoestring.__file__).parent / folder).glob("[!_]*.py")):
         for node in ast.parse(file.read_text(encoding="utf-8")).body:
@@ -71,8 +71,8 @@ def _built_in(kind: str) -> dict[str, tuple[str, str]]:
             arguments = [*node.args.posonlyargs, *node.args.args]
             if arguments and arguments[0].arg == PROTOCOLS[kind]:
                 summary = (ast.get_docstring(node) or "").split("\n\n")[0].replace("\n", " ")
-                found[node.name] = (f"shoestring.{folder.replace('/', '.')}.{file.stem}", summary)
-    return found
+                methods[node.name] = (f"shoestring.{folder.replace('/', '.')}.{file.stem}", summary)
+    return methods
 
 
 def _plugins(kind: str) -> dict[str, Any]:
@@ -80,57 +80,57 @@ def _plugins(kind: str) -> dict[str, Any]:
 
 
 def names(kind: str) -> list[str]:
-    """All known names of a kind, sorted."""
+    """Return the names of all methods of a kind, sorted."""
     return sorted({*_built_in(kind), *_plugins(kind)})
 
 
 def summary(kind: str, name: str) -> str:
-    """The first docstring paragraph of a method, without importing it when it is built in."""
+    """Return the first docstring paragraph of a method; built-in methods are not imported."""
     if name in _built_in(kind):
         return _built_in(kind)[name][1]
     return (inspect.getdoc(find(kind, name)) or "").split("\n\n")[0].replace("\n", " ")
 
 
 def find(kind: str, name: str) -> Callable[..., Any]:
-    """The method of that name; `UserError` with the nearest name when there is none."""
+    """Return the method of a name. Raises `UserError` with the nearest name if there is none."""
     if name in _built_in(kind):
         return getattr(importlib.import_module(_built_in(kind)[name][0]), name)
     plugins = _plugins(kind)
     if name not in plugins:
-        near = _of_timm(name) if kind == "models" else None
+        near = _nearest_model(name) if kind == "models" else None
         raise unknown(noun(kind), name, names(kind), hint=f"(`shoestring list {kind}`)", near=near)
     return plugins[name].load()
 
 
-def _of_timm(name: str) -> str | None:
-    """What a network is called that is in no file of ours, and perhaps in timm's: `timm:resnet50` for ResNet-50."""
+def _nearest_model(name: str) -> str | None:
+    """Return the model that is probably meant, ours or timm's: `timm:resnet50` for ResNet-50."""
     import timm
 
-    called = {model: f"timm:{model}" for model in timm.list_models()}
-    called |= {alias: alias for alias in aliases(name) if alias.startswith("timm:")}
-    called |= {model: model for model in names("models")}
-    near, ours = nearest(name, called), nearest(name, names("models"))
-    if near is not None and ours is not None and not aliases(name) and alike(name, ours) >= alike(name, near):
+    candidates = {model: f"timm:{model}" for model in timm.list_models()}
+    candidates |= {alias: alias for alias in aliases(name) if alias.startswith("timm:")}
+    candidates |= {model: model for model in names("models")}
+    near, ours = nearest(name, candidates), nearest(name, names("models"))
+    if near is not None and ours is not None and not aliases(name) and similarity(name, ours) >= similarity(name, near):
         return ours
-    return None if near is None else called[near]
+    return None if near is None else candidates[near]
 
 
 def options(kind: str, name: str) -> dict[str, Option]:
-    """The keyword-only arguments of a method that a user may set (all but those the caller provides)."""
+    """Return the options of a method: its keyword-only arguments, except those that the caller provides."""
     method = find(kind, name)
     hints = typing.get_type_hints(method)
-    found = {}
+    options = {}
     for parameter in inspect.signature(method).parameters.values():
         if parameter.kind is not parameter.KEYWORD_ONLY or parameter.name in _PROVIDED.get(kind, ()):
             continue
-        own = hints.get(parameter.name, str)
-        choices = typing.get_args(own) if typing.get_origin(own) is typing.Literal else ()
-        found[parameter.name] = Option(parameter.name, own, parameter.default, choices)
-    return found
+        annotation = hints.get(parameter.name, str)
+        choices = typing.get_args(annotation) if typing.get_origin(annotation) is typing.Literal else ()
+        options[parameter.name] = Option(parameter.name, annotation, parameter.default, choices)
+    return options
 
 
 def bind(kind: str, name: str, given: dict[str, Any]) -> dict[str, Any]:
-    """The given options as the method's signature types them; `UserError` for options that it does not have."""
+    """Convert options to the types in the method's signature. Raises `UserError` for options that it does not have."""
     known = options(kind, name)
     for key in given:
         if key not in known:

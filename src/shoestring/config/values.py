@@ -1,4 +1,4 @@
-"""Values from flags and files become what a field or an option wants."""
+"""Conversion and range checks of values from flags and files."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from shoestring.errors import UserError, quoted, unknown
 
 
 def coerce(value: Any, kind: Any, name: str) -> Any:
-    """A value as the type `kind`, which may be a Literal or optional; `UserError` naming it when it does not fit."""
+    """Convert a value to the type `kind` (possibly optional or a Literal). Raises `UserError` if it does not fit."""
     if isinstance(kind, types.UnionType) or typing.get_origin(kind) is typing.Union:
         inner = [k for k in typing.get_args(kind) if k is not type(None)]
         if value is None and len(inner) < len(typing.get_args(kind)):
             return None
-        mappings = [one for one in inner if typing.get_origin(one) in _MAPPINGS and isinstance(value, Mapping)]
+        mappings = [k for k in inner if typing.get_origin(k) in _MAPPINGS and isinstance(value, Mapping)]
         return coerce(value, [*mappings, *inner][0], name)
     if typing.get_origin(kind) is Literal:
         choices = typing.get_args(kind)
@@ -30,52 +30,52 @@ def coerce(value: Any, kind: Any, name: str) -> Any:
             raise UserError(f"{name} must be a mapping, not {quoted(value)}.")
         return dict(value)
     article = {int: "an ", str: ""}.get(kind, "a ")
-    wrong = UserError(f"{name} must be {article}{_PLAIN[kind]}, not {quoted(value)}.")
+    error = UserError(f"{name} must be {article}{_TYPE_NAMES[kind]}, not {quoted(value)}.")
     if value is None or (isinstance(value, bool) and kind is not bool):
-        raise wrong
+        raise error
     try:
-        return _PARSE[kind](value)
+        return _PARSERS[kind](value)
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
-        raise wrong from None
+        raise error from None
 
 
-def limited(
+def check_range(
     value: Any,
     name: str,
     *,
-    least: float | None = None,
-    most: float | None = None,
-    above: float | None = None,
-    below: float | None = None,
+    ge: float | None = None,
+    le: float | None = None,
+    gt: float | None = None,
+    lt: float | None = None,
 ) -> Any:
-    """The value, if it is finite and within the limits (`above` and `below` leave the limit itself out), or None."""
+    """Return the value. Raises `UserError` unless it is None, or finite, >= `ge`, <= `le`, > `gt` and < `lt`."""
     limits = [
-        (least, "at least", lambda limit: value >= limit),
-        (above, "above", lambda limit: value > limit),
-        (most, "at most", lambda limit: value <= limit),
-        (below, "below", lambda limit: value < limit),
+        (ge, "at least", lambda limit: value >= limit),
+        (gt, "above", lambda limit: value > limit),
+        (le, "at most", lambda limit: value <= limit),
+        (lt, "below", lambda limit: value < limit),
     ]
-    set_here = [(limit, word, holds) for limit, word, holds in limits if limit is not None]
+    active = [(limit, word, holds) for limit, word, holds in limits if limit is not None]
     if isinstance(value, float) and math.isinf(value):
         raise UserError(f"{name} must be finite, not {value}.")
-    if value is None or all(holds(limit) for limit, _, holds in set_here):
+    if value is None or all(holds(limit) for limit, _, holds in active):
         return value
-    raise UserError(f"{name} must be {' and '.join(f'{word} {limit}' for limit, word, _ in set_here)}, not {value}.")
+    raise UserError(f"{name} must be {' and '.join(f'{word} {limit}' for limit, word, _ in active)}, not {value}.")
 
 
 def _text(value: Any) -> str:
-    """Text, also from a number (a file may be called 7) or a path."""
+    """Convert text, a number (a file may be named 7) or a path."""
     if not isinstance(value, str | int | float | os.PathLike):
         raise TypeError
     text = str(value)
-    if "\0" in text:  # no path has one, and the system would say so in a traceback
+    if "\0" in text:  # not allowed in paths; the system would raise ValueError
         raise ValueError
     return text
 
 
 _MAPPINGS = (dict, Mapping)
-_PLAIN = {bool: "truth value (true or false)", int: "integer", float: "number", str: "text"}
-_PARSE: dict[Any, Any] = {
+_TYPE_NAMES = {bool: "truth value (true or false)", int: "integer", float: "number", str: "text"}
+_PARSERS: dict[Any, Any] = {
     bool: lambda value: value if isinstance(value, bool) else {"true": True, "false": False}[str(value).lower()],
     int: lambda value: int(str(value).replace("_", "").replace(",", "")),
     float: float,

@@ -28,7 +28,7 @@ from shoestring.data.sources.hub import hub
 from shoestring.data.sources.torchvision import NAMES, torchvision
 from shoestring.data.split import divide
 from shoestring.errors import UserError, unknown
-from shoestring.suggestions import ALIKE, nearest
+from shoestring.suggestions import MIN_SIMILARITY, nearest
 
 # a digit or letter in a mirror, or a road sign, is another one or none
 _NOT_MIRRORED = {"digits", "mnist", "kmnist", "emnist", "qmnist", "svhn", "usps", "gtsrb"}
@@ -276,7 +276,7 @@ def _like(name: str, folder: str | Path) -> str | None:
         beside = {one.name.lower(): one.name for one in Path(folder).iterdir() if one.name != name}
     except OSError:
         return None
-    near = difflib.get_close_matches(name.lower(), beside, n=1, cutoff=ALIKE)
+    near = difflib.get_close_matches(name.lower(), beside, n=1, cutoff=MIN_SIMILARITY)
     return beside[near[0]] if near else None
 
 

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import torch
 from torch import nn
 
-from shoestring.config.values import coerce, limited
+from shoestring.config.values import check_range, coerce
 from shoestring.errors import UserError, unknown
 from shoestring.runtime.network import hub_unreachable, unreachable
 
@@ -45,9 +45,9 @@ def bind(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
         what = f"option '{key}' of timm model '{name}'"
         bound[key] = coerce(value, OPTIONS[key], what)
         if OPTIONS[key] is int:
-            limited(bound[key], what, least=1, most=_LARGEST)
+            check_range(bound[key], what, ge=1, le=_LARGEST)
         elif OPTIONS[key] is float:
-            limited(bound[key], what, least=0, below=1)
+            check_range(bound[key], what, ge=0, lt=1)
     return bound
 
 

@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 
 from shoestring.errors import UserError
 from shoestring.runtime.files import LOCK_FILE, lock_folder, folder_id, is_partial, read_json, atomic_write, write_json, write_text
-from shoestring.config.paths import expanded, refuse_address
-from shoestring.config.record import checked, is_amount
+from shoestring.config.paths import expanded, refuse_url
+from shoestring.config.record import is_nonnegative, validated
 
 T = TypeVar("T")
 
@@ -37,7 +37,7 @@ class RunDir:
     """
 
     def __init__(self, path: Path) -> None:
-        refuse_address(str(path).replace(":/", "://", 1))  # which Path makes of an address
+        refuse_url(str(path).replace(":/", "://", 1))  # Path collapses the slashes of a URL
         self.path = expanded(path)
         self._begun: tuple[int, int] | None = None  # device and inode of the folder, once a run is at work in it
 
@@ -51,7 +51,7 @@ class RunDir:
         if not os.path.lexists(file):
             return {}
         try:
-            return checked(read_json(file), file)
+            return validated(read_json(file), file)
         except UserError as error:
             raise UserError(
                 f"{error} Choose another --out, or remove {self.path} if it is the folder of a run, to start anew."
@@ -211,7 +211,7 @@ class RunDir:
         for line in file.read_text(encoding="utf-8", errors="replace").splitlines() if file.exists() else []:
             with contextlib.suppress(ValueError, RecursionError):
                 rows.append(json.loads(line))
-        return [row for row in rows if isinstance(row, dict) and is_amount(row.get("seconds"))]
+        return [row for row in rows if isinstance(row, dict) and is_nonnegative(row.get("seconds"))]
 
     def once(self, name: str, make: Callable[[], T], save: Callable[[T, Path], None], load: Callable[[Path], T]) -> T:
         """The result that the file of this name tells of when it is there already, else made and saved now."""

@@ -136,7 +136,7 @@ def _check_budget(this: Run, images: Images) -> None:
     network = _network(this, images)
     if network is not None:
         prepare_growth(network, schedule_of(recipe.grow, recipe.train))
-    if network is not None and recipe.prune.wanted:
+    if network is not None and recipe.prune.enabled:
         wanted = recipe.prune
         shrink(network, [], method="random", macs=wanted.macs, params=wanted.params, log=lambda text: None)
     _check_time(this, images)

@@ -92,7 +92,7 @@ class Run:
         values = max(math.prod(data.train.shape), prepared.channels * prepared.resolution**2)
         validation, test = len(data.validation), len(data.test)
         sizes = {"classes": classes, "values": values, "passes": passes}
-        if self.recipe.prune.wanted:
+        if self.recipe.prune.enabled:
             seconds = seconds_to_predict(validation, **sizes)
             self.budget.reserve("validate", seconds, images=round(validation * passes))
         seconds = seconds_to_predict(validation + test, **sizes) + seconds_to_fit(validation, classes=classes)
@@ -228,7 +228,7 @@ def begin(recipe: Recipe, folder: RunDir, *, context: Context, started: float | 
     wanted = {
         "select": recipe.select.examples is not None,
         "train": recipe.start is None,
-        "prune": recipe.prune.wanted,
+        "prune": recipe.prune.enabled,
     }
     spent, ledger = folder.spent()
     timed = recipe.time is not None

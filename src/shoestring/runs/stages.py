@@ -105,7 +105,7 @@ def train(this: Run, images: Images, validation: Images) -> Model:
 
 def prune(this: Run, model: Model, images: Images, validation: Images) -> Model:
     """The model cut to the recipe's size, or as it is when none is asked for; notes what it was before."""
-    if not this.recipe.prune.wanted:
+    if not this.recipe.prune.enabled:
         return model
 
     def make() -> Model:
@@ -161,7 +161,7 @@ def evaluate(this: Run, model: Model, data: Dataset, images: Images, subset: Sub
             costs = cost(model, device=this.context.device, seconds=seconds, limit=limit)
         budget.release("timing")
     notes, copies = this.folder.run, {}
-    before = notes.get("before_pruning") if this.recipe.prune.wanted else None
+    before = notes.get("before_pruning") if this.recipe.prune.enabled else None
     warnings = find_warnings(metrics.as_dict())
     if before is not None:
         warnings += cut_warnings(before["validation"], validation.accuracy, len(validation))

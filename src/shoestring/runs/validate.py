@@ -10,7 +10,8 @@ from shoestring.budget import Budget
 from shoestring.config.units import parse_size
 from shoestring.errors import UserError
 from shoestring.growth.compose import compose
-from shoestring.config.recipe import Recipe, Select, resolve
+from shoestring.config.recipe import Recipe, Select
+from shoestring.config.resolve import resolve
 from shoestring.runs.directory import RunDir
 
 
@@ -32,7 +33,7 @@ def check(recipe: Recipe) -> None:
         raise UserError("the images of --subset and --already stay in training as they are: leave out --keep.")
     if recipe.unlabelled and recipe.select.balance not in ("equal", "none"):
         raise UserError("--balance needs labels, and --unlabelled has none.")
-    if recipe.prune.options and not recipe.prune.wanted:
+    if recipe.prune.options and not recipe.prune.enabled:
         raise UserError("pruning has options, but no size to cut to: say --macs or --params.")
     if recipe.baseline and recipe.select.examples is None and recipe.select.subset is None:
         raise UserError("--baseline compares chosen images with random ones: say how many with --examples.")

@@ -14,7 +14,7 @@ from PIL import Image
 
 from shoestring.data.images import Images
 from shoestring.errors import UserError
-from shoestring.escaping import visible, write_csv
+from shoestring.escaping import printable, write_csv
 from shoestring.runtime.files import atomic_write
 from shoestring.runtime.output_files import check_file, check_folder
 from shoestring.selection.subset import Subset
@@ -56,7 +56,7 @@ def _folder(label: int, name: str) -> str:
 
 def _safe(name: str) -> str:
     """The name without what separates folders, and without characters that are not seen."""
-    return re.sub(r"[/\\:]", "_", visible(name))
+    return re.sub(r"[/\\:]", "_", printable(name))
 
 
 def check_room(folder: Path, *, but: Container[Path] = ()) -> None:

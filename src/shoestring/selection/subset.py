@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shoestring.config.paths import expanded
-from shoestring.config.record import checked
+from shoestring.config.record import validated
 from shoestring.data.images import Images
 from shoestring.errors import UserError
 from shoestring.runtime.files import read_json, write_json
@@ -134,7 +134,7 @@ def file_of(name: str | Path) -> Path:
         chosen, told = path / "select" / "subset.json", path / "run.json"
         if chosen.exists() or not told.exists():
             return chosen
-        given = checked(read_json(told), told)["recipe"].get("select", {}).get("subset")
+        given = validated(read_json(told), told)["recipe"].get("select", {}).get("subset")
         if not isinstance(given, str):
             return chosen
         path = expanded(given)

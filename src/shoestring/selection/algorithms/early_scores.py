@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from shoestring.config.values import limited
+from shoestring.config.values import check_range
 
 
 def by_early_mean(
@@ -26,8 +26,8 @@ def by_early_mean(
     left. Images not seen by then count as the hardest, ties go by the seed. Raises `UserError`, which names the method,
     for shares out of range.
     """
-    limited(early, f"{method}'s early", above=0, most=1)
-    limited(offset, f"{method}'s offset", least=0, below=1)
+    check_range(early, f"{method}'s early", gt=0, le=1)
+    check_range(offset, f"{method}'s offset", ge=0, lt=1)
     first = measured[: max(1, math.ceil(early * len(measured)))]
     known = np.isfinite(first)
     total = np.where(known, first, 0.0).sum(0, dtype=np.float64)

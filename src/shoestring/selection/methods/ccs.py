@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from shoestring.config.values import limited
+from shoestring.config.values import check_range
 from shoestring.selection.pool import Pool
 
 
@@ -16,8 +16,8 @@ def ccs(pool: Pool, size: int, *, rng: np.random.Generator, cut: float = 0.3, st
     and each gives as many images, small ones all they have. As in the order of the strata's turns, every prefix covers
     them too. Raises `UserError` for a cut or a number of strata out of range.
     """
-    limited(cut, "ccs's cut", least=0, below=1)
-    limited(strata, "ccs's strata", least=1)
+    check_range(cut, "ccs's cut", ge=0, lt=1)
+    check_range(strata, "ccs's strata", ge=1)
     order = np.lexsort((rng.random(len(pool)), -pool.margin))  # easiest first
     kept = order[: max(size, round((1 - cut) * len(pool)))]
     score = np.where(

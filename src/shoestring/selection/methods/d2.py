@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from shoestring.config.values import limited
+from shoestring.config.values import check_range
 from shoestring.selection.algorithms.greedy import step_by_step
 from shoestring.selection.algorithms.neighbors import nearest
 from shoestring.selection.algorithms.ties import highest
@@ -32,9 +32,9 @@ def d2(
     nearest `neighbours` at distance d; then the best is taken, image after image, and takes exp(-reverse d^2) of its
     score away from its neighbours. Raises `UserError` for less than one neighbour and for negative rates.
     """
-    limited(neighbours, "d2's neighbours", least=1)
-    limited(forward, "d2's forward", least=0)
-    limited(reverse, "d2's reverse", least=0)
+    check_range(neighbours, "d2's neighbours", ge=1)
+    check_range(forward, "d2's forward", ge=0)
+    check_range(reverse, "d2's reverse", ge=0)
     count = len(pool)
     places, cosines = nearest(pool.features, min(neighbours + 1, count), pool.device)
     apart = np.maximum(2 - 2 * cosines.astype(np.float64), 0)

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from shoestring.config.values import limited
+from shoestring.config.values import check_range
 from shoestring.selection.algorithms.exchange import anneal, best_draw, best_exchanges
 from shoestring.selection.algorithms.greedy import step_by_step
 from shoestring.selection.algorithms.similarity import Floats, along
@@ -34,7 +34,7 @@ def diversity(
     Both give their images in greedy order. Images chosen `already` count in the sum and stay. Raises `UserError` for
     less than one draw.
     """
-    limited(draws, "diversity's draws", least=1)
+    check_range(draws, "diversity's draws", ge=1)
     features = pool.features
     if search == "greedy":
         return best_exchanges(features, _greedily(features, size, already, rng), already, swaps)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from shoestring.config.values import limited
+from shoestring.config.values import check_range
 from shoestring.selection.pool import Pool
 
 
@@ -26,7 +26,7 @@ def dual(
     windows are averaged. The highest are the most telling where many images are taken, the lowest where few are. Epochs
     in which an image was not seen count as confidence zero. Raises `UserError` for a window below two.
     """
-    limited(window, "dual's window", least=2)
+    check_range(window, "dual's window", ge=2)
     confidence = np.nan_to_num(pool.confidence.astype(np.float64))
     length = min(window, len(confidence))
     views = sliding_window_view(confidence, length, axis=0)  # (windows, N, length)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from shoestring.config.values import limited
+from shoestring.config.values import check_range
 from shoestring.selection.algorithms.distributed import in_partitions
 from shoestring.selection.algorithms.partitions import covering
 from shoestring.selection.pool import NOTHING, Pool
@@ -29,9 +29,9 @@ def facility_location(
     `partitions` random parts choose in processes of their own, and the choice is among theirs (GreeDi, Mirzasoleiman
     et al. 2013). Raises `UserError` for negative neighbours and partitions and for samples outside 0 to 1.
     """
-    limited(neighbours, "facility_location's neighbours", least=0)
-    limited(sample, "facility_location's sample", above=0, most=1)
-    limited(partitions, "facility_location's partitions", least=0)
+    check_range(neighbours, "facility_location's neighbours", ge=0)
+    check_range(sample, "facility_location's sample", gt=0, le=1)
+    check_range(partitions, "facility_location's partitions", ge=0)
     options = {"neighbours": neighbours, "sample": sample}
     parts = min(partitions, len(pool) - len(already))
     if parts > 1:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from shoestring.config.values import limited
+from shoestring.config.values import check_range
 from shoestring.selection.algorithms.greedy import step_by_step
 from shoestring.selection.algorithms.lazy import Falling
 from shoestring.selection.algorithms.similarity import Floats, along
@@ -26,7 +26,7 @@ def graph_cut(
     the weight 0.5 no image lowers f where cosines are positive; a greater weight spreads the choice more. The sums over
     V are products with the sum of all features, so there is no table. Raises `UserError` for a negative weight.
     """
-    limited(weight, "graph_cut's weight", least=0)
+    check_range(weight, "graph_cut's weight", ge=0)
     features = pool.features
     sums = along(features, features.sum(0)).astype(np.float64)
     rise = 2 * weight if features.min() < 0 else 0.0  # where no cosine is negative no gain rises

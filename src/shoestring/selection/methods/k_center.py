@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from shoestring.config.values import limited
+from shoestring.config.values import check_range
 from shoestring.selection.algorithms.greedy import step_by_step
 from shoestring.selection.algorithms.lazy import Falling
 from shoestring.selection.algorithms.similarity import Floats, along
@@ -27,7 +27,7 @@ def k_center(
     with the greatest mean squared distance to all others, is left out as long as others are free. Memory O(N).
     Raises `UserError` for a share outside 0 to 1.
     """
-    limited(outliers, "k_center's outliers", least=0, below=1)
+    check_range(outliers, "k_center's outliers", ge=0, lt=1)
     features = pool.features
     # for unit vectors the mean squared distance to all is 2 less twice this
     to_mean = along(features, features.mean(0))

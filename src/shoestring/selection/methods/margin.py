@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from shoestring.config.values import limited
+from shoestring.config.values import check_range
 from shoestring.selection.pool import Pool
 
 
@@ -26,7 +26,7 @@ def margin(
     taken from that end of the order, and of these `size` at random: the easiest of all are much alike. Ties go by the
     seed. Raises `UserError` for `among` below 1.
     """
-    limited(among, "margin's among", least=1)
+    check_range(among, "margin's among", ge=1)
     direction = -1 if order == "easiest" else 1
     ordered = np.lexsort((rng.random(len(pool)), direction * pool.final_margin))
     return ordered[:size] if among == 1 else rng.permutation(ordered[: math.ceil(among * size)])[:size]

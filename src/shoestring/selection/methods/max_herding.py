@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from shoestring.config.values import limited
+from shoestring.config.values import check_range
 from shoestring.selection.algorithms.coverage import cover
 from shoestring.selection.algorithms.similarity import Floats, products, similarity
 from shoestring.selection.pool import NOTHING, Pool
@@ -28,7 +28,7 @@ def max_herding(
     the nearest chosen one. Bandwidth 0 takes the median distance between (a sample of 1,000) images.
     Raises `UserError` for a negative bandwidth.
     """
-    limited(bandwidth, "max_herding's bandwidth", least=0)
+    check_range(bandwidth, "max_herding's bandwidth", ge=0)
     features = pool.features
     wide = max(bandwidth or median_distance(features, rng), _NARROWEST)
     narrow = np.float32(1 / wide**2)

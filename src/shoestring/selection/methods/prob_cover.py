@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from shoestring.config.values import limited
+from shoestring.config.values import check_range
 from shoestring.selection.algorithms.clusters import clusters
 from shoestring.selection.algorithms.coverage import cover
 from shoestring.selection.algorithms.similarity import Floats, products, similarity, slices
@@ -31,7 +31,7 @@ def prob_cover(
     the data has classes, or without labels as many as images are wanted, up to 50. When all images are in a ball the
     seed takes the rest. Raises `UserError` for a negative radius.
     """
-    limited(radius, "prob_cover's radius", least=0)
+    check_range(radius, "prob_cover's radius", ge=0)
     features = pool.features
     if not radius:
         count = min(max(2, len(pool.images.classes) or min(size, _CLUSTERS)), len(features))

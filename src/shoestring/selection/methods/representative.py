@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from shoestring.config.values import limited
+from shoestring.config.values import check_range
 from shoestring.selection.algorithms.greedy import step_by_step
 from shoestring.selection.algorithms.similarity import along
 from shoestring.selection.algorithms.ties import highest
@@ -26,7 +26,7 @@ def representative(
     (distance between the two means). Both follow from the sum of the chosen, O(N D) a step; no table.
     Raises `UserError` for a share of diversity outside 0 to 1.
     """
-    limited(diversity, "representative's diversity", least=0, most=1)
+    check_range(diversity, "representative's diversity", ge=0, le=1)
     features = pool.features
     mean = features.mean(0, dtype=np.float64)
     to_mean = along(features, mean).astype(np.float64)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from shoestring.config.values import limited
+from shoestring.config.values import check_range
 from shoestring.selection.algorithms.clusters import clusters, in_turn
 from shoestring.selection.algorithms.similarity import Floats, products, slices
 from shoestring.selection.pool import NOTHING, Pool
@@ -25,7 +25,7 @@ def typiclust(
     is a cluster for every image to be chosen, however many. With images chosen `already` there are as many clusters
     more, and those that hold such images are passed over at first. Raises `UserError` for less than one neighbour.
     """
-    limited(neighbours, "typiclust's neighbours", least=1)
+    check_range(neighbours, "typiclust's neighbours", ge=1)
     features = pool.features
     labels, _ = clusters(features, len(already) + size, rng)
     distances = np.empty(len(features))

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from shoestring.config.values import limited
+from shoestring.config.values import check_range
 from shoestring.selection.algorithms.similarity import Floats, Places, slices
 from shoestring.selection.methods.aum import aum
 from shoestring.selection.methods.el2n import el2n
@@ -39,8 +39,8 @@ def window(
     window.
     Raises `UserError` for a step outside 0 to 1 and a ridge that is not positive.
     """
-    limited(step, "window's step", above=0, most=1)
-    limited(ridge, "window's ridge", above=0)
+    check_range(step, "window's step", gt=0, le=1)
+    check_range(ridge, "window's ridge", gt=0)
     every, order = np.arange(len(pool)), _ORDERS[difficulty]
     groups = [every] if counts is None else [every[pool.labels == label] for label in np.flatnonzero(counts)]
     wanted = [size] if counts is None else counts[counts > 0].tolist()

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from shoestring.config.values import limited
+from shoestring.config.values import check_range
 from shoestring.selection.algorithms.similarity import Floats, Places
 from shoestring.selection.pool import Pool
 
@@ -25,8 +25,8 @@ def zcore(
     between 0 and 1, and the highest are taken. `samples` are drawn per image, so the time is O(samples N^2); its
     authors draw a million, 20 per image of CIFAR-10. Raises `UserError` for less than one neighbour and for no samples.
     """
-    limited(samples, "zcore's samples", above=0)
-    limited(neighbours, "zcore's neighbours", least=1)
+    check_range(samples, "zcore's samples", gt=0)
+    check_range(neighbours, "zcore's neighbours", ge=1)
     count = len(pool)
     mixed = rng.permutation(count)  # of images at the same place the first gains
     columns = np.ascontiguousarray(pool.features[mixed].T)

@@ -1,0 +1,63 @@
+"""Layers of settings merged into a recipe: flags take precedence over the recipe file, and the file over defaults."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+from shoestring.config.recipe import SECTIONS, Recipe
+from shoestring.config.values import check_range, coerce
+from shoestring.errors import UserError, quoted, unknown
+from shoestring.suggestions import nearest
+
+CALL = "the call"  # name of the layer of a function's arguments, which messages name without their section
+
+Layer = tuple[str, Mapping[str, Any]]
+
+
+def resolve(*layers: Layer) -> tuple[Recipe, dict[str, str]]:
+    """Merge named layers, of which later ones take precedence; return the recipe and the origin of every value.
+
+    Each layer is nested like a recipe file. Raises `UserError` for unknown keys and values of the wrong type.
+    """
+    origin: dict[str, str] = {}
+    recipe = _build(Recipe, layers, "", origin)
+    return recipe, origin
+
+
+def _build(cls: type, layers: tuple[Layer, ...], prefix: str, origin: dict[str, str]) -> Any:
+    hints = typing.get_type_hints(cls)
+    fields = {field.name: field for field in dataclasses.fields(cls)}
+    values: dict[str, Any] = {}
+    for layer, content in layers:
+        for key, value in ((str(key), value) for key, value in content.items()):
+            shown = key if layer == CALL else prefix + key
+            if key not in fields:
+                if "options" not in fields:
+                    raise _unknown_key(key, list(fields), prefix, layer)
+                values.setdefault("options", {})[key] = value  # checked against the method's options later
+                origin[prefix + key] = layer
+            elif key not in SECTIONS:
+                limits = fields[key].metadata.get("limits", {})
+                values[key] = check_range(coerce(value, hints[key], shown), shown, **limits)
+                origin[prefix + key] = layer
+            elif value is not None and not isinstance(value, Mapping):  # None: all lines of a section commented out
+                raise UserError(f"'{key}' in {layer} must be a mapping such as {key}: {{...}}, not {quoted(value)}.")
+    for key, section in SECTIONS.items():
+        if key in fields:
+            inner = tuple((layer, content.get(key) or {}) for layer, content in layers)
+            values[key] = _build(section, inner, f"{key}.", origin)
+    for key in fields:
+        if key not in SECTIONS and key != "options":
+            origin.setdefault(prefix + key, "default")
+    return cls(**values)
+
+
+def _unknown_key(key: str, known: list[str], prefix: str, layer: str) -> UserError:
+    if layer == CALL:
+        return unknown("argument", key, known)
+    near = nearest(key, known)
+    guess = None if near is None else prefix + near.replace(" ", ": ")
+    return unknown(f"setting in {layer}", f"{prefix}{key}", [prefix + name for name in known], near=guess)
