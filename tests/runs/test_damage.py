@@ -22,7 +22,7 @@ from shoestring.config.recipe import Recipe, Select, Train
 from shoestring.errors import UserError
 from shoestring.runs import pipeline, stages
 from shoestring.runs.directory import RunDir
-from shoestring.runtime.files import lock_folder, atomic_write, write_json
+from shoestring.runtime.files import atomic_write, lock_folder, write_json
 from shoestring.selection import Subset
 from shoestring.training import checkpoint
 

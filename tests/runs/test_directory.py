@@ -8,7 +8,7 @@ import pytest
 
 from shoestring.errors import UserError
 from shoestring.runs.directory import RunDir
-from shoestring.runtime.files import read_json, atomic_write, write_json
+from shoestring.runtime.files import atomic_write, read_json, write_json
 
 
 def test_replacing_takes_the_place_only_when_the_block_ends_well(tmp_path):

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from shoestring.config.recipe import Prune, Recipe, Select, Train
-from shoestring.config.resolve import resolve
 from shoestring.config.recipe_file import read
+from shoestring.config.resolve import resolve
 from shoestring.errors import BudgetTooSmall, UserError
 from shoestring.models.model import Model
 from shoestring.runs import pipeline, session

@@ -10,10 +10,18 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-from shoestring.errors import UserError
-from shoestring.runtime.files import LOCK_FILE, lock_folder, folder_id, is_partial, read_json, atomic_write, write_json, write_text
 from shoestring.config.paths import expanded, refuse_url
 from shoestring.config.record import is_nonnegative, validated
+from shoestring.errors import UserError
+from shoestring.runtime.files import (
+    LOCK_FILE,
+    folder_id,
+    is_partial,
+    lock_folder,
+    read_json,
+    write_json,
+    write_text,
+)
 
 T = TypeVar("T")
 

@@ -8,10 +8,10 @@ from functools import partial
 from typing import Any
 
 from shoestring.budget import USUAL_EPOCHS
+from shoestring.config.recipe import BUDGETS, Recipe, as_dict, without_budget
 from shoestring.config.units import parse_quantity, parse_seconds
 from shoestring.errors import UserError
 from shoestring.models.model import Model, model_folder
-from shoestring.config.recipe import BUDGETS, Recipe, as_dict, without_budget
 from shoestring.runs.directory import RunDir
 from shoestring.training.checkpoint import Checkpoint
 from shoestring.training.snapshots import Snapshots, remove

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from shoestring.config.recipe import Recipe
 from shoestring.errors import UserError
 from shoestring.models.model import model_folder
-from shoestring.config.recipe import Recipe
 from shoestring.runs.directory import RunDir
 from shoestring.selection.subset import file_of
 

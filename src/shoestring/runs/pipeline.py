@@ -8,15 +8,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from shoestring.runs import stages
-from shoestring.runtime import threads
-from shoestring.runtime.context import Context
-from shoestring.runs.preflight import check_budget, settle
 from shoestring.config.paths import data_path
 from shoestring.config.recipe import Recipe, Select
 from shoestring.reporting.markdown import write_report
+from shoestring.runs import stages
 from shoestring.runs.directory import RunDir
+from shoestring.runs.preflight import check_budget, settle
 from shoestring.runs.session import EXIT, begin, finished, surroundings
+from shoestring.runtime import threads
+from shoestring.runtime.context import Context
 from shoestring.selection import Subset
 from shoestring.selection.export import copy_to, list_images
 from shoestring.selection.subset_files import kept_file

@@ -6,22 +6,22 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
-from shoestring.runtime import threads
+from shoestring.config.recipe import Train
 from shoestring.data import Dataset, Images
 from shoestring.errors import BudgetTooSmall
 from shoestring.evaluation.cost import count_macs
 from shoestring.models.inference import views
 from shoestring.models.model import Model
+from shoestring.planning.model import choose_model, preprocessing
 from shoestring.planning.plan import schedule_of
 from shoestring.planning.proxy import PROXY, needs_proxy
 from shoestring.pruning import shrink
-from shoestring.config.recipe import Train
 from shoestring.runs.session import Run
+from shoestring.runtime import threads
 from shoestring.selection.subset_files import given_subset
 from shoestring.training import defaults
-from shoestring.training.profiling import FLOPS_PER_MAC, Speed, calibrate, few_of, images_to_time, predicting
-from shoestring.planning.model import choose_model, preprocessing
 from shoestring.training.optimizers.optimizer import update_flops, update_seconds
+from shoestring.training.profiling import FLOPS_PER_MAC, Speed, calibrate, few_of, images_to_time, predicting
 from shoestring.training.setup import LEAST_STEPS, prepare_growth
 
 _LIMIT = 0.01  # fraction of a time budget that timing one network may take

@@ -7,16 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from shoestring.runs.validate import check, check_place
-from shoestring.runtime.context import Context
+from shoestring.config.recipe import Grow, Recipe
 from shoestring.data import Images
 from shoestring.errors import UserError
+from shoestring.planning.plan import plan_train
+from shoestring.runs.directory import RunDir
 from shoestring.runs.extend import extends
 from shoestring.runs.preflight import check_budget, settle, trains_proxy
-from shoestring.planning.plan import plan_train
-from shoestring.config.recipe import Grow, Recipe
-from shoestring.runs.directory import RunDir
 from shoestring.runs.session import Run, begin, of_whole
+from shoestring.runs.validate import check, check_place
+from shoestring.runtime.context import Context
 from shoestring.selection.subset_files import given_subset
 
 

@@ -13,20 +13,20 @@ from pathlib import Path
 from typing import Any
 
 from shoestring.budget import USUAL_EPOCHS, Budget
-from shoestring.runs.validate import check, check_place
-from shoestring.runtime.context import Context
+from shoestring.config.recipe import Recipe, as_dict, to_yaml
 from shoestring.data import Dataset, Images, load, load_unlabelled, source_key
 from shoestring.errors import UserError
 from shoestring.evaluation.cost import LEAST
 from shoestring.evaluation.reserve import seconds_to_fit, seconds_to_predict, seconds_to_write
-from shoestring.runs.extend import extends, reopen, trained
-from shoestring.runs.inputs import check_same_files, file_states
 from shoestring.models.inference import views
 from shoestring.models.model import Model, model_folder
-from shoestring.config.recipe import Recipe, as_dict, to_yaml
-from shoestring.runs.directory import RunDir, write_skipped
-from shoestring.selection.subset_files import never_held_out
 from shoestring.planning.model import preprocessing
+from shoestring.runs.directory import RunDir, write_skipped
+from shoestring.runs.extend import extends, reopen, trained
+from shoestring.runs.inputs import check_same_files, file_states
+from shoestring.runs.validate import check, check_place
+from shoestring.runtime.context import Context
+from shoestring.selection.subset_files import never_held_out
 from shoestring.training.snapshots import newest
 
 EXIT = 0.3  # seconds that writing the last files and leaving take
@@ -246,7 +246,9 @@ def begin(recipe: Recipe, folder: RunDir, *, context: Context, started: float | 
     if spent:
         how = "ended" if "result" in folder.run else "was interrupted"
         context.log(f"{folder.path} {how} after {spent:.0f} s; going on")
-    around = replace(context, folder=folder.path, on_progress=_logged(of_whole(context.on_progress, budget), folder, budget))
+    around = replace(
+        context, folder=folder.path, on_progress=_logged(of_whole(context.on_progress, budget), folder, budget)
+    )
     return Run(recipe, folder, budget, around, only, _key(recipe))
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from shoestring import api
-from shoestring.runtime import threads
 from shoestring.data import Dataset, Images
 from shoestring.evaluation.cost import cost, count_macs
 from shoestring.evaluation.files import write
@@ -18,6 +17,7 @@ from shoestring.evaluation.warnings import cut_warnings, find_warnings
 from shoestring.models.inference import Predictor
 from shoestring.models.model import Model, model_folder
 from shoestring.runs.session import Run, final_model
+from shoestring.runtime import threads
 from shoestring.selection import Subset
 from shoestring.selection.near_duplicates import shared
 from shoestring.selection.subset_files import given_subset, never_held_out

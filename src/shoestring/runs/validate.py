@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from shoestring.config import paths, registry
 from shoestring.budget import Budget
+from shoestring.config import paths, registry
+from shoestring.config.recipe import Recipe, Select
+from shoestring.config.resolve import resolve
 from shoestring.config.units import parse_size
 from shoestring.errors import UserError
 from shoestring.growth.compose import compose
-from shoestring.config.recipe import Recipe, Select
-from shoestring.config.resolve import resolve
 from shoestring.runs.directory import RunDir
 
 
