@@ -1,7 +1,7 @@
 """Is a model on the way worth what a training of that time would have been?
 
     python benchmarks/anytime.py DATA [--seconds 300] [--seeds 0 1 2] [--shares 0.3 0.5 0.75]
-    python benchmarks/anytime.py --page docs/growing.md
+    python benchmarks/anytime.py --page docs/benchmarks.md
 
 Runs `shoestring train --schedule anytime` and copies its snapshot when these shares of the time are over; then, for
 each share, trains with the deadline schedule for so many seconds only. DATA is a folder of CIFAR-10 as Parquet, or any
@@ -102,7 +102,7 @@ def shoestring(*arguments: str) -> list[str]:
 
 def table(rows: list[Row]) -> str:
     """A line for each time and share."""
-    lines = ["| time asked | share over | runs | on the way | a training of that time | difference |", "|---" * 6 + "|"]
+    lines = ["| budget | fraction spent | runs | snapshot | training of that time | difference |", "|---" * 6 + "|"]
     for seconds, share in sorted({(row["seconds"], row["share"]) for row in rows}):
         mine = [row for row in rows if (row["seconds"], row["share"]) == (seconds, share)]
         own, alone = (100 * sum(row[name] for row in mine) / len(mine) for name in ("accuracy", "alone"))

@@ -124,7 +124,7 @@ def tables() -> str:
     for data, network, seconds in dict.fromkeys((r["data"], r["network"], r["asked_seconds"]) for r in rows):
         mine = [r for r in rows if (r["data"], r["network"], r["asked_seconds"]) == (data, network, seconds)]
         lines = [f"### {network} on {data}, {seconds} seconds", ""]
-        lines += ["| arm | runs | test accuracy | validation | passes over the images |", "|---|---|---|---|---|"]
+        lines += ["| arm | runs | test accuracy | validation | epochs |", "|---|---|---|---|---|"]
         by_arm = {arm: [r for r in mine if r["arm"] == arm] for arm in dict.fromkeys(r["arm"] for r in mine)}
         lines += [_line(arm, by_arm[arm]) for arm in sorted(by_arm, key=lambda arm: -_mean(by_arm[arm], "accuracy"))]
         parts.append("\n".join([*lines, ""]))

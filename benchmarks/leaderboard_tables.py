@@ -12,7 +12,6 @@ from scipy import stats
 
 from intervals import half_interval
 from measured import Row
-from shoestring.config import registry
 from shoestring.config.recipe import Select
 from shoestring.data.loading import in_memory
 from shoestring.planning.proxy import method_for
@@ -27,8 +26,8 @@ TITLES = {
 }
 LEGEND = """\
 Accuracy in %, mean over seeds with its 95 % t-interval, the number of seeds in brackets. `†`: one seed, and the
-interval is only that of the number of images scored. `=`: the same for every seed, as where nothing is left to chance.
-`◂`: what `auto` takes. Differences are paired by seed, with their 95 % t-interval and the p of a paired t-test,
+interval covers only the number of images scored. `=`: the same for every seed, because the method is deterministic.
+`◂`: what `auto` takes. Differences are paired by seed, with their 95 % t-interval and the p-value of a paired t-test,
 corrected for the number of methods (Holm)."""
 
 
@@ -157,13 +156,3 @@ def left_out(rows: list[Row]) -> list[str]:
         names = (f"`{name}` ({', '.join(f'{size:,}' for size in sorted(sizes))})" for name, sizes in methods.items())
         lines.append(f"No result for {', '.join(names)}: {reason}")
     return lines
-
-
-def cards() -> str:
-    """Every registered method: its options with their defaults, and what it does."""
-    lines = ["| method | options | which images |", "|---|---|---|"]
-    for name in registry.names("select"):
-        known = registry.options("select", name).values()
-        options = ", ".join(f"`{option.name}={option.default}`" for option in known)
-        lines.append(line([f"`{name}`", options, registry.summary("select", name).replace("|", "\\|")]))
-    return "\n".join(lines)

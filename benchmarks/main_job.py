@@ -1,18 +1,20 @@
 """The main job, from process start to exit: accuracy and deadline of `shoestring run`, as a user would call it.
 
-    python benchmarks/main_job.py --cifar10 DIR [--only CASE ...] [--repeat N] [--table]
+    python benchmarks/main_job.py --cifar10 DIR [--only CASE ...] [--repeat N]
+    python benchmarks/main_job.py --page docs/benchmarks.md
 
 Every run is a process of its own, timed from outside; its row is added to results/main_job.json at once, so that the
-benchmark can be stopped and gone on with. With `--table` the rows are summed up as Markdown and nothing is run.
+benchmark can be stopped and resumed. With `--page` the table of that page is written and nothing is run.
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
+from pathlib import Path
 
 from commands import Case, measure
-from measured import Row, Rows
+from measured import Row, Rows, fill
 
 ROWS = Rows("main_job.json", ("case", "seed"))
 
@@ -41,10 +43,10 @@ def main() -> None:
     parser.add_argument("--cifar10", help="folder of CIFAR-10 as Parquet, or any other name `shoestring run` takes")
     parser.add_argument("--only", nargs="*", help="names of cases")
     parser.add_argument("--repeat", type=int, help="runs of each case, instead of the usual number")
-    parser.add_argument("--table", action="store_true", help="print the summary of what has been measured")
+    parser.add_argument("--page", type=Path, help="write the table of the results into this page, between its markers")
     given = parser.parse_args()
-    if given.table:
-        print(table(ROWS.read()))
+    if given.page:
+        fill(given.page, main_job=table(ROWS.read()))
         return
     for name, case in cases(given.cifar10 or "cifar10").items():
         if given.only and name not in given.only:
@@ -58,12 +60,12 @@ def main() -> None:
 
 def table(found: list[Row]) -> str:
     """One line a case: mean accuracy with the range over seeds, and the range of seconds used of those asked for."""
-    lines = ["| command | runs | test accuracy | seconds, of those asked |", "|---|---|---|---|"]
+    lines = ["| command | runs | test accuracy | seconds, of the budget |", "|---|---|---|---|"]
     for name in dict.fromkeys(row["case"] for row in found):
         mine = [row for row in found if row["case"] == name]
         accuracy = [100 * row["accuracy"] for row in mine]
         wall = [row["wall_seconds"] for row in mine]
-        command = "`" + " ".join(mine[0]["command"]) + "`" + (", a core taken half-way" if mine[0]["hog"] else "")
+        command = "`" + " ".join(mine[0]["command"]) + "`" + (", one core busy from halfway" if mine[0]["hog"] else "")
         spread = f" ({min(accuracy):.2f} to {max(accuracy):.2f})" if len(mine) > 1 else ""
         used = f"{min(wall):.1f} to {max(wall):.1f}" if len(mine) > 1 else f"{wall[0]:.1f}"
         share = (

@@ -1,7 +1,7 @@
 """What other ways of training reach in the same time, on the same machine, in the same minutes.
 
     python benchmarks/peers.py DATA [--seconds 300] [--peer NAME ...] [--seeds 0 1 2]
-    python benchmarks/peers.py --page docs/peers.md
+    python benchmarks/peers.py --page docs/peers.md --readme README.md
 
 DATA is CIFAR-10, as a folder of Parquet files or any other name that `shoestring train` takes. Each run is a process of
 its own, its seconds from process start to exit; its row is added to results/peers.json at once, so it can be stopped
@@ -45,9 +45,13 @@ def main() -> None:
     parser.add_argument("--peer", nargs="+", choices=(*FLAGS, ONE_CYCLE), default=[*FLAGS, ONE_CYCLE])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--page", type=Path, help="write what has been measured into this page, between its markers")
+    parser.add_argument("--readme", type=Path, help="write the short table of five minutes into this page")
     given = parser.parse_args()
-    if given.page:
-        fill(given.page, peers=table(ROWS.read()))
+    if given.page or given.readme:
+        if given.page:
+            fill(given.page, peers=table(ROWS.read()))
+        if given.readme:
+            fill(given.readme, peers_summary=best_of(ROWS.read(), 300))
     elif given.data is None:
         parser.error("DATA is needed to measure")
     else:
@@ -86,7 +90,7 @@ def one_cycle(data: str, seconds: int, seed: int) -> Row:
 
 def table(rows: list[Row]) -> str:
     """A line for each time and peer, the best first."""
-    lines = ["| time asked | what | runs | test accuracy | seconds taken | passes |", "|---|---|---|---|---|---|"]
+    lines = ["| budget | what | runs | test accuracy | seconds taken | epochs |", "|---|---|---|---|---|---|"]
     for seconds in sorted({row["seconds"] for row in rows}, key=lambda asked: asked or float("inf")):
         mine = [row for row in rows if row["seconds"] == seconds]
         by_peer = {peer: [row for row in mine if row["peer"] == peer] for peer in {row["peer"] for row in mine}}
@@ -95,14 +99,27 @@ def table(rows: list[Row]) -> str:
     return "\n".join(lines)
 
 
+def best_of(rows: list[Row], seconds: int, count: int = 3) -> str:
+    """The most accurate ways to spend this time: a line for each, its last column the number of runs."""
+    mine = [row for row in rows if row["seconds"] == seconds]
+    by_peer = {peer: [row for row in mine if row["peer"] == peer] for peer in {row["peer"] for row in mine}}
+    best_first = sorted(by_peer, key=lambda peer: -_mean(by_peer[peer], "accuracy"))[:count]
+    lines = ["| training | test accuracy | epochs | runs |", "|---|---|---|---|"]
+    for peer in best_first:
+        found = by_peer[peer]
+        epochs = sum(row["training"]["epochs"] for row in found) / len(found)
+        lines.append(f"| {peer} | {100 * _mean(found, 'accuracy'):.1f} % | {epochs:.1f} | {len(found)} |")
+    return "\n".join(lines)
+
+
 def _line(seconds: int, peer: str, found: list[Row]) -> str:
     spread = f" ± {half_interval([100 * row['accuracy'] for row in found]):.2f}" if len(found) > 1 else ""
     took = sorted(row["wall_seconds"] for row in found)
     asked = f"{seconds / 60:g} min" if seconds else "none"
-    passes = sum(row["training"]["epochs"] for row in found) / len(found)
+    epochs = sum(row["training"]["epochs"] for row in found) / len(found)
     between = f"{took[0]:.0f}" if len(found) == 1 else f"{took[0]:.0f} to {took[-1]:.0f}"
     accuracy = f"{100 * _mean(found, 'accuracy'):.2f}{spread}"
-    return f"| {asked} | {peer} | {len(found)} | {accuracy} | {between} | {passes:.1f} |"
+    return f"| {asked} | {peer} | {len(found)} | {accuracy} | {between} | {epochs:.1f} |"
 
 
 def _mean(found: list[Row], name: str) -> float:

@@ -3,7 +3,7 @@
     python benchmarks/selection_leaderboard.py DATA [--weights FILE] [--consumer scratch probe] [--examples 1000 ...]
         [--method NAME ...] [--seeds 0 1 2] [--split test] [--hours 2]
     python benchmarks/selection_leaderboard.py --table
-    python benchmarks/selection_leaderboard.py --page docs/selection.md
+    python benchmarks/selection_leaderboard.py --page docs/leaderboard.md
 
 DATA is anything that `shoestring run` takes, as a folder of Parquet files. `scratch` trains a small
 network on the chosen images, `probe` (needs --weights) a linear classifier on what a frozen network sees in them; see
@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import torch
 
 from leaderboard_learners import SEEN, Probe, Scratch, material
-from leaderboard_tables import cards, tables
+from leaderboard_tables import tables
 from machine import machine
 from measured import RESULTS, Row, Rows, fill
 from shoestring.config import registry
@@ -85,13 +85,13 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=BOARD)
     parser.add_argument("--samples", type=int, help="images seen in a training and by the proxy, to try this script")
     parser.add_argument("--table", action="store_true", help="print the tables of what has been measured")
-    parser.add_argument("--page", type=Path, help="write the tables and the methods into this page")
+    parser.add_argument("--page", type=Path, help="write the tables into this page")
     given = parser.parse_args()
     rows = Rows(given.results.resolve(), KEY)
     if given.table:
         print(tables(rows.read(), given.split))
     elif given.page:
-        fill(given.page, leaderboard=tables(rows.read(), given.split), methods=cards())
+        fill(given.page, leaderboard=tables(rows.read(), given.split))
     elif given.data is None:
         parser.error("DATA is needed to measure")
     elif given.samples and given.results == BOARD:

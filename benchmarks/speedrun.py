@@ -1,7 +1,7 @@
 """Seconds to 94 % on CIFAR-10 on a CUDA device, beside airbench94_muon on the same device in the same minutes.
 
     python benchmarks/speedrun.py DATA --airbench FILE [--warm 3 3.5 4] [--cold 9] [--seeds 20]
-    python benchmarks/speedrun.py --page docs/accelerators.md
+    python benchmarks/speedrun.py --page docs/benchmarks.md
 
 DATA is a folder of CIFAR-10 as Parquet, or any other name that `shoestring train` takes; FILE is airbench94_muon.py as
 its author publishes it (KellerJordan/cifar10-airbench). `warm` and `cold` are the seconds that shoestring is given; of

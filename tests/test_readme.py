@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.util
 import re
 import shlex
 import shutil
@@ -7,9 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from shoestring.cli.main import main
+from shoestring.config import registry
+from shoestring.config.recipe import Recipe, Train, as_dict
 
 ROOT = Path(__file__).parents[1]
 EPOCHS = "12"  # instead of the seconds of the page: enough for every step, and the same on any machine
@@ -18,7 +23,7 @@ _BLOCK = re.compile(r"^(?P<before>[^\n]*)\n```(?P<language>\w+)\n(?P<body>.*?)^`
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block of a page: the line it stands on, its language, its text."""
+    """A fenced block of a page: its line number, language and text."""
 
     line: int
     language: str
@@ -26,14 +31,14 @@ class Block:
 
 
 def blocks(text: str) -> list[Block]:
-    """The python and console blocks of a Markdown page, but for those marked `<!-- not run: reason -->` just above."""
-    found = []
+    """The Python and console blocks of a Markdown page, except those marked `<!-- not run: reason -->` just above."""
+    result = []
     for match in _BLOCK.finditer("\n" + text):
         runs = not re.fullmatch(r"<!-- not run: .+ -->", match["before"].strip())
         if runs and match["language"] in ("python", "console", "sh"):
             line = text.count("\n", 0, match.start("body") - 1)
-            found.append(Block(line, match["language"], match["body"]))
-    return found
+            result.append(Block(line, match["language"], match["body"]))
+    return result
 
 
 def commands(body: str) -> list[list[str]]:
@@ -44,7 +49,7 @@ def commands(body: str) -> list[list[str]]:
         for line in lines
         if line.startswith("$ shoestring ")
     ]
-    return [_counted(one) for one in words]
+    return [_counted(line) for line in words]
 
 
 def _counted(words: list[str]) -> list[str]:
@@ -55,13 +60,18 @@ def _counted(words: list[str]) -> list[str]:
     return text
 
 
+def expanded(words: list[str]) -> list[str]:
+    """The words with patterns replaced by the files that match, as a shell does."""
+    return [name for word in words for name in (sorted(map(str, Path().glob(word))) if "*" in word else [word])]
+
+
 def execute(block: Block, page: str, names: dict[str, Any]) -> None:
-    """Run a block as a reader would, who keeps the names that the blocks before it made."""
+    """Run a block as a reader would; Python blocks see the names that earlier ones defined."""
     if block.language == "python":
         source = "\n" * block.line + block.body
         exec(compile(source, page, "exec"), names)
     for words in commands(block.body) if block.language != "python" else ():
-        assert main(words) == 0, f"{page}, line {block.line}: shoestring {shlex.join(words)}"
+        assert main(expanded(words)) == 0, f"{page}, line {block.line}: shoestring {shlex.join(words)}"
 
 
 SAMPLE = """\
@@ -113,14 +123,60 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_pages_do_what_they_say(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All blocks, one after another, in one folder: later ones use what earlier ones left."""
+    """Execute all blocks of a page in order, in one folder: later ones use the results of earlier ones."""
     monkeypatch.chdir(tmp_path)
     shutil.copytree(ROOT / "recipes", tmp_path / "recipes")
+    if page.name == "tutorial.md":
+        make_photos(tmp_path)
     names: dict[str, Any] = {"__name__": "__main__"}
     for block in blocks(page.read_text(encoding="utf-8")):
         execute(block, page.name, names)
 
 
-def test_the_readme_has_blocks_to_run() -> None:
-    found = blocks(PAGES[0].read_text(encoding="utf-8"))
-    assert {block.language for block in found} >= {"python", "console"}
+def make_photos(folder: Path) -> None:
+    """Thirty photos in each of three classes, each with a bright stripe at an angle of its own, and three new ones."""
+    rng = np.random.default_rng(0)
+    down, right = np.mgrid[-1:1:32j, -1:1:32j]
+    for angle, name in enumerate(("cat", "dog", "rabbit")):
+        across = np.cos(angle) * down + np.sin(angle) * right
+        for number in range(31):
+            stripe = 160.0 * (abs(across - rng.uniform(-0.5, 0.5)) < 0.3)
+            pixels = stripe[:, :, None] + rng.uniform(0, 90, (32, 32, 3))
+            file = folder / "photos" / name / f"IMG_{number:04}.jpg" if number else folder / "new" / f"{name}.jpg"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels.astype(np.uint8)).save(file)
+
+
+def test_the_pages_have_blocks_to_run() -> None:
+    languages = {block.language for page in PAGES for block in blocks(page.read_text(encoding="utf-8"))}
+    assert languages >= {"python", "console"}
+    assert len(blocks((ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8"))) >= 7
+
+
+@pytest.fixture(scope="module")
+def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the pages that docs/generate.py makes from the code."""
+    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    folder = tmp_path_factory.mktemp("docs")
+    module.generate(folder)
+    return folder
+
+
+@pytest.mark.parametrize("kind", registry.PROTOCOLS)
+def test_every_method_has_a_card(generated: Path, kind: str) -> None:
+    overview = (generated / "methods" / "index.md").read_text(encoding="utf-8")
+    for name in registry.names(kind):
+        card = (generated / "methods" / kind / f"{name}.md").read_text(encoding="utf-8")
+        assert f"def {name}(" in card
+        assert all(f"`{option}`" in card for option in registry.options(kind, name))
+        assert f"({kind}/{name}.md)" in overview
+
+
+def test_the_reference_has_every_field_of_a_recipe(generated: Path) -> None:
+    text = (generated / "reference" / "recipe.md").read_text(encoding="utf-8")
+    for name in (*as_dict(Recipe()), *Train.__dataclass_fields__):
+        assert f"| `{name}` |" in text or f"## Section `{name}`" in text
+    assert "--learning-rate X" in (generated / "reference" / "commands.md").read_text(encoding="utf-8")
