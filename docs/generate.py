@@ -43,26 +43,26 @@ KINDS = {
         "[leaderboard](../leaderboard.md) compares them. `--within easiest:0.2` restricts any of them to a fraction of "
         "the images by difficulty.",
         "shoestring run DATA --examples 1000 --select {name}",
-        "--select.{option} {value}",
+        "--select.{option}",
     ),
     "grow": Kind(
         "Growth schedules",
         "What part of the network and of the resolution is trained at each fraction of the training. "
         "[How to grow networks](../growing.md) explains them; several can be combined.",
         "shoestring train DATA --time 5m --grow {name}",
-        "--grow.{option} {value}",
+        "--grow.{option}",
     ),
     "prune": Kind(
         "Pruning criteria",
         "Which channels of a trained network are removed. The [channel map](../channels.md) removes them.",
         "shoestring run DATA --time 5m --macs 0.5 --prune {name}",
-        "--prune.{option} {value}",
+        "--prune.{option}",
     ),
     "models": Kind(
         "Models",
-        "Networks for small images. `timm:NAME` takes any network of timm, and `auto` fits `convnet` to images and time.",
+        "Networks for small images. `timm:NAME` is any network of timm, and `auto` fits `convnet` to images and time.",
         "shoestring train DATA --time 5m --model {name}",
-        "--{option} {value}",
+        "--{option}",
     ),
     "data": Kind(
         "Sources of images",
@@ -76,7 +76,7 @@ def generate(docs: Path) -> None:
     """Write all generated pages below this folder."""
     for name in ("methods", "reference"):
         shutil.rmtree(docs / name, ignore_errors=True)
-    nav = ["* [Overview](index.md)"]
+    nav = ["---\nsearch:\n  exclude: true\n---\n", "* [Overview](index.md)"]
     overview = ["# Methods", "One card for each method, made from its docstring and signature.\n"]
     for kind, about in KINDS.items():
         names = registry.names(kind)
@@ -96,19 +96,18 @@ def card(kind: str, name: str) -> str:
     method, about, options = registry.find(kind, name), KINDS[kind], registry.options(kind, name)
     parts = [f"# {name}", inspect.getdoc(method) or ""]
     if about.example:
-        command = about.example.format(name=name)
-        flags = [about.option.format(option=o.name.replace("_", "-"), value=o.default) for o in options.values()]
-        parts.append(f"```console\n$ {' '.join([command, *flags[:1]])}\n```")
+        parts.append(f"```console\n$ {about.example.format(name=name)}\n```")
     if options:
         rows = (
             (
-                f"`{o.name}`",
-                values(o.type),
-                f"`{o.default}`" if o.default is not inspect.Parameter.empty else "required",
+                f"`{option.name}`",
+                f"`{about.option.format(option=option.name.replace('_', '-'))}`",
+                values(option.type),
+                "required" if option.default is inspect.Parameter.empty else f"`{option.default}`",
             )
-            for o in options.values()
+            for option in options.values()
         )
-        parts += ["## Options", table(("option", "values", "default"), rows)]
+        parts += ["## Options", table(("option", "flag", "values", "default"), rows)]
     parts += [
         "## Function",
         f"In `src/{method.__module__.replace('.', '/')}.py`:",
@@ -136,16 +135,20 @@ def signature(method: Any) -> str:
 def recipe_page() -> str:
     """Every field of a recipe with its flag, values, default and help."""
     parts = [
+        "---\nhide: [toc]\n---",
         "# Recipe fields and flags",
         "A recipe is a YAML or JSON file, given by `--recipe FILE`. Every field is also a flag, and flags win over the "
         "recipe, the recipe over defaults. `--dry-run` prints every value and where it comes from. Options of a method "
         "stand beside its name: `--select.order hardest`, or `order: hardest` in the section `select`.",
-        *(f'```yaml title="recipes/{file.name}"\n{file.read_text().strip()}\n```' for file in _recipes()),
         "## The whole run",
         _fields(Recipe, ""),
     ]
     for name, section in SECTIONS.items():
         parts += [f"## Section `{name}`", (inspect.getdoc(section) or "").split("\n\n")[0], _fields(section, name)]
+    parts += [
+        "## Examples",
+        *(f'```yaml title="recipes/{file.name}"\n{file.read_text().strip()}\n```' for file in _recipes()),
+    ]
     return "\n\n".join(parts)
 
 
