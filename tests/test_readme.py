@@ -4,6 +4,7 @@ import importlib.util
 import re
 import shlex
 import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -136,12 +137,12 @@ def test_pages_do_what_they_say(page: Path, tmp_path: Path, monkeypatch: pytest.
 def make_photos(folder: Path) -> None:
     """Thirty photos in each of three classes, each with a bright stripe at an angle of its own, and three new ones."""
     rng = np.random.default_rng(0)
-    down, right = np.mgrid[-1:1:32j, -1:1:32j]
+    down, right = np.mgrid[-1:1:16j, -1:1:16j]
     for angle, name in enumerate(("cat", "dog", "rabbit")):
         across = np.cos(angle) * down + np.sin(angle) * right
         for number in range(31):
             stripe = 160.0 * (abs(across - rng.uniform(-0.5, 0.5)) < 0.3)
-            pixels = stripe[:, :, None] + rng.uniform(0, 90, (32, 32, 3))
+            pixels = stripe[:, :, None] + rng.uniform(0, 90, (16, 16, 3))
             file = folder / "photos" / name / f"IMG_{number:04}.jpg" if number else folder / "new" / f"{name}.jpg"
             file.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(pixels.astype(np.uint8)).save(file)
@@ -156,9 +157,9 @@ def test_the_pages_have_blocks_to_run() -> None:
 @pytest.fixture(scope="module")
 def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the pages that docs/generate.py makes from the code."""
-    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+    spec = importlib.util.spec_from_file_location("docs_generate", ROOT / "docs" / "generate.py")
     assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     folder = tmp_path_factory.mktemp("docs")
     module.generate(folder)
