@@ -105,7 +105,7 @@ def test_bad_data(capsys, tmp_path: Path, make: Callable[[Path], Path], said: tu
         ("--stages 0.5@0.5", "with 1@1"),
         ("--stages 1@0.5,0.5@1,1@1", "can only grow"),
         ("--stages 0.5@1:0.6,1@1:0.6", "add up to 1"),
-        ("--strength 1,2", "shares from 0 to 1"),
+        ("--strength 1,2", "fractions from 0 to 1"),
         ("--strength strong", "not 'strong'"),
         ("--prune magnitud", "Did you mean 'magnitude'?"),
         ("--model convnt", "Did you mean 'convnet'?"),
@@ -139,7 +139,7 @@ def test_bad_data(capsys, tmp_path: Path, make: Callable[[Path], Path], said: tu
         ("--weights nope.safetensors", "nope.safetensors"),
         ("--subset nope.json", "nope.json"),
         ("--recipe nope.yaml", "nope.yaml"),
-        ("extra", "'extra' was not expected"),
+        ("extra", "unexpected argument 'extra'"),
         ("-x", "-x"),
     ],
 )
@@ -178,7 +178,7 @@ def test_a_budget_too_small_names_the_least_that_works(capsys, tmp_path: Path) -
     assert main([*words, "--epochs", least, "--out", str(tmp_path / "out"), "--quiet"]) == 0
 
 
-def test_bad_images_can_be_left_out(capsys, tmp_path: Path) -> None:
+def test_bad_images_can_be_skipped(capsys, tmp_path: Path) -> None:
     data, out = with_bad(tmp_path / "photos", b"hello"), tmp_path / "out"
     (data / "cat" / "notes.txt").write_text("hello")
     for index in range(30):
@@ -202,7 +202,7 @@ def test_bad_images_can_be_left_out(capsys, tmp_path: Path) -> None:
     assert len(json.loads((tmp_path / "on" / "skipped.json").read_text())) == 1
 
 
-def test_out_that_is_a_file_or_below_one(capsys, tmp_path: Path) -> None:
+def test_out_is_not_a_file_or_below_one(capsys, tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("mine")
     for out in (file, file / "sub"):
@@ -211,7 +211,7 @@ def test_out_that_is_a_file_or_below_one(capsys, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="the superuser may write anywhere")
-def test_out_in_a_folder_that_may_not_be_written(capsys, tmp_path: Path) -> None:
+def test_out_in_a_read_only_folder_is_refused(capsys, tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     assert "--out" in one_line(capsys, ("run", "digits", *QUICK), tmp_path / "out")
 
@@ -235,7 +235,7 @@ def test_other_verbs(capsys, words: str) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04" + bytes(40), b"\x93NUMPY"])
-def test_signals_that_are_none_are_one_line(capsys, tmp_path: Path, content: bytes) -> None:
+def test_an_invalid_signals_file_is_a_one_line_error(capsys, tmp_path: Path, content: bytes) -> None:
     (tmp_path / "signals.npz").write_bytes(content)
     words = ("select", "digits", "--examples", "9", "--method", "forgetting")
     error = one_line(capsys, (*words, "--signals", str(tmp_path / "signals.npz")), tmp_path / "out")
@@ -250,7 +250,7 @@ def test_help_of_a_verb(capsys) -> None:
         assert "--examples" in capsys.readouterr().out
 
 
-def test_a_process_of_the_job_that_has_ended_is_one_line(capsys, monkeypatch) -> None:
+def test_a_lost_process_of_the_job_is_a_one_line_error(capsys, monkeypatch) -> None:
     def lost(*args: object) -> int:
         raise RuntimeError("[pair.cc:545] Read error [127.0.0.1]:48348: Connection reset by peer.")
 

@@ -26,7 +26,7 @@ def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
         ("r.json", '{"data": "digits", "epochs": 3, "train": {"model": "simplecnn", "width": 0.5}}'),
     ],
 )
-def test_flags_win_over_the_recipe_and_the_recipe_over_defaults(capsys, tmp_path: Path, name: str, text: str) -> None:
+def test_flags_override_recipes_and_recipes_override_defaults(capsys, tmp_path: Path, name: str, text: str) -> None:
     file = tmp_path / name
     file.write_text(text)
     values = dry(capsys, "run", "--recipe", str(file), "--epochs", "7")
@@ -46,7 +46,7 @@ def test_a_json_recipe_may_be_indented_with_tabs(capsys, tmp_path: Path) -> None
     assert dry(capsys, "run", "--recipe", str(file))["epochs"]["value"] == 3.0
 
 
-def test_a_single_step_takes_its_own_part_of_a_recipe(tmp_path: Path) -> None:
+def test_a_single_step_uses_its_own_section_of_a_recipe(tmp_path: Path) -> None:
     from shoestring.cli.run import _recipe
 
     file = tmp_path / "r.yaml"
@@ -65,12 +65,12 @@ def test_a_dotted_flag_sets_an_option_of_a_method(capsys, words: tuple[str, ...]
     assert values["data"]["value"] == "digits"
 
 
-def test_the_verb_itself_takes_its_methods_options_undotted(capsys) -> None:
+def test_a_verb_takes_the_options_of_its_method_without_a_prefix(capsys) -> None:
     values = dry(capsys, "select", "digits", "--examples", "100", "--method", "forgetting", "--order", "hardest")
     assert (values["select.method"]["value"], values["select.order"]["value"]) == ("forgetting", "hardest")
 
 
-def test_switches_have_a_no(capsys) -> None:
+def test_boolean_flags_can_be_negated(capsys) -> None:
     assert dry(capsys, "run", "digits", "--no-averaging")["train.averaging"]["value"] is False
     assert dry(capsys, "run", "digits", "--no-flip")["train.flip"]["value"] is False
 
@@ -93,12 +93,12 @@ def test_switches_have_a_no(capsys) -> None:
         (("prune", "runs/x", "--mac", "0.5"), "--macs"),
     ],
 )
-def test_an_unknown_flag_names_the_nearest(capsys, words: tuple[str, ...], near: str) -> None:
+def test_an_unknown_flag_suggests_the_nearest(capsys, words: tuple[str, ...], near: str) -> None:
     assert f"Did you mean {near}?" in refused(capsys, *words)
 
 
 @pytest.mark.parametrize("words", ["--frobnicate", "--method", "--metal=3", "-q"])
-def test_a_flag_that_is_like_none_is_not_taken_for_one(capsys, words: str) -> None:
+def test_a_dissimilar_flag_gets_no_suggestion(capsys, words: str) -> None:
     error = refused(capsys, "train", "digits", words)
     assert "Did you mean" not in error and words.partition("=")[0] in error
 
@@ -120,15 +120,15 @@ def test_a_flag_that_is_like_none_is_not_taken_for_one(capsys, words: str) -> No
         (("check", "digits", "--resolution", "0"), "at least 1"),
     ],
 )
-def test_a_wrong_value_is_told_in_one_line(capsys, words: tuple[str, ...], said: str) -> None:
+def test_an_invalid_value_is_a_one_line_error(capsys, words: tuple[str, ...], said: str) -> None:
     error = refused(capsys, *words, "--quiet")
     assert said in error and error.count("\n") == 1
 
 
-def test_an_option_that_the_method_lacks_is_refused(capsys) -> None:
+def test_an_unknown_option_of_a_method_is_refused(capsys) -> None:
     words = ("run", "digits", "--examples", "9", "--select", "forgetting", "--select.ordr", "hardest")
     assert "Did you mean 'order'?" in refused(capsys, *words)
 
 
-def test_no_flag_is_taken_for_another_by_its_beginning(capsys) -> None:
+def test_flags_cannot_be_abbreviated(capsys) -> None:
     assert "unknown flag --exam" in refused(capsys, "run", "digits", "--exam", "5")

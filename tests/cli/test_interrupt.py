@@ -25,7 +25,7 @@ def command(out: Path, *words: str) -> list[str]:
 
 
 @pytest.mark.parametrize("number, code", [("SIGTERM", 130), ("SIGKILL", -9)])
-def test_a_killed_run_goes_on(capsys, tmp_path: Path, number: str, code: int) -> None:
+def test_a_killed_run_resumes(capsys, tmp_path: Path, number: str, code: int) -> None:
     out = tmp_path / "run"
     words = command(out, "--epochs", "150")
     process = subprocess.Popen([sys.executable, "-m", "shoestring", *words], stderr=subprocess.PIPE, text=True)
@@ -41,10 +41,11 @@ def test_a_killed_run_goes_on(capsys, tmp_path: Path, number: str, code: int) ->
     captured = capsys.readouterr()
     assert "going on after" in captured.err
     assert json.loads(captured.out)["out"] == str(out)
-    assert not [file for file in out.rglob("*") if file.name.startswith(".") or file.name == "state.pt"]
+    left = [file.name for file in out.rglob("*") if file.name.startswith(".") or file.name == "state.pt"]
+    assert left == [".lock"]
 
 
-def test_a_run_that_is_killed_has_a_model_to_use_and_one_that_is_told_to_end_anneals_it(capsys, tmp_path: Path) -> None:
+def test_a_killed_run_leaves_a_usable_model_and_a_terminated_one_anneals_it(capsys, tmp_path: Path) -> None:
     for number, code in (("SIGKILL", -9), ("SIGTERM", 130)):
         out = tmp_path / number
         words = command(out, "--grow", "width", "--epochs", "400")
@@ -63,7 +64,7 @@ def test_a_run_that_is_killed_has_a_model_to_use_and_one_that_is_told_to_end_ann
     assert files in (["snapshot"], ["snapshot", "state.pt"])
 
 
-def test_seconds_spent_before_are_counted(capsys, tmp_path: Path) -> None:
+def test_seconds_spent_before_an_interruption_are_counted(capsys, tmp_path: Path) -> None:
     out = tmp_path / "run"
     recipe = Recipe(time="3591s", threads=1, train=Train("simplecnn", 0.25))
     write_json(out / "run.json", {"recipe": as_dict(recipe)})
@@ -74,7 +75,7 @@ def test_seconds_spent_before_are_counted(capsys, tmp_path: Path) -> None:
     assert "--time 3591s is too small" in capsys.readouterr().err
 
 
-def test_epochs_spent_before_are_counted(tmp_path: Path) -> None:
+def test_epochs_spent_before_an_interruption_are_counted(tmp_path: Path) -> None:
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     assert main(command(whole, "--epochs", "8", "--macs", "0.5")) == 0
     shutil.copytree(whole, cut)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import io
 import re
+import sys
 import time
 
 import pytest
@@ -19,19 +21,19 @@ def percents(text: str) -> list[int]:
     return [int(number) for number in re.findall(r"\] +(\d+) %", text)]
 
 
-def test_a_run_names_each_phase_as_it_begins_and_its_progress_never_falls(capsys, tmp_path) -> None:
+def test_a_run_logs_each_phase_and_its_progress_never_decreases(capsys, tmp_path) -> None:
     words = ("run", "digits", "--examples", "300", "--select", "forgetting", "--macs", "0.5", "--baseline")
     words = (*words, "--epochs", "24", "--model", "convnet", "--width", "0.125", "--threads", "1")
     assert main([*words, "--out", str(tmp_path / "run")]) == 0
-    told = capsys.readouterr().err
-    lines = told.splitlines()
-    found = [next(i for i, line in enumerate(lines) if line.startswith(phase)) for phase in PHASES]
-    assert found == sorted(found)
-    shown = percents(told)
+    output = capsys.readouterr().err
+    lines = output.splitlines()
+    positions = [next(i for i, line in enumerate(lines) if line.startswith(phase)) for phase in PHASES]
+    assert positions == sorted(positions)
+    shown = percents(output)
     assert shown == sorted(shown) and len(set(shown)) > 5 and shown[-1] > 80
 
 
-def test_what_a_step_takes_back_is_not_shown(capsys) -> None:
+def test_the_bar_waits_when_a_step_restarts(capsys) -> None:
     progress = Progress(quiet=False)
     for fraction in (0.0, 0.55, 0.2, 0.4, 0.61, 0.3, 1.0):
         progress.update("train", fraction, {})
@@ -40,23 +42,42 @@ def test_what_a_step_takes_back_is_not_shown(capsys) -> None:
     assert percents(capsys.readouterr().err) == [100]
 
 
-def test_of_a_time_budget_the_fraction_is_that_of_the_clock() -> None:
-    told = []
+def test_with_a_time_budget_the_fraction_is_that_of_the_clock() -> None:
+    calls = []
     budget = Budget(100.0, started=time.monotonic() - 30.0)
-    of_whole(lambda *heard: told.append(heard), budget)("train", 0.1, {"loss": 1.0})
-    [(name, fraction, values)] = told
+    of_whole(lambda *args: calls.append(args), budget)("train", 0.1, {"loss": 1.0})
+    [(name, fraction, values)] = calls
     assert (name, fraction, values["loss"]) == ("train", 0.1, 1.0)
     assert 0.3 <= values["run"] < 0.9 and values["left"] == pytest.approx(100 * (1 - values["run"]), abs=1.0)
 
 
-def test_names_are_harmless(capsys) -> None:
+def test_control_characters_are_escaped(capsys) -> None:
     progress = Progress(quiet=False)
     progress.log("left out: \x1b]0;title\x07 [red]x[/]")
     assert capsys.readouterr().err == "left out: \\x1b]0;title\\x07 [red]x[/]\n"
 
 
-def test_quiet_says_nothing(capsys) -> None:
+def test_quiet_prints_nothing(capsys) -> None:
     progress = Progress(quiet=True)
     progress.log("a note")
     progress.update("train", 0.5, {"loss": 1.0})
     assert capsys.readouterr().err == ""
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_on_a_terminal_a_live_bar_shows_the_time_left_and_is_removed(monkeypatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setattr(sys, "stderr", _Terminal())
+    progress = Progress(quiet=False)
+    progress.update("train", 0.5, {"loss": 1.25, "left": 83.0})
+    frame = sys.stderr.getvalue()
+    assert re.search(r"train .*━.* 50 % +loss 1\.250  1:23 left", frame)
+    progress.update("train", 0.6, {"loss": 1.0})
+    assert sys.stderr.getvalue() == frame, "redrawn at most ten times a second"
+    progress.log("a note")
+    assert sys.stderr.getvalue().endswith("\x1b[2Ka note\n")

@@ -51,7 +51,7 @@ def rows(tmp_path: Path) -> Path:
     return tmp_path / "rows.npy"
 
 
-def test_chosen_images_are_copied_and_listed(call, refused, photos, tmp_path):
+def test_selected_images_are_copied_and_listed(call, refused, photos, tmp_path):
     words = ("select", photos, "--examples", 6, "--method", "random", "--out", tmp_path / "out")
     result = call(*words, "--copy-to", tmp_path / "copies", "--csv", tmp_path / "list.csv")
     assert result["per_class"] == {"cat": 3, "dog": 3}
@@ -67,7 +67,7 @@ def test_chosen_images_are_copied_and_listed(call, refused, photos, tmp_path):
     assert len(list((tmp_path / "again").rglob("*.png"))) == 6
 
 
-def test_a_folder_that_holds_other_things_is_left_alone(call, refused, photos, tmp_path):
+def test_a_folder_with_other_files_is_left_unchanged(call, refused, photos, tmp_path):
     words = ("select", photos, "--examples", 6, "--method", "random", "--copy-to", tmp_path / "copies")
     first = (*words, "--out", tmp_path / "out")
     call(*first)
@@ -94,13 +94,13 @@ def test_a_run_stands_for_its_subset(call, refused, tmp_path):
     assert "no subset file" in refused("train", "digits", "--subset", tmp_path, "--epochs", 20)
 
 
-def test_signals_that_nobody_asked_for_are_told(capsys, tmp_path):
+def test_unused_signals_are_logged(capsys, tmp_path):
     words = ("select", "digits", "--examples", 20, "--method", "random", "--out", tmp_path / "out")
     assert main([*map(str, words), "--signals", str(tmp_path / "signals.npz")]) == 0
     assert f"random asks for no signals: {tmp_path / 'signals.npz'} is not written" in capsys.readouterr().err
 
 
-def test_images_that_are_no_files_are_written_as_pictures(call, tmp_path):
+def test_images_of_arrays_are_written_as_files(call, tmp_path):
     words = ("select", "digits", "--examples", 20, "--method", "random", "--out", tmp_path / "out")
     chosen = json.loads(Path(call(*words, "--copy-to", tmp_path / "copies")["subset"]).read_text())
     train = load("digits").train
@@ -109,7 +109,7 @@ def test_images_that_are_no_files_are_written_as_pictures(call, tmp_path):
     assert np.array_equal(np.asarray(Image.open(file)), first.pixels[0, :, :, 0])
 
 
-def test_images_without_labels_are_chosen_and_what_is_labelled_is_kept(call, photos, rows, tmp_path):
+def test_unlabeled_images_are_selected_and_labeled_ones_kept(call, photos, rows, tmp_path):
     words = ("select", photos, "--unlabelled", "--features", rows, "--method", "k_center")
     first = call(*words, "--examples", 5, "--out", tmp_path / "first", "--copy-to", tmp_path / "copies")
     assert first["per_class"] is None
@@ -147,7 +147,7 @@ def test_a_folder_without_classes_is_enough(call, photos, tmp_path):
         (("--method", "random", "--csv", "."), "--csv names a file"),
     ],
 )
-def test_bad_settings_are_one_line(refused, photos, rows, tmp_path, words, told):
+def test_invalid_settings_are_one_line_errors(refused, photos, rows, tmp_path, words, told):
     np.save(tmp_path / "short.npy", np.ones((20, 3)))
     words = [{"ROWS": str(rows), "SHORT": str(tmp_path / "short.npy")}.get(word, word) for word in words]
     if told == "cat=2":
@@ -157,12 +157,12 @@ def test_bad_settings_are_one_line(refused, photos, rows, tmp_path, words, told)
     assert not (tmp_path / "out").exists()
 
 
-def test_numbers_for_each_class(call, photos, tmp_path):
+def test_counts_per_class(call, photos, tmp_path):
     words = ("select", photos, "--examples", 7, "--method", "random", "--balance", "cat=2")
     assert call(*words, "--out", tmp_path / "out")["per_class"] == {"cat": 2, "dog": 5}
 
 
-def test_duplicates_are_left_out_and_those_in_the_test_images_reported(call, photos, tmp_path):
+def test_duplicates_are_excluded_and_those_among_the_test_images_reported(call, photos, tmp_path):
     for name in ("cat", "dog"):
         (photos / "train").mkdir(exist_ok=True)
         (photos / name).rename(photos / "train" / name)
@@ -182,7 +182,7 @@ def test_duplicates_are_left_out_and_those_in_the_test_images_reported(call, pho
     assert "test images like training images" in (tmp_path / "run" / "report" / "report.md").read_text()
 
 
-def test_a_published_list_is_trained_on(call, tmp_path):
+def test_training_on_a_published_list(call, tmp_path):
     (tmp_path / "list.json").write_text(json.dumps({"training_indices": list(range(0, 1200, 4))}))
     words = ("train", "digits", "--subset", tmp_path / "list.json", "--epochs", 4, "--model", "convnet")
     result = call(*words, "--width", 0.125, "--out", tmp_path / "out")
@@ -190,7 +190,7 @@ def test_a_published_list_is_trained_on(call, tmp_path):
     assert call("evaluate", tmp_path / "out")["accuracy"] == result["accuracy"]
 
 
-def test_what_is_chosen_beside_a_list_can_be_trained_on_evaluated_and_compared(call, tmp_path):
+def test_an_extended_list_can_be_trained_on_evaluated_and_compared(call, tmp_path):
     np.save(tmp_path / "list.npy", np.arange(40))
     words = ("select", "digits", "--method", "random", "--already", tmp_path / "list.npy", "--balance", "none")
     subset = call(*words, "--examples", 60, "--out", tmp_path / "chosen")["subset"]
@@ -203,7 +203,7 @@ def test_what_is_chosen_beside_a_list_can_be_trained_on_evaluated_and_compared(c
     assert prints[0] == prints[1]
 
 
-def test_copies_are_not_made_of_images_that_have_changed(call, refused, photos, tmp_path):
+def test_changed_images_are_not_copied(call, refused, photos, tmp_path):
     words = ("select", photos, "--unlabelled", "--method", "random", "--examples", 4, "--out", tmp_path / "out")
     call(*words)
     (photos / "cat" / "new.png").write_bytes((photos / "cat" / "1.png").read_bytes())
@@ -211,13 +211,13 @@ def test_copies_are_not_made_of_images_that_have_changed(call, refused, photos, 
     assert not (tmp_path / "list.csv").exists()
 
 
-def test_images_are_kept_in_training_by_one_file_only(refused, tmp_path):
+def test_keep_and_subset_are_not_combined(refused, tmp_path):
     np.save(tmp_path / "list.npy", np.arange(40))
     words = ("train", "digits", "--subset", tmp_path / "list.npy", "--keep", tmp_path / "list.npy", "--epochs", 1)
     assert "leave out --keep" in refused(*words, "--out", tmp_path / "out")
 
 
-def test_a_class_with_more_than_its_number_already_is_named(refused, photos, tmp_path):
+def test_a_class_that_already_exceeds_its_count_is_named(refused, photos, tmp_path):
     np.save(tmp_path / "list.npy", np.arange(4))
     words = ("select", photos, "--method", "random", "--already", tmp_path / "list.npy", "--examples", 8)
     assert "class 'cat' in --balance are chosen already" in refused(
@@ -231,7 +231,7 @@ def test_a_network_is_not_trained_without_labels(refused, tmp_path):
     assert "trained on labels" in told
 
 
-def test_classes_that_no_folder_can_be_called_by_stay_inside(call, tmp_path):
+def test_class_names_that_are_not_folder_names_stay_inside(call, tmp_path):
     names = ["a/b", "../out", str(tmp_path / "away"), ".hidden", "plain"]
     pixels, labels = np.zeros((50, 8, 8, 3), dtype=np.uint8), np.arange(50) % 5
     np.savez(tmp_path / "named.npz", images=pixels, labels=labels, classes=names)
@@ -244,7 +244,7 @@ def test_classes_that_no_folder_can_be_called_by_stay_inside(call, tmp_path):
     assert not (tmp_path / "away").exists()
 
 
-def test_copies_do_not_become_data(call, refused, photos, tmp_path):
+def test_images_are_not_copied_into_the_data(call, refused, photos, tmp_path):
     words = ("select", photos, "--examples", 4, "--method", "random", "--out", tmp_path / "out")
     assert "lie in the data" in refused(*words, "--copy-to", photos / "chosen")
     call(*words)
@@ -252,19 +252,19 @@ def test_copies_do_not_become_data(call, refused, photos, tmp_path):
 
 
 @pytest.mark.parametrize("option", ["--cut 0.2 --method ccs", "--samples 8 --method zcore"])
-def test_an_option_that_is_nearly_a_flag_is_one(option, capsys):
+def test_an_option_similar_to_a_flag_is_accepted(option, capsys):
     assert main(["select", "digits", "--examples", "30", *option.split(), "--dry-run"]) == 0
     assert f"select.{option.split()[0][2:]}" in capsys.readouterr().out
 
 
-def test_features_that_nobody_looks_at_are_told(call, refused, capsys, photos, rows, tmp_path):
+def test_unused_features_are_logged(call, refused, capsys, photos, rows, tmp_path):
     words = ["select", photos, "--examples", 4, "--method", "random", "--out", tmp_path / "out", "--features"]
     assert "nowhere.npy: give an .npy file" in refused(*words, "nowhere.npy")
     assert main([*map(str, words), str(rows)]) == 0
     assert f"random compares no images: {rows} is not looked at" in capsys.readouterr().err
 
 
-def test_a_class_with_a_comma_gets_its_number_by_a_recipe(call, photos, tmp_path):
+def test_a_class_name_with_a_comma_is_set_in_a_recipe(call, photos, tmp_path):
     (photos / "cat").rename(photos / "cat, small")
     (tmp_path / "numbers.yaml").write_text("select: {balance: {'cat, small': 1}}")
     words = ("select", photos, "--examples", 5, "--method", "random", "--recipe", tmp_path / "numbers.yaml")

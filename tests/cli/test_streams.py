@@ -1,4 +1,4 @@
-"""Streams that are closed, or whose reader has left, signals in the first moments, and output that is no terminal's."""
+"""Closed streams, streams without a reader, signals during imports, and output without a terminal."""
 
 from __future__ import annotations
 
@@ -29,26 +29,26 @@ def test_streams_may_be_closed(closed: str, words: str, code: int) -> None:
     assert "Traceback" not in ran.stderr and "Exception" not in ran.stderr
 
 
-def test_messages_do_not_end_up_in_files_where_streams_are_closed(tmp_path: Path) -> None:
+def test_messages_are_not_written_to_files_when_streams_are_closed(tmp_path: Path) -> None:
     ran = shell(f"{SHOESTRING} {TRAIN} --out {tmp_path}/run <&- >&- 2>&-")
     assert ran.returncode == 0
     assert "result" in json.loads((tmp_path / "run" / "run.json").read_text())
 
 
-def test_a_run_goes_on_when_nobody_reads_its_progress(tmp_path: Path) -> None:
+def test_a_run_continues_when_nobody_reads_its_progress(tmp_path: Path) -> None:
     ran = shell(f"{SHOESTRING} {TRAIN} --out {tmp_path}/run 2>&1 | head -1")
     assert ran.returncode == 0 and ran.stdout.count("\n") == 1
     assert "result" in json.loads((tmp_path / "run" / "run.json").read_text())
 
 
 @pytest.mark.parametrize("words", ["list", "--help", "list select --json"])
-def test_a_reader_that_leaves_is_no_error(words: str) -> None:
+def test_a_reader_that_ends_is_not_an_error(words: str) -> None:
     ran = shell(f"{SHOESTRING} {words} | true")
     assert (ran.returncode, ran.stderr) == (0, "")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
-def test_results_that_cannot_be_written_are_one_line(tmp_path: Path) -> None:
+def test_results_that_cannot_be_written_are_a_one_line_error(tmp_path: Path) -> None:
     for words in ("list", "--help", "list select --json"):
         ran = shell(f"{SHOESTRING} {words} > /dev/full")
         assert ran.returncode == 2
@@ -81,14 +81,14 @@ runpy.run_module("shoestring", run_name="__main__", alter_sys=True)
         ("torch", "SIGINT"),
     ],
 )
-def test_an_interrupt_while_modules_are_imported_is_quiet(tmp_path: Path, module: str, number: str) -> None:
+def test_an_interrupt_during_imports_is_silent(tmp_path: Path, module: str, number: str) -> None:
     words = [*TRAIN.split(), "--out", str(tmp_path / "run"), "--quiet"]
     ran = subprocess.run([sys.executable, "-c", SIGNALLED, module, number, *words], capture_output=True, text=True)
     assert (ran.returncode, ran.stdout, ran.stderr) == (130, "", "")
     assert not (tmp_path / "run").exists()
 
 
-def test_nothing_is_cut_off_where_there_is_no_terminal(capsys) -> None:
+def test_tables_are_not_truncated_without_a_terminal(capsys) -> None:
     names = ["a" * 300, "[red]b[/]", ":cat:", "c\x1b[2J"]
     grid(("class", "images"), [[name, "5"] for name in names])
     out = capsys.readouterr().out

@@ -32,7 +32,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_run_does_all_the_steps_and_says_so(capsys, tmp_path: Path) -> None:
+def test_run_does_all_steps_and_reports_them(capsys, tmp_path: Path) -> None:
     words = ("run", "digits", "--examples", "300", "--epochs", "24", "--macs", "0.5", *NET, "--baseline")
     result = call(capsys, *words, "--out", tmp_path / "run")
     assert result.keys() >= KEYS
@@ -65,7 +65,7 @@ def test_another_run_in_the_same_folder_is_refused(capsys, trained: Path) -> Non
     assert "epochs is 4.0 there and 5.0 here" in capsys.readouterr().err
 
 
-def test_select_leaves_a_subset_that_train_takes(capsys, tmp_path: Path) -> None:
+def test_train_accepts_the_subset_of_select(capsys, tmp_path: Path) -> None:
     words = ("select", "digits", "--examples", 200, "--method", "random", "--out", tmp_path / "chosen")
     chosen = call(capsys, *words)
     assert chosen["examples"] == 200 and set(chosen["per_class"].values()) == {20}
@@ -74,7 +74,7 @@ def test_select_leaves_a_subset_that_train_takes(capsys, tmp_path: Path) -> None
     assert result.keys() >= KEYS and result["examples"] == 200
 
 
-def test_steps_of_the_same_words_go_to_folders_of_their_own(capsys, tmp_path: Path, monkeypatch) -> None:
+def test_verbs_with_equal_arguments_have_separate_folders(capsys, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     words = ("digits", "--examples", "50", "--epochs", "8")
     chosen = call(capsys, "select", *words, "--method", "random")
@@ -98,7 +98,7 @@ def _photos(folder: Path, count: int = 12) -> Path:
     return folder
 
 
-def test_images_that_changed_are_not_taken_for_those_held_out(capsys, tmp_path: Path) -> None:
+def test_changed_images_are_not_taken_for_held_out_ones(capsys, tmp_path: Path) -> None:
     photos = _photos(tmp_path / "photos")
     call(capsys, "train", photos, "--epochs", 20, *NET, "--out", tmp_path / "run")
     assert call(capsys, "evaluate", tmp_path / "run")["images"] == 5
@@ -107,7 +107,7 @@ def test_images_that_changed_are_not_taken_for_those_held_out(capsys, tmp_path: 
     assert "have changed since" in capsys.readouterr().err
 
 
-def test_images_left_out_are_listed(capsys, tmp_path: Path, trained: Path) -> None:
+def test_skipped_images_are_listed(capsys, tmp_path: Path, trained: Path) -> None:
     (tmp_path / "broken.png").write_bytes(b"no image")
     Image.new("L", (8, 8)).save(tmp_path / "good.png")
     names = [str(tmp_path / name) for name in ("good.png", "broken.png")]
@@ -116,7 +116,7 @@ def test_images_left_out_are_listed(capsys, tmp_path: Path, trained: Path) -> No
     assert "broken.png" in captured.err and "good.png" in captured.out
 
 
-def test_images_of_one_class_can_be_measured_on_but_not_trained_on(capsys, tmp_path: Path) -> None:
+def test_images_of_one_class_can_be_evaluated_but_not_trained_on(capsys, tmp_path: Path) -> None:
     call(capsys, "train", _photos(tmp_path / "photos"), "--epochs", 20, *NET, "--out", tmp_path / "run")
     shutil.rmtree(_photos(tmp_path / "cats") / "dog")
     assert call(capsys, "evaluate", tmp_path / "run", "--on", tmp_path / "cats")["images"] == 12
@@ -143,7 +143,7 @@ def test_prune_takes_a_run(capsys, tmp_path: Path, trained: Path) -> None:
     assert result["params"] <= 0.5 * call(capsys, "report", trained)["params"]
 
 
-def test_evaluate_measures_the_runs_own_test_images_and_others(capsys, tmp_path: Path, trained: Path) -> None:
+def test_evaluate_uses_the_test_images_of_the_run_or_other_data(capsys, tmp_path: Path, trained: Path) -> None:
     reported = call(capsys, "report", trained)
     own = call(capsys, "evaluate", trained, "--out", tmp_path / "numbers")
     assert (own["images"], own["accuracy"]) == (reported["images"], reported["accuracy"])
@@ -175,7 +175,7 @@ def test_predict_names_classes_of_files(capsys, tmp_path: Path, trained: Path) -
     assert "text.txt" in capsys.readouterr().err
 
 
-def test_report_writes_the_page_anew(capsys, trained: Path) -> None:
+def test_report_writes_the_page_again(capsys, trained: Path) -> None:
     page = trained / "report" / "report.md"
     before = page.read_text()
     page.unlink()
@@ -193,7 +193,7 @@ def test_list_and_check(capsys) -> None:
     assert "smallest class" in capsys.readouterr().out
 
 
-def test_a_collapsed_run_is_warned_about_on_screen_in_the_results_and_in_the_report(capsys, tmp_path: Path) -> None:
+def test_a_collapsed_run_is_warned_about_everywhere(capsys, tmp_path: Path) -> None:
     words = ["run", "digits", "--model", "simplecnn", "--width", "0.25", "--epochs", "4", "--macs", "0.5"]
     words += ["--optimiser", "sgd", "--learning-rate", "1e-9", "--out", str(tmp_path / "run")]
     for _ in range(2):  # the second time the run is done already
@@ -215,7 +215,7 @@ def test_a_collapsed_run_is_warned_about_on_screen_in_the_results_and_in_the_rep
     assert call(capsys, "evaluate", tmp_path / "run")["warnings"] == warnings[:3]
 
 
-def test_a_good_run_is_not_warned_about_and_a_cut_that_costs_much_is(capsys, tmp_path: Path, trained: Path) -> None:
+def test_costly_pruning_is_warned_about_and_a_good_run_is_not(capsys, tmp_path: Path, trained: Path) -> None:
     small = ("--macs", "0.1", "--epochs", "1.5", "--learning-rate", "1e-9", "--out")
     result = call(capsys, "prune", trained, *small, tmp_path / "small")
     fell = [text for text in result["warnings"] if text.startswith("validation accuracy fell from")]

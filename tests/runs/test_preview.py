@@ -80,5 +80,5 @@ def test_the_command_prints_the_plan_and_writes_nothing(tmp_path, capsys, more):
     if more:
         assert json.loads(told)["training"]["network"] == "convnet"
     else:
-        assert "each seen 2.0 times" in told and "constant" in told
+        assert "2.0 epochs" in told and "constant" in told
     assert not (tmp_path / "x").exists()

@@ -1,1 +1,1 @@
-"""The command line: thin, and quick to answer, because nothing heavy is imported before arguments are parsed."""
+"""The command line; nothing heavy is imported before arguments are parsed."""

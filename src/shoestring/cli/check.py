@@ -1,4 +1,4 @@
-"""`shoestring check [DATA]`: what this machine has, and whether the data can be used."""
+"""`shoestring check [DATA]`: report what this machine provides, and whether the data can be used."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from shoestring.cli.flags import Parser, add_output
-from shoestring.cli.process import interruptible
+from shoestring.cli.process import handle_signals
 from shoestring.cli.progress import Progress
 from shoestring.config.resolve import resolve
 
@@ -16,25 +16,25 @@ _PACKAGES = ("shoestring", "torch", "torchvision", "timm", "scikit-learn", "data
 
 
 def main(verb: str, words: Sequence[str]) -> int:
-    """Run the verb; its exit code."""
-    parser = Parser(prog=f"shoestring {verb}", description="Look at data and machine before spending anything.")
-    parser.add_argument("data", metavar="DATA", nargs="?", help="what `shoestring run` would be given")
-    parser.add_argument("--resolution", default=None, metavar="N", help="side of the square images")
-    parser.add_argument("--skip-bad", action="store_true", default=False, help="leave out broken images and list them")
+    """Run the command; return its exit code."""
+    parser = Parser(prog=f"shoestring {verb}", description="Check the machine and the data before spending a budget.")
+    parser.add_argument("data", metavar="DATA", nargs="?", help="data, as for `shoestring run`")
+    parser.add_argument("--resolution", default=None, metavar="N", help="side of the square images in pixels")
+    parser.add_argument("--skip-bad", action="store_true", default=False, help="skip images that cannot be read")
     add_output(parser)
-    given = parser.parse_args(words)
-    side = resolve(("flags", {"resolution": given.resolution}))[0].resolution
-    found: dict[str, Any] = {"machine": _machine()}
-    if "data" in given:
-        progress = Progress(quiet="quiet" in given)
-        found["data"] = _data(given.data, side, given.skip_bad, progress)
+    args = parser.parse_args(words)
+    resolution = resolve(("flags", {"resolution": args.resolution}))[0].resolution
+    result: dict[str, Any] = {"machine": _machine()}
+    if "data" in args:
+        progress = Progress(quiet="quiet" in args)
+        result["data"] = _data(args.data, resolution, args.skip_bad, progress)
         progress.close()
-    if "json" in given:
-        print(json.dumps(found, indent=1))
+    if "json" in args:
+        print(json.dumps(result, indent=1))
         return 0
     from shoestring.cli.show import two_columns
 
-    for rows in found.values():
+    for rows in result.values():
         two_columns((name, str(value)) for name, value in rows.items())
     return 0
 
@@ -59,13 +59,8 @@ def _machine() -> dict[str, Any]:
 def _data(source: str, resolution: int | None, skip_bad: bool, progress: Progress) -> dict[str, Any]:
     from shoestring.data import load
 
-    interruptible()
-    data = load(
-        source,
-        resolution=resolution,
-        skip_bad=skip_bad,
-        progress=lambda done, total: progress.update("load", done / total if total else 0.0, {"images": done}),
-    )
+    handle_signals()
+    data = load(source, resolution=resolution, skip_bad=skip_bad, progress=progress.loading)
     counts = data.train.counts()
     return {
         "train": len(data.train),

@@ -1,13 +1,14 @@
-"""`shoestring evaluate RUN --on DATA`: a finished run's model measured on other images."""
+"""`shoestring evaluate RUN --on DATA`: evaluate the model of a finished run on labeled images."""
 
 from __future__ import annotations
 
+from argparse import Namespace
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shoestring.cli.flags import Parser, add_output
-from shoestring.cli.process import interruptible
+from shoestring.cli.process import handle_signals
 from shoestring.cli.progress import Progress
 from shoestring.config.paths import expanded
 from shoestring.errors import UserError, unknown
@@ -22,40 +23,51 @@ FILES = ("metrics.json", "per_class.csv", "confusion.csv", "predictions.csv", "s
 
 
 def main(verb: str, words: Sequence[str]) -> int:
-    """Run the verb; its exit code."""
-    parser = Parser(
-        prog=f"shoestring {verb}", description="Measure the model of a finished run on any labelled images."
-    )
-    parser.add_argument("run", metavar="RUN", help="folder of a run, or of a saved model")
-    parser.add_argument("--on", metavar="DATA", help="images (those of the run, when left out)")
-    parser.add_argument("--split", metavar="NAME", help="train, validation or test (test if there is one, else all)")
-    parser.add_argument("--out", metavar="DIR", help="also write metrics.json and the CSV files there")
-    parser.add_argument("--skip-bad", action="store_true", default=False, help="leave out broken images and list them")
-    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, mps, or auto")
-    parser.add_argument("--overwrite", action="store_true", default=False, help="write --out over files of these names")
-    add_output(parser)
-    given = parser.parse_args(words)
-    progress = Progress(quiet="quiet" in given)
-    if "out" in given:
-        check_folder(expanded(given.out), FILES, "--out", overwrite=given.overwrite)
+    """Run the command; return its exit code."""
+    args = _parser(verb).parse_args(words)
+    progress = Progress(quiet="quiet" in args)
+    if "out" in args:
+        check_folder(expanded(args.out), FILES, "--out", overwrite=args.overwrite)
     try:
         metrics = evaluate(
-            expanded(given.run),
-            given.on if "on" in given else None,
-            split=given.split if "split" in given else None,
-            out=expanded(given.out) if "out" in given else None,
-            skip_bad=given.skip_bad,
-            device=given.device,
+            expanded(args.run),
+            args.on if "on" in args else None,
+            split=args.split if "split" in args else None,
+            out=expanded(args.out) if "out" in args else None,
+            skip_bad=args.skip_bad,
+            device=args.device,
             progress=progress,
         )
     finally:
         progress.close()
     progress.warn(metrics["warnings"])
-    if "json" in given:
+    _print(metrics, args)
+    return 0
+
+
+def _parser(verb: str) -> Parser:
+    parser = Parser(
+        prog=f"shoestring {verb}", description="Evaluate the model of a finished run on any labeled images."
+    )
+    parser.add_argument("run", metavar="RUN", help="folder of a run or of a saved model")
+    parser.add_argument("--on", metavar="DATA", help="images (default: the data of the run)")
+    parser.add_argument(
+        "--split", metavar="NAME", help="train, validation or test (default: test if it exists, else all images)"
+    )
+    parser.add_argument("--out", metavar="DIR", help="also write metrics.json and CSV files to this folder")
+    parser.add_argument("--skip-bad", action="store_true", default=False, help="skip images that cannot be read")
+    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, mps, or auto")
+    parser.add_argument("--overwrite", action="store_true", default=False, help="overwrite existing files in --out")
+    add_output(parser)
+    return parser
+
+
+def _print(metrics: dict[str, Any], args: Namespace) -> None:
+    if "json" in args:
         from shoestring.evaluation.files import as_text
 
         print(as_text(metrics))
-        return 0
+        return
     from shoestring.cli.show import grid, two_columns
     from shoestring.reporting.markdown import described, headline, percent
 
@@ -69,7 +81,6 @@ def main(verb: str, words: Sequence[str]) -> int:
             for name, entry in metrics["per_class"].items()
         ),
     )
-    return 0
 
 
 def evaluate(
@@ -82,7 +93,7 @@ def evaluate(
     device: str,
     progress: Progress,
 ) -> dict[str, Any]:
-    """Metrics of the model of `run` on a split of the data `on` (the run's own data when None)."""
+    """Return the metrics of the model of `run` on a split of the data `on` (by default, the run's own data)."""
     from shoestring.data import load_split
     from shoestring.evaluation.files import write
     from shoestring.evaluation.metrics import collect, measure
@@ -91,19 +102,15 @@ def evaluate(
     from shoestring.runs.session import usable_model
     from shoestring.runtime.context import prepare
 
-    interruptible()
+    handle_signals()
     if out is not None:
         recipe = None if on else recorded(RunDir(run))
         check_apart(out, on or ("" if recipe is None else recipe.data))
     model = usable_model(run, progress.log)
     model.module.to(prepare(device=device).device)
-
-    def on_progress(done: int, total: int) -> None:
-        progress.update("load", done / total if total else 0.0, {"images": done})
-
     progress.log("loading images")
     if on is None:
-        images = _own(run, split or "test", skip_bad=skip_bad, on_progress=on_progress)
+        images = _own_images(run, split or "test", skip_bad=skip_bad, on_progress=progress.loading)
     else:
         images = load_split(
             on,
@@ -111,7 +118,7 @@ def evaluate(
             classes=model.classes,
             resolution=model.preprocessing.resolution,
             skip_bad=skip_bad,
-            progress=on_progress,
+            progress=progress.loading,
             log=progress.log,
         )
     progress.log(f"evaluating on {len(images):,} images")
@@ -131,14 +138,14 @@ def evaluate(
     }
 
 
-def _own(run: Path, split: str, *, skip_bad: bool, on_progress: Callable[[int, int], None]) -> Images:
-    """A split of the data of the run, divided as the run divided it, so that its test images are those never seen."""
+def _own_images(run: Path, split: str, *, skip_bad: bool, on_progress: Callable[[int, int], None]) -> Images:
+    """Return a split of the run's data, divided as in the run, so that its test images were never trained on."""
     from shoestring.data import load
     from shoestring.runs.session import arguments, same_images
 
     recipe = recorded(RunDir(run))
     if recipe is None:
-        raise UserError(f"{run} does not say which data it was trained on: say --on DATA.")
+        raise UserError(f"{run} does not record its training data: give the data as --on DATA.")
     data = load(**{**arguments(recipe), "skip_bad": skip_bad or recipe.skip_bad}, progress=on_progress)
     same_images(RunDir(run), data.train)
     splits = {"train": data.train, "validation": data.validation, "test": data.test}

@@ -1,4 +1,4 @@
-"""Flags come from the recipe's fields, and a method's own flags from its signature; what is not set stays unset."""
+"""Flags from the fields of the recipe, and from the signatures of methods; flags that are not given stay unset."""
 
 from __future__ import annotations
 
@@ -14,99 +14,93 @@ from shoestring.config.recipe import SECTIONS, Recipe, Select
 from shoestring.errors import UserError, quoted, unknown
 from shoestring.suggestions import nearest
 
-# verb -> its fields of the recipe; a section's name stands for all its fields
+# verb -> its fields of the recipe; the name of a section includes all its fields
 _BUDGET = ("time", "epochs", "flops", "seed")
 _IMAGES = ("resolution", "validation", "split_seed", "keep", "skip_bad")
 _MACHINE = ("device", "memory", "threads")
-_CHOICE = tuple(
+_SELECTION = tuple(
     f"select.{field.name}" for field in dataclasses.fields(Select) if field.name not in ("subset", "options")
 )
 FIELDS: dict[str, tuple[str, ...]] = {
     "run": (*_BUDGET, "baseline", *_IMAGES, *_MACHINE, "select", "train", "grow", "prune"),
-    "select": (*_BUDGET, *_IMAGES, "unlabelled", *_MACHINE, *_CHOICE),
+    "select": (*_BUDGET, *_IMAGES, "unlabelled", *_MACHINE, *_SELECTION),
     "train": (*_BUDGET, *_IMAGES, *_MACHINE, "select.subset", "train", "grow"),
     "prune": (*_BUDGET, *_MACHINE, "prune", "train.batch_size", "train.learning_rate"),
 }
-
-
-_HELP = {("select", "examples"): "how many images to choose"}  # where it means less than in a whole run
+_HELP = {("select", "examples"): "number of images to select"}  # (verb, field) -> help other than in a whole run
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line, raised for the caller to print."""
+    """An argument parser that raises errors as one-line `UserError`."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, allow_abbrev=False, argument_default=argparse.SUPPRESS, **kwargs)
 
     def error(self, message: str) -> NoReturn:
-        """Raise the message as the user's error."""
-        if lacking := re.fullmatch("argument (--[^/ ]+): expected one argument", message):
-            about = next(action.help for action in self._actions if lacking[1] in action.option_strings) or ""
-            message = f"{lacking[1]} needs a value: {about.replace('%%', '%')}"
+        """Raise the message as a `UserError`."""
+        if match := re.fullmatch("argument (--[^/ ]+): expected one argument", message):
+            about = next(action.help for action in self._actions if match[1] in action.option_strings) or ""
+            message = f"{match[1]} needs a value: {about.replace('%%', '%')}"
         raise UserError(f"{message}. (`{self.prog} --help`)")
 
     def parse_args(self, args: Sequence[str], namespace: None = None) -> argparse.Namespace:  # type: ignore[override]
-        """The flags and places; `UserError`, with the nearest one, for a flag that there is not."""
-        given, rest = self.parse_known_args(args, namespace)
-        if rest:
-            raise self.unknown(rest[0])
-        return given
+        """Parse all arguments. Raises `UserError`, with a suggestion, for an unknown flag."""
+        known, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            raise self.unknown(unknown[0])
+        return known
 
     def parse_known_args(self, args: Sequence[str], namespace: None = None) -> Any:  # type: ignore[override]
-        """The flags and places, and the words that are neither. A value may begin with a dash: `--time -5s`."""
-        return super().parse_known_args(self._with_dashes(args), namespace)
+        """Parse known arguments, and return the others as well. A value may start with a dash: `--time -5s`."""
+        return super().parse_known_args(self._join_dashed(args), namespace)
 
     def unknown(self, word: str) -> UserError:
-        """The error for a word that is no flag of this verb, and no value of one."""
+        """Return the error for an unknown flag or an unexpected argument."""
         flag = word.partition("=")[0]
         if not flag.startswith("-") or flag == "-":
-            return UserError(f"{quoted(word)} was not expected here. (`{self.prog} --help`)")
+            return UserError(f"unexpected argument {quoted(word)}. (`{self.prog} --help`)")
         near = self.near(flag)
         guess = f" Did you mean {near}?" if near else ""
         return UserError(f"unknown flag {quoted(flag)[1:-1]}.{guess} (`{self.prog} --help`)")
 
     def near(self, flag: str) -> str | None:
-        """The flag that is meant by this one, perhaps with its value, if any is."""
+        """Return the flag that is probably meant, possibly with a value, or None."""
         return nearest(flag, self.flags())
 
-    def _with_dashes(self, words: Sequence[str]) -> list[str]:
-        """The words with values that begin with a dash tied to their flags, `--time=-5s`, to tell them from flags."""
-        taking = {flag for action in self._actions if action.nargs is None for flag in action.option_strings}
-        tied: list[str] = []
+    def _join_dashed(self, words: Sequence[str]) -> list[str]:
+        """Join values that start with a dash to their flags (`--time=-5s`), to distinguish them from flags."""
+        with_value = {flag for action in self._actions if action.nargs is None for flag in action.option_strings}
+        joined: list[str] = []
         for word in words:
-            looks_alike = re.match("-[^-]", word) and word not in self._option_string_actions
-            if looks_alike and tied and tied[-1] in taking and "--" not in tied:
-                tied[-1] += f"={word}"
+            dashed = re.match("-[^-]", word) and word not in self._option_string_actions
+            if dashed and joined and joined[-1] in with_value and "--" not in joined:
+                joined[-1] += f"={word}"
             else:
-                tied.append(word)
-        return tied
+                joined.append(word)
+        return joined
 
     def flags(self) -> list[str]:
-        """All flags."""
+        """Return all flags."""
         return [flag for action in self._actions for flag in action.option_strings if flag.startswith("--")]
 
 
 def add_output(parser: argparse.ArgumentParser) -> None:
-    """How results and progress are shown."""
+    """Add the flags for output."""
     group = parser.add_argument_group("output")
-    group.add_argument("--json", action="store_true", help="results as JSON on stdout")
-    group.add_argument("--quiet", action="store_true", help="no progress on stderr")
-    group.add_argument("--debug", action="store_true", help="the whole traceback of an error")
+    group.add_argument("--json", action="store_true", help="print results as JSON")
+    group.add_argument("--quiet", action="store_true", help="hide progress and log messages")
+    group.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
 
 def add_recipe(parser: argparse.ArgumentParser, verb: str) -> None:
-    """The flags of a verb, grouped by section."""
+    """Add the flags of a verb, grouped by section of the recipe."""
     group = parser.add_argument_group("recipe")
-    group.add_argument("--recipe", metavar="FILE", help="YAML or JSON file of settings; flags win over it")
-    named = {"select": "chosen", "prune": "pruned"}.get(verb, "<model>")
-    group.add_argument("--out", metavar="DIR", help=f"run directory (runs/<data>-{named}-<digest>, when left out)")
-    group.add_argument(
-        "--dry-run", action="store_true", help="print every value and where it comes from; write nothing"
-    )
+    group.add_argument("--recipe", metavar="FILE", help="YAML or JSON file of settings; flags take precedence")
+    what = {"select": "chosen", "prune": "pruned"}.get(verb, "<model>")
+    group.add_argument("--out", metavar="DIR", help=f"run directory (default: runs/<data>-{what}-<digest>)")
+    group.add_argument("--dry-run", action="store_true", help="print all settings with their origin, and exit")
     if verb in ("run", "train"):
-        group.add_argument(
-            "--plan", action="store_true", help="time a few steps, print what the run would be, and train nothing"
-        )
+        group.add_argument("--plan", action="store_true", help="time a few steps, print the plan of the run, and exit")
     groups: dict[str, Any] = {}
     for name in FIELDS[verb]:
         section, _, field = name.partition(".")
@@ -156,41 +150,44 @@ def _metavar(kind: Any) -> str:
     return {int: "N", float: "X"}.get(kind, "TEXT")
 
 
-def layer(parser: Parser, verb: str, given: Mapping[str, Any], rest: Sequence[str]) -> dict[str, Any]:
-    """What the flags say, nested like a recipe; `rest` are the flags that the parser does not know: options of methods.
+def collect_settings(
+    parser: Parser, verb: str, known: Mapping[str, Any], unknown_words: Sequence[str]
+) -> dict[str, Any]:
+    """Return the settings of the flags, nested like a recipe; `unknown_words` are taken as options of methods.
 
-    `--select.order hardest` sets an option of the selection method; in the verb `select` itself `--order hardest` does.
+    `--select.order hardest` sets an option of the selection method; for the verb `select`, so does `--order hardest`.
     """
-    nested: dict[str, Any] = {}
-    for name, value in given.items():
-        _put(nested, name, value)
-    for name, value in _pairs(parser, rest):
+    settings: dict[str, Any] = {}
+    for name, value in known.items():
+        _put(settings, name, value)
+    for name, value in _pairs(parser, unknown_words):
         section, dot, option = name.partition(".")
         if dot and section in SECTIONS:
-            _put(nested, f"{section}.{option}", value)
+            _put(settings, f"{section}.{option}", value)
         elif dot:
             raise unknown(f"section of --{name}:", section, SECTIONS, hint=f"(`{parser.prog} --help`)")
         elif _takes_options(verb) and (not parser.near(name) or _is_option(verb, name)):
-            _put(nested, f"{verb}.{name}", value)
+            _put(settings, f"{verb}.{name}", value)
         else:
             raise parser.unknown(f"--{name}")
-    return nested
+    return settings
 
 
-def with_values(parser: Parser, words: Sequence[str]) -> list[str]:
-    """The words with the values of flags that the parser does not know tied to them: `--order hardest` as one word.
+def join_values(parser: Parser, words: Sequence[str]) -> list[str]:
+    """Join the values of unknown flags to them: `--order=hardest`.
 
-    So the value of a method's option is not taken for what stands by its place, as DATA does.
+    Otherwise the values of methods' options would be taken for positional arguments.
     """
-    tied: list[str] = []
+    joined: list[str] = []
     known = {"--", *parser.flags()}
     for word in words:
-        waits = bool(tied) and tied[-1].startswith("--") and "=" not in tied[-1] and tied[-1] not in known
-        if waits and not word.startswith("--"):
-            tied[-1] += f"={word}"
+        last = joined[-1] if joined else ""
+        expects_value = last.startswith("--") and "=" not in last and last not in known
+        if expects_value and not word.startswith("--"):
+            joined[-1] += f"={word}"
         else:
-            tied.append(word)
-    return tied
+            joined.append(word)
+    return joined
 
 
 def _takes_options(verb: str) -> bool:
@@ -198,22 +195,22 @@ def _takes_options(verb: str) -> bool:
 
 
 def _is_option(verb: str, name: str) -> bool:
-    """Whether any method of the verb has this option."""
+    """Return whether any method of the verb has this option."""
     return any(name.replace("-", "_") in registry.options(verb, method) for method in registry.names(verb))
 
 
-def _put(nested: dict[str, Any], name: str, value: Any) -> None:
+def _put(settings: dict[str, Any], name: str, value: Any) -> None:
     section, dot, field = name.partition(".")
     if dot:
-        nested.setdefault(section, {})[field.replace("-", "_")] = value
+        settings.setdefault(section, {})[field.replace("-", "_")] = value
     else:
-        nested[name] = value
+        settings[name] = value
 
 
-def _pairs(parser: Parser, rest: Sequence[str]) -> list[tuple[str, str]]:
-    """`--name=value` as pairs."""
+def _pairs(parser: Parser, words: Sequence[str]) -> list[tuple[str, str]]:
+    """Split `--name=value` into pairs."""
     pairs = []
-    for word in rest:
+    for word in words:
         if not word.startswith("--"):
             raise parser.unknown(word)
         name, equals, value = word[2:].partition("=")

@@ -1,4 +1,4 @@
-"""The process of a command: streams that nobody may be reading, and signals that end it."""
+"""The process of a command: output streams without a reader, and termination signals."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from typing import IO, Any
 from shoestring.runtime.signals import GracePeriod
 
 
-def secure_streams() -> None:
-    """Let a stream that is closed, or whose reader leaves, drop what is written to it: the work goes on.
+def protect_streams() -> None:
+    """Drop output to a stream that is closed or whose reader has ended, so that the command continues.
 
-    A stream that was closed before the process began would otherwise be the number of the next file that is opened, in
-    which messages would end up.
+    The file descriptor of a stream that was closed before the process started would otherwise be reused by the next
+    file that is opened, and messages would be written to it.
     """
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this one
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, which is this one
     if sys.stdin is None:
         sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
-    sys.stdout = _writer(1, sys.stdout, (BrokenPipeError,), at_once=False)
-    sys.stderr = _writer(2, sys.stderr, (OSError,), at_once=True)
+    sys.stdout = _writer(1, sys.stdout, (BrokenPipeError,), unbuffered=False)
+    sys.stderr = _writer(2, sys.stderr, (OSError,), unbuffered=True)
 
 
-def interruptible() -> None:
-    """From here on an interrupt or a termination signal lets the work end in order, a training annealed first.
+def handle_signals() -> None:
+    """From now on, interrupts and termination signals end the command cleanly, after annealing a training run.
 
-    To be called when everything is imported: some libraries do not survive an interrupt while they are loaded.
+    Call this when everything is imported: some libraries break if they are interrupted while being imported.
     """
     handlers: dict[int, Callable[..., Any]] = {
         signal.SIGINT: signal.default_int_handler,
@@ -43,29 +43,29 @@ def interruptible() -> None:
             signal.signal(number, handler)
 
 
-class _Forgiving(io.FileIO):
-    """A file that takes what it cannot write, where it cannot for one of these reasons."""
+class _DroppingFile(io.FileIO):
+    """A file that drops what it cannot write because of one of these errors."""
 
-    def __init__(self, number: int, reasons: tuple[type[OSError], ...]) -> None:
+    def __init__(self, number: int, errors: tuple[type[OSError], ...]) -> None:
         super().__init__(number, "w", closefd=False)
-        self._reasons = reasons
+        self._errors = errors
 
     def write(self, data: Any) -> int | None:
         """Write bytes, or drop them."""
         try:
             return super().write(data)
-        except self._reasons:
+        except self._errors:
             return memoryview(data).nbytes
 
 
-def _writer(number: int, before: IO[str] | None, reasons: tuple[type[OSError], ...], *, at_once: bool) -> Any:
-    """A text stream like the one before; characters that its encoding lacks are written as escapes."""
-    if before is not None:
-        before.flush()
-    raw = _Forgiving(number, reasons)
+def _writer(number: int, previous: IO[str] | None, errors: tuple[type[OSError], ...], *, unbuffered: bool) -> Any:
+    """Return a text stream like the previous one; characters missing from its encoding are written as escapes."""
+    if previous is not None:
+        previous.flush()
+    raw = _DroppingFile(number, errors)
     return io.TextIOWrapper(
         io.BufferedWriter(raw),
-        encoding=getattr(before, "encoding", None) or "utf-8",
+        encoding=getattr(previous, "encoding", None) or "utf-8",
         errors="backslashreplace",
-        line_buffering=at_once or raw.isatty(),
+        line_buffering=unbuffered or raw.isatty(),
     )

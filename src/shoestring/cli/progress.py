@@ -1,91 +1,123 @@
-"""Progress on stderr: a live line on a terminal, elsewhere a plain line at each tenth of the run."""
+"""Progress on stderr: a live bar on a terminal; elsewhere a plain line at each tenth of the run."""
 
 from __future__ import annotations
 
 import sys
 import time
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from shoestring.config.units import format_seconds
 from shoestring.escaping import printable
 
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+
+_REFRESH = 0.1  # seconds between two updates of the live bar
+_MIN_FRACTION = 0.02  # from which the remaining time is extrapolated
+
 
 class Progress:
-    """Prints notes (`say`) and how far the command is (`tick`).
+    """Prints log messages, and the progress of the whole command.
 
-    What is shown is the fraction of the whole command, and it never falls: a step that goes back, or is given more to
-    do, leaves it where it is.
+    The displayed fraction never decreases: when a step restarts or its work grows, the bar waits.
     """
 
     def __init__(self, *, quiet: bool) -> None:
         self.quiet = quiet
         self._live = sys.stderr.isatty()
-        self._shown: tuple[str, int] | None = None
-        self._status: Any = None
-        self._begun = time.monotonic()
-        self._most = 0.0
+        self._printed: tuple[str, int] | None = None  # step and tenth of the last plain line
+        self._bar: Bar | None = None
+        self._refreshed = 0.0
+        self._started = time.monotonic()
+        self._fraction = 0.0
 
     def log(self, text: str) -> None:
-        """A note for people, on a line of its own."""
+        """Print a message on a line of its own."""
         if not self.quiet:
             self.close()
             print(printable(text), file=sys.stderr, flush=True)
 
     def warn(self, texts: Iterable[str]) -> None:
-        """What is wrong with the results."""
+        """Print warnings about the results."""
         for text in texts:
             self.log(f"warning: {text}")
 
     def update(self, step: str, fraction: float, values: dict[str, Any]) -> None:
-        """How far a step is, `fraction` from 0 to 1.
+        """Show the progress of a step, from 0 to 1.
 
-        `values` may hold the fraction of the whole command as `run`, which is shown instead, and the seconds that are
-        `left` of it, which are estimated otherwise.
+        `values` may contain the fraction of the whole command (`run`), which is shown instead, and its remaining
+        seconds (`left`), which are extrapolated otherwise.
         """
         if self.quiet:
             return
-        self._most = max(self._most, min(float(values.get("run", fraction)), 1.0))
-        line = f"{step:<8} {_bar(self._most)} {int(100 * self._most):3} %  {_values(values)}".rstrip()
-        left = values.get("left", self._estimate())
-        line = printable(line + (f"  {format_seconds(left)} left" if left > 1 else ""))
+        self._fraction = max(self._fraction, min(float(values.get("run", fraction)), 1.0))
+        remaining = values.get("left", self._extrapolated())
+        details = printable(_details(values, remaining))
         if self._live:
-            self._show(line)
-        elif self._shown != (step, int(self._most * 10)):
-            self._shown = (step, int(self._most * 10))
-            print(line, file=sys.stderr, flush=True)
+            self._show(step, details)
+        elif self._printed != (step, int(self._fraction * 10)):
+            self._printed = (step, int(self._fraction * 10))
+            line = f"{step:<8} {_plain_bar(self._fraction)} {int(100 * self._fraction):3} %  {details}"
+            print(line.rstrip(), file=sys.stderr, flush=True)
+
+    def loading(self, done: int, total: int) -> None:
+        """Show how many images have been loaded; `total` is 0 if unknown."""
+        self.update("load", done / total if total else 0.0, {"images": done})
 
     def close(self) -> None:
-        """End the live line."""
-        if self._status is not None:
-            self._status.stop()
-            self._status = None
+        """Remove the live bar."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
 
-    def _estimate(self) -> float:
-        """Seconds that are left if the rest goes as fast as what is done; 0 while that says little."""
-        return (time.monotonic() - self._begun) * (1 / self._most - 1) if self._most > 0.02 else 0.0
+    def _extrapolated(self) -> float:
+        """Remaining seconds at the average speed so far; 0 while too little is done."""
+        return (time.monotonic() - self._started) * (1 / self._fraction - 1) if self._fraction > _MIN_FRACTION else 0.0
 
-    def _show(self, line: str) -> None:
-        from rich.console import Console
-        from rich.text import Text
+    def _show(self, step: str, details: str) -> None:
+        if self._bar is None:
+            self._bar = _live_bar()
+            self._bar.add_task("", total=1.0, details="")
+            self._bar.start()
+        elif time.monotonic() - self._refreshed < _REFRESH:
+            return
+        self._refreshed = time.monotonic()
+        task = self._bar.task_ids[0]
+        self._bar.update(task, description=step, completed=self._fraction, details=details, refresh=True)
 
-        if self._status is None:
-            self._status = Console(stderr=True).status(Text(line))
-            self._status.start()
-        self._status.update(Text(line))
+
+def _live_bar() -> Bar:
+    """Return a bar that is drawn only when it is updated: a thread that redraws it would compete with the training."""
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn
+    from rich.progress import Progress as Bar
+
+    plain = {"markup": False}
+    return Bar(
+        TextColumn("{task.description:<8}", **plain),
+        BarColumn(),
+        TextColumn("{task.percentage:3.0f} %", **plain),
+        TextColumn("{task.fields[details]}", **plain),
+        console=Console(stderr=True),
+        auto_refresh=False,
+        transient=True,
+    )
 
 
-def _bar(fraction: float, width: int = 24) -> str:
+def _plain_bar(fraction: float, width: int = 24) -> str:
     full = int(fraction * width)
     return "[" + "#" * full + "-" * (width - full) + "]"
 
 
-def _values(values: dict[str, Any]) -> str:
-    shown = []
+def _details(values: dict[str, Any], remaining: float) -> str:
+    details = []
     if "loss" in values:
-        shown.append(f"loss {values['loss']:.3f}")
+        details.append(f"loss {values['loss']:.3f}")
     if "epoch" in values:
-        shown.append(f"epoch {values['epoch']:.1f}")
+        details.append(f"epoch {values['epoch']:.1f}")
     if "images" in values:
-        shown.append(f"{values['images']:,} images")
-    return "  ".join(shown)
+        details.append(f"{values['images']:,} images")
+    if remaining > 1:
+        details.append(f"{format_seconds(remaining)} left")
+    return "  ".join(details)

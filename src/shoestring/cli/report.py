@@ -1,4 +1,4 @@
-"""`shoestring report RUN`: the results of a finished run, shown again, and its page written anew."""
+"""`shoestring report RUN`: print the results of a finished run, and write its report again."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from shoestring.runs.directory import RunDir
 
 
 def main(verb: str, words: Sequence[str]) -> int:
-    """Run the verb; its exit code."""
+    """Run the command; return its exit code."""
     parser = Parser(
-        prog=f"shoestring {verb}", description="Show the results of a finished run and write its report.md."
+        prog=f"shoestring {verb}", description="Print the results of a finished run, and write its report.md again."
     )
     parser.add_argument("run", metavar="RUN", help="folder of the finished run")
     add_output(parser)
-    given = parser.parse_args(words)
-    folder = RunDir(Path(given.run))
+    args = parser.parse_args(words)
+    folder = RunDir(Path(args.run))
     result = folder.run.get("result")
     if result is None:
-        raise UserError(f"{given.run} is no finished run (its run.json has no result).")
+        raise UserError(f"{args.run} is not a finished run (its run.json has no result).")
     if "accuracy" not in result:
-        raise UserError(f"{given.run} is a selection: there is no network to report on.")
+        raise UserError(f"{args.run} is a selection, without a network to report on.")
     from shoestring.cli.show import show
     from shoestring.reporting.markdown import write_report
 
     with folder.showing():
         write_report(folder.path, result)
-        if "json" in given:
+        if "json" in args:
             print(json.dumps(result, indent=1))
         else:
             show(verb, result)

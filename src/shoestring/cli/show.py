@@ -1,4 +1,4 @@
-"""Results for people, as a short table on stdout."""
+"""Results as short tables on stdout."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ from rich.text import Text
 from shoestring.escaping import printable
 from shoestring.reporting.markdown import percent, summary
 
-_ANY_WIDTH = 1_000_000  # columns, where nothing is cut off
+_UNLIMITED = 1_000_000  # columns, so that nothing is truncated
 
 
 def show(verb: str, result: dict[str, Any]) -> None:
-    """The results of a verb."""
+    """Print the results of a verb."""
     if verb == "select":
-        two_columns(_chosen(result))
+        two_columns(_selection(result))
         return
     if verb == "plan":
         _plan(result)
         return
     two_columns(summary(result))
-    known = [(name, entry) for name, entry in result["per_class"].items() if entry["recall"] is not None]
-    weakest = sorted(known, key=lambda entry: entry[1]["recall"])[:3]
+    measured = [(name, entry) for name, entry in result["per_class"].items() if entry["recall"] is not None]
+    weakest = sorted(measured, key=lambda entry: entry[1]["recall"])[:3]
     print(printable("weakest classes: " + ", ".join(f"{name} {percent(entry['recall'])}" for name, entry in weakest)))
-    print(printable(f"left in {result['out']}: report/report.md, evaluate/, model"))
+    print(printable(f"saved to {result['out']}: report/report.md, evaluate/, model"))
 
 
-def _chosen(result: dict[str, Any]) -> list[tuple[str, str]]:
-    kept = f", {result['kept']:,} of them chosen before" if result["kept"] else ""
+def _selection(result: dict[str, Any]) -> list[tuple[str, str]]:
+    kept = f", {result['kept']:,} of them from the earlier subset" if result["kept"] else ""
     rows = [("images", f"{result['examples']:,} by {result['method']}{kept}")]
     if result["per_class"] is not None:
-        rows.append(("of each class", ", ".join(f"{name} {count}" for name, count in result["per_class"].items())))
+        rows.append(("images per class", ", ".join(f"{name} {count}" for name, count in result["per_class"].items())))
     if result["left_out"]:
-        rows.append(("left out first", f"{result['left_out']:,} images"))
-    if copies := result.get("test_images_in_training"):
-        rows.append(("test images with a copy in training", f"{len(copies):,}, {copies[0]} for one"))
+        rows.append(("excluded", f"{result['left_out']:,} images"))
+    if duplicates := result.get("test_images_in_training"):
+        rows.append(("test images with near duplicates in training", f"{len(duplicates):,}, such as {duplicates[0]}"))
     return [*rows, ("file", result["subset"]), ("time", f"{result['seconds']:.1f} s")]
 
 
@@ -52,35 +52,35 @@ def _plan(result: dict[str, Any]) -> None:
     two_columns(
         [
             ("budget", f"{budget['total']:.4g} {unit}: {', '.join(parts)}"),
-            ("training images", f"{result['examples']:,}, each seen {training['passes']:.1f} times"),
+            ("training images", f"{result['examples']:,}, {training['passes']:.1f} epochs"),
             ("model", f"{training['network']}{options}"),
-            ("parameters, MACs of a forward pass", f"{training['parameters']:,}, {training['macs']:,}"),
-            ("a step", f"{training['batch_size']} images, {training['optimiser']}, {training['precision']}"),
-            ("grow", training["grow"]),
+            ("parameters, MACs per image", f"{training['parameters']:,}, {training['macs']:,}"),
+            ("training", f"batch size {training['batch_size']}, {training['optimiser']}, {training['precision']}"),
+            ("growth", training["grow"]),
         ]
     )
-    grid(("stage", "width", "depth", "side", "share", "images a second", "passes", "steps"), _phases(training))
+    grid(("stage", "width", "depth", "resolution", "fraction", "images/s", "epochs", "steps"), _stages(training))
 
 
-def _phases(training: dict[str, Any]) -> Iterable[Sequence[str]]:
+def _stages(training: dict[str, Any]) -> Iterable[Sequence[str]]:
     for number, phase in enumerate(training["phases"], 1):
         speed = "-" if phase["images_a_second"] is None else f"{phase['images_a_second']:,.0f}"
-        shares = [f"{phase[name]:.3g}" for name in ("width", "depth", "side")]
-        done = [f"{100 * phase['share']:.0f} %", speed, f"{phase['passes']:.2f}", f"{phase['steps']:,}"]
-        yield [str(number), *shares, *done]
+        sizes = [f"{phase[name]:.3g}" for name in ("width", "depth", "side")]
+        work = [f"{100 * phase['share']:.0f} %", speed, f"{phase['passes']:.2f}", f"{phase['steps']:,}"]
+        yield [str(number), *sizes, *work]
 
 
 def two_columns(rows: Iterable[Sequence[str]]) -> None:
-    """What and how much, side by side."""
+    """Print names and values side by side."""
     grid(("", ""), rows)
 
 
 def grid(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """A plain table that also reads well in a log file, where it is as wide as its content."""
+    """Print a table; in a log file, it is as wide as its content."""
     table = Table(box=box.SIMPLE if any(header) else None, show_header=any(header), pad_edge=False)
     for name in header:
         table.add_column(name, overflow="fold")
     for row in rows:
         table.add_row(*(Text(printable(cell)) for cell in row))
-    width = None if sys.stdout.isatty() else _ANY_WIDTH
+    width = None if sys.stdout.isatty() else _UNLIMITED
     Console(highlight=False, markup=False, emoji=False, width=width, soft_wrap=True).print(table)

@@ -1,4 +1,4 @@
-"""Where runs are written, and which files of users they must leave alone."""
+"""Where runs write their output, and that other files are left unchanged."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 
 
 @pytest.mark.parametrize("out", ["photos", "photos/run", "photos/cat/run", "link/run", "~/photos/run", "."])
-def test_a_run_folder_that_would_mix_with_the_images_is_refused(home, capsys, out):
+def test_a_run_folder_among_the_images_is_refused(home, capsys, out):
     (home / "link").symlink_to(home / "photos")
     before = _files(home)
     said = _refused(capsys, "run", "photos", "--out", out, *QUICK)
@@ -54,7 +54,7 @@ def test_a_run_folder_that_would_mix_with_the_images_is_refused(home, capsys, ou
 
 
 @pytest.mark.parametrize("data", ["images.npz", "~/images.npz", "arrays:images.npz"])
-def test_a_run_folder_is_no_file_of_images_either(home, capsys, data):
+def test_a_run_folder_must_not_be_the_data_file(home, capsys, data):
     np.savez(home / "images.npz", images=np.zeros((40, 8, 8), np.uint8), labels=np.arange(40) % 2)
     before = _files(home)
     assert "images.npz" in _refused(capsys, "run", data, "--out", "images.npz", *QUICK)
@@ -65,20 +65,20 @@ def test_a_run_folder_is_no_file_of_images_either(home, capsys, data):
 @pytest.mark.parametrize(
     "flag", ["--copy-to photos/chosen", "--copy-to .", "--csv photos/list.csv", "--signals photos/cat/signals.npz"]
 )
-def test_nothing_else_is_written_among_the_images(home, capsys, flag):
+def test_other_outputs_among_the_images_are_refused(home, capsys, flag):
     before = _files(home)
     assert flag.split()[0] in _refused(capsys, "select", "photos", "--examples", "9", *flag.split(), "--quiet")
     assert _files(home) == before
 
 
-def test_chosen_images_are_not_copied_into_the_run_folder(home, capsys):
+def test_selected_images_are_not_copied_into_the_run_folder(home, capsys):
     words = ("select", "photos", "--examples", "9", "--out", "out", "--quiet")
-    assert "must lie apart" in _refused(capsys, *words, "--copy-to", "out/select")
+    assert "must be separate" in _refused(capsys, *words, "--copy-to", "out/select")
     assert not (home / "out").exists()
 
 
 @pytest.mark.parametrize("name", ["recipe.yaml", "report/report.md", "run.json", ".hidden"])
-def test_a_folder_with_files_of_the_user_is_refused(home, capsys, name):
+def test_a_folder_with_other_files_is_refused(home, capsys, name):
     (home / "mine" / name).parent.mkdir(parents=True)
     (home / "mine" / name).write_text('{"name": "mine"}')
     before = _files(home)
@@ -89,7 +89,7 @@ def test_a_folder_with_files_of_the_user_is_refused(home, capsys, name):
 
 
 @pytest.mark.parametrize("out", ["file", "file/run", "x" * 256, "dangling"])
-def test_a_place_that_cannot_be_a_folder_is_refused(home, capsys, out):
+def test_a_path_that_cannot_be_a_folder_is_refused(home, capsys, out):
     (home / "file").write_text("")
     (home / "dangling").symlink_to(home / "file" / "nowhere")
     _refused(capsys, "run", "photos", "--out", out, *QUICK)
@@ -109,7 +109,7 @@ def test_an_empty_folder_stays_empty_when_the_run_is_refused(home, capsys):
     assert list((home / "empty").iterdir()) == []
 
 
-def test_the_same_command_goes_on_from_another_directory(home, capsys, monkeypatch):
+def test_the_same_command_resumes_from_another_directory(home, capsys, monkeypatch):
     assert main(["run", "photos", "--out", "run", *QUICK]) == 0
     first = capsys.readouterr().out
     assert json.loads((home / "run" / "run.json").read_text())["recipe"]["data"] == str(home / "photos")
@@ -123,7 +123,7 @@ def test_the_same_command_goes_on_from_another_directory(home, capsys, monkeypat
     assert main(["predict", "~/run", "~/photos/cat/0.png"]) == 0
 
 
-def test_a_finished_run_says_that_its_images_have_changed(home, capsys):
+def test_a_finished_run_detects_changed_images(home, capsys):
     words = ["run", "photos", "--out", "run", *QUICK]
     assert main(words) == 0
     assert main(words) == 0
@@ -139,7 +139,7 @@ def test_a_finished_run_says_that_its_images_have_changed(home, capsys):
     assert json.loads((home / "run" / "run.json").read_text())["data"]["key"] == key
 
 
-def test_a_finished_choice_says_that_its_images_have_changed(home, capsys):
+def test_a_finished_selection_detects_changed_images(home, capsys):
     words = ["select", "photos", "--unlabelled", "--method", "facility_location", "--examples", "9"]
     words += ["--features", "features.npy", "--balance", "none", "--out", "out", "--quiet"]
     np.save(home / "features.npy", np.random.default_rng(0).random((40, 4), np.float32))
@@ -164,7 +164,7 @@ def test_an_evaluation_is_not_written_among_the_images(home, capsys):
     assert (home / "new" / "folder" / "metrics.json").is_file()
 
 
-def test_a_copy_that_a_power_cut_left_empty_is_made_again(home, capsys):
+def test_a_copy_left_empty_by_a_power_failure_is_made_again(home, capsys):
     words = [
         "select",
         "photos",
