@@ -1,4 +1,4 @@
-"""Messages speak of flags on the command line and of arguments in Python."""
+"""Messages mention flags on the command line and arguments in Python."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.usefixtures("arguments")
 
 
 @pytest.mark.parametrize(
-    ("flags", "told"),
+    ("flags", "expected"),
     [
         ("--time 20s is too small. The least is --time 23s.", 'time="20s" is too small. The least is time="23s".'),
         ("The least that works is --flops 1.2e+13.", "The least that works is flops=1.2e+13."),
@@ -30,10 +30,10 @@ pytestmark = pytest.mark.usefixtures("arguments")
         ("cannot read runs/a--b/c.png -- sorry", "cannot read runs/a--b/c.png -- sorry"),
     ],
 )
-def test_flags_become_arguments(flags, told):
-    assert with_arguments(flags) == told
+def test_flags_become_arguments(flags, expected):
+    assert with_arguments(flags) == expected
     error = UserError(flags)
-    assert str(error) == str(pickle.loads(pickle.dumps(error))) == f"{error}" == told
+    assert str(error) == str(pickle.loads(pickle.dumps(error))) == f"{error}" == expected
     with messages_with_flags():
         assert str(error) == flags
 
@@ -62,28 +62,28 @@ CALLS = [
 ]
 
 
-@pytest.mark.parametrize(("call", "told"), CALLS)
-def test_python_is_told_of_arguments(images, make_model, call, told):
-    with pytest.raises(UserError, match=told) as caught:
+@pytest.mark.parametrize(("call", "message"), CALLS)
+def test_python_messages_mention_arguments(images, make_model, call, message):
+    with pytest.raises(UserError, match=message) as caught:
         call(images, make_model)
     assert "--" not in str(caught.value)
 
 
-def test_the_command_line_is_told_of_flags(capsys, tmp_path):
+def test_command_line_messages_mention_flags(capsys, tmp_path):
     assert main(["run", "digits", "--epochs", "0.001", "--out", str(tmp_path / "run")]) == 3
-    told = capsys.readouterr().err
-    assert "--epochs 0.001 is too small" in told and "The least that works is --epochs" in told
+    error = capsys.readouterr().err
+    assert "--epochs 0.001 is too small" in error and "The least that works is --epochs" in error
     with pytest.raises(BudgetTooSmall, match=r"epochs=0\.001"):
         raise Budget(epochs=0.001).refuse(1.0, why="so it is")
 
 
-def test_errors_go_from_process_to_process():
+def test_errors_can_be_pickled():
     error = pickle.loads(pickle.dumps(Budget(epochs=2).refuse(7.5, why="so it is")))
     assert (
         isinstance(error, BudgetTooSmall) and error.least == 7.5 and "The least that works is epochs=7.5." in str(error)
     )
 
 
-def test_a_classifier_is_told_of_its_parameters(images):
+def test_messages_of_a_classifier_mention_parameters(images):
     with pytest.raises(BudgetTooSmall, match=r"epochs=0\.001 is too small"):
         Classifier(epochs=0.001).fit(images.pixels, images.targets)

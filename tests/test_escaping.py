@@ -23,7 +23,7 @@ from shoestring.escaping import csv_cell, markdown, printable, write_csv
         ("a\0b\x7f", "a\\x00b\\x7f"),
     ],
 )
-def test_a_terminal_gets_printable_characters_only(text: str, shown: str) -> None:
+def test_a_terminal_gets_only_printable_characters(text: str, shown: str) -> None:
     assert printable(text) == shown
 
 
@@ -40,7 +40,7 @@ def test_a_terminal_gets_printable_characters_only(text: str, shown: str) -> Non
         ("&lt;b&gt;", "&amp;lt;b&amp;gt;"),
     ],
 )
-def test_markdown_shows_text_as_it_is(text: str, written: str) -> None:
+def test_markdown_shows_text_literally(text: str, written: str) -> None:
     assert markdown(text) == written
 
 
@@ -61,11 +61,11 @@ def test_markdown_shows_text_as_it_is(text: str, written: str) -> None:
         ("plain", "plain"),
     ],
 )
-def test_a_spreadsheet_finds_no_formula(cell: object, written: object) -> None:
+def test_a_spreadsheet_sees_no_formula(cell: object, written: object) -> None:
     assert csv_cell(cell) == written
 
 
-def test_a_table_is_one_line_a_row_whatever_is_in_its_cells() -> None:
+def test_a_table_has_one_line_per_row_whatever_its_cells_contain() -> None:
     out = io.StringIO(newline="")
     write_csv(out, ["id", "=class"], [["a\nb", "x,y"], ["\udcff", '"']])
     assert list(csv.reader(io.StringIO(out.getvalue()))) == [["id", "'=class"], ["a\\nb", "x,y"], ["\\udcff", '"']]

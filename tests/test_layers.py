@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
-def test_arrows_go_down_only(monkeypatch):
+def test_imports_go_down_only(monkeypatch):
     pytest.importorskip("importlinter")
     from importlinter.cli import lint_imports
 
@@ -23,7 +23,7 @@ def test_importing_shoestring_imports_nothing_heavy():
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT / "src").returncode == 0
 
 
-def test_public_names_are_loaded_when_they_are_used():
+def test_public_names_are_loaded_on_first_use():
     import shoestring
 
     assert callable(shoestring.select)

@@ -1,4 +1,4 @@
-"""What can be imported, in fresh processes: public names are loaded lazily, and no module is hidden by a function."""
+"""Imports in new processes: public names are loaded lazily, and no module is shadowed by a function."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ MODULES = [
 
 
 def fresh(*lines: str) -> str:
-    """What a new interpreter prints."""
+    """Return the output of a new interpreter."""
     done = subprocess.run([sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
-def test_every_module_can_be_imported_under_a_name_of_its_own():
+def test_every_module_can_be_imported_under_its_own_name():
     lines = [f"import {name} as m; m.__name__ == {name!r} or print(m)" for name in MODULES]
     assert fresh(*lines) == ""
     assert fresh("import shoestring", "[getattr(shoestring, name) for name in shoestring.__all__]", *lines) == ""
 
 
-def test_functions_tell_their_signature_and_can_be_pickled():
+def test_functions_have_their_signature_and_can_be_pickled():
     printed = fresh(
         "import inspect, pickle, shoestring.api",
         "for name in ('evaluate', 'prune', 'select', 'train'):",

@@ -12,7 +12,7 @@ from shoestring.suggestions import ALIASES, nearest
 
 
 @pytest.mark.parametrize(
-    "typed, known, meant",
+    "typed, known, suggested",
     [
         ("exmples", ["--examples", "--epochs"], "--examples"),
         ("--Learning_Rate", ["--learning-rate"], "--learning-rate"),
@@ -25,20 +25,20 @@ from shoestring.suggestions import ALIASES, nearest
         ("", ["a"], None),
     ],
 )
-def test_the_name_that_is_meant(typed: str, known: list[str], meant: str | None) -> None:
-    assert nearest(typed, known) == meant
+def test_the_suggested_name(typed: str, known: list[str], suggested: str | None) -> None:
+    assert nearest(typed, known) == suggested
 
 
-def test_every_alias_leads_to_something_that_is_there() -> None:
-    there = {field.name for cls in (Recipe, *SECTIONS.values()) for field in dataclasses.fields(cls)}
-    there |= {"out", "recipe", "quiet", "debug", "overwrite", "top", "on", "data", "cuda"} | VERBS.keys()
-    there |= {name for kind in registry.PROTOCOLS for name in registry.names(kind)}
-    there |= {"sgd", "adamw", "float16", "bfloat16", "float32", "optimizer"}
+def test_every_alias_maps_to_an_existing_name() -> None:
+    existing = {field.name for cls in (Recipe, *SECTIONS.values()) for field in dataclasses.fields(cls)}
+    existing |= {"out", "recipe", "quiet", "debug", "overwrite", "top", "on", "data", "cuda"} | VERBS.keys()
+    existing |= {name for kind in registry.PROTOCOLS for name in registry.names(kind)}
+    existing |= {"sgd", "adamw", "float16", "bfloat16", "float32", "optimizer"}
     targets = {target.partition("=")[0] for targets in ALIASES.values() for target in targets}
-    assert {target for target in targets - there if not target.startswith("timm:")} == set()
+    assert {target for target in targets - existing if not target.startswith("timm:")} == set()
 
 
-def test_the_networks_of_timm_that_aliases_name_are_there() -> None:
+def test_the_timm_models_of_aliases_exist() -> None:
     import timm
 
     named = [target for targets in ALIASES.values() for target in targets if target.startswith("timm:")]
@@ -46,7 +46,7 @@ def test_the_networks_of_timm_that_aliases_name_are_there() -> None:
 
 
 @pytest.mark.parametrize(
-    "typed, meant",
+    "typed, suggested",
     [
         ("resnet50", "timm:resnet50"),
         ("ResNet-18", "resnet18"),
@@ -56,10 +56,10 @@ def test_the_networks_of_timm_that_aliases_name_are_there() -> None:
         ("convnt", "convnet"),
     ],
 )
-def test_networks_of_timm_are_suggested(typed: str, meant: str) -> None:
-    with pytest.raises(ValueError, match=f"Did you mean '{meant}'"):
+def test_timm_models_are_suggested(typed: str, suggested: str) -> None:
+    with pytest.raises(ValueError, match=f"Did you mean '{suggested}'"):
         registry.find("models", typed)
 
 
-def test_a_long_name_is_cut_in_the_message() -> None:
+def test_a_long_name_is_shortened_in_the_message() -> None:
     assert len(str(unknown("thing", "x" * 10_000, ["y"]))) < 200

@@ -8,24 +8,24 @@ from shoestring.runtime.context import prepare
 
 
 @pytest.mark.parametrize(("device", "made_current"), [("cuda", []), ("cuda:1", [1])])
-def test_a_cuda_device_is_made_the_current_one_where_it_has_a_number(monkeypatch, device, made_current):
-    found: list[int] = []
+def test_a_numbered_cuda_device_is_made_the_current_one(monkeypatch, device, made_current):
+    current: list[int] = []
     zeros = torch.zeros
 
-    def set_device(wanted: str) -> None:
-        """As torch's, which takes no device without a number."""
-        index = torch.device(wanted).index
+    def set_device(device: str) -> None:
+        """Like torch's, which refuses a device without an index."""
+        index = torch.device(device).index
         if index is None:
-            raise ValueError(wanted)
-        found.append(index)
+            raise ValueError(device)
+        current.append(index)
 
     monkeypatch.setattr(torch.cuda, "set_device", set_device)
     monkeypatch.setattr(torch, "zeros", lambda *shape, device: zeros(*shape))
     assert prepare(device=device).device == device
-    assert found == made_current
+    assert current == made_current
 
 
 @pytest.mark.parametrize("device", ["cudas", "cuda:x", "graphics", "cuda:99"])
-def test_a_device_that_is_not_there_is_told(device):
+def test_an_unavailable_device_is_an_error(device):
     with pytest.raises(UserError, match=f"device '{device}'"):
         prepare(device=device)

@@ -1,4 +1,4 @@
-"""The environment that torchrun sets, as it is read before PyTorch is loaded."""
+"""The environment that torchrun sets, read before PyTorch is imported."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _set(monkeypatch, **values: str) -> None:
 
 @pytest.mark.parametrize("name", ["RANK", "LOCAL_RANK"])
 @pytest.mark.parametrize("value", ["abc", "2", "-1", "", "²"])
-def test_a_rank_that_is_none_is_told(monkeypatch, name, value):
+def test_an_invalid_rank_is_an_error(monkeypatch, name, value):
     _set(monkeypatch, **{name: value})
     with pytest.raises(UserError, match=f"the environment variable {name} is '{value}'"):
         distributed.rank()

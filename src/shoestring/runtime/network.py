@@ -1,4 +1,4 @@
-"""Whether a server can be reached, found out in one short attempt, where libraries would try for a minute."""
+"""A quick check of whether a server can be reached, where libraries would retry for a minute."""
 
 from __future__ import annotations
 
@@ -8,45 +8,45 @@ import urllib.error
 import urllib.request
 from urllib.parse import urlsplit
 
-_SECONDS = 5.0
+_TIMEOUT = 5.0
 
 
 def unreachable(url: str) -> str | None:
-    """Why the server of this address cannot be reached, in a few words; None when it answers, whatever it says.
+    """Return in a few words why a server cannot be reached, or None if it responds, even with an error.
 
-    It takes five seconds at most, also where a name server does not answer or packets are dropped.
+    Takes at most five seconds, even if a name server does not respond or packets are dropped.
     """
-    if "all" in urllib.request.getproxies():  # a kind of proxy that only the libraries can use
+    if "all" in urllib.request.getproxies():  # a type of proxy that only the libraries support
         return None
-    told: list[str | None] = []
+    reasons: list[str | None] = []
     thread = threading.Thread(
-        target=lambda: told.append(_ask(url)), daemon=True
-    )  # a look-up of names has no time limit
+        target=lambda: reasons.append(_request(url)), daemon=True
+    )  # name resolution has no timeout
     thread.start()
-    thread.join(_SECONDS)
-    reason = told[0] if told else f"no answer within {_SECONDS:g} s"
+    thread.join(_TIMEOUT)
+    reason = reasons[0] if reasons else f"no answer within {_TIMEOUT:g} s"
     return None if reason is None else f"{urlsplit(url).hostname} cannot be reached ({reason})"
 
 
-def _ask(url: str) -> str | None:
+def _request(url: str) -> str | None:
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=_SECONDS):
+        with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=_TIMEOUT):
             return None
     except urllib.error.HTTPError:
         return None
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", error)
-        if isinstance(reason, ssl.SSLError):  # it answers; whom to trust is for the library to decide
+        if isinstance(reason, ssl.SSLError):  # it responds; trust is up to the library
             return None
         return str(getattr(reason, "strerror", None) or reason)
 
 
 def hub_unreachable() -> str | None:
-    """Why the Hugging Face Hub cannot be asked, None when it can."""
+    """Return why the Hugging Face Hub cannot be reached, or None if it can."""
     try:
         from huggingface_hub import constants
     except ModuleNotFoundError:
         return None
-    if constants.HF_HUB_OFFLINE:  # then its libraries take what they have, or say at once that they have nothing
+    if constants.HF_HUB_OFFLINE:  # its libraries then use their cache or fail at once
         return None
     return unreachable(constants.ENDPOINT)

@@ -1,4 +1,4 @@
-"""Where results go that the user names: not over what is there unless told to, and never through a link."""
+"""Checks of output paths: existing files are overwritten only on request, and links are never followed."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from shoestring.errors import UserError
 
 
 def check_file(file: Path, flag: str, *, overwrite: bool) -> None:
-    """Raise `UserError` when `file`, the value of `flag`, is a link, no regular file, or there already."""
+    """Raise `UserError` if `file`, the value of `flag`, is a link, not a regular file, or exists already."""
     if str(file) == "-":
-        raise UserError(f"'-' is no file: {flag} names one.")
+        raise UserError(f"'-' is not a file: {flag} takes a file name.")
     if file.is_symlink():
-        raise UserError(f"{file} is a link: {flag} names the file itself.")
+        raise UserError(f"{file} is a link: {flag} takes the file itself.")
     if file.is_dir():
-        raise UserError(f"{file} is a folder: {flag} names a file.")
+        raise UserError(f"{file} is a folder: {flag} takes a file.")
     if file.exists() and not file.is_file():
-        raise UserError(f"{file} is no regular file: choose another {flag}.")
+        raise UserError(f"{file} is not a regular file: choose another {flag}.")
     if file.exists() and not overwrite:
-        raise UserError(f"{file} is there already: choose another {flag}, or add --overwrite.")
+        raise UserError(f"{file} exists already: choose another {flag}, or add --overwrite.")
 
 
 def check_folder(folder: Path, names: Sequence[str], flag: str, *, overwrite: bool) -> None:
-    """Raise `UserError` when `folder`, the value of `flag`, is a link or no folder, or holds files of these names."""
+    """Raise `UserError` if `folder`, the value of `flag`, is a link, not a folder, or has files of these names."""
     if folder.is_symlink():
-        raise UserError(f"{folder} is a link: {flag} names the folder itself.")
+        raise UserError(f"{folder} is a link: {flag} takes the folder itself.")
     if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder} is no folder: choose another {flag}.")
+        raise UserError(f"{folder} is not a folder: choose another {flag}.")
     for name in names:
         check_file(folder / name, flag, overwrite=overwrite)
