@@ -56,7 +56,7 @@ def _parser(verb: str) -> Parser:
     )
     parser.add_argument("--out", metavar="DIR", help="also write metrics.json and CSV files to this folder")
     parser.add_argument("--skip-bad", action="store_true", default=False, help="skip images that cannot be read")
-    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, mps, or auto")
+    parser.add_argument("--device", default="auto", help="device: cpu, cuda, cuda:1, mps or auto (default: auto)")
     parser.add_argument("--overwrite", action="store_true", default=False, help="overwrite existing files in --out")
     add_output(parser)
     return parser

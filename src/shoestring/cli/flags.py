@@ -135,7 +135,7 @@ def _add_fields(group: Any, cls: type, fields: Sequence[dataclasses.Field], *, s
 
 def _help(field: dataclasses.Field) -> str:
     about = field.metadata["help"]
-    about = about if field.default in (None, "auto", False) else f"{about} (default: {field.default})"
+    about = about if field.default is None or field.default is False else f"{about} (default: {field.default})"
     return about.replace("%", "%%")
 
 

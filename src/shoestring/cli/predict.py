@@ -24,7 +24,7 @@ def main(verb: str, words: Sequence[str]) -> int:
     parser.add_argument("images", metavar="IMAGE", nargs="+", help="image files")
     parser.add_argument("--top", type=int, default=1, metavar="K", help="number of classes to show (default: 1)")
     parser.add_argument("--skip-bad", action="store_true", default=False, help="skip files that are not images")
-    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, mps, or auto")
+    parser.add_argument("--device", default="auto", help="device: cpu, cuda, cuda:1, mps or auto (default: auto)")
     add_output(parser)
     args = parser.parse_args(words)
     if args.top < 1:

@@ -20,7 +20,7 @@ class Select(WithPaths):
     """Which training images are used."""
 
     method: str = option(
-        "selection method (see `shoestring list select`); auto takes the one that did best in benchmarks", "auto"
+        "selection method, see `shoestring list select`; auto takes the one that did best in benchmarks", "auto"
     )
     examples: int | None = option("number of training images to use (default: all)", ge=1)
     balance: str | Mapping[str, int] = option(
@@ -54,7 +54,7 @@ class Select(WithPaths):
 class Train(WithPaths):
     """The network and how it is trained."""
 
-    model: str = option("network (see `shoestring list models`), timm:NAME for any timm model, or auto", "auto")
+    model: str = option("network, see `shoestring list models`, or timm:NAME for any timm model", "auto")
     width: float | None = option("multiple of the network's default number of channels", gt=0)
     norm: bool | None = option("use batch normalization")
     dropout: float | None = option("fraction of features dropped before the head", ge=0, lt=1)
@@ -68,12 +68,12 @@ class Train(WithPaths):
         "optimizer: muon, sgd (with Nesterov momentum) or adamw", "auto"
     )
     schedule: Literal["deadline", "anytime"] = option(
-        "learning-rate schedule: deadline decays until the end of the budget; anytime decays with a power of the time "
-        "and anneals to zero in the last fifth, so that the same command with a larger budget extends the run",
+        "learning-rate schedule: deadline decays to zero at the end of the budget; anytime decays with a power of "
+        "the time and anneals to zero in the last fifth, so that the same command with a larger budget extends the run",
         "deadline",
     )
     learning_rate: float | None = option(
-        "peak learning rate (default: 0.2 for muon, 0.001 for adamw; for sgd at batch size 128 0.1, or 0.02 for "
+        "peak learning rate (default: 0.2 for muon, 0.001 for adamw; for sgd 0.1 at batch size 128, or 0.02 for "
         "networks without normalization)",
         gt=0,
     )
@@ -94,7 +94,7 @@ class Train(WithPaths):
         "decreases it in the second half",
         "1",
     )
-    averaging: bool = option("average the weights over the last steps (EMA)", True)
+    averaging: bool = option("use an exponential moving average (EMA) of the weights", True)
     views: Literal["auto", "one", "flip", "crops"] = option(
         "test-time augmentation: none (one), the mirror image as well (flip), or also four shifted crops where the "
         "prediction is uncertain (crops)",
@@ -125,8 +125,8 @@ class Grow:
     """How image size and network grow during training."""
 
     method: str = option(
-        "growth schedule (see `shoestring list grow`), several as resolution,width,depth, or auto: grow what is too "
-        "large for the time budget",
+        "growth schedule, see `shoestring list grow`; several as resolution,width,depth; auto grows what is too large "
+        "for the time budget",
         "auto",
     )
     stages: str | None = option(
@@ -140,7 +140,7 @@ class Grow:
 class Prune:
     """How small the trained network becomes."""
 
-    method: str = option("pruning criterion: which channels are kept (see `shoestring list prune`)", "magnitude")
+    method: str = option("criterion for the channels to keep, see `shoestring list prune`", "magnitude")
     macs: str | None = option("target for the MACs of one forward pass: a fraction (0.5) or a number (20M)")
     params: str | None = option("target for the number of parameters: a fraction (0.5) or a number (200k)")
     options: dict[str, Any] = field(default_factory=dict)
@@ -169,7 +169,7 @@ class Recipe(WithPaths):
     flops: str | None = option("budget in training FLOPs instead of time; reproducible for a fixed number of threads")
     resolution: int | None = option("side of the square images in pixels (default: native, but at most 64)", ge=1)
     validation: float = option(
-        "fraction of the training images held out for validation (at most 2,500 images)", 0.1, gt=0, lt=1
+        "fraction of the training images held out for validation, at most 2,500 images", 0.1, gt=0, lt=1
     )
     split_seed: int = option("seed of the held-out splits; independent of --seed", 0, ge=0, le=_MAX_SEED)
     keep: str | None = path(
@@ -178,10 +178,10 @@ class Recipe(WithPaths):
     skip_bad: bool = option("skip images that cannot be read, and list them", False)
     unlabelled: bool = option("the images have no labels yet: select those worth labeling", False)
     seed: int = option("seed of everything but the held-out splits", 0, ge=0, le=_MAX_SEED)
-    device: str = option("cpu, cuda, cuda:1, mps, or auto", "auto")
-    memory: str | None = option("limit of accelerator memory: 2GB")
+    device: str = option("device: cpu, cuda, cuda:1, mps or auto", "auto")
+    memory: str | None = option("limit on accelerator memory: 2GB")
     threads: int | None = option("number of CPU threads (default: PyTorch's, or fewer where faster)", ge=1, le=1024)
-    baseline: bool = option("also run with a random subset and the same budget again, to show the gain", False)
+    baseline: bool = option("also run with a random subset and a second, equal budget, to show the gain", False)
     select: Select = field(default_factory=Select)
     train: Train = field(default_factory=Train)
     grow: Grow = field(default_factory=Grow)
