@@ -36,7 +36,7 @@ def atomic_write(path: Path, *, flush: bool = True) -> Iterator[Path]:
         yield temporary
         temporary.chmod(0o644)
         if flush:
-            _flush(temporary)
+            _flush(temporary, os.O_RDWR)
         temporary.replace(path)
         if flush:
             flush_folder(path.parent)
@@ -55,8 +55,8 @@ def publish(folder: Path, name: Path) -> None:
     flush_folder(name.parent)
 
 
-def _flush(file: Path) -> None:
-    handle = os.open(file, os.O_RDWR)
+def _flush(path: Path, flags: int) -> None:
+    handle = os.open(path, flags)
     try:
         os.fsync(handle)
     finally:
@@ -66,11 +66,7 @@ def _flush(file: Path) -> None:
 def flush_folder(folder: Path) -> None:
     """Flush a folder's entries to the disk where the system supports it (Windows and some network disks do not)."""
     with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        _flush(folder, os.O_RDONLY)
 
 
 def is_partial(name: str) -> bool:
