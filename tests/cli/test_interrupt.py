@@ -57,9 +57,9 @@ def test_a_killed_run_leaves_a_usable_model_and_a_terminated_one_anneals_it(caps
         process.communicate()
         assert process.returncode == code
         assert main(["evaluate", str(out), "--json"]) == 0
-        told = capsys.readouterr()
-        assert "is not finished" in told.err
-        assert json.loads(told.out)["accuracy"] > 0.2
+        captured = capsys.readouterr()
+        assert "is not finished" in captured.err
+        assert json.loads(captured.out)["accuracy"] > 0.2
     files = sorted(path.name for path in (out / "train").iterdir())
     assert files in (["snapshot"], ["snapshot", "state.pt"])
 

@@ -132,7 +132,7 @@ def test_a_folder_without_classes_is_enough(call, photos, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (("--unlabelled",), "--features"),
         (("--unlabelled", "--method", "margin"), "--features"),
@@ -144,16 +144,16 @@ def test_a_folder_without_classes_is_enough(call, photos, tmp_path):
         (("--balance", "cow=2"), "unknown class in --balance 'cow'"),
         (("--already", "nowhere.json"), "nowhere.json"),
         (("--unlabelled", "--method", "random", "--balance", "proportional"), "--balance needs labels"),
-        (("--method", "random", "--csv", "."), "--csv names a file"),
+        (("--method", "random", "--csv", "."), "--csv takes a file"),
     ],
 )
-def test_invalid_settings_are_one_line_errors(refused, photos, rows, tmp_path, words, told):
+def test_invalid_settings_are_one_line_errors(refused, photos, rows, tmp_path, words, message):
     np.save(tmp_path / "short.npy", np.ones((20, 3)))
     words = [{"ROWS": str(rows), "SHORT": str(tmp_path / "short.npy")}.get(word, word) for word in words]
-    if told == "cat=2":
+    if message == "cat=2":
         words += ["--balance", "cat=2,dog=1"]
-        told = "add up to 3, and 4"
-    assert told in refused("select", photos, "--examples", 4, *words, "--out", tmp_path / "out")
+        message = "add up to 3, and 4"
+    assert message in refused("select", photos, "--examples", 4, *words, "--out", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -227,8 +227,8 @@ def test_a_class_that_already_exceeds_its_count_is_named(refused, photos, tmp_pa
 
 def test_a_network_is_not_trained_without_labels(refused, tmp_path):
     (tmp_path / "recipe.yaml").write_text("data: digits\nunlabelled: true\nepochs: 1\n")
-    told = refused("run", "--recipe", tmp_path / "recipe.yaml", "--out", tmp_path / "out")
-    assert "trained on labels" in told
+    error = refused("run", "--recipe", tmp_path / "recipe.yaml", "--out", tmp_path / "out")
+    assert "trained on labels" in error
 
 
 def test_class_names_that_are_not_folder_names_stay_inside(call, tmp_path):
