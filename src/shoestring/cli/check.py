@@ -27,8 +27,10 @@ def main(verb: str, words: Sequence[str]) -> int:
     result: dict[str, Any] = {"machine": _machine()}
     if "data" in args:
         progress = Progress(quiet="quiet" in args)
-        result["data"] = _data(args.data, resolution, args.skip_bad, progress)
-        progress.close()
+        try:
+            result["data"] = _data(args.data, resolution, args.skip_bad, progress)
+        finally:
+            progress.close()
     if "json" in args:
         print(json.dumps(result, indent=1))
         return 0

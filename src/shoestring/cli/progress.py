@@ -76,25 +76,27 @@ class Progress:
         return (time.monotonic() - self._started) * (1 / self._fraction - 1) if self._fraction > _MIN_FRACTION else 0.0
 
     def _show(self, step: str, details: str) -> None:
-        if self._bar is None:
-            self._bar = _live_bar()
-            self._bar.add_task("", total=1.0, details="")
-            self._bar.start()
-        elif time.monotonic() - self._refreshed < _REFRESH:
+        if self._bar is not None and time.monotonic() - self._refreshed < _REFRESH:
             return
         self._refreshed = time.monotonic()
-        task = self._bar.task_ids[0]
-        self._bar.update(task, description=step, completed=self._fraction, details=details, refresh=True)
+        bar = self._bar or _live_bar()
+        [task] = bar.task_ids
+        bar.update(task, description=step, completed=self._fraction, details=details)
+        if self._bar is None:
+            self._bar = bar
+            bar.start()  # draws it
+        else:
+            bar.refresh()
 
 
 def _live_bar() -> Bar:
-    """Return a bar that is drawn only when it is updated: a thread that redraws it would compete with the training."""
+    """Return a bar with one task; it has no refresh thread, which would compete with the training for a core."""
     from rich.console import Console
     from rich.progress import BarColumn, TextColumn
     from rich.progress import Progress as Bar
 
     plain = {"markup": False}
-    return Bar(
+    bar = Bar(
         TextColumn("{task.description:<8}", **plain),
         BarColumn(),
         TextColumn("{task.percentage:3.0f} %", **plain),
@@ -103,6 +105,8 @@ def _live_bar() -> Bar:
         auto_refresh=False,
         transient=True,
     )
+    bar.add_task("", total=1.0, details="")
+    return bar
 
 
 def _plain_bar(fraction: float, width: int = 24) -> str:
