@@ -160,7 +160,7 @@ def _shoestring(module: Any, example: Any) -> tuple[Any, dict[str, Any]]:
     import torch
 
     from shoestring.channels import drop, trace, widen
-    from shoestring.channels.trial import lively
+    from shoestring.channels.copying import nondegenerate_copy
 
     table = trace(module, example)
     cut = drop(module, table, {name: torch.arange(0, group.size, 2) for name, group in table.groups.items()})
@@ -168,7 +168,7 @@ def _shoestring(module: Any, example: Any) -> tuple[Any, dict[str, Any]]:
     exact = {name: group for name, group in table.groups.items() if group.separable and group.copyable}
     extra["not_copyable"] = sum(not group.copyable for group in table.groups.values())
     if exact:
-        module = lively(module)  # a head of zeros, as some networks start with, would hide every mistake
+        module = nondegenerate_copy(module)  # a head of zeros, as some networks start with, would hide every mistake
         extra["merge_error"] = _merge_error(module, table, exact, example)
         sizes = {name: group.size + (group.size + 1) // 2 for name, group in exact.items()}
         for mode in ("evaluation", "training"):
@@ -185,14 +185,14 @@ def _merge_error(module: Any, table: Any, groups: Any, example: Any) -> float | 
     """
     import torch
 
-    from shoestring.channels import Edit, merge, operate, trace
+    from shoestring.channels import Edit, apply_edits, merge, trace
 
     sources = {
         name: torch.cat([torch.arange(group.size), torch.randint(group.size, (group.size,))]).sort().values
         for name, group in groups.items()
     }
     while sources:
-        twice = operate(module, table, {name: Edit(source, _split(source)) for name, source in sources.items()})
+        twice = apply_edits(module, table, {name: Edit(source, _split(source)) for name, source in sources.items()})
         again = trace(twice, example, verify=False)
         made_alike: dict[Any, list[str]] = {}
         for name, group in again.groups.items():

@@ -1,4 +1,4 @@
-"""Networks that surgery is tried on, with batch norms and weights that matter."""
+"""Networks for surgery tests, with batch-norm statistics and weights that affect the outputs."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ FOREIGN = [
 
 
 def names(networks: list[tuple[str, dict]]) -> list[str]:
-    """Test ids."""
+    """Return test ids."""
     return [f"{name} {options}" for name, options in networks]
 
 
 def network(name: str, options: dict, side: int = 16) -> nn.Module:
-    """A network in evaluation mode whose norms hold statistics and weights that matter."""
+    """Build a network in evaluation mode with random batch-norm statistics and weights."""
     torch.manual_seed(0)
     size = Preprocessing(side, 3, (0.0,) * 3, (1.0,) * 3)
     module = build(name, classes=list("abcde"), preprocessing=size, options=options).module
@@ -49,14 +49,14 @@ def network(name: str, options: dict, side: int = 16) -> nn.Module:
     return module.eval()
 
 
-def cut(table: Table, share: float) -> dict[str, Tensor]:
-    """Random channels of every group, at least one."""
+def random_kept(table: Table, fraction: float) -> dict[str, Tensor]:
+    """Return random channels of every group to keep, at least one."""
     return {
-        name: torch.randperm(group.size)[: max(1, int(group.size * share))].sort().values
+        name: torch.randperm(group.size)[: max(1, int(group.size * fraction))].sort().values
         for name, group in table.groups.items()
     }
 
 
-def difference(one: Tensor, other: Tensor) -> float:
-    """The largest difference, relative to the largest entry."""
-    return ((one - other).abs().max() / other.abs().max()).item()
+def difference(output: Tensor, expected: Tensor) -> float:
+    """Return the largest difference, relative to the largest entry."""
+    return ((output - expected).abs().max() / expected.abs().max()).item()

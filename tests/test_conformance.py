@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from shoestring.channels import drop, trace
 from shoestring.config import registry
 from shoestring.growth import Stage
-from shoestring.pruning import choose as choose_channels
+from shoestring.pruning import select_channels
 from shoestring.selection import Pool, Signals, choose
 
 SELECT, GROW, PRUNE, MODELS = (registry.names(kind) for kind in ("select", "grow", "prune", "models"))
@@ -87,7 +87,7 @@ def test_schedules_are_pure_and_give_a_stage(method, spent):
 @pytest.mark.parametrize("method", GROW)
 def test_schedules_never_shrink_and_end_with_the_whole_problem(method):
     stages = [registry.find("grow", method)(spent / 100) for spent in range(101)]
-    assert all(one.least(other) == one for one, other in pairwise(stages))
+    assert all(one.minimum(other) == one for one, other in pairwise(stages))
     assert stages[-1] == Stage()
 
 
@@ -102,7 +102,7 @@ def test_criteria_score_every_channel_and_the_cut_network_works(method, network,
     assert {name: tuple(own.shape) for name, own in scores.items()} == {n: (g.size,) for n, g in table.groups.items()}
     assert all(own.isfinite().all() for own in scores.values())
     assert all(torch.equal(value, before[name]) for name, value in model.module.state_dict().items())
-    small = drop(model.module, table, choose_channels(scores, table, params=0.5 * table.params()))
+    small = drop(model.module, table, select_channels(scores, table, params=0.5 * table.params()))
     assert sum(weight.numel() for weight in small.parameters()) <= 0.5 * table.params()
     assert small.eval()(batch).isfinite().all()
     small.train()(batch).sum().backward()

@@ -4,14 +4,14 @@ import pytest
 import torch
 from torch import nn
 
-from networks import NETWORKS, cut, difference, names, network
+from networks import NETWORKS, difference, names, network, random_kept
 from shoestring.channels import compensate, drop, fold_constants, trace
 
 
-def test_channels_that_others_foretell_are_not_missed():
+def test_redundant_channels_are_compensated_exactly():
     torch.manual_seed(0)
     module = nn.Sequential(nn.Conv2d(3, 5, 3), nn.Conv2d(5, 4, 3, padding=1), nn.Flatten(), nn.Linear(16, 2)).eval()
-    with torch.no_grad():  # the last two are sums of the first three
+    with torch.no_grad():  # the last two are linear combinations of the first three
         for weight in (module[0].weight, module[0].bias):
             weight[3], weight[4] = weight[0] + weight[1], weight[1] - 2 * weight[2]
     images = torch.randn(8, 3, 4, 4)
@@ -21,7 +21,7 @@ def test_channels_that_others_foretell_are_not_missed():
     assert difference(drop(module, table, kept)(images), module(images)) > 0.1
 
 
-def test_readers_are_the_least_squares_solution():
+def test_consumers_get_the_least_squares_solution():
     torch.manual_seed(0)
     module = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3)).eval()
     inputs = torch.randn(200, 6)
@@ -34,23 +34,23 @@ def test_readers_are_the_least_squares_solution():
     assert torch.equal(small[2].bias, module[2].bias)
 
 
-def test_many_positions_are_looked_at_wherever_they_lie():
+def test_sampled_positions_cover_the_whole_image():
     torch.manual_seed(0)
     module = nn.Sequential(nn.Conv2d(2, 3, 1, bias=False), nn.Conv2d(3, 4, 1, bias=False)).eval()
     with torch.no_grad():
         module[0].weight[2] = module[0].weight[1]
     images = torch.randn(256, 2, 16, 16)
-    images[..., 0] = 0.0  # 65,536 positions, of which one in sixteen says nothing
+    images[..., 0] = 0.0  # 65,536 positions, one in sixteen of them uninformative
     kept = {"0": torch.tensor([0, 1])}
     small = compensate(module, trace(module, images[:2]), kept, [images])
     assert difference(small(images), module(images)) < 1e-3
 
 
 @pytest.mark.parametrize(("name", "options"), NETWORKS, ids=names(NETWORKS))
-def test_compensating_helps_every_network(name, options):
+def test_compensation_reduces_the_error_of_every_network(name, options):
     module, images = network(name, options), torch.randn(32, 3, 16, 16)
     table = trace(module, images)
-    kept = cut(table, 0.7)
+    kept = random_kept(table, 0.7)
     with torch.no_grad():
         whole = module(images)
         errors = [
@@ -60,7 +60,7 @@ def test_compensating_helps_every_network(name, options):
     assert errors[0] < errors[1]
 
 
-def test_dead_channels_and_whole_groups_are_no_trouble():
+def test_dead_channels_and_complete_groups():
     module = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), nn.Conv2d(4, 2, 1)).eval()
     module[0].weight.data.zero_()
     module[0].bias.data.fill_(-1.0)
@@ -71,9 +71,9 @@ def test_dead_channels_and_whole_groups_are_no_trouble():
         assert torch.allclose(small(images), module(images), atol=1e-6)
 
 
-def _constant(reader: nn.Module, *behind: nn.Module) -> nn.Sequential:
+def _with_constants(consumer: nn.Module, *following: nn.Module) -> nn.Sequential:
     torch.manual_seed(0)
-    module = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.GELU(), reader, *behind).eval()
+    module = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.GELU(), consumer, *following).eval()
     with torch.no_grad():
         module[0].weight[[1, 3]] = 0
         module[1].bias.copy_(torch.tensor([0.1, 0.7, -0.2, 1.5]))
@@ -81,25 +81,25 @@ def _constant(reader: nn.Module, *behind: nn.Module) -> nn.Sequential:
 
 
 @pytest.mark.parametrize(
-    ("behind", "left"),
+    ("following", "remaining"),
     [
         ([nn.Conv2d(4, 5, 3)], 2),
         ([nn.Conv2d(4, 5, 3, bias=False), nn.BatchNorm2d(5), nn.ReLU(), nn.Conv2d(5, 2, 1)], 2),
-        ([nn.Conv2d(4, 5, 3, bias=False), nn.ReLU(), nn.Conv2d(5, 2, 1)], 4),  # nowhere to put the constant
-        ([nn.Conv2d(4, 5, 3, padding=1)], 4),  # zeros at the border are not the constant
+        ([nn.Conv2d(4, 5, 3, bias=False), nn.ReLU(), nn.Conv2d(5, 2, 1)], 4),  # no bias or mean to absorb the constant
+        ([nn.Conv2d(4, 5, 3, padding=1)], 4),  # zero padding differs from the constant
         ([nn.Flatten(), nn.Linear(4 * 36, 3)], 2),
     ],
 )
-def test_constants_move_into_what_follows(behind, left):
-    module, images = _constant(*behind), torch.randn(4, 3, 6, 6)
+def test_constants_are_folded_into_the_next_bias(following, remaining):
+    module, images = _with_constants(*following), torch.randn(4, 3, 6, 6)
     table = trace(module, images)
     folded = fold_constants(module, table, [images])
-    assert folded[0].weight.shape[0] == left
+    assert folded[0].weight.shape[0] == remaining
     assert difference(folded(images), module(images)) < 1e-5
 
 
-def test_a_constant_of_zero_passes_padding():
-    module, images = _constant(nn.Conv2d(4, 5, 3, padding=1)), torch.randn(4, 3, 6, 6)
+def test_a_constant_of_zero_is_folded_despite_padding():
+    module, images = _with_constants(nn.Conv2d(4, 5, 3, padding=1)), torch.randn(4, 3, 6, 6)
     module[0].bias.data[1] = module[1].bias.data[1] = 0
     folded = fold_constants(module, trace(module, images), [images])
     assert folded[0].weight.shape[0] == 3
@@ -107,7 +107,7 @@ def test_a_constant_of_zero_passes_padding():
 
 
 class Branches(nn.Module):
-    """A constant channel that a batch norm behind an activation, or a second reader, would get wrong."""
+    """A constant channel that would be folded wrongly: batch norm after an activation, or a second consumer."""
 
     def __init__(self, kind: str) -> None:
         super().__init__()
@@ -120,15 +120,15 @@ class Branches(nn.Module):
 
     def forward(self, images):
         maps = self.first(images).relu()
-        if self.kind == "norm behind an activation":
+        if self.kind == "norm after an activation":
             return self.last(self.norm(self.one(maps).relu()))
-        if self.kind == "second reader":
+        if self.kind == "second consumer":
             return self.last(self.norm(self.one(maps)) + self.other(maps))
         return self.up(maps)
 
 
-@pytest.mark.parametrize("kind", ["norm behind an activation", "second reader", "transposed convolution"])
-def test_constants_that_cannot_be_moved_stay(kind):
+@pytest.mark.parametrize("kind", ["norm after an activation", "second consumer", "transposed convolution"])
+def test_constants_that_cannot_be_folded_are_kept(kind):
     torch.manual_seed(0)
     module, images = Branches(kind).eval(), torch.randn(2, 3, 6, 6)
     folded = fold_constants(module, trace(module, images), [images])
@@ -136,8 +136,8 @@ def test_constants_that_cannot_be_moved_stay(kind):
     assert difference(folded(images), module(images)) < 1e-5
 
 
-def test_folding_in_place_changes_the_module_itself():
-    module, images = _constant(nn.Conv2d(4, 5, 3)), torch.randn(4, 3, 6, 6)
+def test_folding_in_place():
+    module, images = _with_constants(nn.Conv2d(4, 5, 3)), torch.randn(4, 3, 6, 6)
     before = module(images)
     assert fold_constants(module, trace(module, images), [images], inplace=True) is module
     assert module[0].weight.shape[0] == 2
@@ -145,7 +145,7 @@ def test_folding_in_place_changes_the_module_itself():
 
 
 class OneImage(nn.Module):
-    """Layers that read an image without a batch: a vector, or maps (C, H, W), given by position or by name."""
+    """Layers with unbatched inputs, vectors or feature maps (C, H, W), passed by position or by name."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -158,7 +158,7 @@ class OneImage(nn.Module):
         return self.h(input=self.c(maps.mean((1, 2))).relu())
 
 
-def test_layers_may_read_one_image_without_a_batch():
+def test_unbatched_inputs():
     module, images = OneImage().eval(), torch.randn(1, 3, 4, 4)
     table = trace(module, images)
     kept = {name: torch.arange(group.size - 1) for name, group in table.groups.items()}
@@ -166,8 +166,8 @@ def test_layers_may_read_one_image_without_a_batch():
     small = compensate(module, table, kept, batches)
     assert small(images).shape == (5,)
     errors = [
-        sum((one(images) - module(images)).square().sum() for images in batches)
-        for one in (small, drop(module, table, kept))
+        sum((pruned(images) - module(images)).square().sum() for images in batches)
+        for pruned in (small, drop(module, table, kept))
     ]
     assert errors[0] < errors[1]
     with torch.no_grad():
@@ -177,7 +177,7 @@ def test_layers_may_read_one_image_without_a_batch():
     assert torch.allclose(folded(images), module(images), atol=1e-5)
 
 
-def test_layers_that_lose_nothing_are_left_alone():
+def test_layers_that_lose_no_channels_are_unchanged():
     module, images = OneImage().eval(), torch.randn(1, 3, 4, 4)
     table = trace(module, images)
     kept = {name: torch.arange(group.size) for name, group in table.groups.items()}

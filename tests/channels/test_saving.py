@@ -1,4 +1,4 @@
-"""Networks after surgery: saved, loaded in a process of its own, exported."""
+"""Networks after surgery are saved, loaded in another process, and exported."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ def _model(name: str, options: dict) -> tuple[Model, torch.Tensor]:
     return model, images
 
 
-def _operated(model: Model, images: torch.Tensor, how: str) -> Model:
+def _edited(model: Model, images: torch.Tensor, how: str) -> Model:
     table = trace(model.module, images)
-    if how == "cut":
+    if how == "pruned":
         module = drop(model.module, table, {n: torch.arange(0, g.size, 2) for n, g in table.groups.items()})
     else:
         module = widen(model.module, table, {n: 2 * g.size for n, g in table.groups.items()})
@@ -52,31 +52,31 @@ def _operated(model: Model, images: torch.Tensor, how: str) -> Model:
 
 
 @EVERY
-@pytest.mark.parametrize("how", ["cut", "widened"])
-def test_the_same_bits_in_a_fresh_process(name, options, how, tmp_path: Path):
+@pytest.mark.parametrize("how", ["pruned", "widened"])
+def test_outputs_are_bitwise_equal_in_a_new_process(name, options, how, tmp_path: Path):
     model, images = _model(name, options)
-    changed = _operated(model, images, how)
+    changed = _edited(model, images, how)
     changed.save(tmp_path)
     torch.save(images, tmp_path / "images.pt")
     subprocess.run([sys.executable, "-c", f"import torch; torch.set_num_threads(1)\n{LOAD}", str(tmp_path)], check=True)
     with torch.inference_mode():
         expected = changed.module(images)
     assert torch.equal(torch.load(tmp_path / "outputs.pt"), expected)
-    again = _operated(Model.load(tmp_path), images, "cut")  # what was loaded can be operated on too
+    again = _edited(Model.load(tmp_path), images, "pruned")  # surgery works on a loaded model too
     assert again.module(images).shape == expected.shape
 
 
 @EVERY
-@pytest.mark.filterwarnings("ignore")  # of the exporter, about itself
+@pytest.mark.filterwarnings("ignore")  # of the exporter
 def test_exported_networks_give_the_same_outputs(name, options, tmp_path: Path):
     onnxruntime = pytest.importorskip("onnxruntime")
     model, images = _model(name, options)
-    cut = _operated(model, images, "cut")
+    pruned = _edited(model, images, "pruned")
     file = tmp_path / "model.onnx"
     torch.onnx.export(
-        cut.module.to(memory_format=torch.contiguous_format), (images.contiguous(),), str(file), dynamo=True
+        pruned.module.to(memory_format=torch.contiguous_format), (images.contiguous(),), str(file), dynamo=True
     )
     session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
-    (found,) = session.run(None, {session.get_inputs()[0].name: images.contiguous().numpy()})
+    (output,) = session.run(None, {session.get_inputs()[0].name: images.contiguous().numpy()})
     with torch.inference_mode():
-        assert difference(torch.from_numpy(found), cut.module(images)) < 1e-4
+        assert difference(torch.from_numpy(output), pruned.module(images)) < 1e-4

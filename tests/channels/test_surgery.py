@@ -4,50 +4,49 @@ import pytest
 import torch
 from torch import nn
 
-from networks import FOREIGN, NETWORKS, cut, difference, names, network
-from shoestring.channels import drop, operate, trace
-from shoestring.channels.surgery import Edit
-from shoestring.channels.verify import silence
+from networks import FOREIGN, NETWORKS, difference, names, network, random_kept
+from shoestring.channels import Edit, apply_edits, drop, trace
+from shoestring.channels.verify import zero_out
 
 EVERY = pytest.mark.parametrize(("name", "options"), NETWORKS, ids=names(NETWORKS))
 
 
 @EVERY
-def test_dropping_silent_channels_changes_no_output(name, options):
+def test_dropping_equals_setting_to_zero(name, options):
     module = network(name, options)
     images = torch.randn(3, 3, 16, 16)
     table = trace(module, images)
-    kept = cut(table, 0.4)
+    kept = random_kept(table, 0.4)
     smaller = drop(module, table, kept)
     with torch.no_grad():
-        assert difference(smaller(images), silence(module, table, kept)(images)) < 1e-5
+        assert difference(smaller(images), zero_out(module, table, kept)(images)) < 1e-5
     assert sum(p.numel() for p in smaller.parameters()) < 0.4 * sum(p.numel() for p in module.parameters())
 
 
 @pytest.mark.parametrize(("name", "options"), FOREIGN, ids=names(FOREIGN))
-def test_networks_of_other_kinds_are_cut_too(name, options):
+def test_other_architectures_are_pruned_too(name, options):
     module = network(name, options, side=32)
     images = torch.randn(2, 3, 32, 32)
     table = trace(module, images)
-    smaller = drop(module, table, cut(table, 0.5))
+    smaller = drop(module, table, random_kept(table, 0.5))
     assert smaller(images).shape == module(images).shape
     assert sum(p.numel() for p in smaller.parameters()) < 0.8 * sum(p.numel() for p in module.parameters())
-    exact = {group: kept for group, kept in cut(table, 0.5).items() if table.groups[group].separable}
+    exact = {group: kept for group, kept in random_kept(table, 0.5).items() if table.groups[group].separable}
     with torch.no_grad():
-        assert difference(drop(module, table, exact)(images), silence(module, table, exact)(images)) < 1e-5
+        assert difference(drop(module, table, exact)(images), zero_out(module, table, exact)(images)) < 1e-5
 
 
 @EVERY
-def test_shapes_and_costs_are_those_of_the_table(name, options):
+def test_shapes_and_costs_match_the_table(name, options):
     module = network(name, options)
     table = trace(module, torch.zeros(1, 3, 16, 16))
-    kept = cut(table, 0.6)
+    kept = random_kept(table, 0.6)
     smaller = drop(module, table, kept)
     named = dict(smaller.named_parameters()) | dict(smaller.named_buffers())
     assert {key: tuple(tensor.shape) for key, tensor in named.items()} == table.sizes(kept)
-    again = trace(smaller, torch.zeros(1, 3, 16, 16), verify=False)
-    assert again.params() == table.params(kept)
-    assert again.macs() == table.macs(kept)
+    retraced = trace(smaller, torch.zeros(1, 3, 16, 16), verify=False)
+    assert retraced.params() == table.params(kept)
+    assert retraced.macs() == table.macs(kept)
     for layer in smaller.modules():
         if isinstance(layer, nn.Conv2d):
             assert layer.weight.shape[:2] == (layer.out_channels, layer.in_channels // layer.groups)
@@ -55,7 +54,7 @@ def test_shapes_and_costs_are_those_of_the_table(name, options):
             assert layer.weight.shape == (layer.out_features, layer.in_features)
 
 
-def test_rows_that_stay_are_the_ones_named():
+def test_the_requested_channels_are_kept():
     module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(16, 2))
     table = trace(module, torch.zeros(1, 3, 4, 4))
     smaller = drop(module, table, {"0": torch.tensor([1, 3])})
@@ -77,60 +76,60 @@ def test_padding_shrinks_with_its_channels():
     assert smaller.get_submodule("layer2.0.conv2").out_channels == 16 + 3
 
 
-def test_one_channel_is_enough_and_can_be_cut_no_further():
+def test_every_group_keeps_at_least_one_channel():
     module = network("resnet20", {})
     table = trace(module, torch.zeros(1, 3, 16, 16))
-    least = drop(module, table, {name: torch.tensor([0]) for name in table.groups})
-    assert least(torch.randn(2, 3, 16, 16)).shape == (2, 5)
-    assert all(group.size == 1 for group in trace(least, torch.zeros(1, 3, 16, 16)).groups.values())
+    smallest = drop(module, table, {name: torch.tensor([0]) for name in table.groups})
+    assert smallest(torch.randn(2, 3, 16, 16)).shape == (2, 5)
+    assert all(group.size == 1 for group in trace(smallest, torch.zeros(1, 3, 16, 16)).groups.values())
     for kept in ([], [0, 0], [0, 16], [-1]):
-        with pytest.raises(ValueError, match="of the 16 channels of group 'conv1' some must stay"):
+        with pytest.raises(ValueError, match="group 'conv1' has 16 channels: keep at least one"):
             drop(module, table, {"conv1": torch.tensor(kept, dtype=torch.long)})
     with pytest.raises(ValueError, match="no group 'conv2'"):
         drop(module, table, {"conv2": torch.tensor([0])})
-    with pytest.raises(ValueError, match="this table is of another network"):
-        drop(least, table, {})
+    with pytest.raises(ValueError, match="this table belongs to another network"):
+        drop(smallest, table, {})
 
 
-def test_gradients_frozen_weights_and_training_survive():
+def test_gradients_requires_grad_and_training_mode_are_preserved():
     module = network("convnet", {"width": 0.25}).train()
     module(torch.randn(2, 3, 16, 16)).sum().backward()
     table = trace(module, torch.zeros(1, 3, 16, 16))
-    smaller = drop(module, table, cut(table, 0.5))
+    smaller = drop(module, table, random_kept(table, 0.5))
     assert smaller.training
     assert all(p.grad is None or p.grad.shape == p.shape for p in smaller.parameters())
     assert [p.requires_grad for p in smaller.parameters()] == [p.requires_grad for p in module.parameters()]
     smaller(torch.randn(2, 3, 16, 16)).sum().backward()
 
 
-def test_a_network_cut_twice_still_runs():
+def test_repeated_pruning():
     module, images = network("resnet20", {}), torch.randn(2, 3, 16, 16)
     for _ in range(3):
         table = trace(module, images)
-        module = drop(module, table, cut(table, 0.5))
+        module = drop(module, table, random_kept(table, 0.5))
     assert module(images).shape == (2, 5)
 
 
-def test_surgery_in_place_takes_the_optimiser_and_averages_along():
+def test_surgery_in_place_edits_optimizer_state_and_averages():
     module, images = network("resnet20", {"width": 0.5}).train(), torch.randn(4, 3, 16, 16)
     table = trace(module, images)
-    optimiser = torch.optim.Adam(module.parameters())
+    optimizer = torch.optim.Adam(module.parameters())
     module(images).square().sum().backward()
-    optimiser.step()
-    before = {name: optimiser.state[p]["exp_avg"].clone() for name, p in module.named_parameters()}
+    optimizer.step()
+    before = {name: optimizer.state[p]["exp_avg"].clone() for name, p in module.named_parameters()}
     average = {name: value.clone() for name, value in module.state_dict().items()}
-    kept = cut(table, 0.5)
-    assert drop(module, table, kept, inplace=True, optimisers=[optimiser], averages=[average]) is module
-    chosen = table.selection(kept)
+    kept = random_kept(table, 0.5)
+    assert drop(module, table, kept, inplace=True, optimizers=[optimizer], averages=[average]) is module
+    kept_indices = table.kept_indices(kept)
     for name, parameter in module.named_parameters():
         expected = before[name]
         for dim in range(expected.ndim):
-            if (name, dim) in chosen:
-                expected = expected.index_select(dim, chosen[name, dim])
-        assert torch.equal(optimiser.state[parameter]["exp_avg"], expected)
+            if (name, dim) in kept_indices:
+                expected = expected.index_select(dim, kept_indices[name, dim])
+        assert torch.equal(optimizer.state[parameter]["exp_avg"], expected)
         assert torch.equal(average[name], parameter)
     module(images).square().sum().backward()
-    optimiser.step()
+    optimizer.step()
 
 
 MAKERS = {
@@ -144,56 +143,56 @@ MAKERS = {
 
 
 @pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS.keys())
-def test_moments_are_those_of_the_gradients_to_come(make):
-    """A channel read by halves gets half of the gradient, what reads it all of it."""
+def test_moments_match_future_gradients(make):
+    """Producers of a channel read with half weights get half of the gradient, consumers all of it."""
     module, images = nn.Sequential(nn.Conv2d(3, 2, 1), nn.Conv2d(2, 3, 1)), torch.randn(2, 3, 4, 4)
-    table, optimiser = trace(module, images), make(module.parameters())
+    table, optimizer = trace(module, images), make(module.parameters())
     module(images).square().sum().backward()
-    optimiser.step()
-    key = next(key for key, value in optimiser.state[module[0].weight].items() if value.ndim == 4)
-    before = {i: optimiser.state[module[i].weight][key].clone() for i in (0, 1)}
+    optimizer.step()
+    key = next(key for key, value in optimizer.state[module[0].weight].items() if value.ndim == 4)
+    before = {i: optimizer.state[module[i].weight][key].clone() for i in (0, 1)}
     source = torch.tensor([0, 0, 1])
     halves = Edit(source, lambda axis, w: w[..., source] * torch.tensor([0.5, 0.5, 1.0]), torch.tensor([0.5, 0.5, 1]))
-    operate(module, table, {"0": halves}, inplace=True, optimisers=[optimiser])
+    apply_edits(module, table, {"0": halves}, inplace=True, optimizers=[optimizer])
     power = 2 if key in ("exp_avg_sq", "square_avg", "sum") else 1
     scale = torch.tensor([0.5, 0.5, 1.0])[:, None, None, None] ** power
-    assert torch.allclose(optimiser.state[module[0].weight][key], before[0][source] * scale)
-    assert torch.allclose(optimiser.state[module[1].weight][key], before[1][:, source])
-    optimiser.zero_grad()
+    assert torch.allclose(optimizer.state[module[0].weight][key], before[0][source] * scale)
+    assert torch.allclose(optimizer.state[module[1].weight][key], before[1][:, source])
+    optimizer.zero_grad()
     module(images).square().sum().backward()
-    optimiser.step()
+    optimizer.step()
 
 
 @pytest.mark.parametrize("kind", [torch.optim.Adafactor, torch.optim.LBFGS])
-def test_an_optimiser_whose_state_cannot_follow_is_refused_before_anything_changes(kind):
+def test_unsupported_optimizer_state_raises_before_anything_changes(kind):
     module, images = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Flatten(), nn.Linear(64, 3)), torch.randn(2, 3, 4, 4)
-    table, optimiser = trace(module, images), kind(module.parameters())
+    table, optimizer = trace(module, images), kind(module.parameters())
 
     def loss() -> torch.Tensor:
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         value = module(images).square().mean()
         value.backward()
         return value
 
-    optimiser.step(loss)
+    optimizer.step(loss)
     before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
     average = {name: tensor.clone() for name, tensor in before.items()}
-    more = {"inplace": True, "optimisers": [optimiser], "averages": [average]}
+    options = {"inplace": True, "optimizers": [optimizer], "averages": [average]}
     with pytest.raises(ValueError, match=f"state of {kind.__name__} cannot follow channels"):
-        drop(module, table, {"0": torch.arange(2)}, **more)
+        drop(module, table, {"0": torch.arange(2)}, **options)
     for tensors in (module.state_dict(), average):
         assert all(torch.equal(tensor, before[name]) for name, tensor in tensors.items())
-    optimiser.step(loss)
+    optimizer.step(loss)
 
 
-def test_a_copy_cannot_take_the_optimiser_along():
+def test_optimizers_require_inplace():
     module = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 2, 1))
     table = trace(module, torch.zeros(1, 3, 4, 4))
     with pytest.raises(ValueError, match="inplace"):
-        drop(module, table, {}, optimisers=[torch.optim.SGD(module.parameters(), 0.1)])
+        drop(module, table, {}, optimizers=[torch.optim.SGD(module.parameters(), 0.1)])
 
 
-def test_shared_layers_and_their_averages_stay_shared():
+def test_shared_layers_and_their_averages_remain_shared():
     class Shared(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -212,7 +211,7 @@ def test_shared_layers_and_their_averages_stay_shared():
     smaller.load_state_dict(average)
 
 
-def test_sizes_that_follow_each_other_are_replaced_once():
+def test_sizes_in_a_list_are_updated_once():
     class Split(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -227,10 +226,10 @@ def test_sizes_that_follow_each_other_are_replaced_once():
     kept = {"first": torch.arange(0, 12, 2)}
     smaller = drop(module, table, kept)
     assert smaller.parts == [4, 2]
-    assert difference(smaller(images), silence(module, table, kept)(images)) < 1e-5
+    assert difference(smaller(images), zero_out(module, table, kept)(images)) < 1e-5
 
 
-def test_sizes_in_the_code_of_modules_follow():
+def test_size_attributes_are_updated():
     import timm
 
     module = timm.create_model("vit_tiny_patch16_224", img_size=16, patch_size=8, embed_dim=32, depth=1, num_heads=4)
@@ -242,17 +241,17 @@ def test_sizes_in_the_code_of_modules_follow():
     assert smaller.sizes_changed == {"blocks.0.attn.num_heads": 3, "blocks.0.attn.attn_dim": 24}
     assert not hasattr(module, "sizes_changed")
     assert (
-        difference(smaller(images), silence(module, table, {"blocks.0.attn.qkv": torch.tensor([0, 2, 3])})(images))
+        difference(smaller(images), zero_out(module, table, {"blocks.0.attn.qkv": torch.tensor([0, 2, 3])})(images))
         < 1e-5
     )
 
 
-def test_readers_are_multiplied_and_everything_else_is_indexed():
-    """Brute force: h ~ A h_S for a convolution, its batch norm and a linear layer behind flattened maps."""
+def test_consumers_are_multiplied_and_everything_else_is_indexed():
+    """Brute force: h ~ A h_S for a convolution, its batch norm and a linear layer after flattening."""
     module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(16, 2)).eval()
     table = trace(module, torch.zeros(1, 3, 4, 4))
     matrix, source = torch.randn(4, 3), torch.tensor([0, 2, 2])
-    changed = operate(module, table, {"0": Edit(source, lambda axis, weight: weight @ matrix)})
+    changed = apply_edits(module, table, {"0": Edit(source, lambda axis, weight: weight @ matrix)})
     assert torch.equal(changed[0].weight, module[0].weight[source])
     assert torch.equal(changed[1].running_var, module[1].running_var[source])
     expected = torch.einsum("ocp,cs->osp", module[3].weight.view(2, 4, 4), matrix).flatten(1)

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from networks import cut, network
+from networks import network, random_kept
 from shoestring.channels import drop, trace
 from shoestring.evaluation.cost import counting
 from shoestring.models.architectures.convnet import convnet
@@ -30,7 +30,7 @@ def tiny() -> nn.Sequential:
     )
 
 
-def test_table_of_a_tiny_network_is_the_one_written_by_hand():
+def test_table_of_a_tiny_network():
     table = trace(tiny(), IMAGE)
     axes = {axis: numbers.tolist() for axis, numbers in table.axes.items()}
     first, second, third = [0, 1, 2, 3], [4, 5, 6, 7, 8], [9, 10, 11, 12, 13, 14]
@@ -53,7 +53,7 @@ def test_table_of_a_tiny_network_is_the_one_written_by_hand():
     assert table.notes == ()
 
 
-def test_cost_of_a_cut_is_counted_by_hand():
+def test_costs_after_pruning():
     table = trace(tiny(), IMAGE)
     assert table.params() == (108 + 4) + 8 + (180 + 5) + (120 + 6) + (12 + 2)
     assert table.macs() == 64 * 108 + 4 * 180 + 120 + 12
@@ -64,7 +64,7 @@ def test_cost_of_a_cut_is_counted_by_hand():
 
 
 @pytest.mark.parametrize("module", [tiny(), resnet20(7), convnet(7, width=0.125), vgg8(7, width=0.125)])
-def test_macs_are_those_that_torch_counts(module):
+def test_macs_match_the_flop_counter_of_torch(module):
     table = trace(module, torch.zeros(2, 3, 8, 8))
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         module.eval()(IMAGE)
@@ -72,11 +72,11 @@ def test_macs_are_those_that_torch_counts(module):
     assert table.params() == sum(p.numel() for p in module.parameters())
 
 
-def test_zero_padded_shortcuts_couple_stages_with_an_offset():
+def test_zero_padded_shortcuts_share_channels_with_an_offset():
     blocks = nn.Sequential(nn.Conv2d(3, 2, 1), BasicBlock(2, 6, 2, "A"), nn.Conv2d(6, 2, 1))
     table = trace(blocks, IMAGE)
     sizes = {name: group.size for name, group in table.groups.items()}
-    assert sizes == {"0": 2, "1.conv1": 6, "1.conv2": 2, "1.conv2#2": 2}  # zeros before, and zeros after
+    assert sizes == {"0": 2, "1.conv1": 6, "1.conv2": 2, "1.conv2#2": 2}  # padding before and after
     assert table.groups["0"].producers == (("0.weight", 0), ("1.conv2.weight", 0))
     assert table.groups["1.conv2"].producers == (("1.conv2.weight", 0),)
     stream = table.axes["1.conv2.weight", 0].tolist()
@@ -86,7 +86,7 @@ def test_zero_padded_shortcuts_couple_stages_with_an_offset():
     assert table.axes["2.weight", 1].tolist() == stream
 
 
-def test_residual_stages_are_coupled_and_their_insides_are_not():
+def test_residual_stages_share_channels_and_their_branches_do_not():
     for shortcut, sizes in (("A", [16, 8, 8, 16, 16]), ("B", [16, 32, 64])):
         table = trace(resnet20(10, shortcut=shortcut), IMAGE)
         streams = [group for group in table.groups.values() if len(group.producers) > 1]
@@ -95,13 +95,13 @@ def test_residual_stages_are_coupled_and_their_insides_are_not():
         assert table.notes == ()
 
 
-def test_outputs_and_inputs_are_never_cut():
+def test_outputs_and_inputs_are_never_pruned():
     table = trace(resnet20(10), IMAGE)
     assert ("linear.weight", 0) not in table.axes
     assert ("conv1.weight", 1) not in table.axes
 
 
-def test_concatenated_channels_stay_apart():
+def test_concatenated_channels_remain_separate():
     class Cat(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -115,7 +115,7 @@ def test_concatenated_channels_stay_apart():
     assert table.axes["last.weight", 1].tolist() == [0, 1, 2, 3, 4]
 
 
-def test_depthwise_convolutions_pass_channels_on_and_grouped_ones_couple_them():
+def test_depthwise_convolutions_pass_channels_through_and_grouped_ones_unite_them():
     depthwise = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 3, groups=4), nn.Conv2d(4, 2, 1))
     table = trace(depthwise, IMAGE)
     assert {name: group.size for name, group in table.groups.items()} == {"0": 4}
@@ -130,31 +130,31 @@ def test_depthwise_convolutions_pass_channels_on_and_grouped_ones_couple_them():
     assert trace(several, IMAGE).axes["2.weight", 1].tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
 
 
-def test_transposed_convolutions_make_channels_along_their_second_axis():
-    for groups, made in ((1, 6), (2, 3)):
+def test_transposed_convolutions_produce_channels_along_their_second_axis():
+    for groups, produced in ((1, 6), (2, 3)):
         layer = nn.ConvTranspose2d(4, 6, 2, 2, groups=groups)
         table = trace(nn.Sequential(nn.Conv2d(3, 4, 1), layer, nn.Conv2d(6, 2, 1)), IMAGE)
-        assert {name: group.size for name, group in table.groups.items()} == {"0": 4 // groups, "1": made}
+        assert {name: group.size for name, group in table.groups.items()} == {"0": 4 // groups, "1": produced}
         assert table.groups["1"].producers == (("1.weight", 1),)
         assert table.macs() == 64 * 12 + 64 * 4 * (6 // groups) * 4 + 256 * 12
 
 
-def test_layers_that_compute_their_weight_are_followed_as_a_whole():
-    class Standardised(nn.Conv2d):
+def test_layers_that_compute_their_weight_are_opaque():
+    class Standardized(nn.Conv2d):
         def forward(self, maps):
             weight = (self.weight - self.weight.mean((1, 2, 3), keepdim=True)) / self.weight.flatten(1).std(1)[
                 :, None, None, None
             ]
             return F.conv2d(maps, weight, self.bias, self.stride, self.padding)
 
-    table = trace(nn.Sequential(Standardised(3, 4, 1), nn.ReLU(), Standardised(4, 5, 1), nn.Conv2d(5, 2, 1)), IMAGE)
+    table = trace(nn.Sequential(Standardized(3, 4, 1), nn.ReLU(), Standardized(4, 5, 1), nn.Conv2d(5, 2, 1)), IMAGE)
     assert {name: (group.size, group.separable) for name, group in table.groups.items()} == {
-        "0": (4, False),  # read by a layer that looks at the spread of its weights
+        "0": (4, False),  # consumed by a layer that normalizes its weights
         "2": (5, True),
     }
 
 
-def test_attention_heads_go_as_a_whole():
+def test_attention_heads_are_kept_or_dropped_as_a_whole():
     import timm
 
     module = timm.create_model("vit_tiny_patch16_224", img_size=16, patch_size=8, embed_dim=32, depth=1, num_heads=4)
@@ -166,12 +166,12 @@ def test_attention_heads_go_as_a_whole():
     assert table.axes["pos_embed", 2].tolist() == table.axes["cls_token", 2].tolist() == list(range(32))
 
 
-def test_a_model_that_fails_by_itself_says_so():
-    with pytest.raises(ValueError, match=r"fails on an example of shape \(1, 5, 8, 8\): RuntimeError"):
+def test_a_model_that_fails_on_the_example_raises():
+    with pytest.raises(ValueError, match=r"fails on an input of shape \(1, 5, 8, 8\): RuntimeError"):
         trace(tiny(), torch.zeros(1, 5, 8, 8))
 
 
-def test_shared_and_repeated_layers_are_one():
+def test_shared_and_repeated_layers_have_the_same_channels():
     class Shared(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -190,22 +190,22 @@ def test_shared_and_repeated_layers_are_one():
     assert smaller(IMAGE).shape == (1, 2, 8, 8)
 
 
-def test_parametrised_layers_stay_and_are_named():
+def test_parametrized_layers_are_frozen():
     layer = nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 4, 1))
     table = trace(nn.Sequential(layer, nn.Conv2d(4, 5, 1), nn.Conv2d(5, 2, 1)), IMAGE)
     assert {name: group.size for name, group in table.groups.items()} == {"1": 5}
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning")  # quantised tensors are on their way out
-def test_quantised_layers_cannot_be_followed():
-    quantised = torch.ao.nn.quantized.dynamic.Linear(4, 4)
-    table = trace(nn.Sequential(nn.Conv2d(3, 4, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), quantised), IMAGE)
+@pytest.mark.filterwarnings("ignore::UserWarning")  # quantized tensors are deprecated
+def test_quantized_layers_cannot_be_traced():
+    quantized = torch.ao.nn.quantized.dynamic.Linear(4, 4)
+    table = trace(nn.Sequential(nn.Conv2d(3, 4, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), quantized), IMAGE)
     assert not table.groups
     assert table.notes
 
 
 class Picky(nn.Module):
-    """Runs on nothing but plain tensors."""
+    """Accepts only plain tensors."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -217,7 +217,7 @@ class Picky(nn.Module):
         return self.layer(images)
 
 
-def test_a_module_that_cannot_be_traced_is_left_whole():
+def test_a_module_that_cannot_be_traced_is_not_pruned():
     table = trace(Picky(), IMAGE)
     assert not table.groups
     assert "plain tensors only" in str(table)
@@ -234,19 +234,19 @@ def test_tracing_changes_nothing():
     assert all(type(p) is nn.Parameter for p in module.parameters())
 
 
-def test_what_a_module_remembers_is_not_labelled():
-    class Keeper(nn.Module):
+def test_activations_that_a_module_stores_are_not_labeled():
+    class Stores(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.layer, self.last, self.seen = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 2, 1), []
+            self.layer, self.last, self.stored = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 2, 1), []
 
         def forward(self, images):
-            self.seen.append(self.layer(images))
-            return self.last(self.seen[-1])
+            self.stored.append(self.layer(images))
+            return self.last(self.stored[-1])
 
-    module = Keeper()
+    module = Stores()
     assert trace(module, IMAGE).groups
-    assert module.seen == []
+    assert module.stored == []
 
 
 def test_fixed_filters_with_a_fixed_number_of_groups_freeze_channels():
@@ -261,7 +261,7 @@ def test_fixed_filters_with_a_fixed_number_of_groups_freeze_channels():
     assert not trace(nn.Sequential(nn.Conv2d(3, 4, 1), Blur(), nn.Conv2d(4, 2, 1)), IMAGE).groups
 
 
-def test_prints_its_groups_and_costs():
+def test_str_lists_groups_and_costs():
     text = str(trace(tiny(), IMAGE))
     assert "0: 4 channels" in text
     assert "15 channels in 3 groups" in text
@@ -276,18 +276,18 @@ MIXED = {
 
 
 @pytest.mark.parametrize(("name", "options"), MIXED.items(), ids=MIXED.keys())
-def test_macs_before_and_after_a_cut_are_those_that_are_counted(name, options):
+def test_macs_match_the_counter_before_and_after_pruning(name, options):
     module, images = network(name, options, side=32), torch.randn(2, 3, 32, 32)
     table = trace(module, images, verify=False)
-    for share in (1.0, 0.6):
-        kept = cut(table, share)
+    for fraction in (1.0, 0.6):
+        kept = random_kept(table, fraction)
         with counting() as counter:
             drop(module, table, kept)(images[:1])
         assert table.macs(kept) == counter.macs
         assert table.after(kept).macs() == counter.macs
 
 
-def test_products_of_activations_are_counted_and_shrink():
+def test_products_of_activations_are_counted_after_pruning():
     class Mix(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -311,7 +311,7 @@ def test_products_of_activations_are_counted_and_shrink():
     assert table.macs(kept) == counter.macs == 64 * 9 + 3 * 64 * 64 + 64 * 3 * 18 + products // 2 + 64 * 36 + 12
 
 
-def test_a_network_of_which_nothing_can_be_cut_has_its_costs_all_the_same():
+def test_costs_of_networks_that_cannot_be_pruned():
     table = trace(nn.Sequential(nn.Conv2d(3, 4, 1), nn.Flatten(), nn.Linear(256, 9), nn.Softsign()), IMAGE)
     assert table.macs() == 64 * 12 + 256 * 9
     whole = trace(Picky(), IMAGE)

@@ -1,4 +1,4 @@
-"""Channels that are coupled by their number alone: cut together, or not at all."""
+"""Channels coupled only through their number are pruned together, or not at all."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ import torch.nn.functional as F
 from torch import nn
 
 from shoestring.channels import drop, trace
-from shoestring.channels.verify import silence, unequal_cuts
+from shoestring.channels.verify import unequal_cuts, zero_out
 
 IMAGES = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 
 
 class Pair(nn.Module):
-    """One layer's output is arranged by a number that is also the width of another."""
+    """Reshapes one layer's output by a number that is also the width of another layer."""
 
-    def __init__(self, arrange) -> None:
+    def __init__(self, reshape_by) -> None:
         super().__init__()
         torch.manual_seed(0)
         self.a, self.b, self.h = nn.Conv2d(3, 16, 1), nn.Conv2d(16, 16, 2, 2), nn.Linear(16, 5)
-        self.arrange, self.width, self.seed, self.widths = arrange, 16, 16, (16, 8)
+        self.reshape_by, self.width, self.seed, self.widths = reshape_by, 16, 16, (16, 8)
 
     def forward(self, images):
         first = F.relu(self.a(images))
-        return self.h(self.arrange(self, first, self.b(first)).flatten(2).mean(2))
+        return self.h(self.reshape_by(self, first, self.b(first)).flatten(2).mean(2))
 
 
 TIED = {
@@ -40,36 +40,36 @@ TIED = {
 }
 
 
-@pytest.mark.parametrize("arrange", TIED.values(), ids=TIED.keys())
-def test_layers_of_which_one_gives_the_size_of_the_other_are_cut_together(arrange):
-    module = Pair(arrange).eval()
+@pytest.mark.parametrize("reshape_by", TIED.values(), ids=TIED.keys())
+def test_layers_whose_size_is_used_to_reshape_others_are_pruned_together(reshape_by):
+    module = Pair(reshape_by).eval()
     table = trace(module, IMAGES)
     assert {name: group.size for name, group in table.groups.items()} == {"a": 16}
     assert table.groups["a"].producers == (("a.weight", 0), ("b.weight", 0))
     for count in (1, 5, 8, 15):
         kept = {"a": torch.arange(16 - count, 16)}
         smaller = drop(module, table, kept)
-        assert torch.allclose(smaller(IMAGES), silence(module, table, kept)(IMAGES), atol=1e-5)
+        assert torch.allclose(smaller(IMAGES), zero_out(module, table, kept)(IMAGES), atol=1e-5)
         assert smaller.seed == 16
 
 
-APART = {
+UNTRACKED = {
     "arithmetic": lambda m, x, y: y.reshape(len(x), x.shape[1] // 2 * 2, -1),
     "a constant": lambda m, x, y: y.reshape(len(x), 16, -1),
-    "rows of the one by the number of the other": lambda m, x, y: y.reshape(2, -1, 16)[:, : x.shape[1] + 0],
+    "slice by an untracked number": lambda m, x, y: y.reshape(2, -1, 16)[:, : x.shape[1] + 0],
 }
 
 
-@pytest.mark.parametrize("arrange", APART.values(), ids=APART.keys())
-def test_other_ways_are_found_by_unequal_cuts_and_the_exception_is_named(arrange):
-    table = trace(Pair(arrange), IMAGES)
+@pytest.mark.parametrize("reshape_by", UNTRACKED.values(), ids=UNTRACKED.keys())
+def test_untracked_sizes_are_detected_by_unequal_cuts_and_the_exception_is_noted(reshape_by):
+    table = trace(Pair(reshape_by), IMAGES)
     assert "b" not in table.groups
-    assert any("cut for trial, the network raised RuntimeError: " in note for note in table.notes)
+    assert any("when pruned, the network raises RuntimeError: " in note for note in table.notes)
     for name, group in table.groups.items():
-        assert drop(Pair(arrange), table, {name: torch.arange(group.size // 3)})(IMAGES).shape == (2, 5)
+        assert drop(Pair(reshape_by), table, {name: torch.arange(group.size // 3)})(IMAGES).shape == (2, 5)
 
 
-def test_attributes_that_have_the_same_value_by_chance_stay():
+def test_unrelated_attributes_with_the_same_value_do_not_change():
     module = nn.Sequential(Pair(lambda m, x, y: y), nn.Identity())
     table = trace(module, IMAGES)
     smaller = drop(module, table, {name: torch.arange(5) for name in table.groups})
@@ -77,35 +77,35 @@ def test_attributes_that_have_the_same_value_by_chance_stay():
     assert not hasattr(smaller, "sizes_changed")
 
 
-def test_a_scale_that_is_also_a_size_freezes_what_it_would_change_with():
+def test_an_attribute_that_is_both_scale_and_size_freezes_channels():
     class Scaled(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.make, self.last, self.width = nn.Conv2d(3, 8, 1), nn.Conv2d(8, 2, 1), 8
+            self.first, self.last, self.width = nn.Conv2d(3, 8, 1), nn.Conv2d(8, 2, 1), 8
 
         def forward(self, images):
-            maps = self.make(images)
+            maps = self.first(images)
             return self.last(maps.reshape(-1, self.width, 8, 8)) / self.width
 
     assert not trace(Scaled(), IMAGES).groups
 
 
-def test_a_pyramid_with_fewer_keys_is_cut_by_heads():
-    """As in PVT and Segformer: the width of the stream arranges both the heads and the maps that keys are made of."""
+def test_a_pyramid_with_reduced_keys_is_pruned_by_heads():
+    """As in PVT and Segformer: the width of the stream reshapes both the heads and the feature maps of the keys."""
 
     class Attention(nn.Module):
         def __init__(self, width: int, heads: int) -> None:
             super().__init__()
             self.heads = heads
             self.norm, self.q, self.kv = nn.LayerNorm(width), nn.Linear(width, width), nn.Linear(width, 2 * width)
-            self.fewer, self.proj = nn.Conv2d(width, width, 2, 2), nn.Linear(width, width)
+            self.reduce, self.proj = nn.Conv2d(width, width, 2, 2), nn.Linear(width, width)
 
         def forward(self, stream):
             batch, count, width = stream.shape
             x = self.norm(stream)
             q = self.q(x).reshape(batch, count, self.heads, -1).transpose(1, 2)
             maps = x.transpose(1, 2).reshape(batch, width, 8, 8)
-            x = self.fewer(maps).reshape(batch, width, -1).transpose(1, 2)
+            x = self.reduce(maps).reshape(batch, width, -1).transpose(1, 2)
             k, v = self.kv(x).reshape(batch, -1, 2, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
             x = F.scaled_dot_product_attention(q, k, v)
             return stream + self.proj(x.transpose(1, 2).reshape(batch, count, width))
@@ -127,18 +127,18 @@ def test_a_pyramid_with_fewer_keys_is_cut_by_heads():
 
 
 @pytest.mark.parametrize("sizes", [[2] * 9, [3] * 12, [8] * 20, [32] * 120, [1, 1], [5, 2, 2, 64]])
-def test_in_one_of_few_rounds_any_two_groups_lose_different_numbers(sizes):
+def test_any_two_groups_lose_different_numbers_in_some_round(sizes):
     named = {str(index): size for index, size in enumerate(sizes)}
     rounds = unequal_cuts(named, torch.Generator().manual_seed(0))
     counts = {name: tuple(len(kept.get(name, range(size))) for kept in rounds) for name, size in named.items()}
     for name, size in named.items():
-        assert size == 1 or min(counts[name]) < size, "every group is cut once"
+        assert size == 1 or min(counts[name]) < size, "every group is pruned in some round"
         assert min(counts[name]) >= 1
         for other in named:
             assert name == other or size == 1 or named[other] != size or counts[name] != counts[other]
     assert len(rounds) <= 4
 
 
-def test_what_is_left_for_trial_cannot_be_divided():
+def test_the_remaining_sizes_are_not_divisible_by_2_or_3():
     (kept,) = unequal_cuts({"a": 64, "b": 24}, torch.Generator().manual_seed(0))
     assert all(len(indices) % 2 and len(indices) % 3 for indices in kept.values())

@@ -1,4 +1,4 @@
-"""What runs only in training mode keeps what it reads."""
+"""Channels that feed layers which run only in training mode are frozen."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ IMAGES = torch.randn(1, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 
 
 class Auxiliary(nn.Module):
-    """A second head that only training mode has."""
+    """A second head used only in training mode."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -26,14 +26,14 @@ class Auxiliary(nn.Module):
         return (logits, self.aux(maps.mean((2, 3)))) if self.training else logits
 
 
-def test_what_feeds_a_training_head_is_frozen_and_told():
+def test_channels_of_an_auxiliary_head_are_frozen_and_noted():
     module = Auxiliary()
     before, state = module.norm.running_mean.clone(), torch.get_rng_state()
     table = trace(module, IMAGES)
     assert {name: group.size for name, group in table.groups.items()} == {"b": 6}
-    assert any("channels of a stay: they feed 'aux" in note for note in table.notes)
-    assert "aux runs only in training mode and stays as it is." in table.notes
-    assert "idle never runs and stays as it is." in table.notes
+    assert any("channels of a are frozen: they feed 'aux" in note for note in table.notes)
+    assert "aux runs only in training mode and is not changed." in table.notes
+    assert "idle never runs and is not changed." in table.notes
     assert torch.equal(module.norm.running_mean, before)
     assert torch.equal(torch.get_rng_state(), state)
     smaller = drop(module, table, {"b": torch.tensor([1, 4])}).train()
@@ -42,7 +42,7 @@ def test_what_feeds_a_training_head_is_frozen_and_told():
     assert aux.shape == (4, 5)
 
 
-def test_a_training_mode_that_cannot_be_looked_at_leaves_the_network_whole():
+def test_a_training_mode_that_fails_prevents_pruning():
     class Targets(Auxiliary):
         def forward(self, images):
             if self.training:
@@ -55,8 +55,8 @@ def test_a_training_mode_that_cannot_be_looked_at_leaves_the_network_whole():
     assert "targets are missing" in table.notes[0]
 
 
-def test_code_without_weights_that_runs_only_in_training_mode_is_tried():
-    class Arranged(nn.Module):
+def test_training_mode_is_verified_even_if_it_uses_no_other_weights():
+    class Reshapes(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.a, self.b, self.head = nn.Conv2d(3, 8, 1), nn.Conv2d(8, 8, 1), nn.Linear(8, 5)
@@ -67,12 +67,12 @@ def test_code_without_weights_that_runs_only_in_training_mode_is_tried():
                 maps = maps.reshape(len(images), 8, 8, 8)
             return self.head(self.b(maps).mean((2, 3)))
 
-    table = trace(Arranged(), IMAGES)
+    table = trace(Reshapes(), IMAGES)
     assert {name: group.size for name, group in table.groups.items()} == {"b": 8}
-    assert any("in training mode the network raised RuntimeError" in note for note in table.notes)
+    assert any("when pruned, in training mode the network raises RuntimeError" in note for note in table.notes)
 
 
 @pytest.mark.parametrize("side", [1, 8])
-def test_a_network_that_trains_on_more_images_only_is_cut_all_the_same(side):
+def test_a_network_that_trains_only_on_several_images_is_pruned(side):
     module = nn.Sequential(nn.Conv2d(3, 8, 1), nn.BatchNorm2d(8), nn.Flatten(), nn.Linear(8 * side * side, 5))
     assert trace(module, IMAGES[..., :side, :side]).groups["0"].size == 8

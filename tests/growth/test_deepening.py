@@ -11,15 +11,15 @@ from torch import Tensor, nn
 
 from networks import difference, network
 from shoestring.evaluation.cost import count_macs
-from shoestring.growth.deepening import Blocks
-from shoestring.growth.identity import identities
-from shoestring.growth.widening import Growing
+from shoestring.growth.deepening import GrowableBlocks
+from shoestring.growth.identity_blocks import find_identity_blocks
+from shoestring.growth.widening import GrowableChannels
 from shoestring.models import Preprocessing, build
 from shoestring.models.layers import initialise
 
 BATCH_NORM = {"bn2.weight", "bn2.bias"}
 MIXED = {"attn.proj.weight", "attn.proj.bias", "mlp.fc2.weight", "mlp.fc2.bias"}
-# name, options, side, blocks that can be left out, those left out at half of the depth, weights at zero in each
+# name, options, side, growable blocks, blocks skipped at half of the depth, zero weights of each
 NETWORKS = [
     ("resnet20", {}, 16, 7, 3, BATCH_NORM),
     ("resnet56", {"width": 0.25}, 16, 25, 15, BATCH_NORM),
@@ -31,20 +31,20 @@ NETWORKS = [
     ("timm:convnext_atto", {}, 32, 12, 6, {"mlp.fc2.weight", "mlp.fc2.bias"}),
 ]
 EVERY = pytest.mark.parametrize(
-    ("name", "options", "side", "count", "fewer", "zeros"), NETWORKS, ids=[name for name, *_ in NETWORKS]
+    ("name", "options", "side", "count", "skipped", "zeros"), NETWORKS, ids=[name for name, *_ in NETWORKS]
 )
 
 
 @EVERY
-def test_a_network_computes_the_same_with_the_blocks_left_out_and_with_all(name, options, side, count, fewer, zeros):
+def test_skipping_blocks_does_not_change_the_function(name, options, side, count, skipped, zeros):
     module, images = network(name, options, side), torch.randn(4, 3, side, side)
     before = {key: value.clone() for key, value in module.state_dict().items()}
-    blocks = Blocks(module, images[:1])
+    blocks = GrowableBlocks(module, images[:1])
     assert all(torch.equal(value, before[key]) for key, value in module.state_dict().items())
     assert len(blocks.zeros) == count
     assert {weight.removeprefix(f"{one}.") for one, own in blocks.zeros.items() for weight in own} == zeros
     blocks.start(module, 0.5)
-    assert len(blocks.left_out(0.5)) == fewer
+    assert len(blocks.skipped(0.5)) == skipped
     assert module.state_dict().keys() == before.keys()
     for training in (False, True):
         shallow, whole = (copy.deepcopy(module).train(training) for _ in range(2))
@@ -53,35 +53,35 @@ def test_a_network_computes_the_same_with_the_blocks_left_out_and_with_all(name,
         assert torch.equal(shallow(images), whole(images))
     loss = module.train()(images).square().sum()
     loss.backward()
-    out = tuple(f"{one}." for one in blocks.left_out(0.5))
+    out = tuple(f"{one}." for one in blocks.skipped(0.5))
     named = dict(module.named_parameters())
     assert all(weight.grad is None for key, weight in named.items() if key.startswith(out))
     blocks.deepen(module, 1.0)
     module(images).square().sum().backward()
-    learnt = [named[weight].grad for one in blocks.left_out(0.5) for weight in blocks.zeros[one]]
-    assert all(gradient is not None and gradient.any() for gradient in learnt)
+    gradients = [named[weight].grad for one in blocks.skipped(0.5) for weight in blocks.zeros[one]]
+    assert all(gradient is not None and gradient.any() for gradient in gradients)
 
 
 @given(depths=st.lists(st.floats(0.01, 1), min_size=2, max_size=4))
 @settings(max_examples=20, deadline=None)
-def test_blocks_only_come_in_and_the_first_of_each_stage_is_there(depths):
+def test_blocks_are_only_added_and_the_first_of_each_stage_is_used(depths):
     blocks = _RESNET56
-    out = [blocks.left_out(depth) for depth in sorted(depths)]
+    out = [blocks.skipped(depth) for depth in sorted(depths)]
     assert all(set(later) <= set(earlier) for earlier, later in pairwise(out))
     for left, depth in zip(out, sorted(depths)):
         for stage in ("layer1", "layer2", "layer3"):
             gone = sorted(int(one.rpartition(".")[2]) for one in left if one.startswith(stage))
             assert gone == list(range(max(1, round(9 * depth)), 9))
-    assert blocks.left_out(1.0) == []
+    assert blocks.skipped(1.0) == []
 
 
-_RESNET56 = Blocks(network("resnet56", {"width": 0.125}), torch.randn(1, 3, 16, 16))
+_RESNET56 = GrowableBlocks(network("resnet56", {"width": 0.125}), torch.randn(1, 3, 16, 16))
 
 
 @pytest.mark.parametrize("name", ["convnet", "vgg8", "timm:densenet121"])
-def test_a_network_without_such_blocks_is_refused(name):
-    with pytest.raises(ValueError, match="has no blocks that can be left out for a while"):
-        Blocks(network(name, {} if ":" in name else {"width": 0.125}, 32), torch.randn(1, 3, 32, 32))
+def test_a_network_without_growable_blocks_raises(name):
+    with pytest.raises(ValueError, match="has no residual blocks that can be skipped"):
+        GrowableBlocks(network(name, {} if ":" in name else {"width": 0.125}, 32), torch.randn(1, 3, 32, 32))
 
 
 class Residual(nn.Module):
@@ -93,43 +93,44 @@ class Residual(nn.Module):
         return self.after(maps + self.branch(maps))
 
 
-def _branch(*after: nn.Module) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(4, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 4, 1), *after)
+def _branch(*following: nn.Module) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(4, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 4, 1), *following)
 
 
-def _found(*parts: nn.Module, channels: int = 4) -> dict[str, list[str]]:
+def _find(*parts: nn.Module, channels: int = 4) -> dict[str, list[str]]:
     torch.manual_seed(0)
-    return identities(nn.Sequential(*parts), torch.randn(1, channels, 6, 6))
+    return find_identity_blocks(nn.Sequential(*parts), torch.randn(1, channels, 6, 6))
 
 
-def test_what_comes_after_the_sum_counts_by_what_comes_in():
+def test_functions_after_the_sum_must_preserve_the_input():
     relu = Residual(_branch(), nn.ReLU())
-    assert _found(copy.deepcopy(relu)) == {}
-    assert list(_found(nn.ReLU(), relu)) == ["1"]
-    assert _found(nn.ReLU6(), Residual(_branch(), nn.ReLU6())).keys() == {"1"}
-    assert _found(nn.ReLU(), Residual(_branch(), nn.ReLU6())) == {}  # large values are cut off
-    assert _found(Residual(_branch(), nn.Dropout(0.5))) == {}
-    assert _found(Residual(_branch(nn.Dropout(0.5)))) == {"0": ["0.branch.2.weight", "0.branch.2.bias"]}
+    assert _find(copy.deepcopy(relu)) == {}
+    assert list(_find(nn.ReLU(), relu)) == ["1"]
+    assert _find(nn.ReLU6(), Residual(_branch(), nn.ReLU6())).keys() == {"1"}
+    assert _find(nn.ReLU(), Residual(_branch(), nn.ReLU6())) == {}  # large values are clipped
+    assert _find(Residual(_branch(), nn.Dropout(0.5))) == {}
+    assert _find(Residual(_branch(nn.Dropout(0.5)))) == {"0": ["0.branch.2.weight", "0.branch.2.bias"]}
 
 
-def test_a_block_that_would_never_learn_is_not_left_out():
-    assert _found(Residual(_branch(nn.ReLU()))) == {}
+def test_a_block_that_could_not_learn_is_not_skipped():
+    assert _find(Residual(_branch(nn.ReLU()))) == {}
 
 
-def test_nothing_is_zeroed_that_is_not_trained_or_is_used_elsewhere():
+def test_frozen_and_shared_weights_are_not_zeroed():
     frozen = Residual(_branch())
     frozen.branch[2].requires_grad_(False)
-    assert _found(frozen) == {}
+    assert _find(frozen) == {}
     tied, other = Residual(_branch()), nn.Conv2d(4, 4, 1)
     other.weight = tied.branch[2].weight
-    assert _found(tied, other) == {}
+    assert _find(tied, other) == {}
 
 
-def test_blocks_in_blocks_stages_of_blocks_and_blocks_called_again():
+def test_nested_blocks_stages_and_repeated_calls():
     inner, outer = Residual(_branch()), Residual(nn.Sequential(Residual(_branch()), nn.Conv2d(4, 4, 1)))
-    assert list(_found(outer)) == ["0"]  # a block that holds another
-    assert list(_found(nn.Sequential(inner, Residual(_branch())), nn.ReLU())) == ["0.0", "0.1"]  # a stage of two
-    assert _found(inner, nn.ReLU(), inner) == {}
+    assert list(_find(outer)) == ["0"]  # a block that contains another
+    stage = nn.Sequential(inner, Residual(_branch()))
+    assert list(_find(stage, nn.ReLU())) == ["0.0", "0.1"]
+    assert _find(inner, nn.ReLU(), inner) == {}
 
     class Twice(nn.Module):
         def __init__(self) -> None:
@@ -139,20 +140,20 @@ def test_blocks_in_blocks_stages_of_blocks_and_blocks_called_again():
         def forward(self, maps: Tensor) -> Tensor:
             return self.parts[0](self.parts[1](self.parts[0](maps)))
 
-    assert list(identities(Twice(), torch.randn(1, 4, 6, 6))) == ["parts.1"]
+    assert list(find_identity_blocks(Twice(), torch.randn(1, 4, 6, 6))) == ["parts.1"]
 
 
-def test_layer_scales_are_zeroed_where_they_come_last():
+def test_layer_scales_are_zeroed_if_they_come_last():
     module = network("timm:test_vit", {"img_size": 32, "init_values": 1e-5}, 32)
-    zeros = Blocks(module, torch.randn(1, 3, 32, 32)).zeros
+    zeros = GrowableBlocks(module, torch.randn(1, 3, 32, 32)).zeros
     assert set(zeros["blocks.0"]) == {"blocks.0.ls1.gamma", "blocks.0.ls2.gamma"}
 
 
-def test_a_shallow_network_costs_less_and_copies_of_it_are_shallow_too():
+def test_a_shallow_network_and_its_copies_cost_less():
     size = Preprocessing(16, 3, (0.0,) * 3, (1.0,) * 3)
     model = build("resnet20", classes=["a", "b"], preprocessing=size, options={"width": 0.25})
     before, state = count_macs(model), torch.random.get_rng_state()
-    blocks = Blocks(model.module, torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(0)))
+    blocks = GrowableBlocks(model.module, torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(0)))
     assert torch.equal(torch.random.get_rng_state(), state)
     blocks.start(model.module, 0.5)
     assert 0.6 < count_macs(copy.deepcopy(model)) / before < 0.75  # six of nine blocks
@@ -167,19 +168,19 @@ def test_a_shallow_network_costs_less_and_copies_of_it_are_shallow_too():
 )
 def test_width_and_depth_grow_together(name, options):
     module, images = network(name, options, 32), torch.randn(4, 3, 32, 32)
-    initialise(module)  # weights as of a fresh network
-    asked = {key: value.shape for key, value in module.state_dict().items()}
-    growing, blocks = Growing(module, images[:1]), Blocks(module, images[:1])
+    initialise(module)  # weights of a freshly initialized network
+    shapes = {key: value.shape for key, value in module.state_dict().items()}
+    growing, blocks = GrowableChannels(module, images[:1]), GrowableBlocks(module, images[:1])
     growing.narrow(module, 0.5)
     blocks.start(module, 0.4)
     with torch.no_grad():
         before = module(images)
-        growing.widen(module, 0.5, 0.7)  # left out while the channels come
+        growing.widen(module, 0.5, 0.7)  # blocks are skipped while channels are added
         assert difference(module(images), before) < 1e-5
         blocks.deepen(module, 0.8)
         assert difference(module(images), before) < 1e-5
         growing.widen(module, 0.7, 1.0)
-        for part in (1.0, 0.4):  # weights at zero stayed there
+        for part in (1.0, 0.4):  # the zero weights are still zero
             blocks.deepen(module, part)
             assert difference(module(images), before) < 1e-5
-    assert {key: value.shape for key, value in module.state_dict().items()} == asked
+    assert {key: value.shape for key, value in module.state_dict().items()} == shapes

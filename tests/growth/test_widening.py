@@ -6,7 +6,7 @@ from torch import nn
 
 from networks import NETWORKS, difference, names
 from shoestring.channels import trace
-from shoestring.growth.widening import Growing
+from shoestring.growth.widening import GrowableChannels
 from shoestring.models import Preprocessing, build
 
 GROWN = [*NETWORKS, ("timm:resnet18", {}), ("timm:test_vit", {"img_size": 32}), ("timm:test_convnext", {})]
@@ -24,46 +24,46 @@ def _shapes(module: nn.Module) -> dict[str, torch.Size]:
 
 
 @EVERY
-def test_it_starts_narrow_keeps_its_function_and_ends_as_it_was_asked_for(name, options):
+def test_growth_keeps_the_function_and_ends_with_the_requested_network(name, options):
     module, images = _fresh(name, options), torch.randn(8, 3, 32, 32)
-    asked, layers = _shapes(module), str(module)
-    growing = Growing(module, images[:1])
+    shapes, layers = _shapes(module), str(module)
+    growing = GrowableChannels(module, images[:1])
     params = sum(weight.numel() for weight in module.parameters())
     growing.narrow(module, 0.5)
     assert sum(weight.numel() for weight in module.parameters()) < 0.8 * params
     with torch.no_grad():
-        module.train()(images)  # statistics that matter
+        module.train()(images)  # update batch-norm statistics
         before = module.eval()(images)
         for narrow, width in ((0.5, 0.7), (0.7, 1.0)):
             growing.widen(module, narrow, width)
             assert difference(module(images), before) < 1e-5
-    assert _shapes(module) == asked
+    assert _shapes(module) == shapes
     assert str(module) == layers
 
 
 @EVERY
-def test_the_table_of_a_narrower_network_is_told_by_that_of_the_whole(name, options):
+def test_the_table_of_a_narrow_network_is_derived_from_the_whole_one(name, options):
     module, images = _fresh(name, options), torch.randn(1, 3, 32, 32)
-    growing = Growing(module, images)
-    kept = {group: torch.arange(size) for group, size in growing.at(0.6).items()}
+    growing = GrowableChannels(module, images)
+    kept = {group: torch.arange(size) for group, size in growing.sizes_at(0.6).items()}
     growing.narrow(module, 0.6)
-    told, found = growing.table.after(kept), trace(module, images, verify=False)
-    assert told.shapes == found.shapes
-    for axis, numbers in told.axes.items():
-        inside = numbers >= 0
-        same = numbers[inside][:, None] == numbers[inside]
-        seen = found.axes[axis][inside]
-        assert torch.equal(same, seen[:, None] == seen), axis
-    assert [one.attribute for one in told.sizes_in_code] == [one.attribute for one in found.sizes_in_code]
+    derived, traced = growing.table.after(kept), trace(module, images, verify=False)
+    assert derived.shapes == traced.shapes
+    for axis, ids in derived.axes.items():
+        inside = ids >= 0
+        same = ids[inside][:, None] == ids[inside]
+        other = traced.axes[axis][inside]
+        assert torch.equal(same, other[:, None] == other), axis
+    assert [one.attribute for one in derived.size_attributes] == [one.attribute for one in traced.size_attributes]
 
 
-def test_a_half_convnet_is_initialised_as_one_of_half_the_width():
+def test_a_narrowed_convnet_is_initialized_like_one_of_that_width():
     module, own = _fresh("convnet", {"width": 1.0}), _fresh("convnet", {"width": 0.5})
-    growing = Growing(module, torch.randn(1, 3, 32, 32))
+    growing = GrowableChannels(module, torch.randn(1, 3, 32, 32))
     whitening = module.whitening.weight.clone()
     growing.narrow(module, 0.5)
     assert _shapes(module) == _shapes(own)
-    assert torch.equal(module.whitening.weight, whitening)  # filters that are not trained stay all there
+    assert torch.equal(module.whitening.weight, whitening)  # filters that are not trained are all kept
     for block, other in zip(module.blocks, own.blocks):
         for one, another in ((block.conv1.weight, other.conv1.weight), (block.conv2.weight, other.conv2.weight)):
             identity = another.flatten(1).amax(1) == 1.0
@@ -72,18 +72,18 @@ def test_a_half_convnet_is_initialised_as_one_of_half_the_width():
             assert identity.all() or drawn.min() > 0.5 * expected.min()
 
 
-def test_without_norms_a_narrow_network_gives_outputs_as_spread_as_the_whole():
+def test_without_norms_a_narrow_network_has_outputs_of_the_same_scale():
     module, images = _fresh("vgg16", {"norm": False}), torch.randn(32, 3, 32, 32)
     with torch.no_grad():
         whole = module(images).std()
-        Growing(module, images[:1]).narrow(module, 0.25)
+        GrowableChannels(module, images[:1]).narrow(module, 0.25)
         assert 0.2 < module(images).std() / whole < 5.0
 
 
-def test_a_network_in_which_nothing_can_grow_is_refused():
-    with pytest.raises(ValueError, match="no channels of it can be fewer"):
-        Growing(nn.Sequential(nn.Flatten(), nn.Linear(48, 5)), torch.randn(1, 3, 4, 4))
+def test_a_network_without_growable_channels_raises():
+    with pytest.raises(ValueError, match="no channels that can be added later"):
+        GrowableChannels(nn.Sequential(nn.Flatten(), nn.Linear(48, 5)), torch.randn(1, 3, 4, 4))
     frozen = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 3))
     frozen[0].weight.requires_grad = False
-    with pytest.raises(ValueError, match="no channels of it can be fewer"):
-        Growing(frozen, torch.randn(1, 3, 8, 8))
+    with pytest.raises(ValueError, match="no channels that can be added later"):
+        GrowableChannels(frozen, torch.randn(1, 3, 8, 8))

@@ -15,7 +15,7 @@ from shoestring.config import registry
 from shoestring.config.recipe import Train
 from shoestring.data.images import Images
 from shoestring.data.loading import in_memory
-from shoestring.growth.widening import Growing
+from shoestring.growth.widening import GrowableChannels
 from shoestring.models import Model, Preprocessing, build, timm
 from shoestring.models.inference import embed
 from shoestring.training.loop import fit
@@ -185,7 +185,7 @@ def test_a_convolution_that_makes_the_logits_is_a_head(dark_and_light, squeezed,
 def test_a_network_that_starts_narrow_starts_at_equal_probabilities_and_so_when_it_is_widened():
     torch.manual_seed(0)
     model = build("timm:test_resnet", classes=CLASSES, preprocessing=_size(32))
-    growing = Growing(model.module, torch.randn(2, 3, 32, 32))
+    growing = GrowableChannels(model.module, torch.randn(2, 3, 32, 32))
     growing.narrow(model.module, 0.5)
     assert _first_loss(model) == pytest.approx(math.log(5), rel=0.1)
     growing.widen(model.module, 0.5, 1.0)

@@ -9,7 +9,7 @@ from torch import nn
 from shoestring.channels import trace
 from shoestring.errors import UserError
 from shoestring.models.architectures.resnet import resnet20
-from shoestring.pruning import choose
+from shoestring.pruning import select_channels
 
 PAIR = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), nn.Conv2d(4, 8, 1), nn.ReLU(), nn.Conv2d(8, 2, 1))
 TABLE = trace(PAIR, torch.zeros(1, 3, 4, 4))
@@ -17,61 +17,62 @@ SCORES = {"0": torch.tensor([4.0, 1.0, 3.0, 2.0]), "2": torch.arange(8.0) + 100}
 RESNET = trace(resnet20(10), torch.zeros(1, 3, 32, 32))
 
 
-def _chance(seed: int = 0) -> dict[str, torch.Tensor]:
+def _random_scores(seed: int = 0) -> dict[str, torch.Tensor]:
     return RESNET.split(torch.rand(RESNET.size, generator=torch.Generator().manual_seed(seed)))
 
 
-def test_uniform_cuts_the_same_share_of_the_lowest_scores():
-    kept = choose(
+def test_uniform_scope_prunes_the_same_fraction_of_every_group():
+    kept = select_channels(
         SCORES, TABLE, params=TABLE.params({"0": torch.tensor([0, 2]), "2": torch.arange(4, 8)}), scope="uniform"
     )
     assert kept["0"].tolist() == [0, 2]
     assert kept["2"].tolist() == [4, 5, 6, 7]
 
 
-def test_global_compares_scores_over_the_mean_of_their_group():
+def test_global_scope_compares_scores_relative_to_the_mean_of_their_group():
     scores = {"0": torch.tensor([1.0, 1.0, 1.0, 1.0]), "2": torch.tensor([7.9, *[0.1 / 7] * 7])}
-    kept = choose(scores, TABLE, params=TABLE.params({"2": torch.tensor([0])}), scope="global")
+    kept = select_channels(scores, TABLE, params=TABLE.params({"2": torch.tensor([0])}), scope="global")
     assert kept["0"].tolist() == [0, 1, 2, 3]
     assert kept["2"].tolist() == [0]
 
 
 @pytest.mark.parametrize("scope", ["uniform", "global"])
 @pytest.mark.parametrize("unit", ["macs", "params"])
-@pytest.mark.parametrize("share", [0.9, 0.5, 0.25, 0.1])
-def test_targets_are_met_within_three_percent(scope, unit, share):
+@pytest.mark.parametrize("fraction", [0.9, 0.5, 0.25, 0.1])
+def test_targets_are_met_within_three_percent(scope, unit, fraction):
     count = getattr(RESNET, unit)
-    kept = choose(_chance(), RESNET, scope=scope, **{unit: share * count()})
-    assert 0.97 * share * count() <= count(kept) <= share * count()
+    kept = select_channels(_random_scores(), RESNET, scope=scope, **{unit: fraction * count()})
+    assert 0.97 * fraction * count() <= count(kept) <= fraction * count()
 
 
 @settings(max_examples=20, deadline=None)
-@given(share=st.floats(0.05, 1.0), scope=st.sampled_from(["uniform", "global"]), seed=st.integers(0, 99))
-def test_every_group_keeps_its_best_channel_and_no_target_is_passed(share, scope, seed):
-    scores = _chance(seed)
-    kept = choose(scores, RESNET, macs=share * RESNET.macs(), params=share * RESNET.params(), scope=scope)
-    assert RESNET.macs(kept) <= share * RESNET.macs()
-    assert RESNET.params(kept) <= share * RESNET.params()
+@given(fraction=st.floats(0.05, 1.0), scope=st.sampled_from(["uniform", "global"]), seed=st.integers(0, 99))
+def test_every_group_keeps_its_best_channel_and_targets_are_met(fraction, scope, seed):
+    scores = _random_scores(seed)
+    macs, params = fraction * RESNET.macs(), fraction * RESNET.params()
+    kept = select_channels(scores, RESNET, macs=macs, params=params, scope=scope)
+    assert RESNET.macs(kept) <= macs
+    assert RESNET.params(kept) <= params
     for name, indices in kept.items():
         assert scores[name].argmax() in indices
         assert indices.tolist() == sorted(set(indices.tolist()))
         lowest = scores[name][indices].min()
-        assert (scores[name] > lowest).sum() == len(indices) - 1, "a channel stays before one that scores higher"
+        assert (scores[name] > lowest).sum() == len(indices) - 1, "a channel with a higher score is not kept"
 
 
-def test_the_whole_network_fits_its_own_size():
-    kept = choose(SCORES, TABLE, macs=TABLE.macs())
+def test_the_full_size_keeps_all_channels():
+    kept = select_channels(SCORES, TABLE, macs=TABLE.macs())
     assert {name: len(indices) for name, indices in kept.items()} == {"0": 4, "2": 8}
 
 
-def test_unreachable_targets_name_the_smallest_that_is():
-    least = {"0": torch.tensor([0]), "2": torch.tensor([7])}
-    with pytest.raises(UserError, match=f"{TABLE.macs(least):,} remain of {TABLE.macs():,} MACs"):
-        choose(SCORES, TABLE, macs=10)
-    assert choose(SCORES, TABLE, macs=TABLE.macs(least)).keys() == least.keys()
+def test_unreachable_targets_name_the_smallest_size():
+    smallest = {"0": torch.tensor([0]), "2": torch.tensor([7])}
+    with pytest.raises(UserError, match=f"{TABLE.macs(smallest):,} remain of {TABLE.macs():,} MACs"):
+        select_channels(SCORES, TABLE, macs=10)
+    assert select_channels(SCORES, TABLE, macs=TABLE.macs(smallest)).keys() == smallest.keys()
 
 
-def test_networks_that_cannot_be_cut_say_why():
+def test_networks_that_cannot_be_pruned_raise_with_the_reason():
     class Cumulate(nn.Module):
         def forward(self, maps):
             return maps.cumsum(1)
@@ -79,5 +80,5 @@ def test_networks_that_cannot_be_cut_say_why():
     frozen = nn.Sequential(nn.Conv2d(3, 4, 1), Cumulate(), nn.Conv2d(4, 2, 1))
     table = trace(frozen, torch.zeros(1, 3, 4, 4))
     with pytest.raises(UserError, match="cumsum"):
-        choose({}, table, macs=0.5 * table.macs())
-    assert choose({}, table, macs=table.macs()) == {}
+        select_channels({}, table, macs=0.5 * table.macs())
+    assert select_channels({}, table, macs=table.macs()) == {}

@@ -55,12 +55,12 @@ def test_every_criterion_shrinks_a_model(method):
     assert torch.equal(model.module.state_dict()["conv1.weight"], before)
 
 
-def test_magnitude_is_the_norm_of_what_makes_times_what_reads_a_channel():
+def test_magnitude_is_the_norm_of_the_filter_times_that_of_the_consuming_weights():
     module, table = _pair()
-    filters, readers = module[0].weight.detach()[:, :, 0, 0], module[3].weight.detach()[:, :, 0, 0].T
+    filters, consumers = module[0].weight.detach()[:, :, 0, 0], module[3].weight.detach()[:, :, 0, 0].T
     for norm, p in (("l2", 2), ("l1", 1)):
-        made, read = filters.norm(p=p, dim=1), readers.norm(p=p, dim=1)
-        expected = made / made.mean() * read / read.mean()
+        produced, consumed = filters.norm(p=p, dim=1), consumers.norm(p=p, dim=1)
+        expected = produced / produced.mean() * consumed / consumed.mean()
         assert torch.allclose(magnitude(module, [], table, norm=norm)["0"], expected)
 
 
@@ -76,13 +76,13 @@ def test_magnitude_sums_over_all_layers_of_a_channel():
 
     module = Residual()
     table = trace(module, torch.zeros(1, 3, 4, 4))
-    made = [layer.weight.detach()[:, :, 0, 0].norm(dim=1) for layer in (module.one, module.two)]
-    read = [layer.weight.detach()[:, :, 0, 0].norm(dim=0) for layer in (module.two, module.last)]
-    expected = sum(own / own.mean() for own in made) * sum(own / own.mean() for own in read)
+    produced = [layer.weight.detach()[:, :, 0, 0].norm(dim=1) for layer in (module.one, module.two)]
+    consumed = [layer.weight.detach()[:, :, 0, 0].norm(dim=0) for layer in (module.two, module.last)]
+    expected = sum(own / own.mean() for own in produced) * sum(own / own.mean() for own in consumed)
     assert torch.allclose(magnitude(module, [], table)["one"], expected)
 
 
-def test_magnitude_takes_no_account_of_fixed_filters():
+def test_magnitude_ignores_fixed_filters():
     model = _model("convnet", width=0.25)
     table = trace(model.module, torch.zeros(1, 3, 16, 16))
     before = magnitude(model.module, [], table)["whitening"]
@@ -98,12 +98,12 @@ def test_random_depends_on_its_seed():
     assert not torch.equal(first, other)
 
 
-def test_targets_are_shares_numbers_or_text():
+def test_targets_are_fractions_counts_or_strings():
     model = _model("simplecnn")
     table = trace(model.module, torch.zeros(1, 3, 16, 16))
-    for params, wanted in [(0.5, table.params() / 2), ("0.5", table.params() / 2), ("20k", 2e4), (20_000, 2e4)]:
+    for params, target in [(0.5, table.params() / 2), ("0.5", table.params() / 2), ("20k", 2e4), (20_000, 2e4)]:
         small = trace(shrink(model, [], params=params).module, torch.zeros(1, 3, 16, 16))
-        assert 0.97 * wanted <= small.params() <= wanted
+        assert 0.97 * target <= small.params() <= target
 
 
 @pytest.mark.parametrize(
@@ -123,13 +123,13 @@ def test_targets_are_shares_numbers_or_text():
         ({"macs": 0.5, "scope": "globl"}, "Did you mean 'global'"),
     ],
 )
-def test_mistakes_are_one_line(options, message):
+def test_user_errors_are_one_line(options, message):
     with pytest.raises(UserError, match=message) as caught:
         shrink(_model("simplecnn"), [], **options)
     assert "\n" not in str(caught.value)
 
 
-def test_calibration_images_keep_the_outputs_nearer():
+def test_calibration_images_reduce_the_error():
     model = _model("resnet20", shortcut="B")
     images = torch.randn(64, 3, 16, 16)
     recalibrate(model.module, [images])
@@ -142,7 +142,7 @@ def test_calibration_images_keep_the_outputs_nearer():
     assert errors[0] < 0.5 * errors[1]
 
 
-def test_recalibration_sets_the_statistics_and_nothing_else():
+def test_recalibration_changes_only_the_statistics():
     torch.manual_seed(0)
     module = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4, momentum=0.3), nn.Dropout(0.5)).eval()
     images = torch.randn(3, 8, 3, 4, 4)
@@ -155,7 +155,7 @@ def test_recalibration_sets_the_statistics_and_nothing_else():
     assert all(torch.equal(p, before) for p, before in zip(module.parameters(), weights))
 
 
-def test_shrunk_models_train_and_survive_saving(tmp_path):
+def test_shrunk_models_can_be_trained_and_saved(tmp_path):
     small = shrink(_model(), [], macs=0.3)
     images = torch.randn(4, 3, 16, 16).contiguous(memory_format=torch.channels_last)
     small.module(images).sum().backward()
@@ -165,31 +165,31 @@ def test_shrunk_models_train_and_survive_saving(tmp_path):
 
 @pytest.mark.parametrize("targets", [{"macs": 1.0}, {"macs": "1"}, {"params": "20M"}, {"macs": "20G", "params": 1}])
 @pytest.mark.parametrize("count", [0, 4])
-def test_a_model_that_is_small_enough_is_left_as_it_is_and_that_is_said(targets, count):
-    model, told = _model("simplecnn"), []
+def test_a_model_that_is_small_enough_is_not_changed(targets, count):
+    model, logged = _model("simplecnn"), []
     batches = [torch.randn(count, 3, 16, 16)] if count else []
-    with pytest.warns(UserWarning, match=r"nothing is cut: the network has [\d,]+ (MACs|parameters), and [\d,]+ are"):
+    with pytest.warns(UserWarning, match=r"nothing to prune: .* has [\d,]+ (MACs|parameters) \(target: [\d,]+\)"):
         same = shrink(model, batches, **targets)
-    assert shrink(model, batches, log=told.append, **targets).module is not model.module
-    assert [text.startswith("nothing is cut") for text in told] == [True]
+    assert shrink(model, batches, log=logged.append, **targets).module is not model.module
+    assert [text.startswith("nothing to prune") for text in logged] == [True]
     for name, tensor in model.module.state_dict().items():
         assert torch.equal(tensor, same.module.state_dict()[name])
 
 
-def test_one_target_is_enough_to_cut():
+def test_one_unmet_target_is_enough_to_prune():
     model = _model("simplecnn")
     small = shrink(model, [], macs=1.0, params=0.5)
     assert sum(p.numel() for p in small.module.parameters()) <= 0.5 * sum(p.numel() for p in model.module.parameters())
 
 
-def test_without_images_statistics_stay():
+def test_without_images_statistics_are_kept():
     model = _model()
     model.module.bn1.running_mean.fill_(3.0)
     assert (shrink(model, [], macs=0.5).module.bn1.running_mean == 3.0).all()
 
 
 class Brittle(nn.Module):
-    """One layer's output is arranged by the width of another."""
+    """Reshapes one layer's output by the width of another."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -200,14 +200,14 @@ class Brittle(nn.Module):
         return self.h(self.b(first).reshape(len(images), first.shape[1] * 1, -1).mean(2))
 
 
-def test_networks_that_do_not_bear_a_cut_are_told_in_one_line(monkeypatch):
-    """Should a table be wrong in spite of every trial, nobody gets a network that does not run, nor a traceback."""
+def test_networks_that_fail_after_pruning_raise_one_line(monkeypatch):
+    """Even if a table is wrong despite verification, the user gets neither a broken network nor a traceback."""
     model = _model("simplecnn")
     model = Model(Brittle(), model.name, {}, model.classes, model.preprocessing)
-    with pytest.raises(UserError, match=r"cannot be reached.*stay: cut for trial, the network raised RuntimeError"):
+    with pytest.raises(UserError, match=r"cannot be reached.*are frozen: when pruned, the network raises RuntimeError"):
         shrink(model, [], macs=0.5)
-    package = importlib.import_module("shoestring.prune")
-    monkeypatch.setattr(package, "trace", lambda module, example: trace(module, example, verify=False))
+    module = importlib.import_module("shoestring.pruning.shrink")
+    monkeypatch.setattr(module, "trace", lambda module, example: trace(module, example, verify=False))
     with pytest.raises(UserError, match="RuntimeError") as caught:
         shrink(model, [], macs=0.5)
     assert "\n" not in str(caught.value)

@@ -12,7 +12,7 @@ from shoestring.budget import Budget
 from shoestring.config.recipe import Train
 from shoestring.errors import UserError
 from shoestring.growth.compose import compose
-from shoestring.growth.stages import parse
+from shoestring.growth.stages import parse_stages
 from shoestring.models.model import Model
 from shoestring.training import loop
 from shoestring.training.checkpoint import Checkpoint
@@ -21,7 +21,7 @@ from shoestring.training.loop import fit
 from shoestring.training.setup import begin, prepare_growth
 
 SETTINGS = Train(batch_size=10, label_smoothing=0.0)
-STAGES = parse("0.5@0.75,0.7@0.75,1@1")
+STAGES = parse_stages("0.5@0.75,0.7@0.75,1@1")
 
 
 def _shapes(model: Model) -> dict[str, torch.Size]:
@@ -200,7 +200,7 @@ def test_a_growing_training_ends_at_its_deadline(images, make_model, context, mo
     asked, step = _shapes(model), 1e-5 * sum(weight.numel() for weight in model.module.parameters())
     budget = Budget(time=300 * step, steps=("train",))
     settings = replace(SETTINGS, precision="float32")
-    went = fit(model, images, budget.window("train"), settings=settings, context=context, schedule=parse(stages))
+    went = fit(model, images, budget.window("train"), settings=settings, context=context, schedule=parse_stages(stages))
     assert 296 * step <= budget.spent <= 300 * step + 1e-6
     assert went.steps > 350
     assert went.final_learning_rate < 0.02
@@ -227,9 +227,9 @@ def test_what_the_network_cannot_follow_is_told_before_training(make_images, mak
     stiff = replace(make_model(images), name="stiff", module=nn.Sequential(nn.Flatten(), nn.Linear(256, 3)))
     for schedule, message in (
         (compose("resolution", {}), r"stiff does not take images of 12 x 12 pixels .* Leave resolution out"),
-        (parse("1@0.5,1@1"), r"of 8 x 8 pixels"),
+        (parse_stages("1@0.5,1@1"), r"of 8 x 8 pixels"),
         (compose("width", {}), r"stiff cannot be widened: no channels of it"),
-        (compose("depth", {}), r"stiff has no blocks that can be left out for a while\. Leave depth out of --grow\."),
+        (compose("depth", {}), r"stiff has no residual blocks that can be skipped\. Leave depth out of --grow\."),
     ):
         with pytest.raises(UserError, match=message):
             fit(stiff, images, _window(), settings=SETTINGS, context=context, schedule=schedule)

@@ -1,13 +1,14 @@
-"""The channel map: which channels belong together, and surgery that changes them everywhere at once."""
+"""The channel map: which channels belong together, and surgery that changes them in all layers at once."""
 
 from __future__ import annotations
 
 from shoestring.channels.compensation import compensate
-from shoestring.channels.constants import fold_constants
+from shoestring.channels.constant_folding import fold_constants
+from shoestring.channels.edits import Edit
 from shoestring.channels.merging import equal_channels, merge, merge_proportional
-from shoestring.channels.surgery import Edit, Remembering, drop, operate
-from shoestring.channels.table import Group, Kept, Table
-from shoestring.channels.tracer import Axis
+from shoestring.channels.optimizer_state import StatefulOptimizer
+from shoestring.channels.surgery import apply_edits, drop
+from shoestring.channels.table import Axis, Group, Kept, Table
 from shoestring.channels.tracing import trace
 from shoestring.channels.widening import widen
 
@@ -16,15 +17,15 @@ __all__ = [
     "Edit",
     "Group",
     "Kept",
-    "Remembering",
+    "StatefulOptimizer",
     "Table",
+    "apply_edits",
     "compensate",
     "drop",
     "equal_channels",
     "fold_constants",
     "merge",
     "merge_proportional",
-    "operate",
     "trace",
     "widen",
 ]

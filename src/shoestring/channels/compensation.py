@@ -1,71 +1,81 @@
-"""Channels are cut, and what reads them makes up for it as well as it can."""
+"""Dropping channels with least-squares compensation in the layers that consume them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from shoestring.channels.readers import visit
-from shoestring.channels.surgery import Edit, Network, Reader, operate
-from shoestring.channels.table import Kept, Table, where
-from shoestring.channels.tracer import Axis
+from shoestring.channels.activations import visit_inputs
+from shoestring.channels.copying import Network
+from shoestring.channels.edits import Edit, WeightTransform
+from shoestring.channels.surgery import SurgeryOptions, apply_edits
+from shoestring.channels.table import Axis, Kept, Table, group_indices
 
-_ROWS = 4096  # positions of a batch that are looked at
-_RIDGE = 1e-4  # of the mean energy of a channel: keeps dead channels from blowing up
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+_MAX_ROWS = 4096  # positions sampled from each batch
+_RIDGE = 1e-4  # relative to the mean energy of a channel: keeps dead channels from blowing up
 
 
-def compensate(module: Network, table: Table, kept: Kept, batches: Iterable[Tensor], **more: Any) -> Network:
-    """`drop`, with the weights of every reading layer set anew by least squares on calibration images.
+def compensate(
+    module: Network, table: Table, kept: Kept, batches: Iterable[Tensor], **options: Unpack[SurgeryOptions]
+) -> Network:
+    """Drop channels, and refit the weights of all consuming layers by least squares on calibration images.
 
-    The channels h of a group are foretold from those that stay, h ~ A h_S with A = E[h h_S'] E[h_S h_S']^-1 over
-    `batches` (N, C, H, W), and readers get their weights times A (as in ThiNet, Luo et al. 2017, and Optimal Brain
-    Compression, Frantar & Alistarh 2022, for whole channels). Nothing is trained; labels are not needed. Layers that
-    read channels in separate groups only lose them. Further arguments and errors are those of `drop`.
+    The channels h of a group are predicted from the kept ones, h ~ A h_S with A = E[h h_S'] E[h_S h_S']^-1 over
+    `batches` (N, C, H, W), and the weights of consumers are multiplied by A (as in ThiNet, Luo et al. 2017, and Optimal
+    Brain Compression, Frantar & Alistarh 2022, for whole channels). No training and no labels are needed. Convolutions
+    with groups are not refitted. `options` and errors are those of `drop`.
     """
-    table.check(module, kept)
-    places = {
-        axis: {name: where(table, axis, table.groups[name]) for name in kept if axis in table.groups[name].consumers}
-        for axis in table.readers & table.axes.keys()
+    table.validate(module, kept)
+    indices = {
+        axis: {
+            name: group_indices(table, axis, table.groups[name])
+            for name in kept
+            if axis in table.groups[name].consumers
+        }
+        for axis in table.consumers & table.axes.keys()
     }
-    energy: dict[tuple[Axis, str], Tensor] = {}
-    draw = np.random.default_rng(0)
+    grams: dict[tuple[Axis, str], Tensor] = {}
+    rng = np.random.default_rng(0)
 
-    def note(axis: Axis, values: Tensor) -> None:
-        # drawn at random: every so many could all lie in one column of the images
-        some = draw.choice(len(values), min(_ROWS, len(values)), replace=False)
-        rows = values[torch.from_numpy(some).to(values.device)].double()
-        for name, own in places[axis].items():
-            channels = rows[:, own].transpose(1, 2).flatten(0, 1)  # (rows x places, size)
-            energy[axis, name] = energy.get((axis, name), torch.zeros(())) + channels.T @ channels
+    def accumulate(axis: Axis, values: Tensor) -> None:
+        # a random sample: with a fixed stride all rows could lie in one column of the images
+        sample = rng.choice(len(values), min(_MAX_ROWS, len(values)), replace=False)
+        rows = values[torch.from_numpy(sample).to(values.device)].double()
+        for name, own in indices[axis].items():
+            channels = rows[:, own].transpose(1, 2).flatten(0, 1)  # (rows x entries per channel, size)
+            grams[axis, name] = grams.get((axis, name), torch.zeros(())) + channels.T @ channels
 
-    visit(module, table, batches, note)
+    visit_inputs(module, table, batches, accumulate)
     edits = {}
-    for name, indices in kept.items():
-        stay = indices.sort().values
-        if len(stay) == table.groups[name].size:  # nothing to make up for
+    for name, own in kept.items():
+        source = own.sort().values
+        if len(source) == table.groups[name].size:  # nothing is dropped
             continue
-        matrices = {axis: _least_squares(gram, stay) for (axis, group), gram in energy.items() if group == name}
-        edits[name] = Edit(stay, _reader(stay, matrices))
-    return operate(module, table, edits, **more)
+        matrices = {axis: _least_squares(gram, source) for (axis, group), gram in grams.items() if group == name}
+        edits[name] = Edit(source, _multiply(source, matrices))
+    return apply_edits(module, table, edits, **options)
 
 
-def _least_squares(gram: Tensor, stay: Tensor) -> Tensor:
-    """A (size, k) that foretells all channels from those that stay, from E[h h'] (size, size)."""
-    stay = stay.to(gram.device)
-    inner = gram[stay][:, stay]
+def _least_squares(gram: Tensor, source: Tensor) -> Tensor:
+    """Return A (size, k), which predicts all channels from the kept ones, from E[h h'] (size, size)."""
+    source = source.to(gram.device)
+    inner = gram[source][:, source]
     ridge = _RIDGE * inner.diagonal().mean().clamp_min(1e-30)
-    inner = inner + ridge * torch.eye(len(stay), device=gram.device, dtype=gram.dtype)
-    return torch.linalg.solve(inner, gram[stay]).T
+    inner = inner + ridge * torch.eye(len(source), device=gram.device, dtype=gram.dtype)
+    return torch.linalg.solve(inner, gram[source]).T
 
 
-def _reader(stay: Tensor, matrices: Mapping[Axis, Tensor]) -> Reader:
-    def read(axis: Axis, weight: Tensor) -> Tensor:
+def _multiply(source: Tensor, matrices: Mapping[Axis, Tensor]) -> WeightTransform:
+    def transform(axis: Axis, weight: Tensor) -> Tensor:
         if axis not in matrices:
-            return weight[..., stay.to(weight.device)]
+            return weight[..., source.to(weight.device)]
         return (weight.double() @ matrices[axis].to(weight.device)).to(weight)
 
-    return read
+    return transform

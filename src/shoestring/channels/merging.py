@@ -1,28 +1,32 @@
-"""Channels that say the same become one: exact where they are equal, and the best guess where they are only alike."""
+"""Merging channels: exact where they are equal or proportional, approximate where they are only similar."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from shoestring.channels.surgery import Edit, Network, operate
-from shoestring.channels.table import Group, Table, named_tensors, where
-from shoestring.channels.trial import culprits, outputs, same
+from shoestring.channels.bisection import find_failing
+from shoestring.channels.copying import Network
+from shoestring.channels.edits import Edit
+from shoestring.channels.operations import PLAIN_LAYERS
+from shoestring.channels.outputs import compute_outputs, outputs_match
+from shoestring.channels.surgery import SurgeryOptions, apply_edits
+from shoestring.channels.table import Axis, Group, Table, group_indices, named_tensors
 
-_LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
-def merge(module: Network, table: Table, clusters: Mapping[str, Tensor], **more: Any) -> Network:
-    """The module with one channel for each cluster, read with the sum of the weights that read its members.
+def merge(module: Network, table: Table, clusters: Mapping[str, Tensor], **options: Unpack[SurgeryOptions]) -> Network:
+    """Replace each cluster of channels by its first member; consumers get the sum of the members' weights.
 
-    `clusters` maps group names to a cluster number for every channel (size,), int64; the first member of each stays.
-    Exact where members are equal (`equal_channels`). The merging step of centripetal SGD (Ding et al. 2019), for any
-    network. Further arguments are those of `operate`. Raises `ValueError` for groups that there are not and for
-    clusters of another size.
+    `clusters` maps group names to a cluster number for every channel (size,), int64. Exact where the members are equal
+    (`equal_channels`). This is the merging step of centripetal SGD (Ding et al. 2019), for any network. `options` are
+    those of `apply_edits`. Raises `ValueError` for unknown groups and for clusters of the wrong size.
     """
     edits = {}
     for name, numbers in clusters.items():
@@ -30,72 +34,73 @@ def merge(module: Network, table: Table, clusters: Mapping[str, Tensor], **more:
         if numbers.shape != (size,):
             raise ValueError(f"group '{name}' has {size} channels, but clusters of shape {tuple(numbers.shape)}.")
         source = first_members(numbers).unique()
-        edits[name] = _summed(source, (numbers[:, None] == numbers[source]).double())
-    return operate(module, table, edits, **more)
+        edits[name] = _matrix_edit(source, (numbers[:, None] == numbers[source]).double())
+    return apply_edits(module, table, edits, **options)
 
 
 def equal_channels(module: nn.Module, table: Table, *, tolerance: float = 0.0) -> dict[str, Tensor]:
-    """Clusters of equal channels for `merge`: all that makes them or passes them on is the same, in every layer.
+    """Return clusters of equal channels for `merge`: those with the same parameters in all layers but consumers.
 
-    `tolerance` is the largest difference relative to the largest entry of each tensor. Channels that are normalised
-    together are left apart, for their statistics would change.
+    `tolerance` is the largest allowed difference, relative to the largest entry of each tensor. Channels that are
+    normalized together are not merged, because their statistics would change.
     """
     tensors = named_tensors(module)
-    found = {}
+    clusters = {}
     for name, group in table.groups.items():
         rows = [
             own / own.abs().max().clamp_min(1e-30)
             for axis in table.axes
-            if axis not in table.readers and (own := _slices(tensors[axis[0]], table, axis, group)) is not None
+            if axis not in table.consumers and (own := _channel_rows(tensors[axis[0]], table, axis, group)) is not None
         ]
         if group.separable and rows:
-            found[name] = _alike(torch.cat(rows, 1), tolerance)
-    return found
+            clusters[name] = _cluster_rows(torch.cat(rows, 1), tolerance)
+    return clusters
 
 
 def merge_proportional(
     module: Network, table: Table, example: Tensor, *, tolerance: float = 1e-6, inplace: bool = False
 ) -> Network:
-    """The module without channels that are multiples, by factors above zero, of others of their group.
+    """Merge channels that are positive multiples of others of their group.
 
-    Only where such a factor passes through all that follows (ReLU, pooling): `Group.proportional`. Exact in evaluation
-    mode: groups for which the outputs for `example` (N, C, H, W) change are left alone. `tolerance` is the largest
-    relative difference of the filters, batch norms folded in.
+    Applies only to groups through which such factors pass unchanged (ReLU, pooling): `Group.homogeneous`. Exact in
+    evaluation mode: groups whose merging changes the outputs for `example` (N, C, H, W) are skipped. `tolerance` is the
+    largest relative difference of the filters, with batch norms folded in.
     """
     edits = {}
     for name, group in table.groups.items():
-        filters = folded(module, table, group) if group.proportional else None
+        filters = folded_filters(module, table, group) if group.homogeneous else None
         if filters is None:
             continue
-        lengths = filters.norm(dim=1)
-        numbers = _alike(filters / lengths.clamp_min(1e-30)[:, None], tolerance)
+        norms = filters.norm(dim=1)
+        numbers = _cluster_rows(filters / norms.clamp_min(1e-30)[:, None], tolerance)
         source = numbers.unique()
         if len(source) < group.size:
-            factors = lengths[:, None] / lengths[source].clamp_min(1e-30)
-            edits[name] = _summed(source, (numbers[:, None] == numbers[source]).double() * factors)
+            factors = norms[:, None] / norms[source].clamp_min(1e-30)
+            edits[name] = _matrix_edit(source, (numbers[:, None] == numbers[source]).double() * factors)
     was_training = module.training
-    whole = operate(module, table, {}).eval()
-    expected = outputs(whole, example)
+    whole = apply_edits(module, table, {}).eval()
+    expected = compute_outputs(whole, example)
 
-    def holds(names: Sequence[str]) -> bool:
-        return same(outputs(operate(whole, table, {name: edits[name] for name in names}), example), expected)
+    def passes(names: Sequence[str]) -> bool:
+        merged = apply_edits(whole, table, {name: edits[name] for name in names})
+        return outputs_match(compute_outputs(merged, example), expected)
 
-    bad = culprits(list(edits), holds)
-    merged = operate(module, table, {name: edits[name] for name in edits.keys() - bad}, inplace=inplace)
+    failing = find_failing(list(edits), passes)
+    merged = apply_edits(module, table, {name: edits[name] for name in edits.keys() - failing}, inplace=inplace)
     assert merged.training == was_training
     return merged
 
 
-def folded(module: nn.Module, table: Table, group: Group) -> Tensor | None:
-    """The filters and shifts (size, D) that a plain layer and a batch norm behind it come to; None for anything else.
+def folded_filters(module: nn.Module, table: Table, group: Group) -> Tensor | None:
+    """Return the filters and shifts (size, D) of a plain layer with its batch norm folded in; None for other producers.
 
-    Where the batch norm really stands is for a trial to find out.
+    The caller must check by a trial that the batch norm follows the layer directly.
     """
-    touched = [axis for axis in table.axes if axis not in table.readers and group.holds(table.axes[axis]).any()]
+    touched = [axis for axis in table.axes if axis not in table.consumers and group.contains(table.axes[axis]).any()]
     owners = list(dict.fromkeys(name.rpartition(".")[0] for name, _ in touched))
     layers: list[Any] = [module.get_submodule(owner) for owner in owners]
     norms = layers[1:]
-    if len(group.producers) != 1 or type(layers[0]) not in _LAYERS or len(norms) > 1:
+    if len(group.producers) != 1 or type(layers[0]) not in PLAIN_LAYERS or len(norms) > 1:
         return None
     if not all(isinstance(norm, _BatchNorm) and norm.running_var is not None for norm in norms):
         return None
@@ -108,33 +113,33 @@ def folded(module: nn.Module, table: Table, group: Group) -> Tensor | None:
         shift = (shift - norm.running_mean.double()) * scale
         shift = shift if norm.bias is None else shift + norm.bias.detach().double()
         filters = filters * scale[:, None]
-    return _slices(torch.cat([filters, shift[:, None]], 1), table, group.producers[0], group)
+    return _channel_rows(torch.cat([filters, shift[:, None]], 1), table, group.producers[0], group)
 
 
 def first_members(numbers: Tensor) -> Tensor:
-    """For each member the index of the first one in its cluster (N,)."""
+    """Return for each element the index of the first one in its cluster (N,)."""
     _, which = numbers.unique(return_inverse=True)
     first = torch.full((int(which.max()) + 1,), len(numbers))
     return first.scatter_reduce(0, which, torch.arange(len(numbers)), "amin")[which]
 
 
-def _summed(source: Tensor, matrix: Tensor) -> Edit:
-    """Readers get their weights (..., size) times a matrix (size, k)."""
+def _matrix_edit(source: Tensor, matrix: Tensor) -> Edit:
+    """Return an edit that multiplies the weights (..., size) of consumers by a matrix (size, k)."""
     return Edit(source, lambda axis, weight: (weight.double() @ matrix.to(weight.device)).to(weight))
 
 
-def _slices(tensor: Tensor, table: Table, axis: tuple[str, int], group: Group) -> Tensor | None:
-    """What a tensor has for each channel of the group along an axis: (size, D), None when it has nothing."""
-    places = where(table, axis, group)
-    if places is None:
+def _channel_rows(tensor: Tensor, table: Table, axis: Axis, group: Group) -> Tensor | None:
+    """Return the entries of a tensor for each channel of the group along an axis, (size, D), or None if it has none."""
+    indices = group_indices(table, axis, group)
+    if indices is None:
         return None
     rows = tensor.detach().double().cpu().movedim(axis[1], 0)
-    return rows[places.flatten()].unflatten(0, places.shape).flatten(1)
+    return rows[indices.flatten()].unflatten(0, indices.shape).flatten(1)
 
 
-def _alike(rows: Tensor, tolerance: float) -> Tensor:
-    """For each row (N, D) the index of the first row that differs by no more than the tolerance."""
+def _cluster_rows(rows: Tensor, tolerance: float) -> Tensor:
+    """Return for each row (N, D) the index of the first row that differs by at most the tolerance."""
     if tolerance == 0:
         return first_members(rows.unique(dim=0, return_inverse=True)[1])
     near = (torch.cdist(rows, rows, p=torch.inf) <= tolerance).int().argmax(1)
-    return near[near]  # a first one that has a first one itself stands for both
+    return near[near]  # a representative that has a representative itself is replaced by it

@@ -1,226 +1,123 @@
-"""Surgery on real tensors by the channel table: with h the channels of a group, h is replaced by A h_S.
+"""Channel surgery on tensors: with h the channels of a group, h is replaced by A h_S.
 
-S are the channels that stay, some of them perhaps several times. Whatever makes channels or passes them on is indexed
-by S; layers that read them have their weights multiplied by A. To drop channels is to take zeros for the rest of A.
+S are the channels that remain, some of them perhaps several times. Whatever produces channels or passes them through is
+indexed by S; layers that consume them have their weights multiplied by A. To drop channels, A is zero outside of S.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, TypedDict
 
 import torch
-from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
+from torch import Tensor
 
-from shoestring.channels.sizes import follow_groups, follow_sizes
-from shoestring.channels.table import Kept, Table, named_tensors, where
-from shoestring.channels.tracer import Axis
-from shoestring.channels.trial import copied
+from shoestring.channels.copying import Network, copy_module
+from shoestring.channels.edits import Edit, Layout, new_layouts
+from shoestring.channels.optimizer_state import StatefulOptimizer, check_state, edit_state
+from shoestring.channels.size_attributes import record_group_changes, update_size_attributes
+from shoestring.channels.table import Axis, Kept, Table, group_indices, named_tensors
 from shoestring.models.layers import fit
 
-Network = TypeVar("Network", bound=nn.Module)
-Reader = Callable[[Axis, Tensor], Tensor]
-_SECOND_MOMENTS = ("exp_avg_sq", "max_exp_avg_sq", "square_avg", "sum", "acc_delta")
-_FIRST_MOMENTS = ("exp_avg", "momentum_buffer", "grad_avg", "exp_inf", "prev")
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
-class Remembering(Protocol):
-    """An optimiser of `torch.optim`, or any other that remembers tensors by name for each weight."""
+class SurgeryOptions(TypedDict, total=False):
+    """Keyword arguments that every operation passes on to `apply_edits`."""
 
-    @property
-    def state(self) -> MutableMapping[Tensor, Any]:
-        """What is remembered, by weight."""
-        ...
-
-
-@dataclass(frozen=True)
-class Edit:
-    """What becomes of one group: new channel j is the old channel `source[j]` (k,), in ascending order.
-
-    `read(axis, weight)` gives the weights (..., k) of a layer for the new channels from its old ones (..., size); None
-    takes those of the sources, which drops the rest. `share` (k,) is the part of its source's gradient that will reach
-    what makes a new channel; None is all of it.
-    """
-
-    source: Tensor
-    read: Reader | None = None
-    share: Tensor | None = None
+    inplace: bool
+    optimizers: Sequence[StatefulOptimizer]
+    averages: Iterable[dict[str, Tensor]]
 
 
-def operate(
+def apply_edits(
     module: Network,
     table: Table,
     edits: Mapping[str, Edit],
     *,
     inplace: bool = False,
-    optimisers: Sequence[Remembering] = (),
+    optimizers: Sequence[StatefulOptimizer] = (),
     averages: Iterable[dict[str, Tensor]] = (),
 ) -> Network:
-    """The module after surgery on these groups, a copy unless `inplace`.
+    """Return the module with these groups edited; a copy unless `inplace`.
 
-    The state of optimisers of the module's parameters (only with `inplace`) and averaged weights by name go along, both
-    in place. Attributes of modules that are the sizes of axes follow (`Table.sizes_in_code`). Raises `ValueError`,
-    before anything is changed, when the table is of another network, for groups that it does not have, for a module
-    that cannot be copied, and for optimisers whose state is not shaped like their weights.
+    The state of `optimizers` of the module's parameters (only with `inplace`) and `averages`, averaged weights by name,
+    are edited too, in place. So are the attributes that hold axis sizes (`Table.size_attributes`).
+
+    Raises `ValueError`, before anything is changed, if the table belongs to another network or has no such group, if
+    the module cannot be copied, or if the state of an optimizer is not shaped like the weights.
     """
-    if optimisers and not inplace:
-        raise ValueError("an optimiser follows its own module only: say inplace=True.")
-    table.check(module, {})
+    if optimizers and not inplace:
+        raise ValueError("optimizers can only be edited together with their own module: pass inplace=True.")
+    table.validate(module, {})
     for name in edits:
         table.group(name)
-    for optimiser in optimisers:
-        _check_state(optimiser, {id(tensor): name for name, tensor in named_tensors(module).items()})
-    changed = module if inplace else copied(module)
+    for optimizer in optimizers:
+        check_state(optimizer, {id(tensor): name for name, tensor in named_tensors(module).items()})
+    changed = module if inplace else copy_module(module)
     named = named_tensors(changed)
-    every = layouts(table, edits)
-    for optimiser in optimisers:
-        _carry(optimiser, {id(tensor): name for name, tensor in named.items()}, table, every, edits)
-    first = {id(tensor): name for name, tensor in reversed(named.items())}
-    shared = {name: first[id(p)] for name, p in changed.named_parameters(remove_duplicate=False)}
+    layouts = new_layouts(table, edits)
+    for optimizer in optimizers:
+        edit_state(optimizer, {id(tensor): name for name, tensor in named.items()}, table, layouts, edits)
+    first_names = {id(tensor): name for name, tensor in reversed(named.items())}
+    shared = {name: first_names[id(p)] for name, p in changed.named_parameters(remove_duplicate=False)}
     for average in averages:
-        average |= _rewritten(average, table, every, edits)
+        average |= _edited_tensors(average, table, layouts, edits)
         average |= {name: average[own] for name, own in shared.items() if name in average and own in average}
-    for name, tensor in _rewritten(named, table, every, edits).items():
+    for name, tensor in _edited_tensors(named, table, layouts, edits).items():
         named[name].grad = None
         named[name].data = tensor
-    with follow_groups(changed):
+    with record_group_changes(changed):
         fit(changed)
     counts = torch.ones(table.size + 1, dtype=torch.int64)
     for name, edit in edits.items():
         group = table.groups[name]
         counts[group.start : group.start + group.size] = torch.bincount(edit.source, minlength=group.size)
-    follow_sizes(changed, table, counts)
+    update_size_attributes(changed, table, counts)
     return changed
 
 
-def drop(module: Network, table: Table, kept: Kept, **more: Any) -> Network:
-    """The module with only these channels of each group named: smaller tensors, not masks.
+def drop(module: Network, table: Table, kept: Kept, **options: Unpack[SurgeryOptions]) -> Network:
+    """Return the module with only these channels of each named group: with smaller tensors, not masks.
 
-    `kept` maps group names to indices (k,) in 0..size-1, at least one each; their order is left as it is in the
-    network. Further arguments are those of `operate`. Raises `ValueError` for groups and indices that there are not.
+    `kept` maps group names to indices (k,) in 0..size-1, at least one each; channels keep their order in the network.
+    `options` are those of `apply_edits`. Raises `ValueError` for unknown groups and invalid indices.
     """
-    table.check(module, kept)
-    return operate(module, table, {name: Edit(indices.sort().values) for name, indices in kept.items()}, **more)
+    table.validate(module, kept)
+    return apply_edits(module, table, {name: Edit(indices.sort().values) for name, indices in kept.items()}, **options)
 
 
-@dataclass(frozen=True)
-class Layout:
-    """A new axis: `sources` (length,) are the old indices that its entries come from, `copies` which new channel of its
-    group each of them is, -1 for entries of no edited group."""
-
-    sources: Tensor
-    copies: Tensor
-
-
-def layouts(table: Table, edits: Mapping[str, Edit]) -> dict[Axis, Layout]:
-    """The new layout of every axis that an edit touches."""
-    copies: dict[int, list[int]] = {}
-    for name, edit in edits.items():
-        group = table.group(name)
-        assert bool((edit.source[1:] >= edit.source[:-1]).all()), "sources come in ascending order"
-        copies |= {channel: [] for channel in range(group.start, group.start + group.size)}
-        for index, channel in enumerate((edit.source + group.start).tolist()):
-            copies[channel].append(index)
-    return {
-        axis: _layout(numbers.tolist(), copies)
-        for axis, numbers in table.axes.items()
-        if not copies.keys().isdisjoint(numbers.tolist())
-    }
-
-
-def _layout(numbers: list[int], copies: Mapping[int, list[int]]) -> Layout:
-    """Runs of one channel, as flattened maps have them, are copied or left out as a whole."""
-    sources: list[int] = []
-    which: list[int] = []
-    start = 0
-    while start < len(numbers):
-        end = start + 1
-        while end < len(numbers) and numbers[end] == numbers[start] >= 0:
-            end += 1
-        for copy_of in copies.get(numbers[start], [-1]):
-            sources += range(start, end)
-            which += [copy_of] * (end - start)
-        start = end
-    return Layout(torch.tensor(sources, dtype=torch.int64), torch.tensor(which, dtype=torch.int64))
-
-
-def _rewritten(
-    tensors: Mapping[str, Tensor], table: Table, every: Mapping[Axis, Layout], edits: Mapping[str, Edit]
+def _edited_tensors(
+    tensors: Mapping[str, Tensor], table: Table, layouts: Mapping[Axis, Layout], edits: Mapping[str, Edit]
 ) -> dict[str, Tensor]:
-    """The new tensors of all that change, by name: indexed where channels are made, multiplied where they are read."""
-    found: dict[str, Tensor] = {}
-    for axis, layout in every.items():
+    """Return all tensors that change: indexed where channels are produced, multiplied where they are consumed."""
+    edited: dict[str, Tensor] = {}
+    for axis, layout in layouts.items():
         name, dim = axis
         if name not in tensors:
             continue
-        before = found.get(name, tensors[name].detach())
+        before = edited.get(name, tensors[name].detach())
         after = before.index_select(dim, layout.sources.to(before.device))
         for group, edit in edits.items():
-            if edit.read is not None and axis in table.groups[group].consumers:
-                after = _read(before, after, axis, table, group, edit, layout)
-        found[name] = after
-    return found
+            if edit.transform is not None and axis in table.groups[group].consumers:
+                indices = group_indices(table, axis, table.groups[group])
+                assert indices is not None
+                after = _transformed(before, after, axis, indices, edit, layout)
+        edited[name] = after
+    return edited
 
 
-def _read(before: Tensor, after: Tensor, axis: Axis, table: Table, group: str, edit: Edit, layout: Layout) -> Tensor:
-    """`after` with the entries of one group replaced by what its reader makes of the old ones."""
-    dim, old = axis[1], where(table, axis, table.groups[group])
-    assert old is not None and edit.read is not None
-    new = torch.isin(layout.sources, old).nonzero()[:, 0]
+def _transformed(before: Tensor, after: Tensor, axis: Axis, indices: Tensor, edit: Edit, layout: Layout) -> Tensor:
+    """Return `after` with the entries of one group replaced by the transformed old ones.
+
+    `indices` (size, entries per channel) are the old indices of the group along the axis.
+    """
+    dim = axis[1]
+    assert edit.transform is not None
+    new = torch.isin(layout.sources, indices).nonzero()[:, 0]
     new = new[layout.copies[new].argsort(stable=True)].view(len(edit.source), -1)
-    weight = before.index_select(dim, old.flatten().to(before.device)).movedim(dim, -1)
-    weight = edit.read(axis, weight.unflatten(-1, old.shape).transpose(-1, -2))  # (..., places, k)
+    weight = before.index_select(dim, indices.flatten().to(before.device)).movedim(dim, -1)
+    weight = edit.transform(axis, weight.unflatten(-1, indices.shape).transpose(-1, -2))  # (..., entries, k)
     weight = weight.transpose(-1, -2).flatten(-2).movedim(-1, dim)
     return after.index_copy(dim, new.flatten().to(after.device), weight.to(after.dtype))
-
-
-def _check_state(optimiser: Remembering, names: Mapping[int, str]) -> None:
-    """Only what is remembered for each entry of a weight, or once for all of them, can follow the weight."""
-    for parameter, state in optimiser.state.items():
-        for key, value in state.items() if id(parameter) in names else ():
-            tensors = [leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor)]
-            apart = any(one.shape not in ((), (1,), parameter.shape) for one in tensors)
-            if apart or (tensors and not isinstance(value, Tensor)):
-                raise ValueError(
-                    f"the state of {type(optimiser).__name__} cannot follow channels: '{key}' of "
-                    f"{names[id(parameter)]} is not shaped like the weight. Make a new optimiser after the surgery."
-                )
-
-
-def _carry(
-    optimiser: Remembering,
-    names: Mapping[int, str],
-    table: Table,
-    every: Mapping[Axis, Layout],
-    edits: Mapping[str, Edit],
-) -> None:
-    """Momentum and its like are indexed as their weights are, and scaled as their gradients will be.
-
-    What makes a copy gets a share of the gradient, what reads it all of it, and what reads a new channel none.
-    """
-    for parameter, state in optimiser.state.items():
-        name = names.get(id(parameter))
-        for key, value in state.items():
-            if name is None or not isinstance(value, Tensor) or value.shape != parameter.shape:
-                continue
-            power = {**dict.fromkeys(_FIRST_MOMENTS, 1), **dict.fromkeys(_SECOND_MOMENTS, 2)}.get(key, 0)
-            for axis, layout in every.items():
-                if axis[0] == name:
-                    value = value.index_select(axis[1], layout.sources.to(value.device))
-                    share = _shares(table, axis, layout, edits)
-                    share = (share > 0).float() if axis in table.readers else share
-                    value = value * (share.to(value) ** power).view(-1, *[1] * (value.ndim - axis[1] - 1))
-            state[key] = value
-
-
-def _shares(table: Table, axis: Axis, layout: Layout, edits: Mapping[str, Edit]) -> Tensor:
-    """The share of the gradient for each entry of a new axis."""
-    shares = torch.ones(len(layout.sources))
-    numbers = table.axes[axis][layout.sources]
-    for name, edit in edits.items():
-        if edit.share is not None:
-            inside = table.groups[name].holds(numbers)
-            shares[inside] = edit.share[layout.copies[inside]]
-    return shares

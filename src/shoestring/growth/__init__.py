@@ -1,4 +1,4 @@
-"""How the problem grows while the budget is spent: a schedule says what to train at each fraction of it."""
+"""Growth: a schedule gives the image resolution, width and depth to train at each fraction of the budget."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from shoestring.errors import UserError
 
 @dataclass(frozen=True)
 class Stage:
-    """What to train at one moment: the side of the images, channels and blocks of the network, as shares of all."""
+    """What to train: image side, channels and blocks, as fractions of those of the final network."""
 
     resolution: float = 1.0
     width: float = 1.0
     depth: float = 1.0
 
     def __post_init__(self) -> None:
-        for share in astuple(self):
-            if not 0 < share <= 1:
+        for fraction in astuple(self):
+            if not 0 < fraction <= 1:
                 raise UserError(
-                    f"a stage has shares of resolution, width and depth above 0 and up to 1, not {share:g}."
+                    f"resolution, width and depth of a stage are fractions above 0 and up to 1, not {fraction:g}."
                 )
 
-    def least(self, other: Stage) -> Stage:
-        """The smaller of both, in each of the three."""
+    def minimum(self, other: Stage) -> Stage:
+        """Return the smaller of both in each of the three."""
         return Stage(*map(min, astuple(self), astuple(other)))
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """What to train at each fraction of the budget; `text` is how a user names it."""
+    """The stage at each fraction of the budget; `text` is how the user wrote the schedule."""
 
     text: str
     at: Callable[[float], Stage]
 
     def __call__(self, spent: float) -> Stage:
-        """The stage when this fraction, from 0 to 1, is spent."""
+        """Return the stage when this fraction of the budget, 0 to 1, is spent."""
         return self.at(spent)

@@ -1,4 +1,4 @@
-"""From what a recipe says to one schedule: several that are named together, or stages that are written out."""
+"""From a recipe's growth settings to one schedule: named schedules combined, or explicit stages."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from typing import Any
 from shoestring.config import registry
 from shoestring.errors import UserError, unknown
 from shoestring.growth import Schedule, Stage
-from shoestring.growth.stages import parse
+from shoestring.growth.stages import parse_stages
 
-_LOOKED_AT = 1000  # moments of a schedule
+_SAMPLES = 1000  # points at which a schedule is evaluated
 
 
 def compose(method: str, options: Mapping[str, Any], stages: str | None = None) -> Schedule:
-    """The schedule of that name, or for `resolution,width` the least of both at each moment.
+    """Return the schedule of that name, or for several names (`resolution,width`) their minimum at each moment.
 
-    An option goes to every schedule that has it. `stages` stand in the place of a name. Raises `UserError` for unknown
-    names and options, and for a schedule that does not end with the whole problem.
+    An option is passed to every schedule that has it. `stages` are given instead of a name. Raises `UserError` for
+    unknown names and options, and for a schedule that does not end with the whole network on full images.
     """
     if stages is not None:
         if method != "auto" or options:
-            raise UserError("--stages says how the problem grows: leave out --grow and its options.")
-        return parse(stages)
+            raise UserError("--stages replaces growth schedules: leave out --grow and its options.")
+        return parse_stages(stages)
     if method == "auto" and options:
         raise UserError(f"'{next(iter(options))}' is an option of a growth schedule: name one with --grow.")
     names = ["constant"] if method == "auto" else [name.strip() for name in method.split(",")]
@@ -34,12 +34,12 @@ def compose(method: str, options: Mapping[str, Any], stages: str | None = None) 
             raise unknown(f"option of '{method}'", key, {option for own in known.values() for option in own})
     parts = [_bound(name, {k: v for k, v in options.items() if len(names) == 1 or k in known[name]}) for name in names]
 
-    def least(spent: float) -> Stage:
-        return reduce(Stage.least, (part(spent) for part in parts))
+    def minimum(spent: float) -> Stage:
+        return reduce(Stage.minimum, (part(spent) for part in parts))
 
-    schedule = Schedule(",".join(names), least)
+    schedule = Schedule(",".join(names), minimum)
     if list(stages_of(schedule))[-1] != Stage():
-        raise UserError(f"--grow {method} must end with the whole problem, and with these options it does not.")
+        raise UserError(f"--grow {method} must end with the whole network on full images; these options do not.")
     return schedule
 
 
@@ -48,8 +48,8 @@ def _bound(name: str, options: dict[str, Any]) -> Callable[[float], Stage]:
 
 
 def stages_of(schedule: Schedule) -> dict[Stage, float]:
-    """The different stages of a schedule, in order, and the share of the budget that each takes, to a thousandth."""
-    moments = Counter({schedule(0.0): 0})  # the first and the last stage may be as short as that
-    moments.update(schedule((moment + 0.5) / _LOOKED_AT) for moment in range(_LOOKED_AT))
-    moments[schedule(1.0)] += 0
-    return {stage: count / _LOOKED_AT for stage, count in moments.items()}
+    """Return the distinct stages of a schedule, in order, and the fraction of the budget each takes, to 0.001."""
+    counts = Counter({schedule(0.0): 0})  # the first and the last stage may be shorter than the resolution
+    counts.update(schedule((sample + 0.5) / _SAMPLES) for sample in range(_SAMPLES))
+    counts[schedule(1.0)] += 0
+    return {stage: count / _SAMPLES for stage, count in counts.items()}

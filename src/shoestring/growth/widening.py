@@ -1,4 +1,4 @@
-"""A network that starts narrow and becomes exactly the one asked for."""
+"""Growing width: a network that starts narrow and ends exactly as requested."""
 
 from __future__ import annotations
 
@@ -7,53 +7,55 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
-from shoestring.channels import Group, Remembering, Table, drop, trace, widen
+from shoestring.channels import Group, StatefulOptimizer, Table, drop, trace, widen
 from shoestring.channels.table import named_tensors
 
 
-class Growing:
-    """The groups of channels of a network that can be fewer for a while, and how many each has in the end.
+class GrowableChannels:
+    """The channel groups of a network that can be narrow at first, and their final sizes.
 
-    These are the groups that can be copied one by one and are made by trained weights: copies of filters that are never
-    trained, such as those of a whitening layer, would stay copies. Channels that a module counts in its own code, such
-    as the heads of an attention, stay too. `module` is the whole network, `example` an input (1, C, H, W) to it.
-    Raises `ValueError` when there is no such group.
+    These are the groups that can be copied channel by channel and are produced by trainable weights: copies of filters
+    that are never trained, such as those of a whitening layer, would remain copies. Groups whose size is also a
+    module attribute, such as attention heads, are excluded. `module` is the whole network, `example` an input
+    (1, C, H, W). Raises `ValueError` if there is no such group.
     """
 
     def __init__(self, module: nn.Module, example: Tensor, *, seed: int = 0) -> None:
         self.seed = seed
         self.table = trace(module, example)
-        named, counted = named_tensors(module), _counted(self.table)
+        named, counted = named_tensors(module), _groups_in_attributes(self.table)
         self.sizes = {
-            name: own.size for name, own in self.table.groups.items() if _grows(own, named) and name not in counted
+            name: group.size
+            for name, group in self.table.groups.items()
+            if _is_growable(group, named) and name not in counted
         }
         if not self.sizes:
-            raise ValueError(" ".join(["no channels of it can be fewer for a while.", *self.table.notes]))
+            raise ValueError(" ".join(["it has no channels that can be added later.", *self.table.notes]))
 
-    def at(self, width: float) -> dict[str, int]:
-        """Channels of each group at this share of all, rounded, at least one."""
+    def sizes_at(self, width: float) -> dict[str, int]:
+        """Return the number of channels of each group at this fraction of the width, rounded, at least one."""
         return {name: max(1, round(width * size)) for name, size in self.sizes.items()}
 
     def _first(self, width: float) -> dict[str, Tensor]:
-        return {name: torch.arange(size) for name, size in self.at(width).items()}
+        return {name: torch.arange(size) for name, size in self.sizes_at(width).items()}
 
     @torch.no_grad()
     def narrow(self, module: nn.Module, width: float) -> None:
-        """Cut the whole, fresh network in place to a share of its channels, as fresh as it was.
+        """Reduce the whole, freshly initialized network in place to a fraction of its channels, as if initialized so.
 
-        The first channels of each group stay, so that what starts as the identity does so still. Every filter keeps its
-        norm, and with it the spread of what it gives; one that read only channels that are gone is drawn anew.
+        The first channels of each group are kept, so that what is initialized as the identity remains it. Every filter
+        keeps its norm, and with it the scale of its output; one that read only dropped channels is drawn again.
         """
         kept, named, norms = self._first(width), named_tensors(module), {}
-        cut = self.table.selection(kept)
-        for name, dim in cut:
-            if (name, dim) in self.table.readers and named[name].ndim > 1:
-                stay = cut.get((name, 1 - dim), torch.arange(named[name].shape[1 - dim]))
-                norms[name, dim] = _norms(named[name].index_select(1 - dim, stay.to(named[name].device)), dim)
+        kept_indices = self.table.kept_indices(kept)
+        for name, dim in kept_indices:
+            if (name, dim) in self.table.consumers and named[name].ndim > 1:
+                filters = kept_indices.get((name, 1 - dim), torch.arange(named[name].shape[1 - dim]))
+                norms[name, dim] = _norms(named[name].index_select(1 - dim, filters.to(named[name].device)), dim)
         drop(module, self.table, kept, inplace=True)
         generator = torch.Generator().manual_seed(self.seed)
         for (name, dim), before in norms.items():
-            _restore(named_tensors(module)[name], before, dim, generator)
+            _restore_norms(named_tensors(module)[name], before, dim, generator)
         module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def widen(
@@ -62,40 +64,47 @@ class Growing:
         before: float,
         width: float,
         *,
-        optimisers: Sequence[Remembering] = (),
+        optimizers: Sequence[StatefulOptimizer] = (),
         averages: Iterable[dict[str, Tensor]] = (),
     ) -> None:
-        """Give the network that had the share `before` of all channels this share, in place; it computes the same.
+        """Widen the network in place from the fraction `before` to this one, without changing its function.
 
-        Optimisers of its parameters and averages of its weights go along.
+        The state of optimizers of its parameters and averages of its weights are widened too.
         """
-        table = self.table.after(self._first(before))  # channels stand in the same order at any width
-        more = {"inplace": True, "optimisers": optimisers, "averages": averages}
-        widen(module, table, self.at(width), seed=self.seed, **more)
+        table = self.table.after(self._first(before))  # the order of channels does not depend on the width
+        widen(
+            module,
+            table,
+            self.sizes_at(width),
+            seed=self.seed,
+            inplace=True,
+            optimizers=optimizers,
+            averages=averages,
+        )
         module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-def _grows(group: Group, named: dict[str, Tensor]) -> bool:
+def _is_growable(group: Group, named: dict[str, Tensor]) -> bool:
     weights = [named[name] for name, _ in group.producers if named[name].ndim > 1]
     return group.separable and group.copyable and all(weight.requires_grad for weight in weights)
 
 
-def _counted(table: Table) -> set[str]:
-    """The groups whose sizes modules keep in their own code."""
-    own = [one.channels for one in table.sizes_in_code]
-    return {name for name, group in table.groups.items() if any(group.holds(channels).any() for channels in own)}
+def _groups_in_attributes(table: Table) -> set[str]:
+    """Return the groups whose sizes modules store in attributes."""
+    ids = [one.channels for one in table.size_attributes]
+    return {name for name, group in table.groups.items() if any(group.contains(own).any() for own in ids)}
 
 
 def _norms(weight: Tensor, dim: int) -> Tensor:
-    """The norm of what each filter reads by, one number along the axis of filters and one along all others."""
+    """Return the norm of each filter, keeping all axes; `dim` is the axis of the channels that filters read."""
     others = [axis for axis in range(weight.ndim) if axis != 1 - dim]
     return torch.linalg.vector_norm(weight, dim=others, keepdim=True)
 
 
-def _restore(weight: Tensor, norms: Tensor, dim: int, generator: torch.Generator) -> None:
-    """Scale filters to these norms; those that have nothing left to scale are drawn at random first."""
-    left = _norms(weight, dim)
-    lost = (left < 1e-6 * norms).expand_as(weight)
+def _restore_norms(weight: Tensor, norms: Tensor, dim: int, generator: torch.Generator) -> None:
+    """Scale filters to these norms; filters with nothing left to scale are drawn at random first."""
+    remaining = _norms(weight, dim)
+    lost = (remaining < 1e-6 * norms).expand_as(weight)
     drawn = torch.randn(weight.shape, generator=generator).to(weight)
     weight.data = torch.where(lost, drawn, weight)
     weight.mul_(norms / _norms(weight, dim).clamp_min(1e-12))

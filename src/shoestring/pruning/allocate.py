@@ -1,4 +1,4 @@
-"""From a score for every channel to the channels that stay."""
+"""From channel scores to the channels to keep."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from shoestring.errors import UserError
 Scope = Literal["uniform", "global"]
 
 
-def choose(
+def select_channels(
     scores: Mapping[str, Tensor],
     table: Table,
     *,
@@ -22,67 +22,68 @@ def choose(
     params: float | None = None,
     scope: Scope = "global",
 ) -> dict[str, Tensor]:
-    """The indices of each group's channels to keep, as many as the targets allow, in ascending order.
+    """Return the indices of the channels to keep in each group, in ascending order: as many as the targets allow.
 
-    `scores` has one number per channel of each group, high ones stay. `macs` (multiply-accumulates for one image) and
-    `params` are absolute. With the scope "uniform" every group loses the same share; with "global" channels compete
-    across groups by score over the mean score of their group. `UserError` when a target is too small to reach.
+    `scores` has one number per channel of each group; high scores are kept. `macs` (multiply-accumulates per image) and
+    `params` are absolute. With the scope "uniform" every group loses the same fraction; with "global" channels compete
+    across groups by their score divided by the mean score of their group. Every group keeps at least its best channel.
+    Raises `UserError` if a target cannot be reached.
     """
     assert scores.keys() == table.groups.keys() and all(len(scores[n]) == g.size for n, g in table.groups.items())
-    places = torch.cat([torch.empty(0), *(_places(scores[name], scope) for name in table.groups)])
-    order = places.argsort(stable=True)
+    ranks = torch.cat([torch.empty(0), *(_ranks(scores[name], scope) for name in table.groups)])
+    order = ranks.argsort(stable=True)
 
     def fits(channels: Tensor) -> bool:
         kept = _by_group(channels, table)
         return (macs is None or table.macs(kept) <= macs) and (params is None or table.params(kept) <= params)
 
-    least, most = len(scores), len(order)
-    if not fits(order[:least]):
-        raise _unreachable(table, _by_group(order[:least], table), macs=macs, params=params)
-    while least < most:
-        middle = (least + most + 1) // 2
-        least, most = (middle, most) if fits(order[:middle]) else (least, middle - 1)
-    stay = order[:least]
-    for channel in _next_in_line(order[least:], table):  # the first is too dear, which may leave room for a cheaper one
-        longer = torch.cat([stay, channel[None]])
-        stay = longer if fits(longer) else stay
-    return _by_group(stay, table)
+    low, high = len(scores), len(order)
+    if not fits(order[:low]):
+        raise _unreachable(table, _by_group(order[:low], table), macs=macs, params=params)
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if fits(order[:middle]) else (low, middle - 1)
+    selected = order[:low]
+    for channel in _next_of_each_group(order[low:], table):  # the first is too expensive, but a cheaper one may fit
+        candidate = torch.cat([selected, channel[None]])
+        selected = candidate if fits(candidate) else selected
+    return _by_group(selected, table)
 
 
-def _places(scores: Tensor, scope: Scope) -> Tensor:
-    """Where each channel of a group stands in the queue of all channels (size,): low ones stay; the best one always."""
+def _ranks(scores: Tensor, scope: Scope) -> Tensor:
+    """Return the sort key of each channel of a group (size,): low ones are kept first, and the best one always."""
     order = scores.argsort(descending=True, stable=True)
-    places = torch.empty(len(scores))
+    ranks = torch.empty(len(scores))
     if scope == "uniform":
-        places[order] = torch.arange(len(scores)) / len(scores)
+        ranks[order] = torch.arange(len(scores)) / len(scores)
     else:
-        places = -scores.float() / scores.float().mean().clamp_min(1e-30)
-    places[order[0]] = -torch.inf
-    return places
+        ranks = -scores.float() / scores.float().mean().clamp_min(1e-30)
+    ranks[order[0]] = -torch.inf
+    return ranks
 
 
-def _next_in_line(queue: Tensor, table: Table) -> list[Tensor]:
-    """The first channel of each group in what is left of the queue."""
+def _next_of_each_group(channels: Tensor, table: Table) -> list[Tensor]:
+    """Return the first channel of each group among these, in order."""
     starts = torch.tensor([group.start for group in table.groups.values()])
-    owners = torch.bucketize(queue, starts, right=True).tolist()
-    return [queue[owners.index(owner)] for owner in dict.fromkeys(owners)]
+    owners = torch.bucketize(channels, starts, right=True).tolist()
+    return [channels[owners.index(owner)] for owner in dict.fromkeys(owners)]
 
 
 def _by_group(channels: Tensor, table: Table) -> dict[str, Tensor]:
-    """The indices within their groups of these channels of the table."""
-    stays = torch.zeros(table.size, dtype=torch.bool)
-    stays[channels] = True
-    return {name: own.nonzero()[:, 0] for name, own in table.split(stays).items()}
+    """Return the indices of these channel ids within their groups."""
+    mask = torch.zeros(table.size, dtype=torch.bool)
+    mask[channels] = True
+    return {name: own.nonzero()[:, 0] for name, own in table.split(mask).items()}
 
 
 def _unreachable(table: Table, smallest: Kept, *, macs: float | None, params: float | None) -> UserError:
     costs = {"MACs": (macs, table.macs), "parameters": (params, table.params)}
-    told = [
-        f"{wanted:,.0f} {unit} cannot be reached: with one channel left in every layer {count(smallest):,} remain"
-        for unit, (wanted, count) in costs.items()
-        if wanted is not None and count(smallest) > wanted
+    causes = [
+        f"{target:,.0f} {unit} cannot be reached: with one channel left in every layer {count(smallest):,} remain"
+        for unit, (target, count) in costs.items()
+        if target is not None and count(smallest) > target
     ]
-    why = f" ({' '.join(table.notes)})" if table.notes else ""
+    notes = f" ({' '.join(table.notes)})" if table.notes else ""
     return UserError(
-        f"{'; '.join(told)} of {table.macs():,} MACs and {table.params():,} parameters.{why} Ask for more."
+        f"{'; '.join(causes)} of {table.macs():,} MACs and {table.params():,} parameters.{notes} Set a larger target."
     )

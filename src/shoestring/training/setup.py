@@ -17,8 +17,8 @@ from shoestring.errors import UserError
 from shoestring.evaluation.cost import count_macs
 from shoestring.growth import Schedule
 from shoestring.growth.compose import stages_of
-from shoestring.growth.deepening import Blocks
-from shoestring.growth.widening import Growing
+from shoestring.growth.deepening import GrowableBlocks
+from shoestring.growth.widening import GrowableChannels
 from shoestring.models.model import Model
 from shoestring.runtime.context import Context
 from shoestring.training import defaults
@@ -101,7 +101,9 @@ def begin(
     return state
 
 
-def prepare_growth(model: Model, schedule: Schedule, *, seed: int = 0) -> tuple[Growing | None, Blocks | None]:
+def prepare_growth(
+    model: Model, schedule: Schedule, *, seed: int = 0
+) -> tuple[GrowableChannels | None, GrowableBlocks | None]:
     """The channels and blocks of the whole network that can come later, None where width or depth stays.
 
     Raises `UserError` when a stage cannot be trained.
@@ -121,12 +123,12 @@ def prepare_growth(model: Model, schedule: Schedule, *, seed: int = 0) -> tuple[
     growing = blocks = None
     if any(stage.width < 1 for stage in stages):
         try:
-            growing = Growing(model.module, example, seed=seed)
+            growing = GrowableChannels(model.module, example, seed=seed)
         except ValueError as error:
             raise UserError(f"{model.name} cannot be widened: {error} Leave width out of --grow.") from None
     if any(stage.depth < 1 for stage in stages):
         try:
-            blocks = Blocks(model.module, example)
+            blocks = GrowableBlocks(model.module, example)
         except ValueError as error:
             raise UserError(f"{model.name} {error} Leave depth out of --grow.") from None
     return growing, blocks

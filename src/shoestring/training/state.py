@@ -19,8 +19,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from shoestring.data.batches import Batches
 from shoestring.evaluation.cost import count_macs
 from shoestring.growth import Stage
-from shoestring.growth.deepening import Blocks
-from shoestring.growth.widening import Growing
+from shoestring.growth.deepening import GrowableBlocks
+from shoestring.growth.widening import GrowableChannels
 from shoestring.models.batchnorm import recalibrate
 from shoestring.models.inference import low_precision
 from shoestring.models.layers import resize
@@ -66,8 +66,8 @@ class State:
     speed: Speed
     macs: float
     grows: str = "constant"  # how, as a user names it
-    growing: Growing | None = None
-    blocks: Blocks | None = None
+    growing: GrowableChannels | None = None
+    blocks: GrowableBlocks | None = None
     width: float = 1.0
     depth: float = 1.0
     record: Recorder | None = None
@@ -112,7 +112,7 @@ class State:
                 self.model.module,
                 self.width,
                 stage.width,
-                optimisers=self.optimiser.parts,
+                optimizers=self.optimiser.parts,
                 averages=[] if self.average is None else [self.average.values],
             )
             self.width = stage.width

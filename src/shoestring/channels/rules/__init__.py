@@ -1,7 +1,7 @@
-"""What each known operation does to channel labels; an operation without a rule freezes the labels it meets.
+"""What each supported operation does to channel labels; operations without a rule freeze the channels they meet.
 
-A rule has three arguments of its own and behind them those of its operation: `rule(tracer, func, result, ...)`. It
-gives the labels of the result, one tensor of them for each tensor in it.
+A rule takes three arguments followed by those of the operation, `rule(record, func, result, ...)`, and returns the
+labels of the result, one tensor of labels per tensor in it.
 """
 
 from __future__ import annotations

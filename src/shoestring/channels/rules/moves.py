@@ -1,4 +1,4 @@
-"""Operations that move elements about do the same to their labels."""
+"""Operations that only rearrange elements do the same to the labels."""
 
 from __future__ import annotations
 
@@ -9,115 +9,116 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map_only
 
-from shoestring.channels.labels import labelled
-from shoestring.channels.numbers import AttributeSize, AxisSize, sizes_of
-from shoestring.channels.tracer import Rules, Tracer, Unknown, operation
+from shoestring.channels.labels import labeled_tensors
+from shoestring.channels.operations import RuleRegistry, UnsupportedOperation, operation_name
+from shoestring.channels.record import TraceRecord
+from shoestring.channels.tagged_sizes import AttributeSize, AxisSize, tagged_sizes
 
-rule = Rules()
+rule = RuleRegistry()
 
 
 @rule(
     "flatten permute transpose movedim moveaxis unsqueeze squeeze t swapaxes swapdims roll flip T mT repeat_interleave "
     "rot90 repeat tile"
 )
-def _move(tracer: Tracer, func, result, values, *more, **options):
-    return func(tracer.of(values), *more, **options)
+def _move(record: TraceRecord, func, result, values, *args, **kwargs):
+    return func(record.labels_of(values), *args, **kwargs)
 
 
 @rule("reshape view")
-def _reshape(tracer: Tracer, func, result, values, *shape):
-    """Of the axes that channels come to lie along one may shrink."""
-    labels = tracer.of(values).reshape(result.shape)
-    given = shape[0] if isinstance(shape[0], tuple | list) else shape
-    tracer.regroup(labels)
-    tracer.rely_on(labels, dict(enumerate(given)))
+def _reshape(record: TraceRecord, func, result, values, *shape):
+    """If channels lie along several axes afterwards, only one of them may change its size."""
+    labels = record.labels_of(values).reshape(result.shape)
+    sizes = shape[0] if isinstance(shape[0], tuple | list) else shape
+    record.shrink_one_axis(labels)
+    record.record_sizes(labels, dict(enumerate(sizes)))
     return labels
 
 
 @rule("reshape_as view_as")
-def _reshape_as(tracer: Tracer, func, result, values, other):
-    return _reshape(tracer, func, result, values, sizes_of(result.shape, tracer.of(other), None))
+def _reshape_as(record: TraceRecord, func, result, values, other):
+    return _reshape(record, func, result, values, tagged_sizes(result.shape, record.labels_of(other), None))
 
 
 @rule("unflatten")
-def _unflatten(tracer: Tracer, func, result, values, dim, sizes):
+def _unflatten(record: TraceRecord, func, result, values, dim, sizes):
     before = dim % values.ndim
-    return _reshape(tracer, func, result, values, [*[-1] * before, *sizes, *[-1] * (values.ndim - before - 1)])
+    return _reshape(record, func, result, values, [*[-1] * before, *sizes, *[-1] * (values.ndim - before - 1)])
 
 
 @rule("expand expand_as")
-def _expand(tracer: Tracer, func, result, values, *more, **options):
-    return tracer.of(values).expand(result.shape)
+def _expand(record: TraceRecord, func, result, values, *args, **kwargs):
+    return record.labels_of(values).expand(result.shape)
 
 
 @rule("__getitem__ narrow select index_select")
-def _slice_of(tracer: Tracer, func, result, values, *more, **options):
-    """A part: its bounds stand in the module's code, so it is tried whether channels can be cut."""
-    before = tracer.of(values)
-    for index in labelled(more):
+def _slice_of(record: TraceRecord, func, result, values, *args, **kwargs):
+    """Slices: their bounds are in the module's code, so only verification shows whether channels can be pruned."""
+    before = record.labels_of(values)
+    for index in labeled_tensors(args):
         if index.labels is not None:
-            tracer.labels.freeze(index.labels, "they are looked up by their positions")
-    if operation(func) == "__getitem__":
-        for dim, bound in _bounds(more[0], before.ndim):
-            tracer.rely_on(before.narrow(dim, 0, bound), {dim: bound})
-    elif operation(func) == "narrow" and len(more) == 3 and more[1] == 0:
-        tracer.rely_on(before.narrow(*more), {more[0] % before.ndim: more[2]})
-    return func(before, *tree_map_only(Tensor, _plain, more), **options)
+            record.labels.freeze(index.labels, "they are used as indices")
+    if operation_name(func) == "__getitem__":
+        for dim, bound in _bounds(args[0], before.ndim):
+            record.record_sizes(before.narrow(dim, 0, bound), {dim: bound})
+    elif operation_name(func) == "narrow" and len(args) == 3 and args[1] == 0:
+        record.record_sizes(before.narrow(*args), {args[0] % before.ndim: args[2]})
+    return func(before, *tree_map_only(Tensor, _unlabeled, args), **kwargs)
 
 
 def _bounds(index: Any, ndim: int) -> Iterator[tuple[int, int]]:
-    """The bounds of slices, by the axis that they are of: so many of its elements lie before them."""
+    """Return the tagged bounds of slices with their axes: a bound is the number of elements before it."""
     items = list(index) if isinstance(index, tuple) else [index]
     if any(item is None or isinstance(item, Tensor | list | bool) for item in items):
         return
     if Ellipsis in items:
-        place = items.index(Ellipsis)
-        items[place : place + 1] = [slice(None)] * (ndim - len(items) + 1)
+        position = items.index(Ellipsis)
+        items[position : position + 1] = [slice(None)] * (ndim - len(items) + 1)
     for dim, item in enumerate(items):
         bounds = (item.start, item.stop) if isinstance(item, slice) else ()
         yield from ((dim, bound) for bound in bounds if isinstance(bound, AxisSize | AttributeSize) and bound > 0)
 
 
-def _plain(index: Tensor) -> Tensor:
+def _unlabeled(index: Tensor) -> Tensor:
     return index.as_subclass(torch.Tensor).cpu()
 
 
 @rule("chunk tensor_split")
-def _chunk(tracer: Tracer, func, result, values, chunks, dim=0):
-    return _parts(tracer, func, values, chunks, dim, even=True)
+def _chunk(record: TraceRecord, func, result, values, chunks, dim=0):
+    return _split_parts(record, func, values, chunks, dim, even=True)
 
 
 @rule("split split_with_sizes")
-def _split(tracer: Tracer, func, result, values, sizes, dim=0):
-    return _parts(tracer, func, values, sizes, dim, even=False)
+def _split(record: TraceRecord, func, result, values, sizes, dim=0):
+    return _split_parts(record, func, values, sizes, dim, even=False)
 
 
-def _parts(tracer: Tracer, func: Any, values: Any, how: Any, dim: int, *, even: bool) -> list[Tensor]:
-    """Parts of equal size must lose the same channels, so that they stay equal."""
-    labels = tracer.of(values)
-    parts = func(labels, how, dim)
-    if tracer.labels.varies(labels, dim):
-        named = how if isinstance(how, tuple | list) else [how]
-        for part, size in zip(parts, [] if even else named):
-            tracer.rely_on(part, {dim % labels.ndim: size})
+def _split_parts(record: TraceRecord, func: Any, values: Any, sizes: Any, dim: int, *, even: bool) -> list[Tensor]:
+    """Parts of equal size must lose the same channels, so that they remain equal."""
+    labels = record.labels_of(values)
+    parts = func(labels, sizes, dim)
+    if record.labels.varies(labels, dim):
+        part_sizes = sizes if isinstance(sizes, tuple | list) else [sizes]
+        for part, size in zip(parts, [] if even else part_sizes):
+            record.record_sizes(part, {dim % labels.ndim: size})
         if len({part.shape for part in parts}) == 1:
             for part in parts[1:]:
-                tracer.labels.join(parts[0], part)
+                record.labels.union(parts[0], part)
         elif even:
-            raise Unknown
+            raise UnsupportedOperation
     return list(parts)
 
 
 @rule("unbind __iter__")
-def _unbind(tracer: Tracer, func, result, values, *more, **options):
-    labels = tracer.of(values)
-    tracer.regroup(labels)
-    return list(func(labels, *more, **options))
+def _unbind(record: TraceRecord, func, result, values, *args, **kwargs):
+    labels = record.labels_of(values)
+    record.shrink_one_axis(labels)
+    return list(func(labels, *args, **kwargs))
 
 
 @rule("cat concat concatenate stack")
-def _concatenate(tracer: Tracer, func, result, parts, *more, **options):
-    labels = func([tracer.of(part) for part in parts], *more, **options)
-    if operation(func) == "stack":
-        tracer.regroup(labels)
+def _concatenate(record: TraceRecord, func, result, parts, *args, **kwargs):
+    labels = func([record.labels_of(part) for part in parts], *args, **kwargs)
+    if operation_name(func) == "stack":
+        record.shrink_one_axis(labels)
     return labels

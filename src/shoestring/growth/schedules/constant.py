@@ -1,4 +1,4 @@
-"""The control: nothing grows."""
+"""The baseline without growth."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ from shoestring.growth import Stage
 
 
 def constant(spent: float) -> Stage:
-    """Train the whole problem from the first step to the last."""
+    """Train the whole network on full images from the first step to the last."""
     return Stage()

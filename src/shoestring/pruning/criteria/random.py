@@ -1,4 +1,4 @@
-"""Chance, the control that every criterion must beat."""
+"""Random pruning, the baseline for every criterion."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from shoestring.channels import Table
 
 
 def random(model: nn.Module, batches: Iterable[Tensor], table: Table, *, seed: int = 0) -> dict[str, Tensor]:
-    """Cut channels by chance: the control that every criterion must beat.
+    """Prune random channels: the baseline that every criterion must beat.
 
-    Gives uniform numbers in 0..1, float (size,) for each group of the table; `model` and `batches` are left alone.
+    Returns uniform scores in 0..1, float (size,) for each group of the table; `model` and `batches` are not used.
     """
     return table.split(torch.rand(table.size, generator=torch.Generator().manual_seed(seed)))

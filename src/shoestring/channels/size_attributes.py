@@ -1,4 +1,4 @@
-"""Numbers that modules keep beside their tensors, in their own code, follow the channels."""
+"""Integer attributes of modules that change with the number of channels."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from shoestring.channels.table import Table
 
 
 @contextmanager
-def follow_groups(module: nn.Module) -> Iterator[None]:
-    """Note the convolutions whose number of groups changes inside the block: it cannot be told from their weights."""
+def record_group_changes(module: nn.Module) -> Iterator[None]:
+    """Record convolutions whose `groups` changes inside the block: it does not follow from the weight's shape."""
     layers = {name: layer for name, layer in module.named_modules() if isinstance(getattr(layer, "groups", None), int)}
     before = {name: layer.groups for name, layer in layers.items()}
     yield
-    _note(module, {f"{name}.groups": layer.groups for name, layer in layers.items() if layer.groups != before[name]})
+    _record(module, {f"{name}.groups": layer.groups for name, layer in layers.items() if layer.groups != before[name]})
 
 
-def follow_sizes(module: nn.Module, table: Table, counts: Tensor) -> None:
-    """Give the attributes of modules that were used as the sizes of axes the new ones.
+def update_size_attributes(module: nn.Module, table: Table, counts: Tensor) -> None:
+    """Set the attributes that were used as axis sizes (`Table.size_attributes`) to the new sizes.
 
-    `counts` (channels of the table + 1,) says how many of each channel there are now.
+    `counts` (channels in the table + 1,) is the new number of copies of each channel.
     """
     changed: dict[str, Any] = {}
-    for one in table.sizes_in_code:
+    for one in table.size_attributes:
         owner, size = module.get_submodule(one.attribute.module), int(counts[one.channels].sum())
         before = getattr(owner, one.attribute.name)
         value = size
@@ -37,10 +37,10 @@ def follow_sizes(module: nn.Module, table: Table, counts: Tensor) -> None:
         if value != before:
             setattr(owner, one.attribute.name, value)
             changed[one.attribute.full_name] = value
-    _note(module, changed)
+    _record(module, changed)
 
 
-def _note(module: nn.Module, changed: dict[str, Any]) -> None:
-    """Keep what changed on the root module, so that it can be saved."""
+def _record(module: nn.Module, changed: dict[str, Any]) -> None:
+    """Store what changed on the root module, so that it can be saved."""
     if changed:
         module.sizes_changed = {**getattr(module, "sizes_changed", {}), **changed}  # type: ignore[assignment]
