@@ -96,7 +96,7 @@ def test_stages_without_a_fraction_divide_the_rest_equally():
 
 def test_depth_is_the_third_part_of_a_stage():
     schedule = compose("auto", {}, "0.5@.75@0.25:0.2, 1@0.75 @ 0.5,1@1")
-    assert list(stages_of(defaults)) == [Stage(0.75, 0.5, 0.25), Stage(0.75, 1.0, 0.5), Stage()]
+    assert list(stages_of(schedule)) == [Stage(0.75, 0.5, 0.25), Stage(0.75, 1.0, 0.5), Stage()]
     assert [schedule(spent).depth for spent in (0.0, 0.19, 0.21, 0.59, 0.61)] == [0.25, 0.25, 0.5, 0.5, 1.0]
     assert list(stages_of(compose("auto", {}, "1@1@0.5,1@1@1:0.7"))) == [Stage(depth=0.5), Stage()]
 
