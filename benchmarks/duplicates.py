@@ -15,7 +15,7 @@ from pathlib import Path
 
 from machine import machine
 from shoestring import load
-from shoestring.selection.near_duplicates import duplicates, shared
+from shoestring.selection.near_duplicates import find_duplicates, find_leaked
 
 RESULTS = Path(__file__).parent / "results" / "duplicates.json"
 
@@ -26,9 +26,9 @@ def main() -> None:
         data = load(source)
         load_before = round(os.getloadavg()[0], 2)
         began = time.process_time()
-        copies = duplicates(data.train)
+        copies = find_duplicates(data.train)
         middle = time.process_time()
-        across = shared(data.train, data.test)
+        across = find_leaked(data.train, data.test)
         found[data.name] = {
             "train": len(data.train),
             "test": len(data.test),

@@ -30,7 +30,7 @@ from shoestring.errors import UserError
 from shoestring.planning.proxy import pool_of
 from shoestring.runtime.context import prepare
 from shoestring.runtime.files import write_json
-from shoestring.selection import Pool, Signals, choose
+from shoestring.selection import Pool, Signals, Strategy, select_subset
 from shoestring.training.dynamics import margins
 
 SEEN = {100: 60_000, 500: 120_000, 1000: 120_000, 5000: 250_000}  # samples of a training by images chosen
@@ -155,7 +155,7 @@ class Probe:
         for strength in STRENGTHS:
             scores = []
             for seed in TRIED:
-                rows = kept[choose(pool, examples, method="random", seed=seed).indices]
+                rows = kept[select_subset(pool, examples, Strategy("random"), seed=seed).indices]
                 model = fit(self.of_everything[rows], labels[rows], strength)
                 scores.append(model.score(self.of_everything[held], labels[held]))
             found[f"{strength:g}"] = round(float(np.mean(scores)), 4)

@@ -27,7 +27,7 @@ from leaderboard_tables import tables
 from machine import machine
 from measured import RESULTS, Row, Rows, fill
 from shoestring.config import registry
-from shoestring.selection import Pool, choose
+from shoestring.selection import Pool, Strategy, select_subset
 
 BOARD = RESULTS / "selection_leaderboard.json"
 CACHE = Path(tempfile.gettempdir()) / "shoestring-leaderboard"
@@ -142,8 +142,8 @@ def measured(learner: Scratch | Probe, method: Method, examples: int, seed: int)
     try:
         learner.check(method.strategy)
         pool = Pool(learner.pool, lambda: clocked(spent, "signals", learner.signals, seed))
-        more = {"method": method.strategy, "within": method.within, "options": method.options, "seed": seed}
-        subset = clocked(spent, "select", lambda: choose(pool, examples, balance="equal", **more))
+        strategy = Strategy(method.strategy, method.options, method.within)
+        subset = clocked(spent, "select", lambda: select_subset(pool, examples, strategy, seed=seed))
         row |= clocked(spent, "learn", learner.learn, subset.indices, seed)
     except Exception as error:
         row["error"] = f"{type(error).__name__}: {error}"[:300]

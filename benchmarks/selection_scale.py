@@ -24,7 +24,7 @@ import numpy as np
 
 from machine import machine
 from shoestring.data.loading import in_memory
-from shoestring.selection import Pool, choose
+from shoestring.selection import Pool, Strategy, select_subset
 
 RESULTS = Path(__file__).parent / "results" / "selection_scale.json"
 IMAGES, DIMENSIONS, OF_CLASS, CHOSEN = 1_281_167, 768, 1281, 13_000
@@ -107,7 +107,7 @@ def _measured(
 ) -> dict[str, Any]:
     pool = _pool(file)
     before, began, wall = _peak_mb(), time.process_time(), time.perf_counter()
-    chosen = choose(pool, size, method=method, balance=balance).indices
+    chosen = select_subset(pool, size, Strategy(method), balance=balance).indices
     cost = {
         "seconds": round(time.perf_counter() - wall, 1),
         "cpu_seconds": round(time.process_time() - began, 1),
@@ -122,8 +122,8 @@ def _measured(
 def _coverage(pool: Pool, chosen: np.ndarray) -> float:
     """Mean over a sample of the images of the highest cosine with a chosen one (of any class)."""
     sample = np.sort(np.random.default_rng(2).choice(len(pool), min(len(pool), 10_000), replace=False))
-    features, best = pool.part(sample).features, np.full(len(sample), -1, dtype=np.float32)
-    for part in np.array_split(pool.part(chosen).features, max(1, len(chosen) // 1000)):
+    features, best = pool.take(sample).features, np.full(len(sample), -1, dtype=np.float32)
+    for part in np.array_split(pool.take(chosen).features, max(1, len(chosen) // 1000)):
         np.maximum(best, np.dot(features, part.T).max(1), out=best)
     return round(float(best.mean(dtype=np.float64)), 6)
 

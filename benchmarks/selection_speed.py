@@ -25,7 +25,7 @@ import numpy as np
 from machine import machine
 from shoestring.config import registry
 from shoestring.data.loading import in_memory
-from shoestring.selection import Pool, Signals, choose
+from shoestring.selection import Pool, Signals, Strategy, select_subset
 
 RESULTS = Path(__file__).parent / "results" / "selection_speed.json"
 DIMENSIONS, CLUSTERS, CLASSES = 512, 200, 10
@@ -129,13 +129,13 @@ def _measured(
     if other:
         chosen = other(pool.features, 1000)
     else:
-        chosen = choose(pool, 1000, method=method, balance=balance, options=options).indices
+        chosen = select_subset(pool, 1000, Strategy(method, options), balance=balance).indices
     cost = {
         "cpu_seconds": round(time.process_time() - began, 2),
         "seconds": round(time.monotonic() - on_the_clock, 2),
         "peak_mb": round(_peak_mb() - before, 1),
     }
-    by_chance = choose(pool, 1000, method="random", balance=balance).indices
+    by_chance = select_subset(pool, 1000, Strategy("random"), balance=balance).indices
     return {
         "method": method,
         "images": images,

@@ -1,4 +1,4 @@
-"""Pools made of given features, and the greedy choice done slowly and obviously."""
+"""Pools with given features, and a brute-force greedy selection as a reference."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ def unit(features) -> np.ndarray:
 
 
 def some_features(count: int, *, seed: int, dimensions: int = 8) -> np.ndarray:
-    """Features with positive and negative cosines, no two alike."""
+    """Random features with positive and negative cosines."""
     return unit(np.random.default_rng(seed).normal(size=(count, dimensions)))
 
 
 def pool_of(features: np.ndarray, *, classes: int = 1, margins: np.ndarray | None = None) -> Pool:
-    """A pool of grey images with these features and margins at the end; the other signals tell nothing."""
+    """A pool of black images with these features and final margins; the other signals are constant."""
     count = len(features)
     labels = np.arange(count) % classes
     names = [f"class{index}" for index in range(classes)]
     images = in_memory(np.zeros((count, 4, 4, 1), dtype=np.uint8), labels, classes=names)
-    nothing, epochs = np.zeros(count), np.zeros((3, count), dtype=np.float32)
-    equal = np.full((count, classes), 1 / classes, dtype=np.float32)
+    zeros, epochs = np.zeros(count), np.zeros((3, count), dtype=np.float32)
+    uniform = np.full((count, classes), 1 / classes, dtype=np.float32)
     signals = Signals(
         features,
-        nothing.astype(int),
-        nothing == 0,
-        nothing,
-        nothing if margins is None else margins,
+        zeros.astype(int),
+        zeros == 0,
+        zeros,
+        zeros if margins is None else margins,
         epochs,
         epochs,
         epochs,
-        probabilities=equal,
+        probabilities=uniform,
     )
     return Pool(images, lambda: signals)
 
@@ -45,9 +45,9 @@ def pool_of(features: np.ndarray, *, classes: int = 1, margins: np.ndarray | Non
 def slow_greedy(
     value: Callable[[list[int]], float], count: int, size: int, *, given: tuple[int, ...] = ()
 ) -> list[int]:
-    """Image after image: the one with which the value of all chosen is highest."""
-    chosen = list(given)
-    while len(chosen) < size:
-        left = [i for i in range(count) if i not in chosen]
-        chosen.append(max(left, key=lambda i: value([*chosen, i])))
-    return chosen
+    """Brute force: each step adds the image with which the value of all selected images is highest."""
+    selected = list(given)
+    while len(selected) < size:
+        candidates = [i for i in range(count) if i not in selected]
+        selected.append(max(candidates, key=lambda i: value([*selected, i])))
+    return selected

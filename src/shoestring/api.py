@@ -25,9 +25,9 @@ from shoestring.planning.proxy import method_for, pool_of
 from shoestring.pruning import shrink
 from shoestring.runtime import threads
 from shoestring.runtime.context import Context, prepare
-from shoestring.selection import NOTHING, Subset, choose, new_of_each
-from shoestring.selection.exclusions import left_out
-from shoestring.selection.subset_files import given_subset
+from shoestring.selection import NO_INDICES, Strategy, Subset, new_class_counts, select_subset
+from shoestring.selection.exclusions import find_excluded
+from shoestring.selection.subset_files import load_subset
 from shoestring.training.early_stopping import Score
 from shoestring.training.loop import PLAN_ANEW, Training, fit
 
@@ -64,7 +64,7 @@ def select(
         raise UserError("there are no images to choose from.")
     context = context or prepare(seed=seed)
     budget = budget or Budget(epochs=max(_PROXY_EPOCHS, _LEAST_SEEN / len(images)), steps=("select",))
-    before = given_subset(already, images) if isinstance(already, str | Path) else already
+    before = load_subset(already, images) if isinstance(already, str | Path) else already
     with threads.restore_threads():
         return run_select(images, recipe.select, budget=budget, context=context, already=before)
 
@@ -78,24 +78,23 @@ def run_select(
     if settings.method == "auto":
         context.log(f"method {method}: {registry.summary('select', method)}")
     pool = pool_of(images, settings, budget, context)
-    before = NOTHING if already is None else already.indices_for(images)
-    new_of_each(pool, settings.examples, balance=settings.balance, already=before)  # refused before a proxy is trained
-    subset = choose(
+    before = NO_INDICES if already is None else already.indices_for(images)
+    # raises errors before a proxy model is trained
+    new_class_counts(pool, settings.examples, balance=settings.balance, already=before)
+    subset = select_subset(
         pool,
         settings.examples,
-        method=method,
+        Strategy(method, settings.options, settings.within),
         balance=settings.balance,
-        within=settings.within,
         already=before,
-        left_out=left_out(
-            pool, before, copies=settings.drop_duplicates, doubtful=settings.drop_suspects, log=context.log
+        excluded=find_excluded(
+            pool, before, duplicates=settings.drop_duplicates, label_errors=settings.drop_suspects, log=context.log
         ),
         seed=context.seed,
-        options=settings.options,
     )
     if settings.signals is not None and not Path(settings.signals).exists():
         context.log(f"{method} asks for no signals: {settings.signals} is not written")
-    if settings.features is not None and not pool.compared:
+    if settings.features is not None and not pool.features_used:
         context.log(f"{method} compares no images: {settings.features} is not looked at")
     return subset
 

@@ -239,7 +239,7 @@ def test_an_invalid_signals_file_is_a_one_line_error(capsys, tmp_path: Path, con
     (tmp_path / "signals.npz").write_bytes(content)
     words = ("select", "digits", "--examples", "9", "--method", "forgetting")
     error = one_line(capsys, (*words, "--signals", str(tmp_path / "signals.npz")), tmp_path / "out")
-    assert "signals.npz is not a file of signals" in error
+    assert "signals.npz is not a signals file" in error
 
 
 def test_help_of_a_verb(capsys) -> None:

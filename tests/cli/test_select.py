@@ -138,7 +138,7 @@ def test_a_folder_without_classes_is_enough(call, photos, tmp_path):
         (("--unlabelled", "--method", "margin"), "--features"),
         (("--unlabelled", "--method", "margin", "--features", "ROWS"), "facility_location"),
         (("--unlabelled", "--method", "random", "--within", "easiest:0.5"), "labels"),
-        (("--features", "SHORT"), "20 rows, and there are 17 images (or 24, all of train)"),
+        (("--features", "SHORT"), "20 rows, but there are 17 images (or 24, all of train)"),
         (("--features", "nowhere"), "nowhere: give an .npy file"),
         (("--balance", "cat=2"), "cat=2"),
         (("--balance", "cow=2"), "unknown class in --balance 'cow'"),
@@ -152,7 +152,7 @@ def test_invalid_settings_are_one_line_errors(refused, photos, rows, tmp_path, w
     words = [{"ROWS": str(rows), "SHORT": str(tmp_path / "short.npy")}.get(word, word) for word in words]
     if message == "cat=2":
         words += ["--balance", "cat=2,dog=1"]
-        message = "add up to 3, and 4"
+        message = "add up to 3, but --examples is 4"
     assert message in refused("select", photos, "--examples", 4, *words, "--out", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -220,7 +220,7 @@ def test_keep_and_subset_are_not_combined(refused, tmp_path):
 def test_a_class_that_already_exceeds_its_count_is_named(refused, photos, tmp_path):
     np.save(tmp_path / "list.npy", np.arange(4))
     words = ("select", photos, "--method", "random", "--already", tmp_path / "list.npy", "--examples", 8)
-    assert "class 'cat' in --balance are chosen already" in refused(
+    assert "class 'cat' in --balance have been selected already" in refused(
         *words, "--balance", "cat=1", "--out", tmp_path / "o"
     )
 

@@ -121,7 +121,7 @@ def test_a_subset_once_chosen_is_used_again(whole, result, context, tmp_path):
     assert again["examples"] == 100
     assert again["select"] == "forgetting"
     other = replace(recipe, split_seed=1)
-    with pytest.raises(UserError, match="chosen from other images"):
+    with pytest.raises(UserError, match="selected from other images"):
         pipeline.run(other, RunDir(tmp_path / "other"), context=context)
     assert not (tmp_path / "other").exists()
 

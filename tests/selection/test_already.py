@@ -1,4 +1,4 @@
-"""Every greedy method goes on from what is chosen already, as if it had begun with it."""
+"""Every greedy method continues from the images selected before, as if it had started with them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from pools import pool_of, slow_greedy, some_features, unit
 from shoestring.config import registry
-from shoestring.selection.algorithms.similarity import Kept
+from shoestring.selection.algorithms.similarity import DenseSimilarity
 from shoestring.selection.methods.d2 import d2
 from shoestring.selection.methods.diversity import diversity
 from shoestring.selection.methods.facility_location import facility_location
@@ -37,118 +37,120 @@ GREEDY = {
 BEFORE = np.array([3, 17, 8])
 
 
-def _told(method) -> bool:
+def _accepts_already(method) -> bool:
     return "already" in inspect.signature(method).parameters
 
 
-TOLD = [name for name in registry.names("select") if _told(registry.find("select", name))]
+WITH_ALREADY = [name for name in registry.names("select") if _accepts_already(registry.find("select", name))]
 
 
-def _found(method, features, size=5, already=BEFORE, **options) -> list[int]:
+def _select(method, features, size=5, already=BEFORE, **options) -> list[int]:
     return method(pool_of(features), size, rng=np.random.default_rng(0), already=already, **options).tolist()
 
 
-def _slow(value, size=5) -> list[int]:
+def _brute_force(value, size=5) -> list[int]:
     return slow_greedy(value, 30, len(BEFORE) + size, given=tuple(BEFORE))[len(BEFORE) :]
 
 
-def test_all_greedy_methods_are_told():
-    assert {*GREEDY, "typiclust"} <= set(TOLD)
+def test_all_greedy_methods_accept_already():
+    assert {*GREEDY, "typiclust"} <= set(WITH_ALREADY)
 
 
-@pytest.mark.parametrize("method", TOLD)
-def test_what_is_chosen_already_is_not_chosen_again(method):
-    found = _found(registry.find("select", method), some_features(30, seed=1), size=27)
+@pytest.mark.parametrize("method", WITH_ALREADY)
+def test_images_selected_before_are_not_selected_again(method):
+    found = _select(registry.find("select", method), some_features(30, seed=1), size=27)
     assert sorted([*found, *BEFORE]) == list(range(30))
 
 
 @pytest.mark.parametrize("method", sorted(GREEDY - {"diversity"}))
-def test_it_goes_on_where_a_smaller_choice_ended(method):
+def test_a_method_continues_where_a_smaller_selection_ended(method):
     strategy, features = registry.find("select", method), some_features(30, seed=2)
     options = {"radius": 0.9} if method == "prob_cover" else {}
     whole = strategy(pool_of(features), 9, rng=np.random.default_rng(0), **options).tolist()
-    rest = _found(strategy, features, already=np.array(whole[:4]), **options)
-    if method == "prob_cover":  # balls hold equal numbers of images, so chance has a part
-        rest, whole = sorted(_gained(features, [*whole[:4], *rest])), sorted(_gained(features, whole))
+    rest = _select(strategy, features, already=np.array(whole[:4]), **options)
+    if method == "prob_cover":  # balls of equal size tie, and ties are broken at random
+        rest, whole = sorted(_gains(features, [*whole[:4], *rest])), sorted(_gains(features, whole))
         assert rest == whole
     else:
         assert rest == whole[4:]
 
 
-def _gained(features, chosen) -> list[int]:
-    inside = (features @ features.T > 1 - 0.9**2 / 2)[chosen]
-    return np.diff([inside[:count].any(0).sum() for count in range(len(chosen) + 1)]).tolist()
+def _gains(features, selected) -> list[int]:
+    inside = (features @ features.T > 1 - 0.9**2 / 2)[selected]
+    return np.diff([inside[:count].any(0).sum() for count in range(len(selected) + 1)]).tolist()
 
 
 @pytest.mark.parametrize("options", [{}, {"neighbours": 30}])
-@pytest.mark.parametrize("room", [0, 10**6])
+@pytest.mark.parametrize("max_pairs", [0, 10**6])
 @pytest.mark.parametrize("seed", range(4))
-def test_facility_location_begun(seed, room, options, monkeypatch):
-    monkeypatch.setattr(Kept, "room", room)
+def test_facility_location_continues(seed, max_pairs, options, monkeypatch):
+    monkeypatch.setattr(DenseSimilarity, "max_pairs", max_pairs)
     features = some_features(30, seed=seed)
     table = np.maximum(features.astype(np.float64) @ features.T, 0)
-    assert _found(facility_location, features, **options) == _slow(lambda chosen: table[:, chosen].max(1).sum())
+    assert _select(facility_location, features, **options) == _brute_force(lambda chosen: table[:, chosen].max(1).sum())
 
 
-def test_a_sample_of_the_candidates_looks_beside_what_is_chosen():
-    found = _found(facility_location, some_features(30, seed=0), size=27, sample=0.1)
+def test_stochastic_greedy_continues():
+    found = _select(facility_location, some_features(30, seed=0), size=27, sample=0.1)
     assert sorted([*found, *BEFORE]) == list(range(30))
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_max_herding_begun(seed):
+def test_max_herding_continues(seed):
     features = some_features(30, seed=seed)
     table = np.exp((features.astype(np.float64) @ features.T - 1) / 0.5**2)
-    assert _found(max_herding, features, bandwidth=0.5) == _slow(lambda chosen: table[:, chosen].max(1).sum())
+    assert _select(max_herding, features, bandwidth=0.5) == _brute_force(lambda chosen: table[:, chosen].max(1).sum())
 
 
-def test_prob_cover_begun_looks_for_balls_elsewhere():
+def test_prob_cover_continues_with_uncovered_images():
     groups = np.repeat(np.eye(3), [10, 6, 3], axis=0)
-    found = _found(prob_cover, unit(groups), size=2, already=np.array([0]), radius=0.5)
+    found = _select(prob_cover, unit(groups), size=2, already=np.array([0]), radius=0.5)
     assert 10 <= found[0] < 16 <= found[1]
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_k_center_begun(seed):
+def test_k_center_continues(seed):
     features = some_features(30, seed=seed).astype(np.float64)
     distances = np.linalg.norm(features[:, None] - features[None], axis=2)
     chosen = list(BEFORE)
     for _ in range(5):
         chosen.append(int(distances[:, chosen].min(1).argmax()))
-    assert _found(k_center, features.astype(np.float32)) == chosen[3:]
+    assert _select(k_center, features.astype(np.float32)) == chosen[3:]
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_graph_cut_begun(seed):
+def test_graph_cut_continues(seed):
     features = some_features(30, seed=seed)
     table = features.astype(np.float64) @ features.T
 
     def value(chosen: list[int]) -> float:
         return table[:, chosen].sum() - 2.0 * table[np.ix_(chosen, chosen)].sum()
 
-    assert _found(graph_cut, features, weight=2.0) == _slow(value)
+    assert _select(graph_cut, features, weight=2.0) == _brute_force(value)
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_log_det_begun(seed):
+def test_log_det_continues(seed):
     features = some_features(30, seed=seed)
     table = features.astype(np.float64) @ features.T + 1e-3 * np.eye(30)
-    assert _found(log_det, features) == _slow(lambda chosen: np.linalg.slogdet(table[np.ix_(chosen, chosen)])[1])
+    assert _select(log_det, features) == _brute_force(
+        lambda chosen: np.linalg.slogdet(table[np.ix_(chosen, chosen)])[1]
+    )
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_herding_begun(seed):
+def test_herding_continues(seed):
     features = some_features(30, seed=seed).astype(np.float64)
     mean, chosen = features.mean(0), list(BEFORE)
     towards = mean + (mean - features[BEFORE]).sum(0)
     for _ in range(5):
         chosen.append(max((i for i in range(30) if i not in chosen), key=lambda i: features[i] @ towards))
         towards = towards + mean - features[chosen[-1]]
-    assert _found(herding, features.astype(np.float32)) == chosen[3:]
+    assert _select(herding, features.astype(np.float32)) == chosen[3:]
 
 
 @pytest.mark.parametrize("diversity", [0.0, 0.3, 1.0])
-def test_representative_begun(diversity):
+def test_representative_continues(diversity):
     features = some_features(30, seed=0).astype(np.float64)
 
     def value(chosen: list[int]) -> float:
@@ -156,39 +158,39 @@ def test_representative_begun(diversity):
         spread = (count**2 - total @ total) / (count * (count - 1))
         return diversity * spread - (1 - diversity) * np.linalg.norm(total / count - features.mean(0))
 
-    assert _found(representative, features.astype(np.float32), diversity=diversity) == _slow(value)
+    assert _select(representative, features.astype(np.float32), diversity=diversity) == _brute_force(value)
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_diversity_begun_and_exchanged_only_among_the_new(seed):
+def test_diversity_continues_and_swaps_new_images_only(seed):
     features = some_features(30, seed=seed)
 
     def spread(chosen) -> float:
         total = features[list(chosen)].sum(0, dtype=np.float64)
         return float(len(chosen) ** 2 - total @ total)
 
-    assert _found(diversity, features, swaps=0) == _slow(spread)
-    better = _found(diversity, features)
-    assert spread([*BEFORE, *better]) >= spread([*BEFORE, *_slow(spread)]) - 1e-6
+    assert _select(diversity, features, swaps=0) == _brute_force(spread)
+    better = _select(diversity, features)
+    assert spread([*BEFORE, *better]) >= spread([*BEFORE, *_brute_force(spread)]) - 1e-6
     assert not set(better) & set(BEFORE.tolist())
 
 
 @pytest.mark.parametrize("search", ["annealing", "random"])
-def test_diverse_images_are_sought_beside_what_is_chosen(search):
-    """Of two directions, the one that is chosen already is not taken again."""
+def test_other_searches_of_diversity_continue(search):
+    """Of two directions, the one selected before is not selected again."""
     features = unit(np.repeat(np.eye(2), 10, axis=0) + 0.01 * some_features(20, seed=0, dimensions=2))
-    found = _found(diversity, features, size=3, already=np.array([0, 1, 2]), search=search)
+    found = _select(diversity, features, size=3, already=np.array([0, 1, 2]), search=search)
     assert min(found) >= 10
 
 
-def test_d2_begun_weakens_the_neighbours_of_what_is_chosen():
+def test_d2_lowers_the_scores_of_neighbors_of_images_selected_before():
     features = unit([[1, 0], [1, 0.01], [1, 0.02], [0, 1], [0.01, 1]])
-    found = _found(d2, features, size=2, already=np.array([1]), neighbours=2)
+    found = _select(d2, features, size=2, already=np.array([1]), neighbours=2)
     assert found[0] in (3, 4)
 
 
-def test_typiclust_passes_over_clusters_that_hold_a_labelled_image():
+def test_typiclust_skips_clusters_with_images_selected_before():
     groups = np.repeat(np.eye(4), [9, 8, 7, 6], axis=0)
     features = unit(groups + 0.05 * some_features(30, seed=0, dimensions=4))
-    found = _found(typiclust, features, size=2, already=np.array([0, 10]))
+    found = _select(typiclust, features, size=2, already=np.array([0, 10]))
     assert 17 <= found[0] < 24 <= found[1]

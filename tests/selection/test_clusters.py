@@ -1,4 +1,4 @@
-"""Methods that cluster: prototypes and TypiClust."""
+"""Clustering methods: prototypes and TypiClust."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ import pytest
 
 from pools import pool_of, some_features, unit
 from shoestring.errors import UserError
-from shoestring.selection.algorithms.clusters import clusters, in_turn
+from shoestring.selection.algorithms.clusters import kmeans, round_robin
 from shoestring.selection.methods.prototypes import prototypes
 from shoestring.selection.methods.typiclust import mean_distance, typiclust
 
 
 def _groups(*counts: int, noise: float = 0.1) -> tuple[np.ndarray, np.ndarray]:
-    """Groups far from each other, of these sizes; the features and the group of each."""
+    """Features of well-separated groups of these sizes, and the group of each image."""
     labels = np.repeat(np.arange(len(counts)), counts)
     features = np.eye(len(counts) + 3)[labels] + noise * some_features(len(labels), seed=0, dimensions=len(counts) + 3)
     return unit(features), labels
 
 
-def test_clusters_come_in_turn_largest_first():
+def test_round_robin_starts_with_the_largest_cluster():
     labels = np.array([0, 1, 1, 2, 2, 2])
     cost = np.array([9.0, 2.0, 1.0, 6.0, 5.0, 4.0])
-    assert in_turn(labels, cost, np.random.default_rng(0)).tolist() == [5, 2, 0, 4, 1, 3]
+    assert round_robin(labels, cost, np.random.default_rng(0)).tolist() == [5, 2, 0, 4, 1, 3]
 
 
-def test_the_distance_is_that_to_the_mean_of_the_own_cluster():
+def test_kmeans_distances_are_to_the_mean_of_the_cluster():
     features, groups = _groups(9, 6, 4)
-    labels, distances = clusters(features, 3, np.random.default_rng(0))
+    labels, distances = kmeans(features, 3, np.random.default_rng(0))
     assert len(set(zip(labels.tolist(), groups.tolist()))) == 3
     for label in range(3):
         own = features[labels == label]
@@ -35,7 +35,7 @@ def test_the_distance_is_that_to_the_mean_of_the_own_cluster():
 
 
 @pytest.mark.parametrize("order", ["easiest", "hardest"])
-def test_prototypes_are_the_nearest_to_or_farthest_from_their_centres(order):
+def test_prototypes_are_nearest_to_or_farthest_from_their_centers(order):
     features, groups = _groups(12, 9, 6, 3)
     pick = {"easiest": np.argmin, "hardest": np.argmax}[order]
     expected = []
@@ -45,30 +45,30 @@ def test_prototypes_are_the_nearest_to_or_farthest_from_their_centres(order):
     assert prototypes(pool_of(features), 4, rng=np.random.default_rng(0), order=order).tolist() == expected
 
 
-def test_typiclust_takes_the_densest_of_each_cluster():
+def test_typiclust_selects_the_densest_image_of_each_cluster():
     features, groups = _groups(12, 9, 6, 3)
     expected = []
     for group in range(4):
         rows = np.flatnonzero(groups == group)
         distances = np.linalg.norm(features[rows][:, None] - features[rows][None], axis=2)
-        near = np.sort(distances, axis=1)[:, 1:6]  # of five neighbours, or all there are
+        near = np.sort(distances, axis=1)[:, 1:6]  # five neighbors, or all there are
         expected.append(int(rows[near.mean(1).argmin()]))
     assert typiclust(pool_of(features), 4, rng=np.random.default_rng(0), neighbours=5).tolist() == expected
 
 
-def test_the_mean_distance_in_blocks_is_that_of_the_table():
+def test_the_mean_distance_in_blocks_equals_that_of_the_full_matrix():
     features = some_features(600, seed=0)
     distances = np.sort(np.sqrt(np.maximum(2 - 2 * features.astype(np.float64) @ features.T, 0)), axis=1)
     assert np.allclose(mean_distance(features, 20), distances[:, 1:21].mean(1), atol=1e-5)
 
 
-def test_there_is_a_cluster_for_every_image_to_be_chosen():
-    """Beyond five hundred too: none of the chosen are from one cluster."""
+def test_typiclust_has_one_cluster_per_image_to_select():
+    """Also for more than 500 images."""
     features, groups = _groups(*[2] * 600, noise=0.01)
     found = typiclust(pool_of(features), 550, rng=np.random.default_rng(0))
     assert len(set(groups[found].tolist())) > 500
 
 
-def test_typiclust_refuses_to_look_at_no_neighbour():
+def test_zero_neighbors_raise_an_error():
     with pytest.raises(UserError, match="typiclust's neighbours must be at least 1"):
         typiclust(pool_of(np.eye(3, dtype=np.float32)), 2, rng=np.random.default_rng(0), neighbours=0)

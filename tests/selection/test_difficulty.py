@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from shoestring.errors import UserError
-from shoestring.selection import Pool, Signals, choose
-from shoestring.selection.difficulty import parse, rows_within
+from shoestring.selection import Pool, Signals, Strategy, select_subset
+from shoestring.selection.difficulty import parse_within, within_range
 
 
 def _signals(margins: np.ndarray) -> Signals:
@@ -31,25 +31,25 @@ def pool(images) -> Pool:
         ("easiest:1", range(60)),
     ],
 )
-def test_the_part_is_by_the_margin_of_the_trained_proxy(pool, within, expected):
-    rows = rows_within(pool, within, least=1, rng=np.random.default_rng(0))
+def test_the_range_is_by_the_final_margin(pool, within, expected):
+    rows = within_range(pool, within, size=1, rng=np.random.default_rng(0))
     assert np.array_equal(rows, np.sort(rows))
     assert sorted(pool.final_margin[rows].tolist()) == list(expected)
 
 
-def test_equal_margins_are_no_reason_to_take_the_first(images):
+def test_ties_are_broken_at_random(images):
     pool = Pool(images, lambda: _signals(np.zeros(60)))
-    rows = [rows_within(pool, "easiest:0.2", least=1, rng=np.random.default_rng(seed)).tolist() for seed in (0, 0, 1)]
+    rows = [within_range(pool, "easiest:0.2", size=1, rng=np.random.default_rng(seed)).tolist() for seed in (0, 0, 1)]
     assert rows[0] == rows[1] != rows[2]
 
 
-def test_a_part_always_has_an_image(pool):
-    assert len(rows_within(pool, "easiest:0.001", least=1, rng=np.random.default_rng(0))) == 1
+def test_a_range_has_at_least_one_image(pool):
+    assert len(within_range(pool, "easiest:0.001", size=1, rng=np.random.default_rng(0))) == 1
 
 
 @pytest.mark.parametrize("method", ["random", "margin", "diversity"])
-def test_every_method_chooses_inside_the_part_of_each_class(pool, method):
-    subset = choose(pool, 12, method=method, within="easiest:0.3", seed=3)
+def test_every_method_selects_within_the_range_of_each_class(pool, method):
+    subset = select_subset(pool, 12, Strategy(method, within="easiest:0.3"), seed=3)
     assert len(set(subset.indices.tolist())) == 12
     for label in range(3):
         rows = np.flatnonzero(pool.labels == label)
@@ -58,37 +58,37 @@ def test_every_method_chooses_inside_the_part_of_each_class(pool, method):
     assert subset.within == "easiest:0.3"
 
 
-def test_without_classes_the_part_is_of_all_images(pool):
-    subset = choose(pool, 6, method="random", balance="none", within="hardest:0.1", seed=0)
+def test_without_balance_the_range_is_of_all_images(pool):
+    subset = select_subset(pool, 6, Strategy("random", within="hardest:0.1"), balance="none", seed=0)
     assert sorted(pool.final_margin[subset.indices].tolist()) == list(range(6))
 
 
-def test_a_part_too_small_is_refused(pool):
-    with pytest.raises(UserError, match="leaves 2 of 20 images, and 4 are to be chosen"):
-        choose(pool, 12, method="random", within="easiest:0.1")
+def test_a_range_with_too_few_images_raises_an_error(pool):
+    with pytest.raises(UserError, match="leaves 2 of 20 images, but 4 are to be selected"):
+        select_subset(pool, 12, Strategy("random", within="easiest:0.1"))
 
 
 @pytest.mark.parametrize("text", ["easiest", "easiest:", "easiest:0", "hardest:1.5", "middle:half", "hardest:nan"])
-def test_parts_are_a_kind_and_a_share(text):
-    with pytest.raises(UserError, match="needs a share"):
-        parse(text)
+def test_a_range_is_a_kind_and_a_fraction(text):
+    with pytest.raises(UserError, match="needs a fraction"):
+        parse_within(text)
 
 
-def test_a_kind_that_is_none_is_told():
+def test_an_unknown_kind_raises_an_error():
     with pytest.raises(UserError, match="Did you mean 'easiest'"):
-        parse("easyest:0.2")
+        parse_within("easyest:0.2")
 
 
-def test_signals_come_back_and_are_refused_for_other_images(images, tmp_path):
+def test_signals_are_saved_and_loaded_for_the_same_images_only(images, tmp_path):
     signals = _signals(np.arange(60.0))
     file = tmp_path / "signals.npz"
     signals.save(file, images.fingerprint)
-    back = Signals.load(file, images.fingerprint)
+    loaded = Signals.load(file, images.fingerprint)
     for name, value in vars(signals).items():
-        assert np.array_equal(getattr(back, name), value)
+        assert np.array_equal(getattr(loaded, name), value)
     with pytest.raises(UserError, match="of other images"):
         Signals.load(file, "else")
     file.write_bytes(b"nothing")
-    with pytest.raises(UserError, match="not a file of signals"):
+    with pytest.raises(UserError, match="not a signals file"):
         Signals.load(file, images.fingerprint)
-    assert replace(back, margin=signals.margin).margin is signals.margin
+    assert replace(loaded, margin=signals.margin).margin is signals.margin

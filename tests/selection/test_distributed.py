@@ -1,4 +1,4 @@
-"""Facility location by parts: in processes, in one pass, and from files."""
+"""Facility location in parts: in processes, in one pass, and from files."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import pytest
 
 from pools import pool_of, some_features, unit
 from shoestring.errors import UserError
-from shoestring.selection import Pool, choose
-from shoestring.selection.algorithms.distributed import running_on
-from shoestring.selection.algorithms.partitions import left_by
+from shoestring.selection import Pool, Strategy, select_subset
+from shoestring.selection.algorithms.distributed import use_executor
+from shoestring.selection.algorithms.partitions import summarize_part
 from shoestring.selection.methods import streaming as module
 from shoestring.selection.methods.facility_location import facility_location
 from shoestring.selection.methods.streaming import streaming
@@ -26,46 +26,48 @@ def _clustered(count: int, *, seed: int = 0) -> np.ndarray:
     return unit(centres[rng.integers(0, 20, count)] + 0.15 * rng.normal(size=(count, 16)))
 
 
-def _covered(features: np.ndarray, chosen) -> float:
-    return float(np.maximum((features @ features[chosen].T).max(1), 0).sum(dtype=np.float64))
+def _coverage(features: np.ndarray, selected) -> float:
+    return float(np.maximum((features @ features[selected].T).max(1), 0).sum(dtype=np.float64))
 
 
-def _share_of_gain(features: np.ndarray, chosen, size: int) -> float:
-    """How much of the gain of the central greedy over chance a choice reaches."""
+def _relative_gain(features: np.ndarray, selected, size: int) -> float:
+    """Fraction of the gain of centralized greedy over random selection that a selection reaches."""
     central = facility_location(pool_of(features), size, rng=np.random.default_rng(0))
-    chance = np.mean([_covered(features, np.random.default_rng(s).permutation(len(features))[:size]) for s in range(9)])
-    return (_covered(features, chosen) - chance) / (_covered(features, central) - chance)
+    baseline = np.mean(
+        [_coverage(features, np.random.default_rng(s).permutation(len(features))[:size]) for s in range(9)]
+    )
+    return (_coverage(features, selected) - baseline) / (_coverage(features, central) - baseline)
 
 
 class _Inline(Executor):
-    """What another executor may do: everything at once and here, after it was sent."""
+    """Run everything in this process, after pickling it."""
 
     def __init__(self) -> None:
         self.sent: list[int] = []
 
     def map(self, function, *iterables, **_):
         for arguments in zip(*iterables):
-            whole = pickle.dumps((function, arguments))
-            self.sent.append(len(whole))
-            own, given = pickle.loads(whole)
-            yield own(*given)
+            message = pickle.dumps((function, arguments))
+            self.sent.append(len(message))
+            function_copy, arguments_copy = pickle.loads(message)
+            yield function_copy(*arguments_copy)
 
 
 def _greedi(features: np.ndarray, size: int, **options) -> list[int]:
     return facility_location(pool_of(features), size, rng=np.random.default_rng(0), **options).tolist()
 
 
-def test_eight_partitions_reach_the_central_greedy():
+def test_eight_partitions_nearly_reach_centralized_greedy():
     features = _clustered(1200)
-    with running_on(_Inline()):
+    with use_executor(_Inline()):
         found = _greedi(features, 40, partitions=8)
     assert len(set(found)) == 40
     central = facility_location(pool_of(features), 40, rng=np.random.default_rng(0))
-    assert _covered(features, np.array(found)) > 0.99 * _covered(features, central)
-    assert _share_of_gain(features, found, 40) > 0.9
+    assert _coverage(features, np.array(found)) > 0.99 * _coverage(features, central)
+    assert _relative_gain(features, found, 40) > 0.9
 
 
-def test_the_choice_does_not_depend_on_who_works():
+def test_the_result_does_not_depend_on_the_executor():
     features = _clustered(300)
     found = []
     for executor in (
@@ -74,27 +76,27 @@ def test_the_choice_does_not_depend_on_who_works():
         ProcessPoolExecutor(1, mp_context=get_context("spawn")),
         ProcessPoolExecutor(2, mp_context=get_context("spawn")),
     ):
-        with executor, running_on(executor):
+        with executor, use_executor(executor):
             found.append(_greedi(features, 12, partitions=5))
     assert all(own == found[0] for own in found)
 
 
-def test_processes_of_its_own_do_the_same():
+def test_the_default_process_pool_gives_the_same_result():
     features = _clustered(200)
     own = _greedi(features, 10, partitions=2)
-    with running_on(_Inline()):
+    with use_executor(_Inline()):
         assert own == _greedi(features, 10, partitions=2)
 
 
-def test_partitions_go_beside_what_is_chosen_already():
+def test_partitions_continue_from_images_selected_before():
     features, already = _clustered(60), np.array([50, 4, 9])
-    with running_on(_Inline()):
+    with use_executor(_Inline()):
         found = _greedi(features, 57, partitions=4, already=already)
     assert sorted([*found, *already]) == list(range(60))
 
 
-def test_as_many_partitions_as_images_and_more():
-    with running_on(_Inline()):
+def test_more_partitions_than_images():
+    with use_executor(_Inline()):
         assert sorted(_greedi(some_features(5, seed=0), 5, partitions=9)) == list(range(5))
     with pytest.raises(UserError, match="partitions"):
         _greedi(some_features(5, seed=0), 2, partitions=-1)
@@ -103,85 +105,87 @@ def test_as_many_partitions_as_images_and_more():
 def _mapped(features: np.ndarray, folder) -> Pool:
     np.save(folder / "features.npy", features)
     pool = pool_of(features)
-    return Pool(pool.images, lambda: pytest.fail("asked for signals"), lambda: np.load(folder / "features.npy", "r"))
+    return Pool(pool.images, lambda: pytest.fail("no signals needed"), lambda: np.load(folder / "features.npy", "r"))
 
 
-def test_workers_get_their_rows_or_the_name_of_a_file(tmp_path):
+def test_workers_receive_their_rows_or_a_file_reference(tmp_path):
     features = _clustered(2000)
-    for pool, most in ((pool_of(features), 1.2 * features.nbytes / 4), (_mapped(features, tmp_path), 8_000)):
+    for pool, max_bytes in ((pool_of(features), 1.2 * features.nbytes / 4), (_mapped(features, tmp_path), 8_000)):
         executor = _Inline()
-        with running_on(executor):
+        with use_executor(executor):
             found = facility_location(pool, 20, rng=np.random.default_rng(0), partitions=4)
-        assert max(executor.sent) < most
-        assert found.tolist() == _again(features)
+        assert max(executor.sent) < max_bytes
+        assert found.tolist() == _in_memory(features)
 
 
-def _again(features: np.ndarray) -> list[int]:
-    with running_on(_Inline()):
+def _in_memory(features: np.ndarray) -> list[int]:
+    with use_executor(_Inline()):
         return _greedi(features, 20, partitions=4)
 
 
 @pytest.mark.parametrize("method", ["facility_location", "streaming", "k_center", "herding"])
-def test_half_precision_in_a_file_is_read_part_by_part(method, tmp_path):
+def test_float16_features_are_read_from_a_file_in_parts(method, tmp_path):
     half = _clustered(300).astype(np.float16)
     pool = _mapped(half, tmp_path)
-    assert pool.part(np.arange(5)).features.dtype == np.float32
-    found = choose(pool, 12, method=method)
-    assert found.indices.tolist() == choose(pool_of(half.astype(np.float32)), 12, method=method).indices.tolist()
+    assert pool.take(np.arange(5)).features.dtype == np.float32
+    found = select_subset(pool, 12, Strategy(method))
+    assert (
+        found.indices.tolist() == select_subset(pool_of(half.astype(np.float32)), 12, Strategy(method)).indices.tolist()
+    )
 
 
-def test_a_view_of_a_mapping_is_not_taken_for_the_file(tmp_path):
+def test_a_view_of_a_memory_map_is_not_confused_with_the_file(tmp_path):
     features = _clustered(50)
     np.save(tmp_path / "features.npy", features)
     pool = Pool(pool_of(features[10:]).images, pytest.fail, lambda: np.load(tmp_path / "features.npy", "r")[10:])
     assert np.array_equal(pool.features, features[10:])
-    assert np.array_equal(pool.part(np.array([3, 1])).features, features[[13, 11]])
+    assert np.array_equal(pool.take(np.array([3, 1])).features, features[[13, 11]])
 
 
-def test_a_part_leaves_its_choice_and_witnesses_of_the_others():
+def test_a_part_is_summarized_by_selected_images_and_witnesses():
     features = unit(np.repeat(np.eye(3), [5, 3, 2], axis=0))
-    left = left_by(features, 2, before=1, rng=np.random.default_rng(0))
-    assert 5 <= left.rows[0] < 8 <= left.rows[1]
-    assert len(set(left.witnesses.tolist()) - {0, *left.rows.tolist()}) == 2
-    assert left.weight == 7 / 2
-    assert len(left_by(features, 20, before=1, rng=np.random.default_rng(0)).rows) == 9
+    summary = summarize_part(features, 2, already=1, rng=np.random.default_rng(0))
+    assert 5 <= summary.rows[0] < 8 <= summary.rows[1]
+    assert len(set(summary.witnesses.tolist()) - {0, *summary.rows.tolist()}) == 2
+    assert summary.weight == 7 / 2
+    assert len(summarize_part(features, 20, already=1, rng=np.random.default_rng(0)).rows) == 9
 
 
 @pytest.fixture
-def small_pieces(monkeypatch):
+def small_chunks(monkeypatch):
     monkeypatch.setattr(module, "_READ", 250)
-    monkeypatch.setattr(module, "_PIECE", 100)
+    monkeypatch.setattr(module, "_CHUNK", 100)
 
 
 @pytest.mark.parametrize("order", ["any", "sorted"])
-def test_one_pass_reaches_the_central_greedy(order, small_pieces):
+def test_streaming_nearly_reaches_centralized_greedy(order, small_chunks):
     features = _clustered(1200)
-    if order == "sorted":  # the worst stream: one kind of image after the other
+    if order == "sorted":  # worst case: sorted by content
         features = features[np.argsort(features[:, 0])]
     found = streaming(pool_of(features), 40, rng=np.random.default_rng(0))
     assert len(set(found.tolist())) == 40
-    assert _share_of_gain(features, found, 40) > 0.75  # each of 13 pieces leaves 14
+    assert _relative_gain(features, found, 40) > 0.75  # each of 13 chunks keeps 14
 
 
-def test_one_pass_reads_every_row_once_and_in_order(small_pieces, monkeypatch):
+def test_streaming_reads_every_row_once_and_in_order(small_chunks, monkeypatch):
     pool, read = pool_of(_clustered(600), classes=3), []
-    part = Pool.part
-    monkeypatch.setattr(Pool, "part", lambda self, rows: (read.extend(rows.tolist()), part(self, rows))[1])
-    found = choose(pool, 30, method="streaming").indices
+    take = Pool.take
+    monkeypatch.setattr(Pool, "take", lambda self, rows: (read.extend(rows.tolist()), take(self, rows))[1])
+    found = select_subset(pool, 30, Strategy("streaming")).indices
     assert read == list(range(600))
     assert np.bincount(pool.labels[found]).tolist() == [10, 10, 10]
 
 
-def test_one_pass_goes_beside_what_is_chosen_already(small_pieces):
+def test_streaming_continues_from_images_selected_before(small_chunks):
     features, already = _clustered(400), np.arange(0, 300)
     found = streaming(pool_of(features), 100, rng=np.random.default_rng(0), already=already)
     assert sorted(found.tolist()) == list(range(300, 400))
 
 
-def test_workers_that_end_early_are_told_in_one_line():
+def test_workers_that_end_early_raise_a_user_error():
     class Broken(Executor):
-        def map(self, *args, **rest):
+        def map(self, *args, **kwargs):
             raise BrokenProcessPool("a child process terminated abruptly")
 
-    with running_on(Broken()), pytest.raises(UserError, match=r"ended before they were done.*__main__"):
-        choose(pool_of(some_features(40, seed=0)), 5, method="facility_location", options={"partitions": 2})
+    with use_executor(Broken()), pytest.raises(UserError, match=r"ended early.*__main__"):
+        select_subset(pool_of(some_features(40, seed=0)), 5, Strategy("facility_location", {"partitions": 2}))

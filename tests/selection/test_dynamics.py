@@ -33,7 +33,7 @@ def _rng() -> np.random.Generator:
 
 
 @pytest.mark.parametrize(("order", "sign"), [("easiest", -1), ("hardest", 1)])
-def test_aum_goes_by_the_mean_margin(images, order, sign):
+def test_aum_ranks_by_the_mean_margin(images, order, sign):
     signals = _signals()
     found = aum(_pool(images, signals), 10, rng=_rng(), order=order)
     assert found.tolist() == sorted(range(COUNT), key=lambda i: sign * signals.margin[i])[:10]
@@ -41,7 +41,7 @@ def test_aum_goes_by_the_mean_margin(images, order, sign):
 
 @pytest.mark.parametrize("early", [0.1, 0.5, 1.0])
 @pytest.mark.parametrize(("order", "sign"), [("easiest", 1), ("hardest", -1)])
-def test_el2n_is_the_mean_error_of_the_first_epochs(images, early, order, sign):
+def test_el2n_is_the_mean_error_over_the_first_epochs(images, early, order, sign):
     signals = _signals()
     epochs = max(1, int(np.ceil(early * 6)))
     score = [float(np.nanmean(signals.error[:epochs, i])) for i in range(COUNT)]
@@ -52,7 +52,7 @@ def test_el2n_is_the_mean_error_of_the_first_epochs(images, early, order, sign):
     assert el2n(pool, COUNT, rng=_rng(), order=order, early=early, offset=0.9).tolist() == expected
 
 
-def test_images_never_seen_are_the_hardest(images):
+def test_images_never_seen_count_as_hardest(images):
     signals = _signals()
     signals.error[:, 4] = np.nan
     pool = _pool(images, signals)
@@ -60,7 +60,7 @@ def test_images_never_seen_are_the_hardest(images):
     assert 4 not in el2n(pool, COUNT - 1, rng=_rng())
 
 
-def test_ccs_takes_from_every_stratum_and_never_from_the_hardest(images):
+def test_ccs_draws_from_every_stratum_and_never_from_the_hardest(images):
     signals = replace(_signals(), margin=np.arange(COUNT) / 10)
     found = ccs(_pool(images, signals), 12, rng=_rng(), cut=0.2, strata=4)
     assert found.min() >= 6
@@ -69,19 +69,19 @@ def test_ccs_takes_from_every_stratum_and_never_from_the_hardest(images):
         assert np.bincount(stratum[:size], minlength=4).tolist() == [size // 4] * 4
 
 
-def test_ccs_takes_all_of_a_small_stratum_and_more_of_the_others(images):
+def test_ccs_takes_all_images_of_a_small_stratum_and_more_from_the_others(images):
     margin = np.concatenate([np.zeros(2), np.ones(28)])
     found = ccs(_pool(images, replace(_signals(), margin=margin)), 10, rng=_rng(), cut=0.0, strata=2)
     assert {0, 1} <= set(found.tolist())
     assert len(ccs(_pool(images, replace(_signals(), margin=np.zeros(COUNT))), COUNT, rng=_rng())) == COUNT
 
 
-def test_ccs_never_leaves_too_few(images):
+def test_ccs_never_drops_too_many(images):
     assert len(set(ccs(_pool(images, _signals()), 29, rng=_rng(), cut=0.9).tolist())) == 29
 
 
 @pytest.mark.parametrize("window", [2, 3, 6, 50])
-def test_dual_is_doubt_times_deviation_over_windows(images, window):
+def test_dual_is_one_minus_mean_times_deviation_over_windows(images, window):
     signals = _signals()
     confidence = np.nan_to_num(signals.confidence.astype(float))
     length = min(window, 6)
@@ -96,15 +96,15 @@ def test_dual_is_doubt_times_deviation_over_windows(images, window):
     assert dual(pool, COUNT, rng=_rng(), window=window, order="lowest").tolist() == expected[::-1]
 
 
-def test_one_epoch_is_enough_for_an_order(images):
+def test_dual_works_with_one_epoch(images):
     found = dual(_pool(images, _signals(epochs=1)), COUNT, rng=_rng())
     assert sorted(found.tolist()) == list(range(COUNT))
 
 
 @pytest.mark.parametrize("method", [el2n, dual])
-def test_without_epochs_the_methods_say_what_would_do(images, method):
+def test_the_error_without_epochs_names_an_alternative(images, method):
     signals = replace(_signals(), confidence=None, error=None)
-    with pytest.raises(UserError, match="margin does not"):
+    with pytest.raises(UserError, match="margin needs none"):
         method(_pool(images, signals), 3, rng=_rng())
 
 
@@ -112,6 +112,6 @@ def test_without_epochs_the_methods_say_what_would_do(images, method):
     ("method", "options"),
     [(el2n, {"early": 0.0}), (el2n, {"offset": 1.0}), (ccs, {"cut": 1.0}), (ccs, {"strata": 0}), (dual, {"window": 1})],
 )
-def test_options_out_of_range_are_refused(images, method, options):
+def test_options_out_of_range_raise_errors(images, method, options):
     with pytest.raises(UserError, match=next(iter(options))):
         method(_pool(images, _signals()), 3, rng=_rng(), **options)

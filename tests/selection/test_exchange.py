@@ -1,4 +1,4 @@
-"""The ways of looking for diverse images, on one pool of clusters."""
+"""Search strategies of max-sum diversification on clustered features."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def _clusters(seed: int, *, count: int = 60, dimensions: int = 5) -> np.ndarray:
 
 
 def _spread(features: np.ndarray, chosen) -> float:
-    """Cosine distances over all pairs, one by one."""
+    """Sum of pairwise cosine distances, by brute force."""
     features = features.astype(np.float64)
     return sum(1 - float(features[i] @ features[j]) for i, j in combinations(chosen, 2))
 
 
 @pytest.mark.parametrize("size", [2, 7, 20])
 @pytest.mark.parametrize("seed", range(5))
-def test_annealing_reaches_what_greedy_and_exchanges_reach(seed, size):
+def test_annealing_is_as_good_as_greedy_with_swaps(seed, size):
     features = _clusters(seed)
     found = {
         search: _spread(features, diversity(pool_of(features), size, rng=np.random.default_rng(0), search=search))
@@ -36,7 +36,7 @@ def test_annealing_reaches_what_greedy_and_exchanges_reach(seed, size):
     assert found["annealing"] >= found["random"] - 1e-9
 
 
-def test_annealing_finds_the_best_choice_there_is():
+def test_annealing_finds_the_optimum():
     features = _clusters(0, count=12, dimensions=4)
     best = max(_spread(features, some) for some in combinations(range(12), 4))
     found = diversity(pool_of(features), 4, rng=np.random.default_rng(0), search="annealing")
@@ -45,7 +45,7 @@ def test_annealing_finds_the_best_choice_there_is():
 
 @pytest.mark.parametrize("draws", [1, 50])
 @pytest.mark.parametrize("seed", range(4))
-def test_random_is_the_best_of_its_draws(seed, draws):
+def test_random_search_returns_the_best_of_its_draws(seed, draws):
     features, rng = _clusters(seed), np.random.default_rng(seed)
     drawn = [rng.choice(60, 6, replace=False) for _ in range(draws)]
     best = max(drawn, key=lambda chosen: _spread(features, chosen))
@@ -54,7 +54,7 @@ def test_random_is_the_best_of_its_draws(seed, draws):
 
 
 @pytest.mark.parametrize("search", ["annealing", "random"])
-def test_what_was_found_is_in_greedy_order(search):
+def test_the_result_is_in_greedy_order(search):
     features = _clusters(1)
     found = diversity(pool_of(features), 8, rng=np.random.default_rng(0), search=search, draws=20)
     again = diversity(pool_of(features[found]), 8, rng=np.random.default_rng(0), swaps=0)
@@ -63,13 +63,13 @@ def test_what_was_found_is_in_greedy_order(search):
 
 @pytest.mark.parametrize("search", ["annealing", "random"])
 @pytest.mark.parametrize("features", [np.ones((1, 1)), np.ones((9, 3)), np.repeat(np.eye(4), 2, axis=0)])
-def test_all_images_and_equal_images_are_taken_too(search, features):
+def test_all_images_and_equal_images_can_be_selected(search, features):
     for size in (1, len(features) - 1, len(features)):
         if size:
             found = diversity(pool_of(unit(features)), size, rng=np.random.default_rng(0), search=search, draws=5)
             assert len(set(found.tolist())) == size
 
 
-def test_no_draws_are_refused():
+def test_zero_draws_raise_an_error():
     with pytest.raises(UserError, match="diversity's draws"):
         diversity(pool_of(_clusters(0)), 3, rng=np.random.default_rng(0), search="random", draws=0)

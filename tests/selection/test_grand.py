@@ -35,7 +35,7 @@ def _rng() -> np.random.Generator:
 
 @pytest.mark.parametrize("early", [0.1, 0.5, 1.0])
 @pytest.mark.parametrize(("order", "sign"), [("easiest", 1), ("hardest", -1)])
-def test_grand_is_the_mean_length_of_the_first_epochs(early, order, sign):
+def test_grand_is_the_mean_norm_over_the_first_epochs(early, order, sign):
     gradient = _gradient()
     epochs = max(1, int(np.ceil(early * EPOCHS)))
     expected = sorted(range(COUNT), key=lambda i: sign * float(np.nanmean(gradient[:epochs, i].astype(float))))
@@ -45,31 +45,31 @@ def test_grand_is_the_mean_length_of_the_first_epochs(early, order, sign):
     assert grand(pool, COUNT, rng=_rng(), order=order, early=early, offset=0.9).tolist() == expected
 
 
-def test_images_never_seen_are_the_hardest():
+def test_images_never_seen_count_as_hardest():
     gradient = _gradient()
     gradient[:, 4] = np.nan
     assert grand(_pool(gradient), 1, rng=_rng(), order="hardest").tolist() == [4]
     assert 4 not in grand(_pool(gradient), COUNT - 1, rng=_rng())
 
 
-def test_ties_go_by_the_seed():
+def test_ties_are_broken_at_random():
     pool = _pool(np.ones((EPOCHS, COUNT), dtype=np.float32))
     assert len({tuple(grand(pool, COUNT, rng=np.random.default_rng(seed))) for seed in range(4)}) == 4
 
 
-def test_grand_looks_at_the_gradient_and_el2n_at_the_error():
+def test_grand_uses_the_gradient_and_el2n_the_error():
     pool = _pool(_gradient())
     first, second = pool.gradient[:, :12], pool.error[:, :12]
     assert not np.array_equal(first, second, equal_nan=True)
     assert grand(pool, 5, rng=_rng()).tolist() != el2n(pool, 5, rng=_rng()).tolist()
 
 
-def test_without_gradients_it_says_what_would_do():
-    with pytest.raises(UserError, match="margin does not"):
+def test_the_error_without_gradients_names_an_alternative():
+    with pytest.raises(UserError, match="margin needs none"):
         grand(_pool(None), 3, rng=_rng())
 
 
 @pytest.mark.parametrize("options", [{"early": 0.0}, {"early": 1.1}, {"offset": 1.0}, {"offset": -0.1}])
-def test_shares_out_of_range_are_refused_by_its_name(options):
+def test_fractions_out_of_range_raise_errors(options):
     with pytest.raises(UserError, match=f"grand's {next(iter(options))}"):
         grand(_pool(_gradient()), 3, rng=_rng(), **options)

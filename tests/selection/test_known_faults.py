@@ -1,4 +1,4 @@
-"""Faults that other tools have or had, by the numbers of our survey of them, and what ours does instead."""
+"""Bugs that other tools have or had; the numbers are those of our survey of these tools."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pools import pool_of, slow_greedy, some_features, unit
 from shoestring.config import registry
 from shoestring.selection.algorithms import neighbors
 from shoestring.selection.algorithms import similarity as blocks
-from shoestring.selection.algorithms.similarity import Computed, Kept, gains
+from shoestring.selection.algorithms.similarity import BlockSimilarity, DenseSimilarity, gains
 from shoestring.selection.methods.facility_location import facility_location
 from shoestring.selection.methods.k_center import k_center
 from shoestring.selection.methods.log_det import log_det
@@ -31,9 +31,9 @@ def test_1_the_cosine_is_not_squared(seed):
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.float64])
-def test_2_neighbours_work_in_both_precisions_and_without_a_table_of_all_pairs(kind, monkeypatch):
+def test_2_neighbors_work_in_both_precisions_and_without_a_matrix_of_all_pairs(kind, monkeypatch):
     largest = []
-    monkeypatch.setattr(neighbors, "products", lambda a, b: (largest.append(len(a) * len(b)), np.dot(a, b.T))[1])
+    monkeypatch.setattr(neighbors, "inner_products", lambda a, b: (largest.append(len(a) * len(b)), np.dot(a, b.T))[1])
     monkeypatch.setattr(neighbors, "_ROWS", 20)
     monkeypatch.setattr(neighbors, "_COLUMNS", 40)
     monkeypatch.setattr(neighbors, "_SAMPLE", 30)
@@ -43,17 +43,17 @@ def test_2_neighbours_work_in_both_precisions_and_without_a_table_of_all_pairs(k
     assert max(largest) <= 20 * 100
 
 
-def test_3_neighbours_do_not_cost_more_products_than_all_pairs(monkeypatch):
-    asked = {}
+def test_3_neighbors_need_fewer_products_than_all_pairs(monkeypatch):
+    products = {}
     for options in ({"neighbours": 20}, {}):
         count = []
         for module in (neighbors, blocks):
-            monkeypatch.setattr(module, "products", lambda a, b, count=count: _counted(count, a, b))
-        monkeypatch.setattr(blocks, "_KEPT", 0)
-        monkeypatch.setattr(Computed, "room", 60_000)
+            monkeypatch.setattr(module, "inner_products", lambda a, b, count=count: _counted(count, a, b))
+        monkeypatch.setattr(blocks, "_MAX_DENSE_BYTES", 0)
+        monkeypatch.setattr(BlockSimilarity, "max_pairs", 60_000)
         facility_location(pool_of(some_features(3000, seed=0)), 50, rng=_rng(), **options)
-        asked["neighbours" if options else "all"] = sum(count)
-    assert asked["neighbours"] < asked["all"]
+        products["neighbors" if options else "all"] = sum(count)
+    assert products["neighbors"] < products["all"]
 
 
 def _counted(count: list[int], left: np.ndarray, right: np.ndarray) -> np.ndarray:
@@ -62,7 +62,7 @@ def _counted(count: list[int], left: np.ndarray, right: np.ndarray) -> np.ndarra
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_4_log_det_takes_no_near_duplicates(seed):
+def test_4_log_det_avoids_near_duplicates(seed):
     near = np.eye(6)[0] + 1e-3 * some_features(20, seed=seed, dimensions=6)
     features = unit(np.concatenate([near, np.eye(6)[1:4]]))
     found = log_det(pool_of(features), 4, rng=_rng(seed))
@@ -71,10 +71,10 @@ def test_4_log_det_takes_no_near_duplicates(seed):
     assert np.linalg.slogdet(cosines)[1] > -0.1
 
 
-@pytest.mark.parametrize("kind", [Kept, Computed])
+@pytest.mark.parametrize("kind", [DenseSimilarity, BlockSimilarity])
 @pytest.mark.parametrize("rows", [1, 7, 64, 1000])
-def test_5_gains_are_exact_in_every_batch(kind, rows, monkeypatch):
-    monkeypatch.setattr(blocks, "_CELLS", rows * 101)
+def test_5_gains_are_exact_for_every_block_size(kind, rows, monkeypatch):
+    monkeypatch.setattr(blocks, "_MAX_CELLS", rows * 101)
     monkeypatch.setattr(blocks, "_ROWS", rows)
     features, best = some_features(101, seed=0), _rng().random(101).astype(np.float32)
     expected = np.maximum(features.astype(np.float64) @ features.T - best, 0).sum(1)
@@ -84,55 +84,64 @@ def test_5_gains_are_exact_in_every_batch(kind, rows, monkeypatch):
 
 
 @pytest.mark.parametrize("size", [3, 10, 30])
-def test_6_moderate_keeps_the_middle_and_of_each_class(size):
+def test_6_moderate_selects_around_the_median(size):
     features = some_features(100, seed=0).astype(np.float64)
     distances = np.linalg.norm(features - features.mean(0), axis=1)
     found = moderate(pool_of(features.astype(np.float32)), size, rng=_rng())
-    from_middle = np.abs(distances - np.median(distances))
-    assert from_middle[found].max() <= np.sort(from_middle)[size - 1] + 1e-6
+    from_median = np.abs(distances - np.median(distances))
+    assert from_median[found].max() <= np.sort(from_median)[size - 1] + 1e-6
     ranks = np.argsort(np.argsort(distances))[found]
     assert ranks.min() > 5 and ranks.max() < 94
 
 
-def _on_a_line(*places: float) -> np.ndarray:
-    """Unit vectors that are as far apart as points of a line, near enough."""
-    angles = np.array(places) / 100
+def _on_a_line(*positions: float) -> np.ndarray:
+    """Unit vectors whose distances are approximately those of points on a line."""
+    angles = np.array(positions) / 100
     return unit(np.stack([np.cos(angles), np.sin(angles)], 1))
 
 
-def test_7_k_center_goes_on_from_labelled_images_and_from_none():
+def test_7_k_center_starts_with_and_without_images_selected_before():
     features = _on_a_line(0, 1, 2, 3, 100, 101)
     assert k_center(pool_of(features), 2, rng=_rng(), already=np.array([0, 1])).tolist() == [5, 3]
     found = k_center(pool_of(features), 3, rng=_rng())
     assert len(set(found.tolist())) == 3
-    assert {int(place) // 4 for place in found[:2]} == {0, 1}  # one of each end
+    assert {int(index) // 4 for index in found[:2]} == {0, 1}  # one from each end
 
 
 @pytest.mark.parametrize("count", [499, 501, 999, 4097])
-def test_8_prob_cover_can_choose_the_last_rows(count):
+def test_8_prob_cover_can_select_the_last_rows(count):
     features = np.tile(_on_a_line(0.0), (count, 1))
-    features[-3:] = _on_a_line(150)  # the only ones of their kind
+    features[-3:] = _on_a_line(150)  # the only ones in this direction
     found = prob_cover(pool_of(features), 2, rng=_rng(), radius=0.5)
     assert found[0] < count - 3 <= found[1]
 
 
-DEFINED = ["d2", "diversity", "facility_location", "graph_cut", "herding", "k_center", "max_herding", "representative"]
+DETERMINISTIC = [
+    "d2",
+    "diversity",
+    "facility_location",
+    "graph_cut",
+    "herding",
+    "k_center",
+    "max_herding",
+    "representative",
+]
 
 
-@pytest.mark.parametrize("method", DEFINED)
-def test_9_the_first_is_not_by_chance_where_it_is_defined(method):
+@pytest.mark.parametrize("method", DETERMINISTIC)
+def test_9_the_first_image_is_not_random_if_it_is_defined(method):
     strategy, pool = registry.find("select", method), pool_of(some_features(40, seed=0))
     assert len({int(strategy(pool, 3, rng=_rng(seed))[0]) for seed in range(6)}) == 1
 
 
 @pytest.mark.parametrize("method", registry.names("select"))
-def test_9_the_seed_decides_and_nothing_else(method):
+def test_9_results_depend_on_the_seed_only(method):
     strategy, features = registry.find("select", method), some_features(40, seed=0)
     first, again = (strategy(pool_of(features), 8, rng=_rng(3)).tolist() for _ in range(2))
     assert first == again
 
 
-def test_9_k_center_keeps_its_first_image():
+def test_9_k_center_returns_its_first_image():
     features = some_features(40, seed=0)
     first = int(np.linalg.norm(features - features.mean(0), axis=1).argmin())
     assert k_center(pool_of(features), 1, rng=_rng()).tolist() == [first]
@@ -140,7 +149,7 @@ def test_9_k_center_keeps_its_first_image():
 
 
 @pytest.mark.parametrize("method", registry.names("select"))
-def test_9_no_image_twice_among_many_that_are_equal(method):
+def test_9_no_image_is_selected_twice_among_duplicates(method):
     features = np.repeat(some_features(6, seed=0), 10, axis=0)
     found = registry.find("select", method)(pool_of(features), 45, rng=_rng())
     assert len(set(found.tolist())) == 45
@@ -149,5 +158,5 @@ def test_9_no_image_twice_among_many_that_are_equal(method):
 def test_9_gains_never_grow():
     features = some_features(80, seed=0)
     found = facility_location(pool_of(features), 40, rng=_rng())
-    covered = np.maximum.accumulate(np.maximum(features @ features[found].T, 0), axis=1).sum(0, dtype=np.float64)
-    assert (np.diff(covered, 2) < 1e-4).all()
+    coverage = np.maximum.accumulate(np.maximum(features @ features[found].T, 0), axis=1).sum(0, dtype=np.float64)
+    assert (np.diff(coverage, 2) < 1e-4).all()

@@ -1,4 +1,4 @@
-"""Scores that are made exact only for those that might lead are still those of the slow greedy."""
+"""Lazy evaluation gives the same results as brute force."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ from shoestring.selection.methods.k_center import k_center
 
 
 @pytest.fixture(params=[(3, 2), (64, 16), (1, 1)])
-def _lags(request, monkeypatch):
-    lag, batch = request.param
-    monkeypatch.setattr(lazy, "_LAG", lag)
+def _batch_sizes(request, monkeypatch):
+    pending, batch = request.param
+    monkeypatch.setattr(lazy, "_MAX_PENDING", pending)
     monkeypatch.setattr(lazy, "_BATCH", batch)
 
 
-def _images(sign: str) -> np.ndarray:
+def _features(sign: str) -> np.ndarray:
     features = some_features(150, seed=0, dimensions=16)
     return features if sign == "both signs" else unit(np.abs(features))
 
 
 @pytest.mark.parametrize("sign", ["both signs", "none negative"])
-def test_k_center_over_many_steps(sign, _lags):
-    features = _images(sign)
+def test_k_center_is_exact_over_many_steps(sign, _batch_sizes):
+    features = _features(sign)
     cosines = features.astype(np.float64) @ features.T
     found = k_center(pool_of(features), 100, rng=np.random.default_rng(0))
-    for place in range(1, 100):
-        nearest = cosines[:, found[:place]].max(1)
-        nearest[found[:place]] = np.inf
-        assert nearest[found[place]] < nearest.min() + 3e-6
+    for rank in range(1, 100):
+        nearest = cosines[:, found[:rank]].max(1)
+        nearest[found[:rank]] = np.inf
+        assert nearest[found[rank]] < nearest.min() + 3e-6
 
 
 @pytest.mark.parametrize("weight", [0.5, 20.0])
 @pytest.mark.parametrize("sign", ["both signs", "none negative"])
-def test_graph_cut_over_many_steps(sign, weight, _lags):
-    features = _images(sign)
+def test_graph_cut_is_exact_over_many_steps(sign, weight, _batch_sizes):
+    features = _features(sign)
     cosines = features.astype(np.float64) @ features.T
     found = graph_cut(pool_of(features), 100, rng=np.random.default_rng(0), weight=weight)
-    for place in range(100):
-        gains = cosines.sum(0) - 2 * weight * cosines[:, found[:place]].sum(1)
-        gains[found[:place]] = -np.inf
-        assert gains[found[place]] > gains.max() - 1e-4
+    for rank in range(100):
+        gains = cosines.sum(0) - 2 * weight * cosines[:, found[:rank]].sum(1)
+        gains[found[:rank]] = -np.inf
+        assert gains[found[rank]] > gains.max() - 1e-4

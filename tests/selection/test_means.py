@@ -1,4 +1,4 @@
-"""Methods that look at the mean: herding, representative, moderate."""
+"""Methods based on the mean: herding, representative, moderate."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _spread(features: np.ndarray, chosen) -> float:
 
 @pytest.mark.parametrize("diversity", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize("seed", range(4))
-def test_representative_is_the_slow_greedy(seed, diversity):
+def test_representative_equals_brute_force(seed, diversity):
     features = some_features(30, seed=seed).astype(np.float64)
 
     def value(chosen: list[int]) -> float:
@@ -44,20 +44,20 @@ def test_representative_is_the_slow_greedy(seed, diversity):
 
     pool = pool_of(features.astype(np.float32))
     found = representative(pool, 5, rng=np.random.default_rng(0), diversity=diversity).tolist()
-    given = (found[0],) if diversity == 1 else ()  # one image alone has no diversity: the first is by chance
+    given = (found[0],) if diversity == 1 else ()  # a single image has no diversity: the first is random
     assert found == slow_greedy(value, 30, 5, given=given)
 
 
 @pytest.mark.parametrize("method", [herding, representative])
-def test_the_mean_of_the_chosen_is_nearer_than_that_of_random_ones(method):
+def test_the_mean_of_the_subset_is_nearer_than_that_of_random_subsets(method):
     features = some_features(200, seed=0).astype(np.float64)
     found = method(pool_of(features.astype(np.float32)), 20, rng=np.random.default_rng(0))
-    by_chance = [_distance(features, np.random.default_rng(seed).permutation(200)[:20]) for seed in range(30)]
-    assert _distance(features, found) < 0.3 * min(by_chance)
+    baseline = [_distance(features, np.random.default_rng(seed).permutation(200)[:20]) for seed in range(30)]
+    assert _distance(features, found) < 0.3 * min(baseline)
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_moderate_takes_the_middle_and_never_the_ends(seed):
+def test_moderate_selects_around_the_median_and_no_extremes(seed):
     features = some_features(31, seed=seed).astype(np.float64)
     distances = np.linalg.norm(features - features.mean(0), axis=1)
     order = np.argsort(np.abs(distances - np.median(distances)))

@@ -32,8 +32,8 @@ def _pool(images, signals: Signals) -> Pool:
     return Pool(images[: len(signals.margin)], lambda: signals)
 
 
-def _slow_forgetting(signals: Signals, tie: np.ndarray, order: str) -> list[int]:
-    """Image after image: the one that no other is to be taken before."""
+def _brute_force_forgetting(signals: Signals, tie: np.ndarray, order: str) -> list[int]:
+    """Selection sort by brute force."""
     left, found = list(range(len(tie))), []
 
     def key(i: int) -> tuple[float, float, float]:
@@ -53,16 +53,16 @@ def _slow_forgetting(signals: Signals, tie: np.ndarray, order: str) -> list[int]
 
 @pytest.mark.parametrize("order", ["easiest", "hardest"])
 @pytest.mark.parametrize("seed", range(5))
-def test_forgetting_orders_as_a_slow_loop_does(images, order, seed):
+def test_forgetting_equals_brute_force(images, order, seed):
     signals = _signals(40, np.random.default_rng(seed))
     tie = np.random.default_rng(99).random(40)
     found = forgetting(_pool(images, signals), 40, rng=np.random.default_rng(99), order=order)
-    assert found.tolist() == _slow_forgetting(signals, tie, order)
-    few = forgetting(_pool(images, signals), 7, rng=np.random.default_rng(99), order=order)
-    assert few.tolist() == found[:7].tolist()
+    assert found.tolist() == _brute_force_forgetting(signals, tie, order)
+    prefix = forgetting(_pool(images, signals), 7, rng=np.random.default_rng(99), order=order)
+    assert prefix.tolist() == found[:7].tolist()
 
 
-def test_images_never_learnt_count_as_forgotten_most(images):
+def test_images_never_learned_count_as_forgotten_most(images):
     signals = Signals(
         np.ones((4, 1), dtype=np.float32),
         np.array([5, 0, 1, 0]),
@@ -75,7 +75,7 @@ def test_images_never_learnt_count_as_forgotten_most(images):
     assert forgetting(pool, 4, rng=rng, order="hardest").tolist() == [1, 0, 2, 3]
 
 
-def test_images_are_drawn_from_more_of_the_easy_ones(images):
+def test_among_draws_from_more_of_the_easy_images(images):
     rng = np.random.default_rng(1)
     signals = replace(_signals(30, rng), final_margin=rng.permutation(30).astype(float))
     pool = _pool(images, signals)
@@ -89,7 +89,7 @@ def test_images_are_drawn_from_more_of_the_easy_ones(images):
         margin(pool, 6, rng=np.random.default_rng(0), among=0.5)
 
 
-def test_a_clear_margin_is_easy_and_the_seed_decides_the_rest(images):
+def test_ties_in_forgetting_are_broken_by_margin_and_then_at_random(images):
     equal = Signals(
         np.ones((30, 1), dtype=np.float32), np.zeros(30, int), np.ones(30, bool), np.zeros(30), np.zeros(30)
     )
@@ -100,7 +100,7 @@ def test_a_clear_margin_is_easy_and_the_seed_decides_the_rest(images):
 
 
 @pytest.mark.parametrize(("order", "expected"), [("easiest", [2, 0, 3, 1]), ("hardest", [1, 3, 0, 2])])
-def test_margin_goes_by_the_trained_proxy(images, order, expected):
+def test_margin_ranks_by_the_final_margin(images, order, expected):
     equal = Signals(np.ones((4, 1), dtype=np.float32), np.zeros(4, int), np.ones(4, bool), np.arange(4.0), np.zeros(4))
     signals = replace(equal, final_margin=np.array([1.0, -2.0, 3.5, 0.0]))
     assert margin(_pool(images, signals), 4, rng=np.random.default_rng(0), order=order).tolist() == expected
@@ -109,35 +109,35 @@ def test_margin_goes_by_the_trained_proxy(images, order, expected):
 
 
 def _spread(features: np.ndarray, chosen) -> float:
-    """Cosine distances over all pairs, one by one."""
+    """Sum of pairwise cosine distances, by brute force."""
     return sum(1 - float(features[i] @ features[j]) for i, j in combinations(chosen, 2))
 
 
-def test_diversity_comes_close_to_the_best_choice_there_is(images):
-    shares = []
+def test_diversity_is_close_to_optimal(images):
+    ratios = []
     for seed in range(40):
         rng = np.random.default_rng(seed)
         count, size = int(rng.integers(6, 13)), int(rng.integers(2, 5))
         signals = _signals(count, rng, dimensions=4)
         features = signals.features.astype(np.float64)
-        chosen = diversity(_pool(images, signals), size, rng=rng)
-        assert len(set(chosen.tolist())) == size
-        found = _spread(features, chosen)
-        shares.append(found / max(_spread(features, some) for some in combinations(range(count), size)))
-        for place in range(size):  # no single exchange would make it better
-            others = np.delete(chosen, place)
-            assert all(_spread(features, [*others, i]) <= found + 1e-6 for i in range(count) if i not in chosen)
-    assert np.mean(shares) > 0.98
-    assert np.mean(np.array(shares) > 0.99) > 0.6
+        selected = diversity(_pool(images, signals), size, rng=rng)
+        assert len(set(selected.tolist())) == size
+        found = _spread(features, selected)
+        ratios.append(found / max(_spread(features, some) for some in combinations(range(count), size)))
+        for position in range(size):  # no single swap improves it
+            others = np.delete(selected, position)
+            assert all(_spread(features, [*others, i]) <= found + 1e-6 for i in range(count) if i not in selected)
+    assert np.mean(ratios) > 0.98
+    assert np.mean(np.array(ratios) > 0.99) > 0.6
 
 
-def test_diversity_uses_the_closed_form_of_the_sum_over_pairs():
+def test_the_closed_form_of_the_sum_over_pairs():
     features = _signals(20, np.random.default_rng(0)).features.astype(np.float64)
     total = features.sum(0)
     assert (20**2 - total @ total) / 2 == pytest.approx(_spread(features, range(20)), rel=1e-6)
 
 
-def test_exchanges_make_a_choice_better_never_worse(images):
+def test_swaps_never_make_a_selection_worse(images):
     for seed in range(10):
         signals = _signals(50, np.random.default_rng(seed))
         greedy, better = (
@@ -147,7 +147,7 @@ def test_exchanges_make_a_choice_better_never_worse(images):
         assert better >= greedy - 1e-6
 
 
-def test_random_is_a_permutation_and_asks_for_no_signals(images):
+def test_random_is_a_permutation_and_needs_no_signals(images):
     def refuse() -> Signals:
         raise AssertionError("random needs no proxy")
 

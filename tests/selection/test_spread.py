@@ -1,4 +1,4 @@
-"""Methods that spread: k-center, log-determinant, graph cut."""
+"""Diversity methods: k-center, log-determinant, graph cut."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from shoestring.selection.methods.log_det import log_det
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_k_center_takes_the_farthest_from_all_chosen(seed):
+def test_k_center_takes_the_image_farthest_from_all_selected(seed):
     features = some_features(30, seed=seed).astype(np.float64)
     distances = np.linalg.norm(features[:, None] - features[None], axis=2)
     first = int(np.linalg.norm(features - features.mean(0), axis=1).argmin())
@@ -24,7 +24,7 @@ def test_k_center_takes_the_farthest_from_all_chosen(seed):
     assert found.tolist() == chosen
 
 
-def test_k_center_leaves_outliers_for_the_end():
+def test_k_center_selects_outliers_last():
     ring = [[1, 0.1 * np.cos(angle), 0.1 * np.sin(angle)] for angle in range(18)]
     features = unit([*ring, [-1, 0, 0.1], [-1, 0.1, 0]])
     plain = k_center(pool_of(features), 3, rng=np.random.default_rng(0))
@@ -35,8 +35,8 @@ def test_k_center_leaves_outliers_for_the_end():
         k_center(pool_of(features), 3, rng=np.random.default_rng(0), outliers=1.0)
 
 
-def test_k_center_counts_places_in_the_pool_and_keeps_its_first():
-    """Of two tight groups and a point between, the first is in the middle and both groups follow."""
+def test_k_center_returns_its_first_image_first():
+    """Two tight groups and a point between them: the first is in the middle, then comes one of each group."""
     angles = np.array([0.0, 0.02, 0.04, 1.0, 2.0, 2.02])
     features = unit(np.stack([np.cos(angles), np.sin(angles)], 1))
     found = k_center(pool_of(features), 3, rng=np.random.default_rng(0))
@@ -45,15 +45,15 @@ def test_k_center_counts_places_in_the_pool_and_keeps_its_first():
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_log_det_is_the_slow_greedy_after_its_first(seed):
+def test_log_det_equals_brute_force_after_its_first_image(seed):
     features = some_features(30, seed=seed)
     table = features.astype(np.float64) @ features.T + 1e-3 * np.eye(30)
     found = log_det(pool_of(features), 5, rng=np.random.default_rng(seed)).tolist()
-    slow = slow_greedy(lambda chosen: np.linalg.slogdet(table[np.ix_(chosen, chosen)])[1], 30, 5, given=(found[0],))
-    assert found == slow
+    expected = slow_greedy(lambda chosen: np.linalg.slogdet(table[np.ix_(chosen, chosen)])[1], 30, 5, given=(found[0],))
+    assert found == expected
 
 
-def test_log_det_takes_no_duplicate_while_there_is_anything_else():
+def test_log_det_selects_duplicates_last():
     features = np.concatenate([np.repeat(np.eye(4), 10, axis=0), some_features(3, seed=0, dimensions=4)])
     near = unit(features + 1e-5 * some_features(43, seed=1, dimensions=4))
     found = log_det(pool_of(near), 4, rng=np.random.default_rng(0))
@@ -62,7 +62,7 @@ def test_log_det_takes_no_duplicate_while_there_is_anything_else():
     assert np.linalg.slogdet(table.astype(np.float64))[1] > -3
 
 
-def test_log_det_goes_on_beyond_the_dimensions():
+def test_log_det_works_with_more_images_than_dimensions():
     features = some_features(300, seed=0, dimensions=4)
     found = log_det(pool_of(features), 300, rng=np.random.default_rng(0))
     assert sorted(found.tolist()) == list(range(300))
@@ -70,7 +70,7 @@ def test_log_det_goes_on_beyond_the_dimensions():
 
 @pytest.mark.parametrize("weight", [0.0, 0.5, 5.0])
 @pytest.mark.parametrize("seed", range(4))
-def test_graph_cut_is_the_slow_greedy(seed, weight):
+def test_graph_cut_equals_brute_force(seed, weight):
     features = some_features(30, seed=seed)
     table = features.astype(np.float64) @ features.T
 

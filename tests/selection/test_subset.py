@@ -6,23 +6,23 @@ import numpy as np
 import pytest
 
 from shoestring.errors import UserError
-from shoestring.selection import Pool, Subset, choose
+from shoestring.selection import Pool, Strategy, Subset, select_subset
 
 
 @pytest.fixture
 def subset(images) -> Subset:
-    return choose(Pool(images, lambda: pytest.fail("no signals are needed")), 9, method="random", seed=1)
+    return select_subset(Pool(images, lambda: pytest.fail("no signals are needed")), 9, Strategy("random"), seed=1)
 
 
-def test_saving_and_loading_changes_nothing(subset, tmp_path):
+def test_save_and_load_preserve_all_fields(subset, tmp_path):
     subset.save(tmp_path / "subset.json")
-    back = Subset.load(tmp_path / "subset.json")
-    assert np.array_equal(back.indices, subset.indices)
-    assert back.indices.dtype == np.int64
-    assert {**vars(back), "indices": 0} == {**vars(subset), "indices": 0}
+    loaded = Subset.load(tmp_path / "subset.json")
+    assert np.array_equal(loaded.indices, subset.indices)
+    assert loaded.indices.dtype == np.int64
+    assert {**vars(loaded), "indices": 0} == {**vars(subset), "indices": 0}
 
 
-def test_it_says_where_it_comes_from(subset, images):
+def test_a_subset_records_its_origin(subset, images):
     assert subset.ids == tuple(images.ids[subset.indices])
     assert (subset.method, subset.seed, subset.balance, subset.fingerprint) == (
         "random",
@@ -38,19 +38,19 @@ def test_a_prefix_is_a_smaller_subset(subset, images):
     assert subset[:4].ids == subset.ids[:4]
 
 
-def test_other_images_are_refused(subset, images, make_images):
+def test_other_images_raise_an_error(subset, images, make_images):
     for other in (make_images(seed=1), images[:30], images[::-1]):
-        with pytest.raises(UserError, match="chosen from other images"):
+        with pytest.raises(UserError, match="selected from other images"):
             other[subset]
     assert len(images[subset]) == 9
 
 
-@pytest.mark.parametrize("spoil", [lambda c: c.pop("indices"), lambda c: c.update(more=1), lambda c: c.pop("method")])
-def test_files_that_are_no_subset_are_refused(subset, tmp_path, spoil):
+@pytest.mark.parametrize("corrupt", [lambda c: c.pop("indices"), lambda c: c.update(more=1), lambda c: c.pop("method")])
+def test_files_that_are_not_subsets_raise_errors(subset, tmp_path, corrupt):
     file = tmp_path / "subset.json"
     subset.save(file)
     content = json.loads(file.read_text())
-    spoil(content)
+    corrupt(content)
     file.write_text(json.dumps(content))
     with pytest.raises(UserError, match="is not a subset file"):
         Subset.load(file)
@@ -65,7 +65,7 @@ def test_files_that_are_no_subset_are_refused(subset, tmp_path, spoil):
         {"kept": 10},
     ],
 )
-def test_a_file_that_contradicts_itself_is_refused(subset, tmp_path, change):
+def test_an_inconsistent_file_raises_an_error(subset, tmp_path, change):
     subset.save(tmp_path / "subset.json")
     content = json.loads((tmp_path / "subset.json").read_text())
     (tmp_path / "subset.json").write_text(json.dumps({**content, **change}))
@@ -74,10 +74,10 @@ def test_a_file_that_contradicts_itself_is_refused(subset, tmp_path, change):
 
 
 @pytest.mark.parametrize("outside", [False, True])
-def test_names_of_other_images_are_noticed(subset, images, tmp_path, outside):
+def test_ids_of_other_images_raise_an_error(subset, images, tmp_path, outside):
     subset.save(tmp_path / "subset.json")
     content = json.loads((tmp_path / "subset.json").read_text())
     content["indices"][0] = 999 if outside else int(np.setdiff1d(np.arange(60), content["indices"])[0])
     (tmp_path / "subset.json").write_text(json.dumps(content))
-    with pytest.raises(UserError, match="do not agree"):
+    with pytest.raises(UserError, match="do not match"):
         images[Subset.load(tmp_path / "subset.json")]

@@ -202,12 +202,12 @@ def _check_outputs(recipe: Recipe, folder: RunDir, *, copy: Path | None, table: 
     if table is not None:  # a finished selection may write the same table again
         check_file(table, "--csv", overwrite=overwrite or "result" in folder.run)
     if copy is not None:
-        from shoestring.selection.export import check_room
+        from shoestring.selection.export import check_copy_folder
 
         if overlap(copy, folder.path):
             raise UserError(f"{copy} and the run folder, {folder.path}, must be separate: choose another --copy-to.")
         if "result" not in folder.run:
-            check_room(copy)
+            check_copy_folder(copy)
 
 
 def _default_folder(recipe: Recipe, verb: str) -> str:

@@ -18,7 +18,7 @@ from shoestring.models.inference import embed
 from shoestring.planning.model import choose_model
 from shoestring.runtime.context import Context
 from shoestring.selection import Pool, Signals
-from shoestring.selection.features import features_of
+from shoestring.selection.features import load_features
 from shoestring.training.dynamics import Recorder, margins
 from shoestring.training.loop import fit
 
@@ -60,7 +60,7 @@ def learner(settings: Select) -> str:
 def pool_of(images: Images, settings: Select, budget: Budget, context: Context) -> Pool:
     """The images to choose from, with features and signals as the settings say where they come from."""
     features = settings.features
-    own = None if features is None else partial(features_of, features, images, budget, context)
+    own = None if features is None else partial(load_features, features, images, budget, context)
     return Pool(images, partial(signals_of, images, settings, budget, context), own, context.device)
 
 

@@ -9,7 +9,7 @@ from shoestring.config.recipe import Recipe
 from shoestring.errors import UserError
 from shoestring.models.model import model_folder
 from shoestring.runs.directory import RunDir
-from shoestring.selection.subset import file_of
+from shoestring.selection.subset import subset_file
 
 _WEIGHTS = "model.safetensors"
 
@@ -17,7 +17,7 @@ _WEIGHTS = "model.safetensors"
 def file_states(recipe: Recipe) -> dict[str, list[int]]:
     """By path, size in bytes and time of modification (ns) of the subset, weights and features files there are."""
     select, train = recipe.select, recipe.train
-    files = [file_of(name) for name in (recipe.keep, select.subset, select.already) if name is not None]
+    files = [subset_file(name) for name in (recipe.keep, select.subset, select.already) if name is not None]
     if train.weights is not None and train.weights != "pretrained":
         files.append(Path(train.weights))
     if select.features is not None and (path := _features_path(select.features)) is not None:

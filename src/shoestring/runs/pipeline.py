@@ -18,8 +18,8 @@ from shoestring.runs.session import EXIT, begin, finished, surroundings
 from shoestring.runtime import threads
 from shoestring.runtime.context import Context
 from shoestring.selection import Subset
-from shoestring.selection.export import copy_to, list_images
-from shoestring.selection.subset_files import kept_file
+from shoestring.selection.export import copy_images, write_table
+from shoestring.selection.subset_files import never_held_out_file
 
 
 def run(recipe: Recipe, folder: RunDir, *, context: Context, started: float | None = None) -> dict[str, Any]:
@@ -97,16 +97,16 @@ def hand_out(
     subset = Subset.load(folder / "select" / "subset.json")
     subset.indices_for(images)
     if copy is not None:
-        copy_to(copy, images, subset, root=data_path(recipe.data), overwrite=overwrite)
+        copy_images(copy, images, subset, root=data_path(recipe.data), overwrite=overwrite)
     if table is not None:
-        list_images(table, images, subset, overwrite=overwrite)
+        write_table(table, images, subset, overwrite=overwrite)
 
 
 def _baseline(recipe: Recipe, subset: Subset | None, examples: int, folder: RunDir, context: Context) -> dict[str, Any]:
     """The same recipe with random images, drawn by the next seed, and a budget of its own, in a folder inside."""
     context.log("baseline: random images, an equal budget")
     control = Select("random", examples, subset.balance if subset else recipe.select.balance)  # type: ignore[arg-type]
-    other = replace(recipe, select=control, keep=kept_file(recipe), seed=recipe.seed + 1, baseline=False)
+    other = replace(recipe, select=control, keep=never_held_out_file(recipe), seed=recipe.seed + 1, baseline=False)
     around = replace(context, seed=other.seed, on_progress=_part(context.on_progress, 1, 2))
     result = run(other, RunDir(folder / "baseline"), context=around)
     return {key: result[key] for key in ("accuracy", "interval", "warnings", "seconds", "out")}

@@ -18,7 +18,7 @@ from shoestring.planning.proxy import PROXY, needs_proxy
 from shoestring.pruning import shrink
 from shoestring.runs.session import Run
 from shoestring.runtime import threads
-from shoestring.selection.subset_files import given_subset
+from shoestring.selection.subset_files import load_subset
 from shoestring.training import defaults
 from shoestring.training.optimizers.optimizer import update_flops, update_seconds
 from shoestring.training.profiling import FLOPS_PER_MAC, Speed, calibrate, few_of, images_to_time, predicting
@@ -178,7 +178,7 @@ def _check_time(this: Run, images: Images) -> None:
     """
     recipe, budget = this.recipe, this.budget
     subset = recipe.select.subset
-    chosen = recipe.select.examples if subset is None else len(given_subset(subset, images))
+    chosen = recipe.select.examples if subset is None else len(load_subset(subset, images))
     examples = min(chosen or len(images), len(images))
     models = {name: model for name, model in _models(this, images, _network(this, images)).items() if model is not None}
     timings: dict[str, Speed] = {}

@@ -17,7 +17,7 @@ from shoestring.runs.preflight import check_budget, settle, trains_proxy
 from shoestring.runs.session import Run, begin, of_whole
 from shoestring.runs.validate import check, check_place
 from shoestring.runtime.context import Context
-from shoestring.selection.subset_files import given_subset
+from shoestring.selection.subset_files import load_subset
 
 
 def preview(recipe: Recipe, folder: RunDir, *, context: Context, started: float | None = None) -> dict[str, Any]:
@@ -59,7 +59,7 @@ def _trained_on(this: Run, images: Images) -> Images:
     """As many images as will be trained on; which ones is not known before they are chosen, and does not count here."""
     wanted = this.recipe.select
     if wanted.subset is not None:
-        return images[given_subset(wanted.subset, images)]
+        return images[load_subset(wanted.subset, images)]
     return images[np.arange(min(wanted.examples or len(images), len(images)))]
 
 

@@ -19,8 +19,8 @@ from shoestring.models.model import Model, model_folder
 from shoestring.runs.session import Run, final_model
 from shoestring.runtime import threads
 from shoestring.selection import Subset
-from shoestring.selection.near_duplicates import shared
-from shoestring.selection.subset_files import given_subset, never_held_out
+from shoestring.selection.near_duplicates import find_leaked
+from shoestring.selection.subset_files import load_subset, never_held_out
 from shoestring.training.snapshots import remove
 
 
@@ -28,12 +28,12 @@ def select(this: Run, images: Images) -> Subset | None:
     """The subset of the recipe: chosen before, chosen now, or None for all images."""
     wanted = this.recipe.select
     if wanted.subset is not None:
-        return given_subset(wanted.subset, images)
+        return load_subset(wanted.subset, images)
     if wanted.examples is None:
         return None
     if wanted.learner == "auto" and this.recipe.train.weights is not None:
         wanted = replace(wanted, learner="features")
-    already = None if wanted.already is None else given_subset(wanted.already, images)
+    already = None if wanted.already is None else load_subset(wanted.already, images)
 
     def choose() -> Subset:
         this.context.log(f"selecting {wanted.examples:,} of {len(images):,} images")
@@ -77,7 +77,7 @@ def find_copies(this: Run, images: Images, data: Dataset) -> None:
 
 def _in_training(images: Images, data: Dataset) -> list[str]:
     """The names of test images that have a near duplicate among these."""
-    return [str(name) for name in data.test.ids[shared(images, data.test)]]
+    return [str(name) for name in data.test.ids[find_leaked(images, data.test)]]
 
 
 def train(this: Run, images: Images, validation: Images) -> Model:

@@ -74,8 +74,8 @@ def check_apart(place: Path, data: str, *, flag: str = "--out") -> None:
 
 
 def _select(wanted: Select) -> None:
-    from shoestring.selection.balance import parse as parse_balance
-    from shoestring.selection.difficulty import parse as parse_within
+    from shoestring.selection.balance import parse_balance
+    from shoestring.selection.difficulty import parse_within
 
     if wanted.within is not None:
         parse_within(wanted.within)
@@ -91,10 +91,10 @@ def _select(wanted: Select) -> None:
 def _subsets(recipe: Recipe) -> None:
     named = [name for name in (recipe.keep, recipe.select.subset, recipe.select.already) if name is not None]
     if named:
-        from shoestring.selection.subset import file_of
+        from shoestring.selection.subset import subset_file
 
         for name in named:
-            if not file_of(name).is_file():
+            if not subset_file(name).is_file():
                 raise UserError(f"no subset file {name}.")
 
 

@@ -1,4 +1,4 @@
-"""Difficulty as a filter: choose among the easiest, the hardest or the middle images only."""
+"""Difficulty range: select from the easiest, hardest or middle images only."""
 
 from __future__ import annotations
 
@@ -8,39 +8,39 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shoestring.errors import UserError, unknown
-from shoestring.selection.algorithms.ties import lowest_first
+from shoestring.selection.algorithms.ties import random_argsort
 from shoestring.selection.pool import Pool
 
 _KINDS = ("easiest", "hardest", "middle")
 
 
-def parse(within: str) -> tuple[str, float]:
-    """'easiest:0.2' as ('easiest', 0.2); `UserError` for anything else."""
-    kind, colon, share = within.partition(":")
+def parse_within(within: str) -> tuple[str, float]:
+    """Parse 'easiest:0.2' as ('easiest', 0.2). Raises `UserError` for anything else."""
+    kind, colon, fraction = within.partition(":")
     if kind not in _KINDS:
-        raise unknown("kind of difficulty", kind, _KINDS, hint="Write --within easiest:0.2, for example.")
+        raise unknown("difficulty range", kind, _KINDS, hint="Write --within easiest:0.2, for example.")
     try:
-        value = float(share) if colon else math.nan
+        value = float(fraction) if colon else math.nan
     except ValueError:
         value = math.nan
     if not 0 < value <= 1:
-        raise UserError(f"'{within}' needs a share of the images, above 0 and up to 1: {kind}:0.2, for example.")
+        raise UserError(f"'{within}' needs a fraction of the images, above 0 and at most 1: {kind}:0.2, for example.")
     return kind, value
 
 
-def rows_within(images: Pool, within: str, *, least: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Ascending rows of the candidates whose margin by the trained proxy is among the easiest, hardest or middle ones.
+def within_range(pool: Pool, within: str, *, size: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Ascending indices of the pool's easiest, hardest or middle images, by their final margin.
 
-    The share is of these candidates, so of a class where classes are balanced. `UserError` when fewer than
-    `least` are left to choose from. Ties go by the seed.
+    The fraction is of this pool, so of a class if classes are balanced. Ties are broken at random. Raises `UserError`
+    if fewer than `size` images are in the range.
     """
-    kind, share = parse(within)
-    count = math.ceil(share * len(images) - 1e-9)
-    if count < least:
+    kind, fraction = parse_within(within)
+    count = math.ceil(fraction * len(pool) - 1e-9)
+    if count < size:
         raise UserError(
-            f"--within {within} leaves {count:,} of {len(images):,} images, and {least:,} are to be chosen. "
-            "Take a larger share, or fewer examples."
+            f"--within {within} leaves {count:,} of {len(pool):,} images, but {size:,} are to be selected. "
+            "Take a larger fraction, or select fewer."
         )
-    order = lowest_first(-images.final_margin, rng)  # easiest first
-    start = {"easiest": 0, "hardest": len(images) - count, "middle": (len(images) - count) // 2}[kind]
+    order = random_argsort(-pool.final_margin, rng)  # easiest first
+    start = {"easiest": 0, "hardest": len(pool) - count, "middle": (len(pool) - count) // 2}[kind]
     return np.sort(order[start : start + count])

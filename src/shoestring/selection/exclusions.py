@@ -1,4 +1,4 @@
-"""Images that are taken out before any method chooses."""
+"""Images that are excluded before any method selects."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from shoestring.selection.label_errors import suspects
-from shoestring.selection.near_duplicates import all_but_first, contradictory, groups_of
-from shoestring.selection.pool import NOTHING, Pool
+from shoestring.selection.label_errors import find_label_errors
+from shoestring.selection.near_duplicates import count_conflicting, duplicate_groups, redundant_images
+from shoestring.selection.pool import NO_INDICES, Pool
 
 
-def left_out(
-    candidates: Pool, already: NDArray[np.int64], *, copies: bool, doubtful: bool, log: Callable[[str], None]
+def find_excluded(
+    pool: Pool, already: NDArray[np.int64], *, duplicates: bool, label_errors: bool, log: Callable[[str], None]
 ) -> NDArray[np.int64]:
-    """Places, ascending, of near duplicates and of images with a doubtful label, as far as wanted; `say` counts them.
+    """Ascending indices of near duplicates and of probable label errors, as far as requested, and log their numbers.
 
-    Images chosen `already` are not among them.
+    Images in `already` are never excluded.
     """
-    found = [NOTHING]
-    if copies:
-        groups = groups_of(candidates.images)
-        found.append(all_but_first(groups, already))
-        log(f"left out as near duplicates: {len(found[-1]):,} images")
-        if candidates.images.labels is not None and (wrong := contradictory(groups, candidates.labels)):
-            log(f"{wrong:,} groups of near duplicates have images of several classes: some of these labels are wrong")
-    if doubtful:
-        found.append(suspects(candidates.probabilities, candidates.labels))
-        log(f"left out because the proxy firmly contradicts their label: {len(found[-1]):,} images")
-    return np.setdiff1d(np.concatenate(found), already)
+    excluded = [NO_INDICES]
+    if duplicates:
+        groups = duplicate_groups(pool.images)
+        excluded.append(redundant_images(groups, already))
+        log(f"excluded {len(excluded[-1]):,} near duplicates")
+        if pool.images.labels is not None and (conflicting := count_conflicting(groups, pool.labels)):
+            log(f"{conflicting:,} groups of near duplicates have different labels: some of these labels are wrong")
+    if label_errors:
+        excluded.append(find_label_errors(pool.probabilities, pool.labels))
+        log(f"excluded {len(excluded[-1]):,} images whose label the proxy model contradicts with confidence")
+    return np.setdiff1d(np.concatenate(excluded), already)

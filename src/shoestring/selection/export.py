@@ -1,4 +1,4 @@
-"""What was chosen, handed to people and other tools: a folder of images, a table."""
+"""Export of a subset for people and other tools: a folder of images, a CSV table."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from shoestring.runtime.output_files import check_file, check_folder
 from shoestring.selection.subset import Subset
 
 
-def copy_to(folder: Path, images: Images, subset: Subset, *, root: Path | None, overwrite: bool = False) -> None:
-    """The chosen images as files in class folders (or beside each other without labels), best first by their names.
+def copy_images(folder: Path, images: Images, subset: Subset, *, root: Path | None, overwrite: bool = False) -> None:
+    """Write the selected images into class folders (one folder without labels); sorted by name they are best first.
 
-    Files below `root`, where the images' names are paths, are copied as they are; other images are written as PNG files
-    in the size in which they were loaded. What an earlier copy of the same images has left stays as it is, unless
-    `overwrite` is set. `UserError` for a folder that holds anything else, for links in it, and for a full disk.
+    Files below `root`, to which the images' ids are relative paths, are copied; other images are written as PNG files
+    at the resolution at which they were loaded. Files from an earlier copy of the same images are kept unless
+    `overwrite` is set. Raises `UserError` if the folder holds other files or links, and if the disk is full.
     """
     copies: dict[Path, tuple[np.int64, Path | None]] = {}
     folders = [_folder(label, name) for label, name in enumerate(images.classes)]
     for rank, index in enumerate(subset.indices):
         name = str(images.ids[index])
         source = root / name if root is not None and (root / name).is_file() else None
-        place = folder if images.labels is None else folder / folders[images.labels[index]]
-        copies[place / f"{rank:05d}-{_safe(Path(name).name)}{'' if source else '.png'}"] = index, source
-    check_room(folder, but=copies)
+        target = folder if images.labels is None else folder / folders[images.labels[index]]
+        copies[target / f"{rank:05d}-{_safe(Path(name).name)}{'' if source else '.png'}"] = index, source
+    check_copy_folder(folder, allowed=copies)
     with _writing(folder):
         for file, (index, source) in copies.items():
-            if file.exists() and file.stat().st_size and not overwrite:  # a power cut can leave empty files
+            if file.exists() and file.stat().st_size and not overwrite:  # a power failure can leave empty files
                 continue
             file.parent.mkdir(parents=True, exist_ok=True)
             with atomic_write(file, flush=False) as temporary:
@@ -49,31 +49,32 @@ def copy_to(folder: Path, images: Images, subset: Subset, *, root: Path | None, 
 
 
 def _folder(label: int, name: str) -> str:
-    """A folder's name for a class, which may be called what no folder can be: `a/b`, `..`, nothing at all."""
+    """Folder name for a class, whose name need not be a valid one: `a/b`, `..`, or empty."""
     safe = _safe(name)
     return safe if safe == name and name and not name.startswith(".") else f"{label}-{safe}"
 
 
 def _safe(name: str) -> str:
-    """The name without what separates folders, and without characters that are not seen."""
+    """The name without path separators and invisible characters."""
     return re.sub(r"[/\\:]", "_", printable(name))
 
 
-def check_room(folder: Path, *, but: Container[Path] = ()) -> None:
-    """`UserError` when there is something at this path already, other than these files, or hidden ones, in a folder.
+def check_copy_folder(folder: Path, *, allowed: Container[Path] = ()) -> None:
+    """Raise `UserError` if the path exists, unless it is a folder with only allowed and hidden files.
 
-    A link is something else in any case: what is written there would go elsewhere.
+    Links are never allowed: the copies would be written elsewhere.
     """
     check_folder(folder, (), "--copy-to", overwrite=False)
-    there = (path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
-    if any(path.is_symlink() or path not in but for path in there if not path.name.startswith(".")):
-        raise UserError(f"{folder} is there already and not an empty folder: choose another --copy-to.")
+    existing = (path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
+    if any(path.is_symlink() or path not in allowed for path in existing if not path.name.startswith(".")):
+        raise UserError(f"{folder} exists and is not an empty folder. Use another --copy-to.")
 
 
-def list_images(file: Path, images: Images, subset: Subset, *, overwrite: bool = False) -> None:
-    """A table of the chosen images, best first: rank, name, class, place in the source's train split, chosen before.
+def write_table(file: Path, images: Images, subset: Subset, *, overwrite: bool = False) -> None:
+    """Write a CSV table of the selected images, best first.
 
-    `UserError` for a file that is there already and holds anything else, unless `overwrite` is set, and for a link.
+    Columns: rank, image id, class, index in the source's train split, and whether it was selected before. Raises
+    `UserError` if the file exists with other content, unless `overwrite` is set, and for a link.
     """
     rows = []
     for rank, index in enumerate(subset.indices):
@@ -83,15 +84,15 @@ def list_images(file: Path, images: Images, subset: Subset, *, overwrite: bool =
     write_csv(out, ["rank", "image", "class", "row", "chosen_before"], rows)
     content = out.getvalue().encode("utf-8")
     with _writing(file):
-        same = file.is_file() and file.read_bytes() == content
-        check_file(file, "--csv", overwrite=overwrite or same)
+        unchanged = file.is_file() and file.read_bytes() == content
+        check_file(file, "--csv", overwrite=overwrite or unchanged)
         with atomic_write(file) as temporary:
             temporary.write_bytes(content)
 
 
 @contextlib.contextmanager
-def _writing(place: Path) -> Iterator[None]:
+def _writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise UserError(f"cannot write {place}: {error.strerror or error}.") from None
+        raise UserError(f"cannot write {path}: {error.strerror or error}.") from None

@@ -1,4 +1,4 @@
-"""What images are compared by when it is not the proxy: rows of a file, or what a pretrained network sees in them."""
+"""Features from a file or a pretrained network, instead of those of the proxy model."""
 
 from __future__ import annotations
 
@@ -18,67 +18,67 @@ from shoestring.models.model import DESCRIPTION, TENSORS, Model, Preprocessing, 
 from shoestring.models.timm import PREFIX, check_name
 from shoestring.runtime.context import Context
 from shoestring.runtime.files import atomic_write
-from shoestring.selection.algorithms.rows import Stored, stored
-from shoestring.selection.algorithms.similarity import Places, slices
+from shoestring.selection.algorithms.rows import StoredRows, as_stored
+from shoestring.selection.algorithms.similarity import Indices, slices
 
-_ROWS = 8192  # rows of a file that are looked at together
-_UNIT = 2e-3  # how far from 1 the length of a row may be to count as 1 (float16 rounds by less)
-_SMALLEST_SIDE = 96  # pixels that smaller images are enlarged to, because pretrained networks have seen larger ones
-_TIMED = 64  # images that the speed of a network is told from
+_ROWS = 8192  # rows of a file that are read at once
+_NORM_TOLERANCE = 2e-3  # deviation from unit length that is ignored (float16 rounds by less)
+_MIN_SIDE = 96  # pixels; smaller images are enlarged, since pretrained networks were trained on larger ones
+_TIMED = 64  # images on which a network is timed
 
 
-def features_of(source: str, images: Images, budget: Budget, context: Context) -> Stored:
-    """Features (N, D) of unit length: of an .npy file, a model or run folder, or a network timm:NAME with its weights.
+def load_features(source: str, images: Images, budget: Budget, context: Context) -> StoredRows:
+    """Features (N, D) of unit length from an .npy file, a model or run folder, or a timm model.
 
-    timm:NAME@FILE takes those of a .safetensors file. A file of features has a row for each of the images, or for each
-    image of the source's train split. What a network sees is kept in the image cache. Raises `UserError` for files of
-    other images, with rows that are zero or not numbers, and for networks that cannot be had; `BudgetTooSmall` when
-    looking at all images takes longer than there is.
+    `source` is the path, or timm:NAME with pretrained weights, or timm:NAME@FILE with those of a .safetensors file. An
+    .npy file has one row for each of the images, or for each image of the source's train split. Features of a network
+    are cached. Raises `UserError` for files that do not match the images, for rows that are zero or not finite and for
+    models that cannot be loaded; `BudgetTooSmall` if computing the features takes longer than the time remaining.
     """
     if source.lower().endswith(".npy"):
-        return _of_file(Path(source), images)
-    model, digest = _network(source, images)
-    exact = budget.unit != "seconds"  # a counted run does not depend on which precision is faster today
+        return _from_file(Path(source), images)
+    model, digest = _load_network(source, images)
+    exact = budget.unit != "seconds"  # reproducible runs must not depend on which precision is faster
     file = cache_root() / "features" / f"{_hash(images.fingerprint, digest, str(exact))}.npy"
     if file.exists():
-        context.log(f"features: {source}, looked at before")
+        context.log(f"features: {source}, cached")
     else:
-        found = _seen(model, images, budget, context)
+        features = _extract(model, images, budget, context)
         with writing(file.parent), atomic_write(file) as temporary, temporary.open("wb") as out:
-            np.save(out, found)
-    return stored(np.load(file, mmap_mode="r"))
+            np.save(out, features)
+    return as_stored(np.load(file, mmap_mode="r"))
 
 
-def _of_file(file: Path, images: Images) -> Stored:
+def _from_file(file: Path, images: Images) -> StoredRows:
     try:
         values = np.load(file, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise UserError(f"cannot read features from {file}: {error}.") from None
     if values.ndim != 2 or values.dtype.kind != "f" or not values.shape[1]:
-        raise UserError(f"{file} holds {values.dtype} {values.shape}, and a row of floats for each image is expected.")
-    part = len(values) == len(images.store) != len(images)
-    rows = stored(values, images.rows if part else None)
+        raise UserError(f"{file} holds {values.dtype} {values.shape}, but one row of floats per image is expected.")
+    of_train_split = len(values) == len(images.store) != len(images)
+    rows = as_stored(values, images.rows if of_train_split else None)
     if len(rows) != len(images):
-        whole = f" (or {len(images.store):,}, all of train)" if len(images.store) != len(images) else ""
-        raise UserError(f"{file} has {len(rows):,} rows, and there are {len(images):,} images{whole} to choose from.")
-    return _unit(rows, file, images.rows if part else np.arange(len(rows)))
+        alternative = f" (or {len(images.store):,}, all of train)" if len(images.store) != len(images) else ""
+        raise UserError(f"{file} has {len(rows):,} rows, but there are {len(images):,} images{alternative}.")
+    return _normalized(rows, file, images.rows if of_train_split else np.arange(len(rows)))
 
 
-def _unit(rows: Stored, file: Path, numbers: Places) -> Stored:
-    """The rows where they are, scaled to unit length when they are read; `numbers` (N,) are theirs in the file."""
+def _normalized(rows: StoredRows, file: Path, numbers: Indices) -> StoredRows:
+    """The rows, scaled to unit length on reading; `numbers` (N,) are their row numbers in the file."""
     lengths = np.empty(len(rows))
     for part in slices(len(rows), _ROWS):
-        block = rows.part(np.arange(part.start, part.stop)).read()
+        block = rows.take(np.arange(part.start, part.stop)).read()
         lengths[part] = np.sqrt(np.einsum("nd,nd->n", block, block, dtype=np.float64))
     wrong = np.flatnonzero(~np.isfinite(lengths) | (lengths == 0))
     if len(wrong):
-        what = "zero" if lengths[wrong[0]] == 0 else "not finite"
-        raise UserError(f"{len(wrong):,} rows of {file} cannot be compared: row {numbers[wrong[0]]} is {what}.")
-    return rows if np.abs(lengths - 1).max() < _UNIT else rows.scaled(1 / lengths)
+        problem = "zero" if lengths[wrong[0]] == 0 else "not finite"
+        raise UserError(f"{len(wrong):,} rows of {file} are invalid: row {numbers[wrong[0]]} is {problem}.")
+    return rows if np.abs(lengths - 1).max() < _NORM_TOLERANCE else rows.scaled(1 / lengths)
 
 
-def _network(source: str, images: Images) -> tuple[Model, str]:
-    """The network, and what tells it and its weights from others."""
+def _load_network(source: str, images: Images) -> tuple[Model, str]:
+    """The network, and a hash of its architecture and weights."""
     if not source.startswith(PREFIX):
         folder = model_folder(Path(source))
         if folder is None:
@@ -88,37 +88,37 @@ def _network(source: str, images: Images) -> tuple[Model, str]:
 
     name, _, file = source.removeprefix(PREFIX).partition("@")
     check_name(name)
-    about = timm.get_pretrained_cfg(name)
-    if about is None:
-        raise UserError(f"timm model '{name}' has no pretrained weights. Take another, or a model folder.")
-    fixed, usual = about.fixed_input_size, about.input_size[1]
-    side = usual if fixed else max(images.shape[0], min(usual, _SMALLEST_SIDE))
-    prepared = Preprocessing(side, about.input_size[0], tuple(about.mean), tuple(about.std))
+    config = timm.get_pretrained_cfg(name)
+    if config is None:
+        raise UserError(f"timm model '{name}' has no pretrained weights. Use another one, or a model folder.")
+    default = config.input_size[1]
+    side = default if config.fixed_input_size else max(images.shape[0], min(default, _MIN_SIDE))
+    preprocessing = Preprocessing(side, config.input_size[0], tuple(config.mean), tuple(config.std))
     classes = images.classes or ("any",)
-    model = build(PREFIX + name, classes=classes, preprocessing=prepared, weights=file or "pretrained")
-    weights = Path(file).read_bytes() if file else str(about.tag)
+    model = build(PREFIX + name, classes=classes, preprocessing=preprocessing, weights=file or "pretrained")
+    weights = Path(file).read_bytes() if file else str(config.tag)
     return model, _hash(f"{name} {side} timm {timm.__version__}", weights)
 
 
-def _seen(model: Model, images: Images, budget: Budget, context: Context) -> NDArray[np.float32]:
-    """Features, in the faster precision where time counts; refused before the work when they take too long."""
+def _extract(model: Model, images: Images, budget: Budget, context: Context) -> NDArray[np.float32]:
+    """Features of the images, in the faster precision if time is limited. Refused up front if they take too long."""
     model.module.to(context.device)
-    few = images[: min(_TIMED, len(images))]
-    took = {}
+    sample = images[: min(_TIMED, len(images))]
+    seconds = {}
     for precision in ("float32", "bfloat16") if budget.unit == "seconds" else ("float32",):
-        embed(model, few[:1], precision=precision)  # the first time is slower
-        before = time.monotonic()
-        embed(model, few, precision=precision)
-        took[precision] = time.monotonic() - before
-    precision = min(took, key=took.__getitem__)
-    needed = took[precision] / len(few) * len(images)
+        embed(model, sample[:1], precision=precision)  # warm-up
+        start = time.monotonic()
+        embed(model, sample, precision=precision)
+        seconds[precision] = time.monotonic() - start
+    precision = min(seconds, key=seconds.__getitem__)
+    needed = seconds[precision] / len(sample) * len(images)
     window = budget.window("select")
     if budget.unit == "seconds" and needed > window.remaining:
         total = budget.total * needed / max(window.remaining, 1e-9)
-        raise budget.refuse(total, why=f"looking at {len(images):,} images takes some {needed:.0f} s")
-    context.log(f"features: {model.name} at {model.preprocessing.resolution} px, {precision}, some {needed:.0f} s")
+        raise budget.refuse(total, why=f"computing features of {len(images):,} images takes about {needed:.0f} s")
+    context.log(f"features: {model.name} at {model.preprocessing.resolution} px, {precision}, about {needed:.0f} s")
     features, _ = embed(
-        model, images, precision=precision, progress=lambda share: context.on_progress("features", share, {})
+        model, images, precision=precision, progress=lambda fraction: context.on_progress("features", fraction, {})
     )
     return features
 

@@ -6,18 +6,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def suspects(shares: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Places of the images that a network takes for another class than their label, ascending (Northcutt et al. 2021).
+def find_label_errors(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Ascending indices of probable label errors, by confident learning (Northcutt et al. 2021).
 
-    `shares` are its probabilities (N, C), `labels` are (N,).
-
-    Confident learning: a class counts as predicted when its probability is at least the mean that the images labelled
-    so have for it. An image is a suspect when the likeliest of its predicted classes is not its label.
+    Given `probabilities` (N, C) and `labels` (N,), a class is predicted if its probability is at least the mean
+    probability that the images with this label have for it. A label is an error if the most probable of the predicted
+    classes is another one.
     """
-    own = shares[np.arange(len(labels)), labels]
-    count = np.bincount(labels, minlength=shares.shape[1])
-    usual = np.bincount(labels, weights=own, minlength=shares.shape[1]) / np.maximum(count, 1)
-    usual[count == 0] = np.inf  # nobody is taken for a class that has no images
-    predicted = np.where(shares >= usual, shares, -1.0)
-    likeliest = predicted.argmax(1)
-    return np.flatnonzero((predicted.max(1) >= 0) & (likeliest != labels))
+    own = probabilities[np.arange(len(labels)), labels]
+    count = np.bincount(labels, minlength=probabilities.shape[1])
+    threshold = np.bincount(labels, weights=own, minlength=probabilities.shape[1]) / np.maximum(count, 1)
+    threshold[count == 0] = np.inf  # a class without images is never predicted
+    predicted = np.where(probabilities >= threshold, probabilities, -1.0)
+    most_probable = predicted.argmax(1)
+    return np.flatnonzero((predicted.max(1) >= 0) & (most_probable != labels))

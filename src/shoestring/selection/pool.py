@@ -1,4 +1,4 @@
-"""The images to choose from, with what is known about each: computed once, when a method first asks for it."""
+"""The images to select from, with features and training signals that are computed when a method first needs them."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from numpy.typing import NDArray
 from shoestring.data.images import Images
 from shoestring.errors import UserError
 from shoestring.runtime.files import atomic_write
-from shoestring.selection.algorithms.rows import Stored, stored
+from shoestring.selection.algorithms.rows import StoredRows, as_stored
 
-NOTHING = np.empty(0, dtype=np.int64)  # no places
+NO_INDICES = np.empty(0, dtype=np.int64)
 
 
 @dataclass(frozen=True)
 class Signals:
-    """What a proxy network tells about N images; all arrays have N rows.
+    """What a proxy model learned about N images.
 
-    `features` float32 (N, D) of unit length; `forgotten` events int64; `learnt` bool, whether the proxy ever got the
-    image right; margins float64, the logit of the label less the best other: `margin` averaged over the training,
-    `final_margin` at its end. Epoch by epoch float32 (E, N), NaN where an image was not seen: `confidence`, the
-    probability of the label; `error`, the length of the probabilities less the label's (at most the root of 2);
-    `gradient`, the length of the gradient of the loss with respect to the last linear layer. `probabilities` float32
-    (N, C) of the trained proxy. The last four are None where nothing told them.
+    `features` float32 (N, D) of unit length; `forgotten` int64 (N,), forgetting events; `learnt` bool (N,), whether
+    the proxy ever classified the image correctly; margins float64 (N,), the logit of the label minus the highest
+    other: `margin` averaged over training, `final_margin` after it. Per epoch float32 (E, N), NaN for images not seen:
+    `confidence`, the probability of the label; `error`, the L2 norm of probabilities minus one-hot label (at most
+    sqrt(2)); `gradient`, the L2 norm of the gradient of the loss with respect to the last linear layer.
+    `probabilities` float32 (N, C) after training. The last four are None if unknown.
     """
 
     features: NDArray[np.float32]
@@ -42,25 +42,23 @@ class Signals:
     probabilities: NDArray[np.float32] | None = None
 
     def save(self, file: Path, fingerprint: str) -> None:
-        """Write an .npz file that tells which images (by their fingerprint) the signals are of."""
+        """Write an .npz file with the fingerprint of the images."""
         with atomic_write(file) as temporary, temporary.open("wb") as out:
             known = {name: values for name, values in vars(self).items() if values is not None}
             np.savez(out, fingerprint=np.array(fingerprint), **known)
 
     @classmethod
     def load(cls, file: Path, fingerprint: str) -> Signals:
-        """Read what `save` wrote; `UserError` when it is no such file, or of other images."""
+        """Read what `save` wrote. Raises `UserError` for other files and for signals of other images."""
         try:
             with file.open("rb") as stream, np.load(stream, allow_pickle=False) as content:
-                own = str(content["fingerprint"])
-                found = cls(**{name: content[name] for name in content.files if name != "fingerprint"})
+                saved_fingerprint = str(content["fingerprint"])
+                signals = cls(**{name: content[name] for name in content.files if name != "fingerprint"})
         except _UNREADABLE as error:
-            raise UserError(f"{file} is not a file of signals ({type(error).__name__}).") from None
-        if own != fingerprint:
-            raise UserError(
-                f"the signals in {file} are of other images (their fingerprints differ). Leave out --signals."
-            )
-        return found
+            raise UserError(f"{file} is not a signals file ({type(error).__name__}).") from None
+        if saved_fingerprint != fingerprint:
+            raise UserError(f"the signals in {file} are of other images (their fingerprints differ). Remove --signals.")
+        return signals
 
 
 # what NumPy raises for files that are empty, damaged, encrypted or of another kind
@@ -69,123 +67,124 @@ _UNREADABLE += (zipfile.BadZipFile, zlib.error)
 
 
 class Pool:
-    """Candidates for a strategy. `signals()` is called at most once, and only when a method needs it.
+    """Images to select from, as a selection method sees them.
 
-    So is `features()`, unit length (N, D), in memory or in a file, which takes the place of the signals' features.
-    `device` is where methods may compare images.
+    `signals()` is called at most once, when a method first needs signals; so is `features()`, which returns features of
+    unit length (N, D), in memory or in a file, instead of those of the signals. `device` is where methods may compute
+    similarities.
     """
 
     def __init__(
         self,
         images: Images,
         signals: Callable[[], Signals],
-        features: Callable[[], NDArray[np.floating] | Stored] | None = None,
+        features: Callable[[], NDArray[np.floating] | StoredRows] | None = None,
         device: str = "cpu",
     ) -> None:
         self.images, self.device = images, device
-        self._compute, self._compute_features = signals, features
-        self._known: Signals | None = None
-        self._known_features: Stored | None = None
-        self._rows: NDArray[np.int64] | None = None
-        self._whole = self
+        self._compute_signals, self._compute_features = signals, features
+        self._cached_signals: Signals | None = None
+        self._cached_features: StoredRows | None = None
+        self._indices: NDArray[np.int64] | None = None  # into `images`; None: all
+        self._root = self
 
     def __len__(self) -> int:
-        return len(self.images) if self._rows is None else len(self._rows)
+        return len(self.images) if self._indices is None else len(self._indices)
 
-    def part(self, rows: NDArray[np.int64]) -> Pool:
-        """The candidates at these positions (of this pool), sharing the signals of the whole."""
-        piece = Pool(self.images, self._compute, self._compute_features, self.device)
-        piece._rows = rows if self._rows is None else self._rows[rows]
-        piece._whole = self._whole
-        return piece
+    def take(self, indices: NDArray[np.int64]) -> Pool:
+        """Return the images at these positions of the pool; signals and features are shared."""
+        part = Pool(self.images, self._compute_signals, self._compute_features, self.device)
+        part._indices = indices if self._indices is None else self._indices[indices]
+        part._root = self._root
+        return part
 
     @property
     def pixels(self) -> NDArray[np.uint8]:
-        """(N, H, W, C)."""
-        return self.images.pixels if self._rows is None else self.images[self._rows].pixels
+        """Pixels (N, H, W, C)."""
+        return self.images.pixels if self._indices is None else self.images[self._indices].pixels
 
     @property
     def labels(self) -> NDArray[np.int64]:
-        """(N,). `UserError` when the images have none."""
+        """Labels (N,). Raises `UserError` if the images have none."""
         if self.images.labels is None:
-            raise UserError("this method needs labels, and these images have none. facility_location needs none.")
-        return self._of(self.images.labels)
+            raise UserError("this method needs labels, but these images have none. facility_location needs none.")
+        return self._select(self.images.labels)
 
     @property
     def features(self) -> NDArray[np.float32]:
-        """(N, D), unit length. Of a memory-mapped file these rows are read, no others, and made float32."""
-        return self.stored.read()
+        """Features (N, D) of unit length, in float32. From a file only the rows of this pool are read."""
+        return self.stored_features.read()
 
     @property
-    def compared(self) -> bool:
-        """Whether anything has asked for the features."""
-        return self._whole._known_features is not None
+    def features_used(self) -> bool:
+        """Whether features have been requested."""
+        return self._root._cached_features is not None
 
     @property
-    def stored(self) -> Stored:
-        """Where the features are, to be read later or by another process."""
-        whole = self._whole
-        if whole._known_features is None:
-            found = (whole._compute_features or (lambda: whole._signals.features))()
-            whole._known_features = found if isinstance(found, Stored) else stored(found)
-        return whole._known_features.part(self._rows)
+    def stored_features(self) -> StoredRows:
+        """Reference to the features, to be read later or in another process."""
+        root = self._root
+        if root._cached_features is None:
+            features = (root._compute_features or (lambda: root._signals.features))()
+            root._cached_features = features if isinstance(features, StoredRows) else as_stored(features)
+        return root._cached_features.take(self._indices)
 
     @property
     def forgotten(self) -> NDArray[np.int64]:
         """Forgetting events (N,)."""
-        return self._of(self._signals.forgotten)
+        return self._select(self._signals.forgotten)
 
     @property
     def learnt(self) -> NDArray[np.bool_]:
-        """Whether the proxy ever got the image right (N,)."""
-        return self._of(self._signals.learnt)
+        """Whether the proxy ever classified the image correctly (N,)."""
+        return self._select(self._signals.learnt)
 
     @property
     def margin(self) -> NDArray[np.float64]:
-        """Mean margin over the training (N,)."""
-        return self._of(self._signals.margin)
+        """Mean margin over training (N,)."""
+        return self._select(self._signals.margin)
 
     @property
     def final_margin(self) -> NDArray[np.float64]:
         """Margin of the trained proxy (N,)."""
-        return self._of(self._signals.final_margin)
+        return self._select(self._signals.final_margin)
 
     @property
     def confidence(self) -> NDArray[np.float32]:
-        """Probability of the label, epoch by epoch (E, N); NaN where an image was not seen."""
-        return self._by_epoch(self._signals.confidence)
+        """Probability of the label per epoch (E, N); NaN for images not seen."""
+        return self._per_epoch(self._signals.confidence)
 
     @property
     def error(self) -> NDArray[np.float32]:
-        """Length of the probabilities less the label's, epoch by epoch (E, N); NaN where an image was not seen."""
-        return self._by_epoch(self._signals.error)
+        """L2 norm of probabilities minus one-hot label per epoch (E, N); NaN for images not seen."""
+        return self._per_epoch(self._signals.error)
 
     @property
     def gradient(self) -> NDArray[np.float32]:
-        """Length of the gradient of the last linear layer, epoch by epoch (E, N); NaN where an image was not seen."""
-        return self._by_epoch(self._signals.gradient)
+        """L2 norm of the gradient of the last linear layer per epoch (E, N); NaN for images not seen."""
+        return self._per_epoch(self._signals.gradient)
 
     @property
     def probabilities(self) -> NDArray[np.float32]:
-        """Probabilities by the trained proxy (N, C)."""
+        """Class probabilities of the trained proxy (N, C). Raises `UserError` if unknown."""
         values = self._signals.probabilities
         if values is None:
             raise UserError(
-                "this method needs the probabilities of the proxy, unknown here; facility_location does not."
+                "this method needs class probabilities, which these signals lack. facility_location needs none."
             )
-        return self._of(values)
+        return self._select(values)
 
-    def _by_epoch(self, values: NDArray[np.float32] | None) -> NDArray[np.float32]:
+    def _per_epoch(self, values: NDArray[np.float32] | None) -> NDArray[np.float32]:
         if values is None or not len(values):
-            raise UserError("this method looks at a training epoch by epoch, which is not known here; margin does not.")
-        return self._of(values.T).T
+            raise UserError("this method needs per-epoch training signals, which are unknown here. margin needs none.")
+        return self._select(values.T).T
 
     @property
     def _signals(self) -> Signals:
-        whole = self._whole
-        if whole._known is None:
-            whole._known = whole._compute()
-        return whole._known
+        root = self._root
+        if root._cached_signals is None:
+            root._cached_signals = root._compute_signals()
+        return root._cached_signals
 
-    def _of(self, values: NDArray) -> NDArray:
-        return values if self._rows is None else values[self._rows]
+    def _select(self, values: NDArray) -> NDArray:
+        return values if self._indices is None else values[self._indices]

@@ -1,4 +1,4 @@
-"""What a selection leaves behind: the chosen images best first, where they come from, and how they were chosen."""
+"""The result of a selection: the images, best first, the data they are from, and how they were selected."""
 
 from __future__ import annotations
 
@@ -19,40 +19,40 @@ from shoestring.runtime.files import read_json, write_json
 
 @dataclass(frozen=True)
 class Subset:
-    """Indices (k,) into the images chosen from, best first, so that every prefix is a smaller subset.
+    """Indices (k,) into the images they were selected from, best first, so that every prefix is a smaller subset.
 
-    `images[subset]` are the chosen images; other images than those chosen from are refused.
+    `images[subset]` are the selected images; it raises an error for any other images.
     """
 
     indices: NDArray[np.int64]
     ids: tuple[str, ...]
-    fingerprint: str  # of the images chosen from
+    fingerprint: str  # of the images selected from
     method: str
     options: dict[str, Any] = field(default_factory=dict)
     balance: str | dict[str, int] = "equal"
     seed: int = 0
-    within: str | None = None  # the part of the images by difficulty that was chosen from
-    kept: int = 0  # of them, at the beginning, had been chosen before
-    left_out: int = 0  # images that were not to be chosen from
-    never_held_out: tuple[int, ...] | None = None  # places in the source's train split that were never to be held out
+    within: str | None = None  # difficulty range
+    kept: int = 0  # how many, at the beginning, had been selected before
+    left_out: int = 0  # excluded images
+    never_held_out: tuple[int, ...] | None = None  # indices into the source's train split that must stay in training
 
     def __len__(self) -> int:
         return len(self.indices)
 
     def __getitem__(self, part: slice) -> Subset:
-        """A smaller subset: `subset[:100]` are the best hundred."""
+        """Return a smaller subset: `subset[:100]` are the best hundred."""
         kept = len(range(self.kept)[part])
         return Subset(**{**vars(self), "indices": self.indices[part], "ids": self.ids[part], "kept": kept})
 
     def indices_for(self, images: Images) -> NDArray[np.int64]:
-        """The indices, if these are the images that they were chosen from; else `UserError`."""
+        """Return the indices. Raises `UserError` if these are not the images that they were selected from."""
         if images.fingerprint != self.fingerprint:
             raise UserError(
-                "this subset was chosen from other images (their fingerprints differ). "
-                "Choose anew, or give the data, resolution and held-out split that it was chosen from."
+                "this subset was selected from other images (their fingerprints differ). Select again, or give the "
+                "data, resolution and held-out split that it was selected from."
             )
         if self.indices.max(initial=0) >= len(images) or (images.ids[self.indices] != np.array(self.ids)).any():
-            raise UserError("this subset has been changed: its indices and the names of its images do not agree.")
+            raise UserError("this subset has been changed: its indices do not match the names of its images.")
         return self.indices
 
     def save(self, file: Path) -> None:
@@ -60,51 +60,51 @@ class Subset:
         write_json(file, {**asdict(self), "indices": self.indices.tolist()})
 
     @classmethod
-    def of(cls, images: Images, rows: NDArray[np.int64], *, method: str = "list") -> Subset:
-        """The images whose places in the source's own train split are `rows` (K,), in this order.
+    def from_rows(cls, images: Images, rows: NDArray[np.int64], *, method: str = "list") -> Subset:
+        """Return the subset of `images` whose indices into the source's train split are `rows` (K,), in this order.
 
-        `images` are a part of that split. `UserError` when one of the rows was held out of them.
+        Raises `UserError` if one of the rows is not among the images, because it was held out.
         """
-        place = {int(row): index for index, row in enumerate(images.rows)}
-        if strange := [int(row) for row in rows if int(row) not in place]:
+        index_of = {int(row): index for index, row in enumerate(images.rows)}
+        if missing := [int(row) for row in rows if int(row) not in index_of]:
             raise UserError(
-                f"{len(strange):,} of {len(rows):,} listed images are held out of training (the first: {strange[0]}). "
+                f"{len(missing):,} of {len(rows):,} listed images are held out of training (the first: {missing[0]}). "
                 "Give the list as --subset, which holds out others."
             )
-        indices = np.array([place[int(row)] for row in rows], dtype=np.int64)
+        indices = np.array([index_of[int(row)] for row in rows], dtype=np.int64)
         return cls(indices, tuple(map(str, images.ids[indices])), images.fingerprint, method, balance="none")
 
     @classmethod
     def load(cls, file: Path) -> Subset:
-        """Read what `save` wrote; `UserError` when it is no subset file, or was changed."""
+        """Read what `save` wrote. Raises `UserError` for other files, and for one that was changed."""
         content = read_json(file)
         if not isinstance(content, dict):
             raise UserError(f"{file} is not a subset file: it is not a mapping.")
-        known = [one.name for one in fields(cls)]
-        if strange := sorted(map(str, content.keys() - set(known))):
-            raise UserError(f"{file} is not a subset file of this version of shoestring: it has '{strange[0]}'.")
-        for name, fits in _VALID.items():
-            needed = name in ("indices", "ids", "fingerprint", "method")
-            if (needed and name not in content) or (name in content and not fits(content[name])):
+        names = [one.name for one in fields(cls)]
+        if unexpected := sorted(map(str, content.keys() - set(names))):
+            raise UserError(f"{file} is not a subset file of this version of shoestring: it has '{unexpected[0]}'.")
+        for name, is_valid in _VALID.items():
+            required = name in ("indices", "ids", "fingerprint", "method")
+            if (required and name not in content) or (name in content and not is_valid(content[name])):
                 raise UserError(
-                    f"{file} is not a subset file, or it has been changed: '{name}' is missing or not as it should be "
+                    f"{file} is not a subset file, or it has been changed: '{name}' is missing or invalid "
                     "(a plain list has training_indices)."
                 )
         indices, rows = np.array(content["indices"], dtype=np.int64), content.get("never_held_out")
-        plain = {"indices": indices, "ids": tuple(content["ids"]), "never_held_out": rows and tuple(rows)}
-        found = cls(**{**content, **plain})
-        whole = indices.shape == (len(found.ids),) and found.kept <= len(indices)
-        if not whole or len(np.unique(indices)) < len(indices):
-            raise UserError(f"{file} has been changed: it names an image twice, or more or fewer than it says.")
-        return found
+        converted = {"indices": indices, "ids": tuple(content["ids"]), "never_held_out": rows and tuple(rows)}
+        subset = cls(**{**content, **converted})
+        consistent = indices.shape == (len(subset.ids),) and subset.kept <= len(indices)
+        if not consistent or len(np.unique(indices)) < len(indices):
+            raise UserError(f"{file} has been changed: it has an image twice, or its lengths do not match.")
+        return subset
 
 
-def _is_place(value: Any) -> bool:
+def _is_index(value: Any) -> bool:
     return type(value) is int and 0 <= value < 2**63
 
 
-def _are(kind: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, list) and all(map(kind, value))
+def _list_of(is_valid: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, list) and all(map(is_valid, value))
 
 
 def _is_text(value: Any) -> bool:
@@ -112,40 +112,40 @@ def _is_text(value: Any) -> bool:
 
 
 _VALID: dict[str, Callable[[Any], bool]] = {
-    "indices": _are(_is_place),
-    "ids": _are(_is_text),
+    "indices": _list_of(_is_index),
+    "ids": _list_of(_is_text),
     "fingerprint": _is_text,
     "method": _is_text,
     "options": lambda value: isinstance(value, dict),
     "balance": lambda value: isinstance(value, str | dict),
-    "seed": _is_place,
+    "seed": _is_index,
     "within": lambda value: value is None or _is_text(value),
-    "kept": _is_place,
-    "left_out": _is_place,
-    "never_held_out": lambda value: value is None or _are(_is_place)(value),
+    "kept": _is_index,
+    "left_out": _is_index,
+    "never_held_out": lambda value: value is None or _list_of(_is_index)(value),
 }
 
 
-def file_of(name: str | Path) -> Path:
-    """The subset file of this name, or the one that the run in the folder of this name chose or was given."""
+def subset_file(name: str | Path) -> Path:
+    """Subset file of this name, or that of the run in the folder of this name, selected by or given to it."""
     path, seen = expanded(name), set()
     while path.is_dir() and path not in seen:
         seen.add(path)
-        chosen, told = path / "select" / "subset.json", path / "run.json"
-        if chosen.exists() or not told.exists():
-            return chosen
-        given = validated(read_json(told), told)["recipe"].get("select", {}).get("subset")
+        own, record = path / "select" / "subset.json", path / "run.json"
+        if own.exists() or not record.exists():
+            return own
+        given = validated(read_json(record), record)["recipe"].get("select", {}).get("subset")
         if not isinstance(given, str):
-            return chosen
+            return own
         path = expanded(given)
     return path
 
 
-def listed(file: Path) -> NDArray[np.int64] | None:
-    """The places (K,) in a source's train split that a plain list names, best first; None for a subset file of ours.
+def read_index_list(file: Path) -> NDArray[np.int64] | None:
+    """Read a plain list of indices (K,) into a source's train split, best first; None for a subset file.
 
     A plain list is an `.npy` file of integers, or JSON: [3, 1, ...] or {"training_indices": [3, 1, ...]}.
-    `UserError` for other files, and for numbers that are negative or occur twice.
+    Raises `UserError` for other files, and for indices that are negative or occur twice.
     """
     if file.suffix.lower() == ".npy":
         try:
@@ -159,11 +159,11 @@ def listed(file: Path) -> NDArray[np.int64] | None:
         if content is None:
             return None
     try:
-        found = np.asarray(content)
+        indices = np.asarray(content)
     except ValueError:  # lists of different lengths
-        found = np.empty((0, 0))
-    if found.ndim != 1 or found.dtype.kind not in "iu" or not len(found):
-        raise UserError(f"{file} is no list of places: one number for each image is expected.")
-    if found.max() > np.iinfo(np.int64).max or found.min() < 0 or len(np.unique(found)) < len(found):
-        raise UserError(f"{file} has numbers that are no places, or names an image twice.")
-    return found.astype(np.int64)
+        indices = np.empty((0, 0))
+    if indices.ndim != 1 or indices.dtype.kind not in "iu" or not len(indices):
+        raise UserError(f"{file} is not a list of indices: one integer per image is expected.")
+    if indices.max() > np.iinfo(np.int64).max or indices.min() < 0 or len(np.unique(indices)) < len(indices):
+        raise UserError(f"{file} has numbers that are not valid indices, or an image twice.")
+    return indices.astype(np.int64)

@@ -1,4 +1,4 @@
-"""Subsets and lists made before, as a recipe names them: which images they are, and which stay in training."""
+"""Subsets and lists named in a recipe: their images, and the images that must not be held out."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from numpy.typing import NDArray
 from shoestring.config.recipe import Recipe
 from shoestring.data import Images
 from shoestring.selection import Subset
-from shoestring.selection.subset import file_of, listed
+from shoestring.selection.subset import read_index_list, subset_file
 
 
-def given_subset(name: str | Path, images: Images) -> Subset:
-    """The subset in a file of ours or a run folder, or the images of a plain list of places in the train split."""
-    file = file_of(name)
-    rows = listed(file)
-    return Subset.load(file) if rows is None else Subset.of(images, rows)
+def load_subset(name: str | Path, images: Images) -> Subset:
+    """Load the subset of a subset file or run folder, or the images that a plain list of train-split indices names."""
+    file = subset_file(name)
+    rows = read_index_list(file)
+    return Subset.load(file) if rows is None else Subset.from_rows(images, rows)
 
 
-def kept_file(recipe: Recipe) -> str | None:
-    """The file that names images which are not to be held out: the one given, or the images chosen before."""
+def never_held_out_file(recipe: Recipe) -> str | None:
+    """The file that names images which must not be held out: `keep`, or the subset selected before."""
     return recipe.keep or recipe.select.subset or recipe.select.already
 
 
 def never_held_out(recipe: Recipe) -> NDArray[np.int64] | None:
-    """Places (K,) in the source's train split that stay in training; None where the usual images are held out."""
-    name = kept_file(recipe)
+    """Indices (K,) into the source's train split of images that stay in training; None for the default split."""
+    name = never_held_out_file(recipe)
     if name is None:
         return None
-    file = file_of(name)
-    rows = listed(file)
-    if rows is None and (known := Subset.load(file).never_held_out) is not None:
-        rows = np.array(known, dtype=np.int64)
+    file = subset_file(name)
+    rows = read_index_list(file)
+    if rows is None and (saved := Subset.load(file).never_held_out) is not None:
+        rows = np.array(saved, dtype=np.int64)
     return rows

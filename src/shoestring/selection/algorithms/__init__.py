@@ -1,1 +1,1 @@
-"""What selection methods share: similarities, greedy engines, neighbours, clusters, ties, work on large files."""
+"""Building blocks of selection methods: similarities, greedy loops, nearest neighbors, clustering, rows of files."""

@@ -1,4 +1,4 @@
-"""Facility location in parallel processes, or on several machines: GreeDi."""
+"""Distributed facility location (GreeDi) in processes of this machine or on any executor."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shoestring.errors import UserError
-from shoestring.selection.algorithms.partitions import Left, among_left, left_by
-from shoestring.selection.algorithms.rows import Stored
+from shoestring.selection.algorithms.partitions import PartSummary, merge_parts, summarize_part
+from shoestring.selection.algorithms.rows import StoredRows
 from shoestring.selection.pool import Pool
 
-_given: ContextVar[Executor | None] = ContextVar("executor", default=None)
+_current: ContextVar[Executor | None] = ContextVar("executor", default=None)
 
 
 @contextmanager
-def running_on(executor: Executor) -> Iterator[None]:
-    """Within this block parts are worked on by this executor: threads, processes, or a farm of machines."""
-    token = _given.set(executor)
+def use_executor(executor: Executor) -> Iterator[None]:
+    """Run partitions on this executor (threads, processes, a cluster) inside the block."""
+    token = _current.set(executor)
     try:
         yield
     finally:
-        _given.reset(token)
+        _current.reset(token)
 
 
-def in_partitions(
-    images: Pool,
+def greedi(
+    pool: Pool,
     size: int,
     partitions: int,
     *,
@@ -40,45 +40,47 @@ def in_partitions(
     already: NDArray[np.int64],
     options: dict[str, Any],
 ) -> NDArray[np.int64]:
-    """The choice (size,) of two rounds: of each of so many random parts, and among what these left.
+    """Facility location (size,) in two rounds, from random partitions and from their selections.
 
-    GreeDi (Mirzasoleiman et al. 2013): each part chooses `size` images, greedily and beside those chosen `already`; of
-    all these the greedy choice is taken, by how they cover each other and a sample of the others. Workers read their
-    part only, and the choice does not depend on how many there are.
+    GreeDi (Mirzasoleiman et al. 2013): each partition selects `size` images greedily, given those in `already`; the
+    second greedy selection is among all of these, by how they cover each other and a sample of the others. Workers
+    read their partition only, and the result does not depend on the number of workers.
     """
-    free = np.setdiff1d(np.arange(len(images)), already)
+    free = np.setdiff1d(np.arange(len(pool)), already)
     parts = [np.sort(part) for part in np.array_split(rng.permutation(free), partitions)]
-    stored = [images.part(np.concatenate([already, part])).stored.alone() for part in parts]
-    work = partial(_first_round, size=size, before=len(already), options=options)
+    stored = [pool.take(np.concatenate([already, part])).stored_features.detached() for part in parts]
+    before = len(already)
+    work = partial(_first_round, size=size, already=before, options=options)
     try:
         with _executor() as executor:
-            left = list(executor.map(work, stored, rng.spawn(partitions)))
+            summaries = list(executor.map(work, stored, rng.spawn(partitions)))
     except BrokenExecutor:
         raise UserError(
-            "the processes that choose in parts have ended before they were done: memory did not suffice, or a script "
-            'that starts them does not have its work below if __name__ == "__main__":.'
+            "the worker processes ended early: they ran out of memory, or the script that starts them does not keep "
+            'its work under if __name__ == "__main__":.'
         ) from None
-    before = len(already)
-    union = np.concatenate([already, *(part[own.rows - before] for part, own in zip(parts, left))])
-    witnesses = np.concatenate([part[own.witnesses - before] for part, own in zip(parts, left)])
-    weights = np.concatenate([np.full(len(own.witnesses), own.weight, dtype=np.float32) for own in left])
-    chosen, seen = images.part(union).features, images.part(witnesses).features
-    return union[among_left(chosen, seen, weights, size, before=before, rng=rng)]
+    union = np.concatenate([already, *(part[own.rows - before] for part, own in zip(parts, summaries))])
+    witnesses = np.concatenate([part[own.witnesses - before] for part, own in zip(parts, summaries)])
+    weights = np.concatenate([np.full(len(own.witnesses), own.weight, dtype=np.float32) for own in summaries])
+    candidates, seen = pool.take(union).features, pool.take(witnesses).features
+    return union[merge_parts(candidates, seen, weights, size, already=before, rng=rng)]
 
 
-def _first_round(rows: Stored, rng: np.random.Generator, *, size: int, before: int, options: dict[str, Any]) -> Left:
-    """What one part leaves."""
+def _first_round(
+    rows: StoredRows, rng: np.random.Generator, *, size: int, already: int, options: dict[str, Any]
+) -> PartSummary:
     from threadpoolctl import threadpool_limits
 
-    with threadpool_limits(1, user_api="blas"):  # as many workers as cores; and sums do not depend on the machine
-        return left_by(rows.read(), size, before=before, rng=rng, **options)
+    # One thread: there is a worker for each core, and sums must not depend on the machine.
+    with threadpool_limits(1, user_api="blas"):
+        return summarize_part(rows.read(), size, already=already, rng=rng, **options)
 
 
 @contextmanager
 def _executor() -> Iterator[Executor]:
-    """The executor that is given, or processes of this machine for as long as they are needed."""
-    if (given := _given.get()) is not None:
-        yield given
+    """Yield the executor in use, or a process pool of this machine that is shut down afterwards."""
+    if (executor := _current.get()) is not None:
+        yield executor
         return
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as own:
         yield own

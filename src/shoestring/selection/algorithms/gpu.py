@@ -1,4 +1,4 @@
-"""Cosines of many images on an accelerator, where the features lie once: products and sums there, choices here."""
+"""Cosine similarities on a GPU: products and sums on the device, selection on the host."""
 
 from __future__ import annotations
 
@@ -8,65 +8,65 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from shoestring.selection.algorithms.similarity import Floats, Places, slices
+from shoestring.selection.algorithms.similarity import Floats, Indices, slices
 
 if TYPE_CHECKING:
     import torch
 
-_CELLS = 64_000_000  # cosines that are on the device at once: 256 MB
-_ROOMS = 4  # times the cosines of a block that working on them may take
-_MANY = 5_000  # images from which on the way to the device and back is worth it
+_MAX_CELLS = 64_000_000  # cosines on the device at once: 256 MB
+_OVERHEAD = 4  # peak memory of processing a block, in multiples of its cosines
+_MIN_IMAGES = 5_000  # below that the transfer costs more than the GPU saves
 
 
-def accelerates(device: str, features: Floats) -> bool:
-    """Whether this device is an accelerator for features (N, D) that pays and has room. Apple's knows no float64."""
-    if not device.startswith("cuda") or len(features) <= _MANY:
+def gpu_pays_off(device: str, features: Floats) -> bool:
+    """Whether features (N, D) are processed faster on this device and fit. CUDA only: MPS has no float64."""
+    if not device.startswith("cuda") or len(features) <= _MIN_IMAGES:
         return False
-    return features.nbytes + _ROOMS * 4 * _CELLS <= _free(device)
+    return features.nbytes + _OVERHEAD * 4 * _MAX_CELLS <= _free_memory(device)
 
 
-def _free(device: str) -> int:
-    """Bytes of the device's memory that nobody has taken."""
+def _free_memory(device: str) -> int:
+    """Free memory of the device in bytes."""
     import torch
 
     return torch.cuda.mem_get_info(device)[0]
 
 
-class Accelerated:
-    """The cosines of unit vectors (N, D), which are copied to the device; float32, summed up in float64."""
+class GpuSimilarity:
+    """Cosines of unit vectors (N, D) that are copied to the device; float32, summed in float64."""
 
-    room = 14_000_000
+    max_pairs = 14_000_000
 
     def __init__(self, features: Floats, device: str) -> None:
         import torch
 
-        self.features = torch.from_numpy(np.require(features, requirements="W")).to(device)  # torch warns of others
+        # PyTorch warns about arrays that are not writable
+        self.features = torch.from_numpy(np.require(features, requirements="W")).to(device)
 
     def __len__(self) -> int:
         return len(self.features)
 
-    def rows(self, places: Places | slice) -> Floats:
-        """Some images against all (R, N)."""
-        return (self.features[places] @ self.features.T).cpu().numpy()
+    def rows(self, indices: Indices | slice) -> Floats:
+        """Return the similarities of some images to all images (R, N)."""
+        return (self.features[indices] @ self.features.T).cpu().numpy()
 
     def all_gains(self, best: Floats) -> NDArray[np.float64]:
-        """What every image would add (N,)."""
+        """Return the gain of every image (N,)."""
         import torch
 
-        known = torch.from_numpy(best).to(self.features.device)
-        parts = [block.sub_(known).clamp_(min=0).sum(1, dtype=torch.float64) for _, block in self._blocks()]
+        threshold = torch.from_numpy(best).to(self.features.device)
+        parts = [block.sub_(threshold).clamp_(min=0).sum(1, dtype=torch.float64) for _, block in self._blocks()]
         return torch.cat(parts).cpu().numpy()
 
     def nearest(self, count: int) -> tuple[NDArray[np.int32], Floats]:
-        """The `count` images most like each, itself among them: places (N, count) and cosines (N, count), unordered."""
-        places = np.empty((len(self), count), dtype=np.int32)
+        """Return the `count` nearest images of each, itself among them: indices and cosines (N, count), unordered."""
+        indices = np.empty((len(self), count), dtype=np.int32)
         cosines = np.empty((len(self), count), dtype=np.float32)
         for rows, block in self._blocks():
-            values, indices = block.topk(count, sorted=False)
-            places[rows], cosines[rows] = indices.cpu().numpy(), values.cpu().numpy()
-        return places, cosines
+            values, columns = block.topk(count, sorted=False)
+            indices[rows], cosines[rows] = columns.cpu().numpy(), values.cpu().numpy()
+        return indices, cosines
 
     def _blocks(self) -> Iterator[tuple[slice, torch.Tensor]]:
-        """All rows, some at a time."""
-        for rows in slices(len(self), max(1, _CELLS // len(self))):
+        for rows in slices(len(self), max(1, _MAX_CELLS // len(self))):
             yield rows, self.features[rows] @ self.features.T

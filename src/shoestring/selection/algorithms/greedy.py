@@ -1,4 +1,4 @@
-"""The frame of every greedy method: image after image, begun with those that are chosen already."""
+"""The loop shared by all greedy methods."""
 
 from __future__ import annotations
 
@@ -8,39 +8,39 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from shoestring.selection.pool import NOTHING
+from shoestring.selection.pool import NO_INDICES
 
 
-def step_by_step(
+def greedy(
     count: int,
     size: int,
-    lead: Callable[[NDArray[np.bool_]], int],
+    best: Callable[[NDArray[np.bool_]], int],
     add: Callable[[int], None],
     *,
-    already: NDArray[np.int64] = NOTHING,
+    already: NDArray[np.int64] = NO_INDICES,
 ) -> NDArray[np.int64]:
-    """The greedy choice (size,) of `count` images.
+    """Select `size` of `count` images greedily: (size,), best first.
 
-    `lead` names the best of the images in a mask (N,), those that are not chosen yet; `add` is told what is chosen,
-    first the images in `already`, which are not returned.
+    `best` returns the best image within a mask (N,) of those not selected yet; `add` updates the state with a selected
+    image. The images in `already` are added first and not returned.
     """
     free = np.ones(count, dtype=bool)
     for pick in already.tolist():
         add(pick)
         free[pick] = False
-    chosen = np.empty(size, dtype=np.int64)
-    for place in range(size):
-        chosen[place] = pick = lead(free)
+    selected = np.empty(size, dtype=np.int64)
+    for rank in range(size):
+        selected[rank] = pick = best(free)
         add(pick)
         free[pick] = False
-    return chosen
+    return selected
 
 
-def drawn(free: NDArray[np.bool_], sample: float, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """A mask (N,) of this share of the free images, at least one; all of them without a random draw."""
+def sample_mask(free: NDArray[np.bool_], sample: float, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Mask (N,) of a random fraction of the free images, at least one; with 1 all of them, without a random draw."""
     if sample >= 1:
         return free
-    places = np.flatnonzero(free)
+    indices = np.flatnonzero(free)
     mask = np.zeros_like(free)
-    mask[rng.choice(places, math.ceil(sample * len(places)), replace=False, shuffle=False)] = True
+    mask[rng.choice(indices, math.ceil(sample * len(indices)), replace=False, shuffle=False)] = True
     return mask

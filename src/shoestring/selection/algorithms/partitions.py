@@ -1,4 +1,4 @@
-"""Facility location by parts: a greedy choice of each part, then one among all that the parts left."""
+"""Facility location, also in two rounds: a greedy selection from each part, then one from what the parts selected."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from shoestring.selection.algorithms.coverage import cover
-from shoestring.selection.algorithms.gpu import Accelerated, accelerates
-from shoestring.selection.algorithms.neighbors import nearest, nearest_among
+from shoestring.selection.algorithms.coverage import greedy_coverage
+from shoestring.selection.algorithms.gpu import GpuSimilarity, gpu_pays_off
+from shoestring.selection.algorithms.neighbors import nearest_among, nearest_neighbors
 from shoestring.selection.algorithms.similarity import Floats, similarity
-from shoestring.selection.algorithms.sparse_coverage import cover_near
-from shoestring.selection.pool import NOTHING
+from shoestring.selection.algorithms.sparse_coverage import greedy_neighbor_coverage
+from shoestring.selection.pool import NO_INDICES
 
-_NEAR = 128  # of the images left by all parts, how many count as like an image
+_NEIGHBORS = 128  # of the images selected by all parts, how many count as similar to an image
 
 
 @dataclass(frozen=True)
-class Left:
-    """What a part of N images leaves: rows (k,) of its choice, best first, and of witnesses, drawn from the others.
+class PartSummary:
+    """What represents a part of N images: selected rows (k,), best first, and witnesses drawn from the other rows.
 
-    Each witness stands for `weight` images, so that with the choice they stand for the part.
+    Each witness stands for `weight` images.
     """
 
     rows: NDArray[np.int64]
@@ -29,54 +29,56 @@ class Left:
     weight: float
 
 
-def covering(
+def cover_features(
     features: Floats,
     size: int,
     *,
     rng: np.random.Generator,
-    neighbours: int = 0,
+    neighbors: int = 0,
     sample: float = 1.0,
-    already: NDArray[np.int64] = NOTHING,
+    already: NDArray[np.int64] = NO_INDICES,
     device: str = "cpu",
 ) -> NDArray[np.int64]:
-    """The greedy choice (size,) of these images (N, D), by all cosines or by those with so many neighbours."""
-    if neighbours:
-        places, cosines = nearest(features, min(neighbours, len(features)), device)
-        return cover_near(places, cosines, size, rng=rng, sample=sample, already=already)
-    alike = Accelerated(features, device) if accelerates(device, features) else similarity(features)
-    return cover(alike, size, rng=rng, sample=sample, already=already)
+    """Greedy facility location (size,) over features (N, D), by all cosines or those of the nearest `neighbors`."""
+    if neighbors:
+        indices, cosines = nearest_neighbors(features, min(neighbors, len(features)), device)
+        return greedy_neighbor_coverage(indices, cosines, size, rng=rng, sample=sample, already=already)
+    pairwise = GpuSimilarity(features, device) if gpu_pays_off(device, features) else similarity(features)
+    return greedy_coverage(pairwise, size, rng=rng, sample=sample, already=already)
 
 
-def left_by(
-    features: Floats, size: int, *, before: int, rng: np.random.Generator, neighbours: int = 0, sample: float = 1.0
-) -> Left:
-    """What a part (N, D) leaves, whose first rows had been chosen `before`: `size` images and as many witnesses.
+def summarize_part(
+    features: Floats, size: int, *, already: int, rng: np.random.Generator, neighbors: int = 0, sample: float = 1.0
+) -> PartSummary:
+    """Summarize a part (N, D), whose first `already` rows were selected before, by `size` images and witnesses each.
 
-    Both are fewer where the part has no more.
+    Fewer if the part has fewer.
     """
-    begun = np.arange(before)
-    size = min(size, len(features) - before)
-    rows = covering(features, size, rng=rng, neighbours=neighbours, sample=sample, already=begun)
-    others = np.setdiff1d(np.arange(before, len(features)), rows)
+    before = np.arange(already)
+    size = min(size, len(features) - already)
+    rows = cover_features(features, size, rng=rng, neighbors=neighbors, sample=sample, already=before)
+    others = np.setdiff1d(np.arange(already, len(features)), rows)
     witnesses = rng.choice(others, min(size, len(others)), replace=False)
-    return Left(rows, witnesses, len(others) / max(1, len(witnesses)))
+    return PartSummary(rows, witnesses, len(others) / max(1, len(witnesses)))
 
 
-def among_left(
-    chosen: Floats,
+def merge_parts(
+    candidates: Floats,
     witnesses: Floats,
     weights: Floats,
     size: int,
     *,
-    before: int,
+    already: int,
     rng: np.random.Generator,
 ) -> NDArray[np.int64]:
-    """The greedy choice (size,) of all that parts chose (U, D), by how they cover each other and the witnesses (W, D).
+    """Greedy selection (size,) from the images that all parts selected (U, D), by how they cover both groups.
 
-    A witness counts as often as its weight (W,) says. The first rows had been chosen `before`.
+    The witnesses (W, D) count with their weights (W,). The first `already` candidates were selected before.
     """
-    near = min(_NEAR, len(chosen))
-    own, seen = nearest_among(chosen, chosen, near), nearest_among(witnesses, chosen, near)
-    places = np.concatenate([own[0], seen[0]])
+    count = min(_NEIGHBORS, len(candidates))
+    own = nearest_among(candidates, candidates, count)
+    seen = nearest_among(witnesses, candidates, count)
+    indices = np.concatenate([own[0], seen[0]])
     cosines = np.concatenate([own[1], seen[1] * weights[:, None]])
-    return cover_near(places, cosines, size, rng=rng, already=np.arange(before), among=len(chosen))
+    before = np.arange(already)
+    return greedy_neighbor_coverage(indices, cosines, size, rng=rng, already=before, candidates=len(candidates))

@@ -1,1 +1,1 @@
-"""Selection methods, one file each."""
+"""Selection methods, one per file."""

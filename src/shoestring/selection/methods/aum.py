@@ -1,4 +1,4 @@
-"""Area under the margin: how clearly an image was told from the other classes all through a training."""
+"""Area under the margin."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from shoestring.selection.pool import Pool
 def aum(
     pool: Pool, size: int, *, rng: np.random.Generator, order: Literal["easiest", "hardest"] = "easiest"
 ) -> NDArray[np.int64]:
-    """Images with the highest (easiest) or lowest mean margin over the training of a proxy (Pleiss et al. 2020).
+    """Highest (easiest) or lowest area under the margin during training of a proxy (AUM, Pleiss et al. 2020).
 
-    Mislabelled images have the lowest of all. Ties go by the seed.
+    The area is the margin averaged over training. Mislabeled images have the lowest. Ties are broken at random.
     """
     direction = -1 if order == "easiest" else 1
     return np.lexsort((rng.random(len(pool)), direction * pool.margin))[:size]

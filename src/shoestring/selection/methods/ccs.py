@@ -1,4 +1,4 @@
-"""Coverage of all degrees of difficulty but the hardest."""
+"""Coverage-centric coreset selection."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from shoestring.selection.pool import Pool
 
 
 def ccs(pool: Pool, size: int, *, rng: np.random.Generator, cut: float = 0.3, strata: int = 50) -> NDArray[np.int64]:
-    """Coverage-centric selection: random images from every stratum of difficulty, the hardest left out (Zheng 2023).
+    """Random images from all strata of difficulty except the hardest images (CCS, Zheng et al. 2023).
 
-    The `cut` share with the lowest mean margin goes, the rest is divided into `strata` of equal ranges of the margin,
-    and each gives as many images, small ones all they have. As in the order of the strata's turns, every prefix covers
-    them too. Raises `UserError` for a cut or a number of strata out of range.
+    The fraction `cut` with the lowest mean margin is dropped, the rest is divided into `strata` of equal width in the
+    margin, and an equal number is drawn from each, or all images of a small stratum. Strata take turns, so that every
+    prefix covers them. Raises `UserError` for a cut or a number of strata out of range.
     """
     check_range(cut, "ccs's cut", ge=0, lt=1)
     check_range(strata, "ccs's strata", ge=1)
@@ -26,7 +26,7 @@ def ccs(pool: Pool, size: int, *, rng: np.random.Generator, cut: float = 0.3, st
     low, high = score.min(), score.max()
     stratum = np.minimum((strata * (score - low) / max(high - low, 1e-12)).astype(np.int64), strata - 1)
     turn = np.empty(len(kept))
-    for one in np.unique(stratum):
-        members = np.flatnonzero(stratum == one)
+    for number in np.unique(stratum):
+        members = np.flatnonzero(stratum == number)
         turn[rng.permutation(members)] = np.arange(len(members))
     return kept[np.lexsort((rng.random(len(kept)), turn))[:size]]

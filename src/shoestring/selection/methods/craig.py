@@ -1,4 +1,4 @@
-"""CRAIG: images whose gradients stand for the gradients of all."""
+"""CRAIG: images whose gradients represent those of all images."""
 
 from __future__ import annotations
 
@@ -8,36 +8,36 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
-from shoestring.selection.algorithms.coverage import cover
-from shoestring.selection.algorithms.similarity import Floats, Places, gains
-from shoestring.selection.pool import NOTHING, Pool
+from shoestring.selection.algorithms.coverage import greedy_coverage
+from shoestring.selection.algorithms.similarity import Floats, Indices, gains
+from shoestring.selection.pool import NO_INDICES, Pool
 
-_FARTHEST = 2 * math.sqrt(2)  # no two vectors of probabilities less a label are farther from each other
+_MAX_DISTANCE = 2 * math.sqrt(2)  # upper bound of the distance of two vectors of probabilities minus one-hot label
 
 
 def craig(
-    pool: Pool, size: int, *, rng: np.random.Generator, already: NDArray[np.int64] = NOTHING
+    pool: Pool, size: int, *, rng: np.random.Generator, already: NDArray[np.int64] = NO_INDICES
 ) -> NDArray[np.int64]:
-    """Images such that every image has one with nearly the same gradient (CRAIG, Mirzasoleiman et al. 2020).
+    """Facility location on gradients: each image has a selected one nearby (CRAIG, Mirzasoleiman et al. 2020).
 
-    Greedy facility location: each next image lowers most the sum over all images of the distance from their gradient
-    to that of the nearest chosen one. As its authors do for networks, the gradient with respect to the logits stands
-    for that of all weights: the probabilities of the trained proxy less the label. Where classes are balanced, images
-    are compared within their class. O(N^2 C) for C classes, without a table of distances.
+    Greedy: each step reduces most the sum over all images of the distance from their gradient to the nearest selected
+    one. As its authors do for networks, the gradient with respect to the logits stands for that of all weights: the
+    probabilities of the trained proxy minus the one-hot label. If classes are balanced, images are compared within
+    their class. O(N^2 C) time for C classes, without a distance matrix.
     """
     gradients = pool.probabilities.astype(np.float64)
     gradients[np.arange(len(pool)), pool.labels] -= 1
-    return cover(Nearness(gradients), size, rng=rng, already=already)
+    return greedy_coverage(GradientSimilarity(gradients), size, rng=rng, already=already)
 
 
-class Nearness:
-    """A similarity of vectors (N, C): how much nearer two are than the farthest can be.
+class GradientSimilarity:
+    """Similarity of vectors (N, C): an upper bound of all distances minus their Euclidean distance.
 
-    Any constant that no distance exceeds gives the same ranking: it adds to the first choice of every point only.
-    Distances are taken of the differences in float64, so that equal images are at distance zero.
+    Any upper bound gives the same ranking, since it only adds to the first gain of every image. Distances are computed
+    from differences in float64, so that equal images have distance zero.
     """
 
-    room = 14_000_000
+    max_pairs = 14_000_000
 
     def __init__(self, vectors: NDArray[np.float64]) -> None:
         self.vectors = vectors
@@ -45,10 +45,10 @@ class Nearness:
     def __len__(self) -> int:
         return len(self.vectors)
 
-    def rows(self, places: Places | slice) -> Floats:
-        """Some images against all (R, N)."""
-        return (_FARTHEST - cdist(self.vectors[places], self.vectors)).astype(np.float32)
+    def rows(self, indices: Indices | slice) -> Floats:
+        """Return the similarities of some images to all images (R, N)."""
+        return (_MAX_DISTANCE - cdist(self.vectors[indices], self.vectors)).astype(np.float32)
 
     def all_gains(self, best: Floats) -> NDArray[np.float64]:
-        """What every image would add (N,)."""
+        """Return the gain of every image (N,)."""
         return gains(self, np.arange(len(self)), best)

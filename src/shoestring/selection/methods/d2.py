@@ -1,4 +1,4 @@
-"""D2: difficulty that spreads to neighbours, and is used up where an image is taken."""
+"""D2 pruning: difficulty by message passing on a graph of nearest neighbors."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from shoestring.config.values import check_range
-from shoestring.selection.algorithms.greedy import step_by_step
-from shoestring.selection.algorithms.neighbors import nearest
-from shoestring.selection.algorithms.ties import highest
-from shoestring.selection.pool import NOTHING, Pool
+from shoestring.selection.algorithms.greedy import greedy
+from shoestring.selection.algorithms.neighbors import nearest_neighbors
+from shoestring.selection.algorithms.ties import random_argmax
+from shoestring.selection.pool import NO_INDICES, Pool
 
 
 def d2(
@@ -20,33 +20,34 @@ def d2(
     size: int,
     *,
     rng: np.random.Generator,
-    already: NDArray[np.int64] = NOTHING,
+    already: NDArray[np.int64] = NO_INDICES,
     order: Literal["easiest", "hardest"] = "easiest",
     neighbours: int = 10,
     forward: float = 1.0,
     reverse: float = 1.0,
 ) -> NDArray[np.int64]:
-    """Easy (or hard) images in dense places, no two from the same one: D2 pruning (Maharana et al. 2024).
+    """Easy (or hard) images of dense regions, spread out by message passing (D2 pruning, Maharana et al. 2024).
 
-    The score is the rank of the final margin from 0 to 1. Each image first adds exp(-forward d^2) of the scores of its
-    nearest `neighbours` at distance d; then the best is taken, image after image, and takes exp(-reverse d^2) of its
-    score away from its neighbours. Raises `UserError` for less than one neighbour and for negative rates.
+    The score is the rank of the final margin, from 0 to 1. Forward pass: each image adds exp(-forward d^2) times the
+    scores of its nearest `neighbours` at distance d. Reverse pass: the image with the highest score is selected, and
+    exp(-reverse d^2) times its score is subtracted from those of its neighbors. Raises `UserError` for fewer than one
+    neighbor and for negative rates.
     """
     check_range(neighbours, "d2's neighbours", ge=1)
     check_range(forward, "d2's forward", ge=0)
     check_range(reverse, "d2's reverse", ge=0)
     count = len(pool)
-    places, cosines = nearest(pool.features, min(neighbours + 1, count), pool.device)
-    apart = np.maximum(2 - 2 * cosines.astype(np.float64), 0)
-    other = places != np.arange(count)[:, None]
+    neighbors, cosines = nearest_neighbors(pool.features, min(neighbours + 1, count), pool.device)
+    squared = np.maximum(2 - 2 * cosines.astype(np.float64), 0)
+    is_other = neighbors != np.arange(count)[:, None]
     own = rankdata(pool.final_margin if order == "easiest" else -pool.final_margin) / count
-    score = own + (np.exp(-forward * apart) * own[places] * other).sum(1)
-    weaker = np.exp(-reverse * apart) * other
+    score = own + (np.exp(-forward * squared) * own[neighbors] * is_other).sum(1)
+    discount = np.exp(-reverse * squared) * is_other
 
-    def lead(free: NDArray[np.bool_]) -> int:
-        return highest(score, rng, free)
+    def best(free: NDArray[np.bool_]) -> int:
+        return random_argmax(score, rng, free)
 
     def add(pick: int) -> None:
-        score[places[pick]] -= weaker[pick] * score[pick]
+        score[neighbors[pick]] -= discount[pick] * score[pick]
 
-    return step_by_step(count, size, lead, add, already=already)
+    return greedy(count, size, best, add, already=already)

@@ -1,4 +1,4 @@
-"""Images as different from each other as can be."""
+"""Max-sum diversification."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shoestring.config.values import check_range
-from shoestring.selection.algorithms.exchange import anneal, best_draw, best_exchanges
-from shoestring.selection.algorithms.greedy import step_by_step
-from shoestring.selection.algorithms.similarity import Floats, along
-from shoestring.selection.algorithms.ties import highest
-from shoestring.selection.pool import NOTHING, Pool
+from shoestring.selection.algorithms.exchange import anneal, best_random, swap_greedily
+from shoestring.selection.algorithms.greedy import greedy
+from shoestring.selection.algorithms.similarity import Floats, dot_with
+from shoestring.selection.algorithms.ties import random_argmax
+from shoestring.selection.pool import NO_INDICES, Pool
 
 
 def diversity(
@@ -20,44 +20,45 @@ def diversity(
     size: int,
     *,
     rng: np.random.Generator,
-    already: NDArray[np.int64] = NOTHING,
+    already: NDArray[np.int64] = NO_INDICES,
     search: Literal["greedy", "annealing", "random"] = "greedy",
     swaps: int = 100,
     draws: int = 10_000,
 ) -> NDArray[np.int64]:
-    """Images whose cosine distances to each other add up to most (max-sum diversification, Kabkab et al. 2016).
+    """Maximum sum of pairwise cosine distances (max-sum diversification, Kabkab et al. 2016).
 
-    For unit vectors the sum over all pairs is (k^2 - |sum of the chosen|^2) / 2, so each greedy step takes the image
-    that points most against the sum so far: O(N D) a step and no table of distances. Then up to `swaps` chosen images
-    are exchanged for better ones, one best exchange at a time. The search by "annealing" exchanges images at random,
-    worse ones ever more seldom; that by "random" takes the best of so many `draws`, which is hardly better than one.
-    Both give their images in greedy order. Images chosen `already` count in the sum and stay. Raises `UserError` for
-    less than one draw.
+    For unit vectors the sum over all pairs is (k^2 - |sum of the selected|^2) / 2, so each greedy step takes the image
+    with the lowest inner product with the sum so far: O(N D) per step, without a distance matrix. Then up to `swaps`
+    selected images are replaced, best swap first. The search "annealing" uses simulated annealing, "random" takes the
+    best of `draws` random subsets, which is hardly better than one; both return their images in greedy order. Images
+    in `already` count in the sum and stay. Raises `UserError` for fewer than one draw.
     """
     check_range(draws, "diversity's draws", ge=1)
     features = pool.features
     if search == "greedy":
-        return best_exchanges(features, _greedily(features, size, already, rng), already, swaps)
+        return swap_greedily(features, _rank_greedily(features, size, already, rng), already, swaps)
     free = np.setdiff1d(np.arange(len(features)), already)
-    others, begun = features[free].astype(np.float64), features[already].sum(0, dtype=np.float64)
+    others, initial_sum = features[free].astype(np.float64), features[already].sum(0, dtype=np.float64)
     if search == "annealing":
-        chosen = free[anneal(others, size, begun, rng=rng)]
+        selected = free[anneal(others, size, initial_sum, rng=rng)]
     else:
-        chosen = free[best_draw(others, size, begun, draws, rng=rng)]
-    both = features[np.concatenate([already, chosen])]
-    return chosen[_greedily(both, size, np.arange(len(already)), rng) - len(already)]
+        selected = free[best_random(others, size, initial_sum, draws, rng=rng)]
+    both = features[np.concatenate([already, selected])]
+    return selected[_rank_greedily(both, size, np.arange(len(already)), rng) - len(already)]
 
 
-def _greedily(features: Floats, size: int, already: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
-    """The greedy ranking (size,) of unit vectors (N, D)."""
+def _rank_greedily(
+    features: Floats, size: int, already: NDArray[np.int64], rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Greedy ranking (size,) of unit vectors (N, D)."""
     total = np.zeros(features.shape[1])
-    towards = features.sum(0, dtype=np.float64)  # the first image lies farthest from all others
+    reference = features.sum(0, dtype=np.float64)  # the first image is the one farthest from all others
 
-    def lead(free: NDArray[np.bool_]) -> int:
-        return highest(-along(features, towards), rng, free)
+    def best(free: NDArray[np.bool_]) -> int:
+        return random_argmax(-dot_with(features, reference), rng, free)
 
     def add(pick: int) -> None:
-        nonlocal towards
-        towards = np.add(total, features[pick], out=total)
+        nonlocal reference
+        reference = np.add(total, features[pick], out=total)
 
-    return step_by_step(len(features), size, lead, add, already=already)
+    return greedy(len(features), size, best, add, already=already)

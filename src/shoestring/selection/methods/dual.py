@@ -1,4 +1,4 @@
-"""Difficulty and uncertainty at once, from a short training."""
+"""Difficulty and uncertainty from a short training run."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ def dual(
     window: int = 10,
     order: Literal["highest", "lowest"] = "highest",
 ) -> NDArray[np.int64]:
-    """Images of which a proxy is unsure and in doubt: (1 - mean) x deviation of the confidence (Cho et al. 2025, DUAL).
+    """Difficulty times uncertainty: (1 - mean) x standard deviation of the confidence (DUAL, Cho et al. 2025).
 
-    Mean and deviation are over sliding windows of so many epochs (of all, where there are fewer), and the scores of all
-    windows are averaged. The highest are the most telling where many images are taken, the lowest where few are. Epochs
-    in which an image was not seen count as confidence zero. Raises `UserError` for a window below two.
+    Mean and standard deviation are over sliding windows of `window` epochs (of all, if there are fewer), and the scores
+    of all windows are averaged. The highest scores are best for large subsets, the lowest for small ones. The
+    confidence is zero in epochs in which an image was not seen. Raises `UserError` for a window below two.
     """
     check_range(window, "dual's window", ge=2)
     confidence = np.nan_to_num(pool.confidence.astype(np.float64))
     length = min(window, len(confidence))
-    views = sliding_window_view(confidence, length, axis=0)  # (windows, N, length)
-    deviation = views.std(-1, ddof=1) if length > 1 else np.ones(views.shape[:2])
-    score = ((1 - views.mean(-1)) * deviation).mean(0)
+    windows = sliding_window_view(confidence, length, axis=0)  # (windows, N, length)
+    deviation = windows.std(-1, ddof=1) if length > 1 else np.ones(windows.shape[:2])
+    score = ((1 - windows.mean(-1)) * deviation).mean(0)
     return np.lexsort((rng.random(len(pool)), -score if order == "highest" else score))[:size]

@@ -1,4 +1,4 @@
-"""Error of the probabilities early in a training."""
+"""EL2N: error of the probabilities early in training."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from shoestring.selection.algorithms.early_scores import by_early_mean
+from shoestring.selection.algorithms.early_scores import rank_by_early_mean
 from shoestring.selection.pool import Pool
 
 
@@ -20,10 +20,10 @@ def el2n(
     early: float = 0.5,
     offset: float = 0.0,
 ) -> NDArray[np.int64]:
-    """Images whose probabilities are nearest to (easiest) or farthest from their label early on (Paul et al. 2021).
+    """Lowest (easiest) or highest L2 norm of the error vector early in training (EL2N, Paul et al. 2021).
 
-    The mean length of the error vector over the first `early` share of the epochs of a proxy. The first `offset` share
-    of the order is passed over: the hardest of all are often mislabelled. Images not seen by then count as the hardest.
-    Raises `UserError` for shares out of range.
+    The norm is averaged over the first fraction `early` of the epochs of a proxy. The first fraction `offset` of the
+    ranking is skipped, since the hardest images are often mislabeled. Images not seen by then count as the hardest.
+    Raises `UserError` for fractions out of range.
     """
-    return by_early_mean(pool.error, size, rng=rng, method="el2n", order=order, early=early, offset=offset)
+    return rank_by_early_mean(pool.error, size, rng=rng, method="el2n", order=order, early=early, offset=offset)

@@ -1,4 +1,4 @@
-"""Forgetting events: how often an image goes from right to wrong while a proxy network is trained."""
+"""Forgetting events: how often the prediction for an image turns wrong again during training."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from shoestring.selection.pool import Pool
 def forgetting(
     pool: Pool, size: int, *, rng: np.random.Generator, order: Literal["easiest", "hardest"] = "easiest"
 ) -> NDArray[np.int64]:
-    """Images forgotten least (easiest) or most (hardest) often while a proxy trains (Toneva et al. 2019).
+    """Fewest (easiest) or most (hardest) forgetting events during training of a proxy (Toneva et al. 2019).
 
-    Images never learnt count as forgotten most. Most images tie, so the mean margin decides between them (a clear
-    margin is easy), and the seed between those that tie even then.
+    Images that were never learned count as forgotten most often. Ties, of which there are many, are broken by the mean
+    margin (higher is easier), and then at random.
     """
     never = pool.forgotten.max(initial=0) + 1
     events = np.where(pool.learnt, pool.forgotten, never)

@@ -1,4 +1,4 @@
-"""Margin: how clearly a trained proxy network tells an image from the other classes."""
+"""Margin of a trained proxy model."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def margin(
     order: Literal["easiest", "hardest"] = "easiest",
     among: float = 1.0,
 ) -> NDArray[np.int64]:
-    """Images that a trained proxy finds easiest (or hardest), by the logit of the label less the best other.
+    """Highest (easiest) or lowest margin of a trained proxy: label logit minus highest other (Sorscher et al. 2022).
 
-    With few images the easy ones teach most, with many the hard ones (Sorscher et al. 2022). `among` times as many are
-    taken from that end of the order, and of these `size` at random: the easiest of all are much alike. Ties go by the
-    seed. Raises `UserError` for `among` below 1.
+    Easy images are best for small subsets, hard ones for large subsets. With `among` above 1,
+    `size` images are drawn at random from the first `among` * `size`: the easiest of all are very similar. Ties are
+    broken at random. Raises `UserError` for `among` below 1.
     """
     check_range(among, "margin's among", ge=1)
     direction = -1 if order == "easiest" else 1

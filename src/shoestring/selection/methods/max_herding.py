@@ -1,4 +1,4 @@
-"""MaxHerding: coverage that fades with the distance."""
+"""MaxHerding: coverage with a Gaussian kernel."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shoestring.config.values import check_range
-from shoestring.selection.algorithms.coverage import cover
-from shoestring.selection.algorithms.similarity import Floats, products, similarity
-from shoestring.selection.pool import NOTHING, Pool
+from shoestring.selection.algorithms.coverage import greedy_coverage
+from shoestring.selection.algorithms.similarity import Floats, inner_products, similarity
+from shoestring.selection.pool import NO_INDICES, Pool
 
-_SAMPLE = 1000  # images whose distances give the bandwidth
-_NARROWEST = 1e-9  # bandwidth that float32 can square; no two images that differ are as near
+_SAMPLE = 1000  # images from which the bandwidth is estimated
+_MIN_BANDWIDTH = 1e-9  # float32 can still square it; distinct images are never that close
 
 
 def max_herding(
@@ -19,33 +19,33 @@ def max_herding(
     size: int,
     *,
     rng: np.random.Generator,
-    already: NDArray[np.int64] = NOTHING,
+    already: NDArray[np.int64] = NO_INDICES,
     bandwidth: float = 0.0,
 ) -> NDArray[np.int64]:
-    """Images that cover all others by a Gaussian kernel, the generalised coverage of Bae et al. (2024).
+    """Maximum coverage with a Gaussian kernel (MaxHerding, generalized coverage, Bae et al. 2024).
 
-    Greedy: each next image raises most the sum over all images of exp(-d^2 / (2 bandwidth^2)) with d the distance to
-    the nearest chosen one. Bandwidth 0 takes the median distance between (a sample of 1,000) images.
+    Greedy: each step increases most the sum over all images of exp(-d^2 / (2 bandwidth^2)) with d the distance to the
+    nearest selected one. Bandwidth 0 stands for the median distance between images (of a sample of 1,000).
     Raises `UserError` for a negative bandwidth.
     """
     check_range(bandwidth, "max_herding's bandwidth", ge=0)
     features = pool.features
-    wide = max(bandwidth or median_distance(features, rng), _NARROWEST)
-    narrow = np.float32(1 / wide**2)
+    width = max(bandwidth or median_distance(features, rng), _MIN_BANDWIDTH)
+    scale = np.float32(1 / width**2)
 
     def gaussian(cosines: Floats) -> Floats:
         cosines -= 1  # -d^2 / 2 for unit vectors
-        cosines *= narrow
+        cosines *= scale
         return np.exp(cosines, out=cosines)
 
-    return cover(similarity(features, gaussian), size, rng=rng, already=already)
+    return greedy_coverage(similarity(features, gaussian), size, rng=rng, already=already)
 
 
 def median_distance(features: Floats, rng: np.random.Generator) -> float:
-    """The median distance between two images (of a sample); 1 where most are the same."""
+    """Median distance between two images (of a sample); 1 if most are the same."""
     if len(features) > _SAMPLE:
         features = features[rng.choice(len(features), _SAMPLE, replace=False)]
     upper = np.triu_indices(len(features), 1)
-    squares = np.maximum(2 - 2 * (products(features, features))[upper], 0)
-    middle = float(np.sqrt(np.median(squares))) if len(squares) else 0.0
-    return middle if middle > 1e-3 else 1.0
+    squares = np.maximum(2 - 2 * (inner_products(features, features))[upper], 0)
+    median = float(np.sqrt(np.median(squares))) if len(squares) else 0.0
+    return median if median > 1e-3 else 1.0

@@ -1,4 +1,4 @@
-"""ProbCover: balls around the chosen images that hold as many others as can be."""
+"""ProbCover: balls around the selected images that contain as many images as possible."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shoestring.config.values import check_range
-from shoestring.selection.algorithms.clusters import clusters
-from shoestring.selection.algorithms.coverage import cover
-from shoestring.selection.algorithms.similarity import Floats, products, similarity, slices
-from shoestring.selection.pool import NOTHING, Pool
+from shoestring.selection.algorithms.clusters import kmeans
+from shoestring.selection.algorithms.coverage import greedy_coverage
+from shoestring.selection.algorithms.similarity import Floats, inner_products, similarity, slices
+from shoestring.selection.pool import NO_INDICES, Pool
 
-_PURE = 0.95  # share of the balls without an image of another cluster
-_CLUSTERS = 50  # at most, where nobody says how many classes there are
-_SAMPLE = 2000  # balls that are looked at
+_PURITY = 0.95  # fraction of the balls without an image of another cluster
+_MAX_CLUSTERS = 50  # if the number of classes is unknown
+_SAMPLE = 2000  # balls from which purity is estimated
 
 
 def prob_cover(
@@ -21,41 +21,41 @@ def prob_cover(
     size: int,
     *,
     rng: np.random.Generator,
-    already: NDArray[np.int64] = NOTHING,
+    already: NDArray[np.int64] = NO_INDICES,
     radius: float = 0.0,
 ) -> NDArray[np.int64]:
-    """Images whose balls of one radius hold most images together (ProbCover, Yehuda et al. 2022).
+    """Maximum number of images within one radius of the selected ones (ProbCover, Yehuda et al. 2022).
 
-    Greedy: each next image brings most images into a ball that are in none yet. Radius 0 takes, as the paper does, the
-    largest with which 95 % of all balls are pure: hold images of one k-means cluster only, with as many clusters as
-    the data has classes, or without labels as many as images are wanted, up to 50. When all images are in a ball the
-    seed takes the rest. Raises `UserError` for a negative radius.
+    Greedy: each step covers the most images that are in no ball yet. Radius 0 stands for the largest one with which
+    95 % of all balls are pure, as in the paper: contain images of a single k-means cluster. The number of clusters is
+    that of the classes, or without labels `size`, up to 50. When all images are covered the rest is random. Raises
+    `UserError` for a negative radius.
     """
     check_range(radius, "prob_cover's radius", ge=0)
     features = pool.features
     if not radius:
-        count = min(max(2, len(pool.images.classes) or min(size, _CLUSTERS)), len(features))
-        radius = pure_radius(features, clusters(features, count, rng)[0], rng)
-    least = np.float32(min(1 - radius**2 / 2, 1 - 1e-6))  # every image is in its own ball, whatever the rounding
+        count = min(max(2, len(pool.images.classes) or min(size, _MAX_CLUSTERS)), len(features))
+        radius = pure_radius(features, kmeans(features, count, rng)[0], rng)
+    threshold = np.float32(min(1 - radius**2 / 2, 1 - 1e-6))  # every image is in its own ball despite rounding
 
     def inside(cosines: Floats) -> Floats:
-        return (cosines > least).astype(np.float32)
+        return (cosines > threshold).astype(np.float32)
 
-    return cover(similarity(features, inside), size, rng=rng, already=already)
+    return greedy_coverage(similarity(features, inside), size, rng=rng, already=already)
 
 
 def pure_radius(features: Floats, labels: NDArray[np.int64], rng: np.random.Generator) -> float:
-    """The largest radius with which 95 % of the balls hold images of one label only.
+    """Largest radius with which 95 % of the balls contain images of one label only.
 
     A ball is pure up to the distance of the nearest image of another label, so the radius is one of these distances.
     """
-    centres = np.arange(len(features))
+    centers = np.arange(len(features))
     if len(features) > _SAMPLE:
-        centres = rng.choice(len(features), _SAMPLE, replace=False)
-    nearest = np.full(len(centres), -1, dtype=np.float32)  # highest cosine with an image of another label
+        centers = rng.choice(len(features), _SAMPLE, replace=False)
+    nearest = np.full(len(centers), -1, dtype=np.float32)  # highest cosine with an image of another label
     for part in slices(len(features), 4096):
-        cosines = products(features[centres], features[part])
-        cosines[labels[centres][:, None] == labels[part]] = -1
+        cosines = inner_products(features[centers], features[part])
+        cosines[labels[centers][:, None] == labels[part]] = -1
         np.maximum(nearest, cosines.max(1), out=nearest)
-    impure = int((1 - _PURE) * len(centres) + 1e-9)  # balls that may be
+    impure = int((1 - _PURITY) * len(centers) + 1e-9)  # number of balls that may be impure
     return float(np.sqrt(max(0, np.sort(2 - 2 * nearest)[impure])))

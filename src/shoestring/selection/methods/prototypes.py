@@ -1,4 +1,4 @@
-"""Prototypes: one image of each cluster."""
+"""Prototypes: one image per cluster."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from shoestring.selection.algorithms.clusters import clusters, in_turn
+from shoestring.selection.algorithms.clusters import kmeans, round_robin
 from shoestring.selection.pool import Pool
 
 
 def prototypes(
     pool: Pool, size: int, *, rng: np.random.Generator, order: Literal["easiest", "hardest"] = "easiest"
 ) -> NDArray[np.int64]:
-    """Of each of `size` k-means clusters the image nearest its centre, or farthest from it (Sorscher et al. 2022).
+    """From each of `size` k-means clusters the image nearest to or farthest from its center (Sorscher et al. 2022).
 
-    Large clusters come first. Where there are fewer different images than clusters, second ones fill up.
+    Large clusters come first. If there are fewer distinct images than clusters, second images fill up the subset.
     """
-    labels, distances = clusters(pool.features, size, rng)
-    return in_turn(labels, distances if order == "easiest" else -distances, rng)[:size]
+    labels, distances = kmeans(pool.features, size, rng)
+    return round_robin(labels, distances if order == "easiest" else -distances, rng)[:size]

@@ -1,4 +1,4 @@
-"""The control that every method has to beat."""
+"""Random baseline."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ from shoestring.selection.pool import Pool
 
 
 def random(pool: Pool, size: int, *, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Images at random, without replacement."""
+    """Uniformly random images, without replacement: the baseline for all other methods."""
     return rng.permutation(len(pool))[:size]

@@ -1,4 +1,4 @@
-"""Facility location in one pass over the features, for data larger than memory."""
+"""Facility location in one pass over the features."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from shoestring.selection.algorithms.partitions import among_left, left_by
+from shoestring.selection.algorithms.partitions import merge_parts, summarize_part
 from shoestring.selection.algorithms.similarity import Floats, slices
-from shoestring.selection.balance import interleaved
-from shoestring.selection.pool import NOTHING, Pool
+from shoestring.selection.balance import interleave
+from shoestring.selection.pool import NO_INDICES, Pool
 
-_READ = 65_536  # images that are read together
-_PIECE = 4_096  # images of one class that are chosen from together
-_SPARE = 4  # times as many images as are wanted are left by the pieces
+_READ = 65_536  # images that are read at once
+_CHUNK = 4_096  # images of one class that are summarized together
+_OVERSAMPLING = 4  # how many times as many images as requested the chunks keep
 
 
 def streaming(
@@ -22,50 +22,52 @@ def streaming(
     size: int,
     *,
     rng: np.random.Generator,
-    already: NDArray[np.int64] = NOTHING,
+    already: NDArray[np.int64] = NO_INDICES,
     counts: NDArray[np.int64] | None = None,
 ) -> NDArray[np.int64]:
     """Facility location in one pass over the features, for data larger than memory (merge and reduce; Wei et al. 2014).
 
-    Each piece of the images, of one class where classes are balanced, leaves four times its share, chosen greedily, and
-    a sample of the others. Among all that is left the greedy choice is made again. Memory grows with what is chosen,
-    not with the number of images.
+    From each chunk of the images, of one class if classes are balanced, four times as many images as its part of the
+    result are kept, selected greedily, and a sample of the others. From all that is kept the result is selected
+    greedily. Memory grows with the size of the subset, not of the pool.
     """
     labels = np.zeros(len(pool), dtype=np.int64) if counts is None else pool.labels
-    wanted = np.array([size]) if counts is None else counts
+    requested = np.array([size]) if counts is None else counts
     free = np.ones(len(pool), dtype=bool)
     free[already] = False
-    shares = _SPARE * wanted / np.maximum(np.bincount(labels[free], minlength=len(wanted)), 1)
-    heaps = [_Heap(pool, already[labels[already] == label]) for label in range(len(wanted))]
+    fractions = _OVERSAMPLING * requested / np.maximum(np.bincount(labels[free], minlength=len(requested)), 1)
+    summaries = [_ClassSummary(pool, already[labels[already] == label]) for label in range(len(requested))]
     for rows in slices(len(pool), _READ):
-        places = rows.start + np.flatnonzero(free[rows] & (wanted[labels[rows]] > 0))
-        features = pool.part(places).features
-        for label in np.unique(labels[places]):
-            own = np.flatnonzero(labels[places] == label)
-            for piece in np.array_split(own, math.ceil(len(own) / _PIECE)):
-                heaps[label].put(places[piece], features[piece], math.ceil(shares[label] * len(piece)), rng)
-    return interleaved([heap.best(int(count), rng) for heap, count in zip(heaps, wanted) if count])
+        indices = rows.start + np.flatnonzero(free[rows] & (requested[labels[rows]] > 0))
+        features = pool.take(indices).features
+        for label in np.unique(labels[indices]):
+            own = np.flatnonzero(labels[indices] == label)
+            for chunk in np.array_split(own, math.ceil(len(own) / _CHUNK)):
+                kept = math.ceil(fractions[label] * len(chunk))
+                summaries[label].add(indices[chunk], features[chunk], kept, rng)
+    return interleave([one.select(int(count), rng) for one, count in zip(summaries, requested) if count])
 
 
-class _Heap:
-    """What the pieces of one class leave, behind what had been chosen of it."""
+class _ClassSummary:
+    """What is kept of the chunks of one class, after the images selected before (K,)."""
 
-    def __init__(self, pool: Pool, begun: NDArray[np.int64]) -> None:
-        self.before = len(begun)
-        self.places, self.chosen = [begun], [pool.part(begun).features]
+    def __init__(self, pool: Pool, already: NDArray[np.int64]) -> None:
+        self.already = len(already)
+        self.indices, self.features = [already], [pool.take(already).features]
         self.witnesses: list[Floats] = []
         self.weights: list[Floats] = []
 
-    def put(self, places: NDArray[np.int64], features: Floats, size: int, rng: np.random.Generator) -> None:
-        """Leave this many of a piece: its places (P,) and features (P, D)."""
-        left = left_by(np.concatenate([self.chosen[0], features]), size, before=self.before, rng=rng)
-        rows = left.rows - self.before
-        self.places.append(places[rows])
-        self.chosen.append(features[rows])
-        self.witnesses.append(features[left.witnesses - self.before])
-        self.weights.append(np.full(len(left.witnesses), left.weight, dtype=np.float32))
+    def add(self, indices: NDArray[np.int64], features: Floats, size: int, rng: np.random.Generator) -> None:
+        """Summarize a chunk, its indices (P,) and features (P, D), by `size` images."""
+        summary = summarize_part(np.concatenate([self.features[0], features]), size, already=self.already, rng=rng)
+        rows = summary.rows - self.already
+        self.indices.append(indices[rows])
+        self.features.append(features[rows])
+        self.witnesses.append(features[summary.witnesses - self.already])
+        self.weights.append(np.full(len(summary.witnesses), summary.weight, dtype=np.float32))
 
-    def best(self, size: int, rng: np.random.Generator) -> NDArray[np.int64]:
-        """The places (size,) of the best of all that is left."""
-        chosen, witnesses, weights = map(np.concatenate, (self.chosen, self.witnesses, self.weights))
-        return np.concatenate(self.places)[among_left(chosen, witnesses, weights, size, before=self.before, rng=rng)]
+    def select(self, size: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        """Select the best of what was kept: indices (size,)."""
+        features, witnesses, weights = map(np.concatenate, (self.features, self.witnesses, self.weights))
+        selected = merge_parts(features, witnesses, weights, size, already=self.already, rng=rng)
+        return np.concatenate(self.indices)[selected]
