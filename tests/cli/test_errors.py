@@ -80,14 +80,14 @@ def one_line(capsys: pytest.CaptureFixture[str], words: tuple[str, ...], out: Pa
     return captured.err
 
 
-@pytest.mark.parametrize("make, said", DATA)
-def test_bad_data(capsys, tmp_path: Path, make: Callable[[Path], Path], said: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("make, message", DATA)
+def test_bad_data(capsys, tmp_path: Path, make: Callable[[Path], Path], message: tuple[str, ...]) -> None:
     error = one_line(capsys, ("run", str(make(tmp_path / "my photos")), *QUICK), tmp_path / "out")
-    assert all(part in error for part in said), error
+    assert all(part in error for part in message), error
 
 
 @pytest.mark.parametrize(
-    "words, said",
+    "words, message",
     [
         ("--examples 5000", "1,294"),
         ("--examples 0", "at least 1"),
@@ -143,8 +143,8 @@ def test_bad_data(capsys, tmp_path: Path, make: Callable[[Path], Path], said: tu
         ("-x", "-x"),
     ],
 )
-def test_bad_settings(capsys, tmp_path: Path, words: str, said: str) -> None:
-    assert said in one_line(capsys, ("run", "digits", *QUICK, *words.split()), tmp_path / "out")
+def test_bad_settings(capsys, tmp_path: Path, words: str, message: str) -> None:
+    assert message in one_line(capsys, ("run", "digits", *QUICK, *words.split()), tmp_path / "out")
 
 
 @pytest.mark.parametrize("time", ["0", "-5", "abc", "5x", "nan", "inf"])
@@ -153,7 +153,7 @@ def test_bad_times(capsys, tmp_path: Path, time: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text, said",
+    "text, message",
     [
         ("", "empty"),
         ("- digits", "mapping"),
@@ -165,10 +165,10 @@ def test_bad_times(capsys, tmp_path: Path, time: str) -> None:
         ("data: digits\nselect: {examples: 50, method: random, 3: 4}", "has no options"),
     ],
 )
-def test_bad_recipes(capsys, tmp_path: Path, text: str, said: str) -> None:
+def test_bad_recipes(capsys, tmp_path: Path, text: str, message: str) -> None:
     file = tmp_path / "recipe.yaml"
     file.write_text(text)
-    assert said in one_line(capsys, ("run", "--recipe", str(file)), tmp_path / "out")
+    assert message in one_line(capsys, ("run", "--recipe", str(file)), tmp_path / "out")
 
 
 def test_a_budget_too_small_names_the_least_that_works(capsys, tmp_path: Path) -> None:
@@ -184,8 +184,8 @@ def test_bad_images_can_be_skipped(capsys, tmp_path: Path) -> None:
     for index in range(30):
         (data / "dog" / f"bad{index:02d}.png").write_bytes(b"hello")
     assert main(["run", str(data), *QUICK, "--skip-bad", "--width", "0.1", "--out", str(out)]) == 0
-    said = capsys.readouterr()
-    assert "bad one.png" in said.err and "1 file that is no image left out" in said.err
+    captured = capsys.readouterr()
+    assert "bad one.png" in captured.err and "1 file that is no image left out" in captured.err
     listed = json.loads((out / "skipped.json").read_text())
     assert len(listed) == 31 and listed[0] == {
         "image": str(data / "cat" / "bad one.png"),
@@ -193,7 +193,7 @@ def test_bad_images_can_be_skipped(capsys, tmp_path: Path) -> None:
     }
     assert json.loads((out / "run.json").read_text())["result"]["skipped"] == 31
     assert "| unreadable images left out | 31, listed in skipped.json |" in (out / "report" / "report.md").read_text()
-    assert "31, listed in skipped.json" in said.out
+    assert "31, listed in skipped.json" in captured.out
     only_test = photos(tmp_path / "more" / "test", cat=2, dog=3)
     (only_test / "dog" / "broken.png").write_bytes(b"hello")
     words = ["evaluate", str(out), "--on", str(tmp_path / "more"), "--skip-bad", "--json", "--out"]

@@ -104,7 +104,7 @@ def test_a_dissimilar_flag_gets_no_suggestion(capsys, words: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "words, said",
+    "words, message",
     [
         (("run", "digits", "--time", "-5s"), "'-5s' is not a time"),
         (("run", "digits", "--time=-5s"), "'-5s' is not a time"),
@@ -120,9 +120,9 @@ def test_a_dissimilar_flag_gets_no_suggestion(capsys, words: str) -> None:
         (("check", "digits", "--resolution", "0"), "at least 1"),
     ],
 )
-def test_an_invalid_value_is_a_one_line_error(capsys, words: tuple[str, ...], said: str) -> None:
+def test_an_invalid_value_is_a_one_line_error(capsys, words: tuple[str, ...], message: str) -> None:
     error = refused(capsys, *words, "--quiet")
-    assert said in error and error.count("\n") == 1
+    assert message in error and error.count("\n") == 1
 
 
 def test_an_unknown_option_of_a_method_is_refused(capsys) -> None:

@@ -48,8 +48,8 @@ def _refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 def test_a_run_folder_among_the_images_is_refused(home, capsys, out):
     (home / "link").symlink_to(home / "photos")
     before = _files(home)
-    said = _refused(capsys, "run", "photos", "--out", out, *QUICK)
-    assert "the data" in said and "--out" in said
+    message = _refused(capsys, "run", "photos", "--out", out, *QUICK)
+    assert "the data" in message and "--out" in message
     assert _files(home) == before
 
 
@@ -83,8 +83,8 @@ def test_a_folder_with_other_files_is_refused(home, capsys, name):
     (home / "mine" / name).write_text('{"name": "mine"}')
     before = _files(home)
     for words in (("run", "digits"), ("train", "digits", "--plan"), ("select", "digits", "--examples", "9")):
-        said = _refused(capsys, *words, "--out", "mine", *(QUICK if words[0] != "select" else ()))
-        assert "mine" in said and "--out" in said
+        message = _refused(capsys, *words, "--out", "mine", *(QUICK if words[0] != "select" else ()))
+        assert "mine" in message and "--out" in message
     assert _files(home) == before
 
 
@@ -129,10 +129,10 @@ def test_a_finished_run_detects_changed_images(home, capsys):
     assert main(words) == 0
     capsys.readouterr()
     _photo(home / "photos" / "cat" / "new.png", np.random.default_rng(1))
-    said = _refused(capsys, *words)
-    assert "have changed" in said and "--out" in said and "remove" in said
+    message = _refused(capsys, *words)
+    assert "have changed" in message and "--out" in message and "remove" in message
     (home / "photos" / "cat" / "new.png").unlink()
-    os.utime(home / "photos" / "cat" / "0.png")  # written anew with the same content
+    os.utime(home / "photos" / "cat" / "0.png")  # rewritten with the same content
     assert main(words) == 0
     key = json.loads((home / "run" / "run.json").read_text())["data"]["key"]
     assert main(words) == 0

@@ -84,7 +84,7 @@ def _run(words: list[str]) -> int:
 
 
 def _run_worker(words: list[str]) -> int:
-    """Run a worker of a distributed job: rank 0 parses the command line and tells it what to do."""
+    """Run a worker of a distributed job: rank 0 parses the command line and directs it."""
     if not words or VERBS.get(words[0], ("",))[0] != _RUN:
         return 0
     return importlib.import_module("shoestring.cli.distributed").run_worker()

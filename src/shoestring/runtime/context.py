@@ -106,7 +106,7 @@ def _check_device(device: str) -> None:
 def _keep_freed_memory() -> None:
     """Let the C library reuse large blocks instead of returning them to the system after each step.
 
-    Activations are freed and allocated again at every step; otherwise each step faults in its pages anew, which costs
+    Activations are freed and allocated again at every step; otherwise each step faults its pages in again, which costs
     10 to 20% of the time on a CPU.
     """
     import ctypes
