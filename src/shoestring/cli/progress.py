@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from shoestring.config.units import format_seconds
@@ -95,12 +96,12 @@ def _live_bar() -> Bar:
     from rich.progress import BarColumn, TextColumn
     from rich.progress import Progress as Bar
 
-    plain = {"markup": False}
+    column = partial(TextColumn, markup=False)
     bar = Bar(
-        TextColumn("{task.description:<8}", **plain),
+        column("{task.description:<8}"),
         BarColumn(),
-        TextColumn("{task.percentage:3.0f} %", **plain),
-        TextColumn("{task.fields[details]}", **plain),
+        column("{task.percentage:3.0f} %"),
+        column("{task.fields[details]}"),
         console=Console(stderr=True),
         auto_refresh=False,
         transient=True,
