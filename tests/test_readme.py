@@ -19,6 +19,7 @@ from shoestring.config.recipe import Recipe, Train, as_dict
 
 ROOT = Path(__file__).parents[1]
 EPOCHS = "12"  # instead of the seconds of the page: enough for every step, and the same on any machine
+EPOCHS_OF_PHOTOS = "18"  # of which an epoch is two steps
 _BLOCK = re.compile(r"^(?P<before>[^\n]*)\n```(?P<language>\w+)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -42,7 +43,7 @@ def blocks(text: str) -> list[Block]:
     return result
 
 
-def commands(body: str) -> list[list[str]]:
+def commands(body: str, epochs: str = EPOCHS) -> list[list[str]]:
     """The words of each `$ shoestring ...` line, with epochs for seconds."""
     lines = body.replace("\\\n", " ").splitlines()
     words = [
@@ -50,14 +51,14 @@ def commands(body: str) -> list[list[str]]:
         for line in lines
         if line.startswith("$ shoestring ")
     ]
-    return [_counted(line) for line in words]
+    return [_counted(line, epochs) for line in words]
 
 
-def _counted(words: list[str]) -> list[str]:
-    text = [re.sub(r"^--time=.*", f"--epochs={EPOCHS}", word) for word in words]
+def _counted(words: list[str], epochs: str) -> list[str]:
+    text = [re.sub(r"^--time=.*", f"--epochs={epochs}", word) for word in words]
     if "--time" in text:
         at = text.index("--time")
-        text[at : at + 2] = ["--epochs", EPOCHS]
+        text[at : at + 2] = ["--epochs", epochs]
     return text
 
 
@@ -71,7 +72,8 @@ def execute(block: Block, page: str, names: dict[str, Any]) -> None:
     if block.language == "python":
         source = "\n" * block.line + block.body
         exec(compile(source, page, "exec"), names)
-    for words in commands(block.body) if block.language != "python" else ():
+    epochs = EPOCHS_OF_PHOTOS if page == "tutorial.md" else EPOCHS
+    for words in commands(block.body, epochs) if block.language != "python" else ():
         assert main(expanded(words)) == 0, f"{page}, line {block.line}: shoestring {shlex.join(words)}"
 
 
