@@ -183,3 +183,12 @@ def test_the_reference_has_every_field_of_a_recipe(generated: Path) -> None:
     for name in (*as_dict(Recipe()), *Train.__dataclass_fields__):
         assert f"| `{name}` |" in text or f"## Section `{name}`" in text
     assert "--learning-rate X" in (generated / "reference" / "commands.md").read_text(encoding="utf-8")
+
+
+def test_the_map_names_what_there_is() -> None:
+    source, text = ROOT / "src" / "shoestring", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    paths = re.findall(r"`([a-z_.]+(?:/[a-z_]+)*(?:/|\.py))`", text)
+    assert len(paths) > 20
+    assert not [path for path in paths if not ((source / path).exists() or (ROOT / path).exists())]
+    packages = {file.parent.name + "/" for file in source.glob("*/__init__.py")}
+    assert packages <= set(paths)
