@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shoestring.errors import UserError
-from shoestring.selection import Pool, Strategy, select_subset
+from shoestring.selection import NO_INDICES, Pool, Strategy, select_subset
 from shoestring.selection.balance import class_counts, select_per_class
 from shoestring.selection.methods.random import random
 from shoestring.selection.strategy import BoundMethod
@@ -54,7 +54,8 @@ def test_the_error_names_a_class_that_is_too_small():
 
 def test_every_prefix_keeps_the_class_proportions(images):
     pool = Pool(images, lambda: pytest.fail("no signals are needed"))
-    selected = select_per_class(BoundMethod(random, {}), pool, np.array([20, 10, 5]), rng=np.random.default_rng(0))
+    provided = {"rng": np.random.default_rng(0), "already": NO_INDICES, "candidates": np.arange(60)}
+    selected = select_per_class(BoundMethod(random, {}), pool, np.array([20, 10, 5]), **provided)
     labels = images.targets[selected]
     assert np.bincount(labels).tolist() == [20, 10, 5]
     for size in range(1, 36):

@@ -32,19 +32,22 @@ def pool(images) -> Pool:
     ],
 )
 def test_the_range_is_by_the_final_margin(pool, within, expected):
-    rows = within_range(pool, within, size=1, rng=np.random.default_rng(0))
+    rows = within_range(pool, np.arange(60), within, size=1, rng=np.random.default_rng(0))
     assert np.array_equal(rows, np.sort(rows))
     assert sorted(pool.final_margin[rows].tolist()) == list(expected)
 
 
 def test_ties_are_broken_at_random(images):
     pool = Pool(images, lambda: _signals(np.zeros(60)))
-    rows = [within_range(pool, "easiest:0.2", size=1, rng=np.random.default_rng(seed)).tolist() for seed in (0, 0, 1)]
+    rows = [
+        within_range(pool, np.arange(60), "easiest:0.2", size=1, rng=np.random.default_rng(seed)).tolist()
+        for seed in (0, 0, 1)
+    ]
     assert rows[0] == rows[1] != rows[2]
 
 
 def test_a_range_has_at_least_one_image(pool):
-    assert len(within_range(pool, "easiest:0.001", size=1, rng=np.random.default_rng(0))) == 1
+    assert len(within_range(pool, np.arange(60), "easiest:0.001", size=1, rng=np.random.default_rng(0))) == 1
 
 
 @pytest.mark.parametrize("method", ["random", "margin", "diversity"])

@@ -60,6 +60,29 @@ def test_a_method_that_declares_counts_gets_all_classes_at_once():
     assert part(pool, 3, rng=np.random.default_rng(0), counts=np.array([1, 1, 1])).tolist() == [6, 7, 8]
 
 
+def test_indices_are_those_of_the_pool_with_everything_at_once():
+    """With some candidates only, images selected before and a difficulty range."""
+    seen = []
+
+    def method(pool, size, *, rng, already=NO_INDICES):
+        seen.append((pool.final_margin.tolist(), already.tolist()))
+        return _with_already(pool, size, rng=rng, already=already)
+
+    pool = pool_of(some_features(12, seed=0), margins=-np.arange(12.0))
+    candidates, before = np.array([1, 3, 5, 6, 8, 9, 10, 11]), np.array([11, 3])
+    arguments = {"rng": np.random.default_rng(0), "already": before, "candidates": candidates}
+    selected = BoundMethod(method, {}, within="hardest:0.5")(pool, 2, **arguments)
+    assert seen == [([-3.0, -8.0, -9.0, -10.0, -11.0], [4, 0])]
+    assert selected.tolist() == [8, 9]
+
+
+def test_every_class_needs_enough_new_images_in_the_range():
+    pool = pool_of(some_features(12, seed=0), classes=2, margins=-np.arange(12.0))
+    arguments = {"rng": np.random.default_rng(0), "already": np.array([0, 2]), "counts": np.array([2, 1])}
+    with pytest.raises(UserError, match="leaves 1 new images, but 2 are to be selected"):
+        BoundMethod(_with_counts, {}, within="easiest:0.5")(pool, 3, **arguments)
+
+
 def test_images_selected_before_come_first_and_count(images):
     pool = Pool(images, lambda: pytest.fail("no signals are needed"))
     before = select_subset(pool, 6, Strategy("random"), balance="none", seed=1)
@@ -96,7 +119,7 @@ def test_excluded_images_are_not_selected(images):
 )
 def test_numbers_of_new_images_per_class(already, size, balance, expected):
     labels, before = np.repeat([0, 1, 2], 10), np.array(already, dtype=np.int64)
-    assert class_counts(labels, size, balance=balance, names=NAMES, already=before).tolist() == expected
+    assert class_counts(labels, size, balance=balance, names=NAMES, already=labels[before]).tolist() == expected
 
 
 @pytest.mark.parametrize(

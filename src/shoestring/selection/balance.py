@@ -47,13 +47,15 @@ def class_counts(
     names: tuple[str, ...],
     already: NDArray[np.int64] = NO_INDICES,
 ) -> NDArray[np.int64]:
-    """Number of new images to select from each class (classes,), so that with those in `already` there are `size`.
+    """Number of new images to select from each class (classes,), so that with those selected before there are `size`.
+
+    `labels` (N,) are those of all candidates, `already` (K,) those of the images selected before, which are among them.
 
     Equal counts differ by at most one. Numbers for some classes ('cat=50') leave equal counts to the others. A class
     that already has more than its count keeps its images, and the other classes divide the rest.
     Raises `UserError` if a class has fewer images than its count, and for numbers that do not add up.
     """
-    available, selected = (np.bincount(own, minlength=len(names)) for own in (labels, labels[already]))
+    available, selected = (np.bincount(own, minlength=len(names)) for own in (labels, already))
     weights = available.astype(float) if balance == "proportional" else np.ones(len(names))
     fixed = np.full(len(names), -1)
     if not isinstance(numbers := parse_balance(balance), str):
@@ -119,14 +121,15 @@ def select_per_class(
     counts: NDArray[np.int64],
     *,
     rng: np.random.Generator,
-    already: NDArray[np.int64] = NO_INDICES,
+    already: NDArray[np.int64],
+    candidates: NDArray[np.int64],
 ) -> NDArray[np.int64]:
-    """Let the method select `counts` (classes,) new images class by class, and interleave them."""
+    """Let the method select `counts` (classes,) new candidates class by class, and interleave them."""
     selected = []
-    labels = pool.labels
+    labels = pool.labels[candidates]
     for label, count in enumerate(counts):
         if count:
-            own = np.flatnonzero(labels == label)
-            before = np.flatnonzero(np.isin(own, already))
-            selected.append(own[method(pool.take(own), int(count), rng=rng, already=before)])
+            own = candidates[labels == label]
+            before = np.intersect1d(own, already, assume_unique=True)
+            selected.append(method(pool, int(count), rng=rng, already=before, candidates=own))
     return interleave(selected)

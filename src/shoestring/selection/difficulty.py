@@ -28,19 +28,22 @@ def parse_within(within: str) -> tuple[str, float]:
     return kind, value
 
 
-def within_range(pool: Pool, within: str, *, size: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Ascending indices of the pool's easiest, hardest or middle images, by their final margin.
+def within_range(
+    pool: Pool, candidates: NDArray[np.int64], within: str, *, size: int, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Ascending indices of the easiest, hardest or middle candidates (K,), by their final margin.
 
-    The fraction is of this pool, so of a class if classes are balanced. Ties are broken at random. Raises `UserError`
-    if fewer than `size` images are in the range.
+    The fraction is of the candidates, so of a class if classes are balanced. Ties are broken at random. Raises
+    `UserError` if fewer than `size` images are in the range.
     """
     kind, fraction = parse_within(within)
-    count = math.ceil(fraction * len(pool) - 1e-9)
+    total = len(candidates)
+    count = math.ceil(fraction * total - 1e-9)
     if count < size:
         raise UserError(
-            f"--within {within} leaves {count:,} of {len(pool):,} images, but {size:,} are to be selected. "
+            f"--within {within} leaves {count:,} of {total:,} images, but {size:,} are to be selected. "
             "Take a larger fraction, or select fewer."
         )
-    order = random_argsort(-pool.final_margin, rng)  # easiest first
-    start = {"easiest": 0, "hardest": len(pool) - count, "middle": (len(pool) - count) // 2}[kind]
-    return np.sort(order[start : start + count])
+    order = random_argsort(-pool.final_margin[candidates], rng)  # easiest first
+    start = {"easiest": 0, "hardest": total - count, "middle": (total - count) // 2}[kind]
+    return np.sort(candidates[order[start : start + count]])

@@ -68,8 +68,8 @@ def new_class_counts(
         )
     if balance == "none" or pool.images.labels is None:
         return None
-    names, before = pool.images.classes, np.searchsorted(candidates, already)
-    return class_counts(pool.labels[candidates], size, balance=balance, names=names, already=before)
+    labels, names = pool.labels, pool.images.classes
+    return class_counts(labels[candidates], size, balance=balance, names=names, already=labels[already])
 
 
 def _candidates(pool: Pool, already: NDArray[np.int64], excluded: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -89,11 +89,8 @@ def _select_new(
 ) -> NDArray[np.int64]:
     """The new indices, best first."""
     counts = new_class_counts(pool, size, balance=balance, already=already, excluded=excluded)
-    rows = _candidates(pool, already, excluded)
-    part, before = (pool.take(rows), np.searchsorted(rows, already)) if len(excluded) else (pool, already)
+    candidates = _candidates(pool, already, excluded)
     rng = np.random.default_rng(seed)
-    if counts is None:
-        return rows[method(part, size - len(already), rng=rng, already=before)]
-    if method.accepts("counts"):
-        return rows[method(part, int(counts.sum()), rng=rng, already=before, counts=counts)]
-    return rows[select_per_class(method, part, counts, rng=rng, already=before)]
+    if counts is None or method.accepts("counts"):
+        return method(pool, size - len(already), rng=rng, already=already, counts=counts, candidates=candidates)
+    return select_per_class(method, pool, counts, rng=rng, already=already, candidates=candidates)

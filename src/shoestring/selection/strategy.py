@@ -59,37 +59,48 @@ class BoundMethod:
         rng: np.random.Generator,
         already: NDArray[np.int64] = NO_INDICES,
         counts: NDArray[np.int64] | None = None,
+        candidates: NDArray[np.int64] | None = None,
     ) -> NDArray[np.int64]:
-        """Select indices (size,) of the pool, best first, none of those in `already`."""
-        free = np.ones(len(pool), dtype=bool)
-        free[already] = False
-        if self.within is not None:
-            free &= self._in_range(pool, size, counts, rng)
-            if free.sum() < size:
-                raise UserError(
-                    f"--within {self.within} leaves {free.sum():,} new images, but {size:,} are to be selected."
-                )
-        rows = np.flatnonzero(free)
-        provided: dict[str, Any] = {}
+        """Select indices (size,) of the pool, best first, none of those in `already`.
+
+        `candidates` are ascending indices that include those in `already`; None: all. All arguments and the result are
+        indices of the pool: only here are they translated to and from positions among the images that the function
+        gets. Raises `UserError` if there are too few new images in the difficulty range.
+        """
+        if candidates is None:
+            candidates = np.arange(len(pool))
+        new = self._new(pool, candidates, already, size, counts, rng)
+        visible, provided = new, {}
         if self.accepts("already"):
-            rows = np.union1d(rows, already)
-            provided["already"] = np.searchsorted(rows, already)
+            visible = np.union1d(new, already)
+            provided["already"] = np.searchsorted(visible, already)
         if self.accepts("counts"):
             provided["counts"] = counts
-        part = pool if len(rows) == len(pool) else pool.take(rows)
-        return rows[self.function(part, size, rng=rng, **provided, **self.options)]
+        part = pool if len(visible) == len(pool) else pool.take(visible)
+        return visible[self.function(part, size, rng=rng, **provided, **self.options)]
 
-    def _in_range(
-        self, pool: Pool, size: int, counts: NDArray[np.int64] | None, rng: np.random.Generator
-    ) -> NDArray[np.bool_]:
-        """Mask (N,) of the images in the difficulty range, of each class if there are counts."""
-        assert self.within is not None
-        mask = np.zeros(len(pool), dtype=bool)
-        if counts is None:
-            mask[within_range(pool, self.within, size=size, rng=rng)] = True
-            return mask
-        labels = pool.labels
-        for label in np.flatnonzero(counts):
-            own = np.flatnonzero(labels == label)
-            mask[own[within_range(pool.take(own), self.within, size=int(counts[label]), rng=rng)]] = True
-        return mask
+    def _new(
+        self,
+        pool: Pool,
+        candidates: NDArray[np.int64],
+        already: NDArray[np.int64],
+        size: int,
+        counts: NDArray[np.int64] | None,
+        rng: np.random.Generator,
+    ) -> NDArray[np.int64]:
+        """Ascending candidates that are not in `already` and in the difficulty range, of each class if counted."""
+        if self.within is None:
+            return np.setdiff1d(candidates, already, assume_unique=True)
+        groups = [(candidates, size)]
+        if counts is not None:
+            labels = pool.labels[candidates]
+            groups = [(candidates[labels == label], int(counts[label])) for label in np.flatnonzero(counts)]
+        result = []
+        for group, needed in groups:
+            in_range = within_range(pool, group, self.within, size=needed, rng=rng)
+            result.append(np.setdiff1d(in_range, already, assume_unique=True))
+            if len(result[-1]) < needed:
+                raise UserError(
+                    f"--within {self.within} leaves {len(result[-1]):,} new images, but {needed:,} are to be selected."
+                )
+        return np.sort(np.concatenate(result))
