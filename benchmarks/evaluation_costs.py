@@ -21,10 +21,11 @@ import torch
 from machine import machine
 from shoestring.data.images import Images
 from shoestring.evaluation.calibration import fit_temperature, images_to_fit
-from shoestring.evaluation.files import write
-from shoestring.evaluation.metrics import collect, measure
+from shoestring.evaluation.files import write_metrics
+from shoestring.evaluation.metrics import collect_predictions, compute_metrics
 from shoestring.models.inference import Predictor
-from shoestring.models.model import Model, Preprocessing
+from shoestring.models.model import Model
+from shoestring.models.preprocessing import Preprocessing
 
 
 class Nothing(torch.nn.Module):
@@ -59,20 +60,20 @@ def costs(count: int, classes: int, side: int, channels: int, *, mirror: bool) -
     images = images_of(count, classes, side, channels)
     model = Model(Nothing(classes), "nothing", {}, images.classes, size)
     most = images_to_fit(classes)
-    found = collect(Predictor(model)(images), images.targets, classes=classes, sample=most)
+    found = collect_predictions(Predictor(model)(images), images.targets, classes=classes, sample=most)
     labels = found.labels[found.sample_indices]
-    metrics = measure(found, classes=images.classes, split="test")
+    metrics = compute_metrics(found, classes=images.classes, split="test")
     with tempfile.TemporaryDirectory() as folder:
         return {
             "images": count,
             "classes": classes,
             "values an image": side * side * channels,
             "passes": 1 + mirror,
-            "predict": seconds(lambda: collect(Predictor(model)(images), images.targets, classes=classes)),
+            "predict": seconds(lambda: collect_predictions(Predictor(model)(images), images.targets, classes=classes)),
             "temperature": seconds(lambda: fit_temperature(found.sample, labels)),
             "values of temperature": found.sample.size,
-            "metrics": seconds(lambda: measure(found, classes=images.classes, split="test")),
-            "files": seconds(lambda: write(Path(folder), metrics, found, images)),
+            "metrics": seconds(lambda: compute_metrics(found, classes=images.classes, split="test")),
+            "files": seconds(lambda: write_metrics(Path(folder), metrics, found, images)),
             "cells": len(metrics.cells),
         }
 

@@ -13,7 +13,7 @@ from scipy import stats
 from intervals import half_interval
 from measured import Row
 from shoestring.config.recipe import Select
-from shoestring.data.loading import in_memory
+from shoestring.data.memory import in_memory
 from shoestring.planning.proxy import method_for
 
 Cell = list[Row]  # the rows of one method at one size, a seed each

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from machine import machine
-from shoestring.data.loading import in_memory
+from shoestring.data.memory import in_memory
 from shoestring.selection import Pool, Strategy, select_subset
 
 RESULTS = Path(__file__).parent / "results" / "selection_scale.json"

@@ -24,7 +24,7 @@ import numpy as np
 
 from machine import machine
 from shoestring.config import registry
-from shoestring.data.loading import in_memory
+from shoestring.data.memory import in_memory
 from shoestring.selection import Pool, Signals, Strategy, select_subset
 
 RESULTS = Path(__file__).parent / "results" / "selection_speed.json"

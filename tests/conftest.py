@@ -9,9 +9,10 @@ import torch
 from hypothesis import HealthCheck, settings
 
 from shoestring.data.images import Images
-from shoestring.data.loading import in_memory
+from shoestring.data.memory import in_memory
 from shoestring.errors import messages_with_flags
-from shoestring.models.model import Model, Preprocessing, build
+from shoestring.models.model import Model, build
+from shoestring.models.preprocessing import Preprocessing
 from shoestring.runs import session
 from shoestring.runtime.context import Context
 from shoestring.training import loop

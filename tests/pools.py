@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from shoestring.data.loading import in_memory
+from shoestring.data.memory import in_memory
 from shoestring.selection import Pool, Signals
 
 

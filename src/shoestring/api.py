@@ -16,9 +16,10 @@ from shoestring.config.resolve import CALL, resolve
 from shoestring.data import Images
 from shoestring.errors import UserError
 from shoestring.evaluation.calibration import fit_temperature, images_to_fit
-from shoestring.evaluation.metrics import Metrics, Predictions, collect, measure
-from shoestring.models.inference import Predictor, views
+from shoestring.evaluation.metrics import Metrics, Predictions, collect_predictions, compute_metrics
+from shoestring.models.inference import Predictor
 from shoestring.models.model import Model
+from shoestring.models.tta import expected_passes
 from shoestring.planning.model import preprocessing
 from shoestring.planning.plan import FirstPlan, part_of, scale_of
 from shoestring.planning.proxy import method_for, pool_of
@@ -149,7 +150,7 @@ def keep_time_to_calibrate(budget: Budget, settings: Train, images: Images, vali
     """Keep as much of the budget as `calibrated` will take."""
     if validation is not None:
         prepared = preprocessing(images[:1], mirror=settings.mirrors(images.mirrored), views=settings.views)
-        budget.reserve("calibrate", images=round(len(validation) * views(prepared)))
+        budget.reserve("calibrate", images=round(len(validation) * expected_passes(prepared)))
 
 
 def calibrated(model: Model, validation: Images | None, budget: Budget) -> Model:
@@ -158,7 +159,9 @@ def calibrated(model: Model, validation: Images | None, budget: Budget) -> Model
         return model
     timed = budget.unit == "seconds"
     left = partial(budget.remaining_for, "calibrate") if timed else None
-    predictor = Predictor(replace(model, temperature=1.0), left=left, coming=len(validation), seconds=budget.pace)
+    predictor = Predictor(
+        replace(model, temperature=1.0), remaining=left, pending=len(validation), seconds_per_pass=budget.pace
+    )
     with budget.track("calibrate"):
         return with_temperature(predictor, validation)[0]
 
@@ -166,7 +169,9 @@ def calibrated(model: Model, validation: Images | None, budget: Budget) -> Model
 def with_temperature(predictor: Predictor, validation: Images) -> tuple[Model, Predictions]:
     """The model of a predictor, with the temperature that fits validation images; and these, predicted at 1."""
     classes = len(validation.classes)
-    found = collect(predictor(validation), validation.targets, classes=classes, sample=images_to_fit(classes))
+    found = collect_predictions(
+        predictor(validation), validation.targets, classes=classes, sample=images_to_fit(classes)
+    )
     fitted = fit_temperature(found.sample, found.labels[found.sample_indices])
     return replace(predictor.model, temperature=fitted), found
 
@@ -209,12 +214,12 @@ def run_train(
 
 
 def _score(images: Images, model: Model) -> Score:
-    return Score(partial(accuracy, images=images), passes=len(images) * views(model.preprocessing))
+    return Score(partial(accuracy, images=images), passes=len(images) * expected_passes(model.preprocessing))
 
 
 def accuracy(model: Model, images: Images) -> float:
     """Fraction of images whose class the model predicts. Raises `UserError` without images."""
-    predictions = collect(Predictor(model)(images), images.targets, classes=len(model.classes))
+    predictions = collect_predictions(Predictor(model)(images), images.targets, classes=len(model.classes))
     if predictions.accuracy is None:
         raise UserError("there are no images to measure the accuracy on.")
     return predictions.accuracy
@@ -287,5 +292,5 @@ def evaluate(model: Model, images: Images, *, split: str = "test") -> Metrics:
         raise UserError(
             f"the model tells {', '.join(model.classes)} apart, the images are of {', '.join(images.classes)}."
         )
-    predictions = collect(Predictor(model)(images), images.targets, classes=len(model.classes))
-    return measure(predictions, classes=model.classes, split=split)
+    predictions = collect_predictions(Predictor(model)(images), images.targets, classes=len(model.classes))
+    return compute_metrics(predictions, classes=model.classes, split=split)

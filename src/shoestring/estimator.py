@@ -19,9 +19,9 @@ from shoestring.budget import USUAL_EPOCHS, Budget
 from shoestring.config.recipe import Prune, Train
 from shoestring.config.resolve import CALL, resolve
 from shoestring.data import Images
-from shoestring.data.given import count_images, given_images
 from shoestring.data.labels import encode, encode_as, label_array, weight_array
-from shoestring.data.split import MOST_VALIDATION, hold_out
+from shoestring.data.split import MAX_VALIDATION, hold_out
+from shoestring.data.user_images import as_images, count_images
 from shoestring.errors import UserError
 from shoestring.models.inference import log_probabilities
 from shoestring.runtime import context, threads
@@ -114,7 +114,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
         budget = self._budget(wanted, settings.prune)
         X, y, loss_weights = _weighted(X, y, sample_weight, wanted["class_weight"])
         self.classes_, codes = encode(y)
-        images = given_images(
+        images = as_images(
             X,
             codes,
             classes=[str(name) for name in self.classes_],
@@ -177,7 +177,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
             side, _, channels = like.shape
         codes = None if y is None else encode_as(label_array(y, count_images(X)), self.classes_)
         names = [str(name) for name in self.classes_]
-        return given_images(X, codes, classes=names, resolution=side, channels=channels)
+        return as_images(X, codes, classes=names, resolution=side, channels=channels)
 
     @staticmethod
     def _settings(wanted: dict[str, Any]) -> Any:
@@ -258,6 +258,6 @@ def _held_out(images: Images, fraction: float | None, seed: int) -> tuple[Images
     free = np.flatnonzero(images.counts()[images.targets] > 1)
     if not len(free):
         return images, None
-    size = min(round(fraction * len(images)), MOST_VALIDATION)
+    size = min(round(fraction * len(images)), MAX_VALIDATION)
     held = free[hold_out(images.targets[free], size, seed=seed)[1]]
     return images[np.setdiff1d(np.arange(len(images)), held)], images[held]

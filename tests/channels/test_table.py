@@ -8,7 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from networks import network, random_kept
 from shoestring.channels import drop, trace
-from shoestring.evaluation.cost import counting
+from shoestring.evaluation.cost import mac_counter
 from shoestring.models.architectures.convnet import convnet
 from shoestring.models.architectures.resnet import BasicBlock, resnet20
 from shoestring.models.architectures.vgg import vgg8
@@ -281,7 +281,7 @@ def test_macs_match_the_counter_before_and_after_pruning(name, options):
     table = trace(module, images, verify=False)
     for fraction in (1.0, 0.6):
         kept = random_kept(table, fraction)
-        with counting() as counter:
+        with mac_counter() as counter:
             drop(module, table, kept)(images[:1])
         assert table.macs(kept) == counter.macs
         assert table.after(kept).macs() == counter.macs
@@ -306,7 +306,7 @@ def test_products_of_activations_are_counted_after_pruning():
     products = 2 * 64 * 64 * 12
     assert table.macs() == 64 * 18 + 6 * 64 * 64 + 64 * 6 * 36 + products + 64 * 144 + 24
     kept = {name: torch.arange(group.size // 2) for name, group in table.groups.items()}
-    with counting() as counter:
+    with mac_counter() as counter:
         drop(module, table, kept)(images[:1])
     assert table.macs(kept) == counter.macs == 64 * 9 + 3 * 64 * 64 + 64 * 3 * 18 + products // 2 + 64 * 36 + 12
 

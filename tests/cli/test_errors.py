@@ -185,14 +185,14 @@ def test_bad_images_can_be_skipped(capsys, tmp_path: Path) -> None:
         (data / "dog" / f"bad{index:02d}.png").write_bytes(b"hello")
     assert main(["run", str(data), *QUICK, "--skip-bad", "--width", "0.1", "--out", str(out)]) == 0
     captured = capsys.readouterr()
-    assert "bad one.png" in captured.err and "1 file that is no image left out" in captured.err
+    assert "bad one.png" in captured.err and "skipped 1 file that is not an image" in captured.err
     listed = json.loads((out / "skipped.json").read_text())
     assert len(listed) == 31 and listed[0] == {
         "image": str(data / "cat" / "bad one.png"),
         "reason": "it is not an image",
     }
     assert json.loads((out / "run.json").read_text())["result"]["skipped"] == 31
-    assert "| unreadable images left out | 31, listed in skipped.json |" in (out / "report" / "report.md").read_text()
+    assert "| unreadable images skipped | 31, listed in skipped.json |" in (out / "report" / "report.md").read_text()
     assert "31, listed in skipped.json" in captured.out
     only_test = photos(tmp_path / "more" / "test", cat=2, dog=3)
     (only_test / "dog" / "broken.png").write_bytes(b"hello")

@@ -179,7 +179,7 @@ def test_duplicates_are_excluded_and_those_among_the_test_images_reported(call, 
     words = ("run", photos, "--examples", 24, "--select", "random", "--drop-duplicates", "--balance", "none")
     result = call(*words, "--epochs", 8, "--batch-size", 16, "--out", tmp_path / "run")
     assert result["test_images_in_training"] == ["test/dog/new.png"]
-    assert "test images like training images" in (tmp_path / "run" / "report" / "report.md").read_text()
+    assert "test images also in training" in (tmp_path / "run" / "report" / "report.md").read_text()
 
 
 def test_training_on_a_published_list(call, tmp_path):

@@ -121,7 +121,7 @@ def test_images_of_one_class_can_be_evaluated_but_not_trained_on(capsys, tmp_pat
     shutil.rmtree(_photos(tmp_path / "cats") / "dog")
     assert call(capsys, "evaluate", tmp_path / "run", "--on", tmp_path / "cats")["images"] == 12
     assert main(["train", str(tmp_path / "cats"), "--epochs", "20", "--out", str(tmp_path / "other")]) == 2
-    assert "one class only" in capsys.readouterr().err
+    assert "only one class" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="file names are text there")

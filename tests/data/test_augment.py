@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from shoestring.data.augment import Augment, cut_out, gather, mix, offsets, tint, turn
+from shoestring.data.augment import Augment, color_jitter, cutout, gather_pixels, mixup, random_windows, rotate_and_zoom
 
 
 def _generator(seed: int = 0) -> torch.Generator:
@@ -18,7 +18,7 @@ def test_gather_takes_what_a_slow_loop_takes(channels):
     mirrored = torch.tensor([True, False, True])
     rows = torch.tensor([[-3, 0, 5], [1, 2, 3], [6, 7, 8]])
     columns = torch.tensor([[-6, 0], [5, 6], [7, 12]])
-    taken = gather(pixels, index, mirrored=mirrored, rows=rows, columns=columns)
+    taken = gather_pixels(pixels, index, mirrored=mirrored, rows=rows, columns=columns)
 
     def reflect(place: int, size: int) -> int:
         while not 0 <= place < size:
@@ -36,7 +36,7 @@ def test_gather_takes_what_a_slow_loop_takes(channels):
 
 @pytest.mark.parametrize(("size", "window", "shift"), [(8, 8, 2), (8, 6, 0), (8, 6, 1), (6, 8, 0), (8, 8, 0)])
 def test_offsets_are_windows_at_all_places_in_reach(size, window, shift):
-    places = offsets(500, size, window, shift, _generator())
+    places = random_windows(500, size, window, shift, _generator())
     assert places.shape == (500, window)
     assert (places.diff(dim=1) == 1).all()
     low, high = sorted([-shift, size - window + shift])
@@ -46,7 +46,7 @@ def test_offsets_are_windows_at_all_places_in_reach(size, window, shift):
 @pytest.mark.parametrize("side", [1, 2, 3, 5])
 def test_cut_out_is_one_square_that_may_cross_the_edge(side):
     images = torch.rand(200, 2, 9, 9) + 1
-    cut = cut_out(images, side, _generator())
+    cut = cutout(images, side, _generator())
     gone = cut == 0
     assert torch.equal(gone[:, 0], gone[:, 1])
     assert torch.equal(cut[~gone], images[~gone])
@@ -62,33 +62,33 @@ def test_cut_out_is_one_square_that_may_cross_the_edge(side):
 
 def test_nothing_to_cut_or_turn_gives_the_images_themselves():
     images = torch.rand(2, 1, 8, 8)
-    assert cut_out(images, 0, _generator()) is images
-    assert turn(images, 0.0, 0.0, _generator()) is images
+    assert cutout(images, 0, _generator()) is images
+    assert rotate_and_zoom(images, 0.0, 0.0, _generator()) is images
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_a_tint_changes_brightness_contrast_and_saturation_of_each_image(channels):
     images = torch.randn(4, channels, 5, 5, generator=_generator(1))
-    tinted = tint(images, 0.5, _generator())
+    tinted = color_jitter(images, 0.5, _generator())
     draw = (torch.rand((3, 4, 1, 1, 1), generator=_generator()) * 2 - 1).view(3, 4) * 0.5
     for image, found, brightness, contrast, saturation in zip(images, tinted, *draw):
         bright = image.mean() + (image - image.mean()) * (1 + contrast) + brightness
         grey = bright.mean(0, keepdim=True)
         torch.testing.assert_close(found, grey + (bright - grey) * (1 + saturation))
-    assert tint(images, 0.0, _generator()) is images
+    assert color_jitter(images, 0.0, _generator()) is images
     laid = images.contiguous(memory_format=torch.channels_last)
-    assert tint(laid, 0.5, _generator()).is_contiguous(memory_format=torch.channels_last)
+    assert color_jitter(laid, 0.5, _generator()).is_contiguous(memory_format=torch.channels_last)
 
 
 def test_a_turn_by_next_to_nothing_is_next_to_nothing():
     images = torch.rand(4, 3, 8, 8)
-    assert torch.allclose(turn(images, 1e-5, 0.0, _generator()), images, atol=1e-4)
+    assert torch.allclose(rotate_and_zoom(images, 1e-5, 0.0, _generator()), images, atol=1e-4)
 
 
 def test_turns_differ_between_images_and_stay_within_the_angle():
     line = torch.zeros(64, 1, 33, 33)
     line[:, :, 16, :] = 1
-    turned = turn(line, 30.0, 0.0, _generator())
+    turned = rotate_and_zoom(line, 30.0, 0.0, _generator())
     rows = torch.arange(33.0)
     heights = [(turned[:, 0, :, x] * rows).sum(1) / turned[:, 0, :, x].sum(1) for x in (10, 22)]
     angles = torch.atan((heights[1] - heights[0]) / 12).rad2deg()
@@ -99,7 +99,7 @@ def test_turns_differ_between_images_and_stay_within_the_angle():
 def test_zoom_changes_the_scale_within_its_share():
     square = torch.zeros(64, 1, 32, 32)
     square[:, :, 8:24, 8:24] = 1
-    sides = turn(square, 0.0, 0.25, _generator()).sum((1, 2, 3)).sqrt() / 16
+    sides = rotate_and_zoom(square, 0.0, 0.25, _generator()).sum((1, 2, 3)).sqrt() / 16
     assert 0.74 < sides.min() < 0.9
     assert 1.1 < sides.max() < 1.26
 
@@ -108,7 +108,7 @@ def test_a_share_of_images_has_another_and_its_label_shining_through():
     count = 4000
     images = (torch.arange(count) % 2.0).view(-1, 1, 1, 1).expand(-1, 3, 8, 10)  # the others are the other ones
     images = images.contiguous(memory_format=torch.channels_last)
-    mixed, shares = mix(images, torch.eye(count), 0.4, _generator())
+    mixed, shares = mixup(images, torch.eye(count), 0.4, _generator())
     assert mixed.is_contiguous(memory_format=torch.channels_last)
     own = 1 - (mixed - images).abs()[:, 0, 0, 0]
     assert torch.allclose(mixed, (images - (1 - own).view(-1, 1, 1, 1)).abs())
@@ -121,7 +121,7 @@ def test_a_share_of_images_has_another_and_its_label_shining_through():
 
 def test_no_image_is_mixed_unless_asked_for():
     images, targets = torch.rand(16, 3, 8, 8), torch.eye(16)
-    mixed, shares = mix(images, targets, 0.0, _generator())
+    mixed, shares = mixup(images, targets, 0.0, _generator())
     assert torch.equal(mixed, images) and torch.equal(shares, targets)
 
 

@@ -166,4 +166,4 @@ def test_parts_together_are_the_stream_of_one(batches):
 
 def test_parts_change_their_images_independently(make_images):
     stream = [Batches(make_images(8), _prepare, size=8, augment=ALL, part=(which, 2)) for which in range(2)]
-    assert stream[0]._drawn() != stream[1]._drawn()
+    assert stream[0]._batch_seed() != stream[1]._batch_seed()

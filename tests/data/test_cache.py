@@ -271,12 +271,12 @@ def test_blocks_are_smaller_where_images_are_large(photos, monkeypatch, side, im
     sizes = []
     real = build._decode_block
     monkeypatch.setattr(build, "_decode_block", lambda items, **more: sizes.append(len(items)) or real(items, **more))
-    monkeypatch.setattr(build, "_BLOCK_BYTES", 12_000_000)
+    monkeypatch.setattr(build, "_MAX_BLOCK_BYTES", 12_000_000)
     data = load(photos(COUNTS), resolution=side)
     assert max(sizes) == images and sum(sizes) == len(data.train) + len(data.validation) + len(data.test)
 
 
 def test_encoded_images_end_a_block_as_well(monkeypatch):
-    monkeypatch.setattr(build, "_BLOCK_BYTES", 1000)
+    monkeypatch.setattr(build, "_MAX_BLOCK_BYTES", 1000)
     items = [Item(bytes(400), 0, str(index)) for index in range(7)]
     assert [len(block) for block in build._blocks(iter(items), 10)] == [3, 3, 1]

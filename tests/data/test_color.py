@@ -91,7 +91,7 @@ def test_a_tiff_in_which_zero_is_white(bits, values, expected):
     ids=name,
 )
 def test_numbers_whose_white_cannot_be_known_are_refused(file, what):
-    with pytest.raises(UserError, match=rf"its pixels are {what}, whose white is unknown"):
+    with pytest.raises(UserError, match=rf"its pixels are {what}, whose value of white is unknown"):
         row(file)
 
 

@@ -142,14 +142,14 @@ def test_a_split_whose_images_cannot_be_read_is_not_used(photos):
     root = photos({"cat": 1}, at="val")
     (root / "val" / "cat" / "00.png").write_text("hello")
     data = load(root, skip_bad=True)
-    assert any("the validation split has no images that can be read" in note for note in data.notes)
+    assert any("the validation split has no readable images" in note for note in data.notes)
     assert len(data.validation) == 2
 
 
 @pytest.mark.parametrize("source", ["", " ", "folder:", "hub:", "arrays: "])
 def test_nothing_is_not_the_folder_one_is_in(photos, monkeypatch, source):
     monkeypatch.chdir(photos({"cat": 5, "dog": 5}))
-    with pytest.raises(UserError, match="the data have no name"):
+    with pytest.raises(UserError, match="the data set has no name"):
         load(source)
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shoestring.data import Images
-from shoestring.data.split import divide, hold_out
+from shoestring.data.split import hold_out, make_splits
 from shoestring.errors import UserError
 
 
@@ -45,12 +45,12 @@ def test_the_seed_decides():
 
 def test_splits_that_are_there_stay_whole():
     whole = {"train": images([0, 1]), "validation": images([0, 1]), "test": images([0, 1])}
-    divided, notes = divide(whole, validation=0.1, seed=0)
+    divided, notes = make_splits(whole, validation=0.1, seed=0)
     assert divided == whole and not notes
 
 
 def test_missing_splits_are_held_out_without_overlap():
-    divided, notes = divide({"train": images([0, 1] * 50)}, validation=0.1, seed=3)
+    divided, notes = make_splits({"train": images([0, 1] * 50)}, validation=0.1, seed=3)
     assert {name: len(split) for name, split in divided.items()} == {"train": 72, "validation": 8, "test": 20}
     ids = np.concatenate([split.ids for split in divided.values()])
     assert len(set(ids.tolist())) == 100
@@ -58,7 +58,7 @@ def test_missing_splits_are_held_out_without_overlap():
 
 
 def test_validation_is_never_more_than_2500():
-    divided, _ = divide({"train": images([0, 1] * 20000), "test": images([0, 1])}, validation=0.5, seed=0)
+    divided, _ = make_splits({"train": images([0, 1] * 20000), "test": images([0, 1])}, validation=0.5, seed=0)
     assert len(divided["validation"]) == 2500
 
 
@@ -66,12 +66,12 @@ def test_validation_is_never_more_than_2500():
 def test_a_class_too_small_to_be_split_is_named(splits, needed):
     train = images([0] * 10 + [1] * (needed - 1))
     with pytest.raises(UserError, match=rf"'class 1' has {needed - 1} training image.* {needed} are needed"):
-        divide({"train": train, **dict.fromkeys(splits, train)}, validation=0.1, seed=0)
+        make_splits({"train": train, **dict.fromkeys(splits, train)}, validation=0.1, seed=0)
     enough = images([0] * 10 + [1] * needed)
-    divide({"train": enough, **dict.fromkeys(splits, enough)}, validation=0.1, seed=0)
+    make_splits({"train": enough, **dict.fromkeys(splits, enough)}, validation=0.1, seed=0)
 
 
 @pytest.mark.parametrize("share", [0, 1, -0.1, 1.5])
 def test_validation_is_a_share(share):
     with pytest.raises(UserError, match="between 0 and 1"):
-        divide({"train": images([0, 1] * 9)}, validation=share, seed=0)
+        make_splits({"train": images([0, 1] * 9)}, validation=share, seed=0)

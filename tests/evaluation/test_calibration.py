@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from shoestring.evaluation.calibration import HIGHEST, LOWEST, fit_temperature, images_to_fit
+from shoestring.evaluation.calibration import MAX_TEMPERATURE, MIN_TEMPERATURE, fit_temperature, images_to_fit
 
 
 def rescale(log_probabilities: np.ndarray, temperature: float) -> np.ndarray:
@@ -46,7 +46,7 @@ def test_a_few_images_do_not_ask_for_boundless_confidence_or_doubt(count, right,
     temperature = fit_temperature(scores, labels)
     confidence = np.exp(rescale(scores, temperature)).max()
     assert confidence < max(sure, (count + 1) / (count + 2)) + 1e-3
-    assert LOWEST <= temperature <= HIGHEST
+    assert MIN_TEMPERATURE <= temperature <= MAX_TEMPERATURE
     if count == 1:
         assert 0.4 < temperature < 5
 
@@ -55,7 +55,7 @@ def test_a_few_images_do_not_ask_for_boundless_confidence_or_doubt(count, right,
 def test_labels_of_probability_zero_leave_a_temperature_within_its_bounds(log_probability):
     scores = np.tile(np.array([0.0, log_probability, log_probability], dtype=np.float32), (200, 1))
     for label in (0, 1):
-        assert LOWEST <= fit_temperature(scores, np.full(200, label)) <= HIGHEST
+        assert MIN_TEMPERATURE <= fit_temperature(scores, np.full(200, label)) <= MAX_TEMPERATURE
 
 
 def test_without_images_or_classes_to_tell_apart_the_temperature_is_one():

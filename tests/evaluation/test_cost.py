@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from shoestring.evaluation.cost import LEAST, Cost, cost, count_macs, counting
+from shoestring.evaluation.cost import MIN_PASSES, Cost, count_macs, mac_counter, measure_cost
 from shoestring.models import Model, Preprocessing, build
 
 
@@ -17,7 +17,7 @@ def _model(name: str = "resnet20", size: int = 32) -> Model:
 
 
 def test_counts_are_those_published_for_resnet20():
-    found = cost(_model(), seconds=0)
+    found = measure_cost(_model(), seconds=0)
     assert found.params == 269_722
     assert found.macs == pytest.approx(40.55e6, rel=1e-3)
 
@@ -29,11 +29,11 @@ def test_macs_grow_with_the_area():
 def test_bytes_are_those_of_the_saved_file(tmp_path):
     model = _model("simplecnn")
     model.save(tmp_path)
-    assert cost(model, seconds=0).file_bytes == (tmp_path / "model.safetensors").stat().st_size
+    assert measure_cost(model, seconds=0).file_bytes == (tmp_path / "model.safetensors").stat().st_size
 
 
 def test_latencies_are_positive_even_without_time():
-    found = cost(_model("simplecnn", size=8), seconds=0)
+    found = measure_cost(_model("simplecnn", size=8), seconds=0)
     assert found.latency_ms > 0
     assert found.latency_batch_ms > 0
 
@@ -42,7 +42,7 @@ def test_measuring_leaves_the_model_as_it_was():
     model = _model("simplecnn", size=8)
     model.module.train()
     before = {name: tensor.clone() for name, tensor in model.module.state_dict().items()}
-    cost(model, seconds=0.01)
+    measure_cost(model, seconds=0.01)
     count_macs(model)
     assert model.module.training
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.module.state_dict().items())
@@ -68,18 +68,18 @@ def test_a_prediction_costs_its_forward_passes():
 
 
 def test_without_time_a_batch_is_not_measured():
-    found = cost(_model("simplecnn", size=8), seconds=0.01, limit=0.0)
+    found = measure_cost(_model("simplecnn", size=8), seconds=0.01, limit=0.0)
     assert found.latency_batch_ms is None
     assert found.latency_ms > 0
-    assert cost(_model("simplecnn", size=8), seconds=0.01, limit=1000.0).latency_batch_ms is not None
+    assert measure_cost(_model("simplecnn", size=8), seconds=0.01, limit=1000.0).latency_batch_ms is not None
 
 
 @pytest.mark.parametrize(("limit", "batches"), [(0.0, 0), (1000.0, 2)])
 def test_without_time_no_more_passes_are_made_than_were_kept(limit, batches):
     model, seen = _model("simplecnn", size=8), []
     model.module.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
-    cost(model, seconds=0, limit=limit)
-    assert seen == [1] * LEAST + [64] * batches
+    measure_cost(model, seconds=0, limit=limit)
+    assert seen == [1] * MIN_PASSES + [64] * batches
 
 
 @pytest.mark.parametrize("fused", [True, False])
@@ -95,7 +95,7 @@ def test_attention_counts_whatever_kernel_computes_it(fused):
 
 
 def _counted(module: nn.Module, inputs: torch.Tensor) -> int:
-    with counting() as counter:
+    with mac_counter() as counter:
         module.eval()(inputs)
     return counter.macs
 

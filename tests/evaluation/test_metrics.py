@@ -11,8 +11,14 @@ from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, log_loss
 
 from shoestring.data.images import Images
 from shoestring.errors import UserError
-from shoestring.evaluation.files import as_text, write
-from shoestring.evaluation.metrics import Metrics, calibration_error, collect, measure, wilson
+from shoestring.evaluation.files import metrics_json, write_metrics
+from shoestring.evaluation.metrics import (
+    Metrics,
+    calibration_error,
+    collect_predictions,
+    compute_metrics,
+    wilson_interval,
+)
 
 CLASSES = ("ant", "bee", "cow", "dog")
 
@@ -27,7 +33,9 @@ def _scores(count: int = 200, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 def _measured(scores: np.ndarray, labels, classes: tuple[str, ...] = CLASSES, split: str = "test") -> Metrics:
     """Of log-probabilities that come in parts of three images."""
     parts = (scores[start : start + 3] for start in range(0, len(scores), 3))
-    return measure(collect(parts, np.asarray(labels), classes=len(classes)), classes=classes, split=split)
+    return compute_metrics(
+        collect_predictions(parts, np.asarray(labels), classes=len(classes)), classes=classes, split=split
+    )
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -42,7 +50,7 @@ def test_figures_are_those_of_scikit_learn(seed):
         expected = reference(labels, predicted, average=None)
         assert [getattr(entry, name) for entry in found.per_class] == pytest.approx(expected)
     assert [entry.images for entry in found.per_class] == np.bincount(labels).tolist()
-    assert found.interval == wilson(int((predicted == labels).sum()), 200)
+    assert found.interval == wilson_interval(int((predicted == labels).sum()), 200)
 
 
 def test_classes_without_images_or_predictions_have_no_figures():
@@ -66,16 +74,16 @@ def test_no_images_are_refused():
 )
 def test_wilson_gives_the_published_intervals(successes, trials, low, high):
     """The examples of Newcombe 1998, "Two-sided confidence intervals for the single proportion", method 3."""
-    assert wilson(successes, trials) == pytest.approx((low, high), abs=5e-5)
+    assert wilson_interval(successes, trials) == pytest.approx((low, high), abs=5e-5)
 
 
 @given(st.integers(1, 10_000), st.data())
 def test_wilson_holds_the_share_and_is_symmetric(trials, data):
     successes = data.draw(st.integers(0, trials))
-    low, high = wilson(successes, trials)
+    low, high = wilson_interval(successes, trials)
     assert 0 <= low <= successes / trials + 1e-9
     assert successes / trials - 1e-9 <= high <= 1
-    assert wilson(trials - successes, trials) == pytest.approx((1 - high, 1 - low))
+    assert wilson_interval(trials - successes, trials) == pytest.approx((1 - high, 1 - low))
 
 
 def test_calibration_error_by_hand():
@@ -90,9 +98,9 @@ def test_calibration_error_by_hand():
 def test_the_files_hold_the_figures(tmp_path, images):
     rng = np.random.default_rng(0)
     scores = np.log(rng.dirichlet(np.ones(3), len(images))).astype(np.float32)
-    predictions = collect([scores], images.targets, classes=3)
-    metrics = measure(predictions, classes=images.classes, split="test")
-    write(tmp_path, metrics, predictions, images)
+    predictions = collect_predictions([scores], images.targets, classes=3)
+    metrics = compute_metrics(predictions, classes=images.classes, split="test")
+    write_metrics(tmp_path, metrics, predictions, images)
     assert json.loads((tmp_path / "metrics.json").read_text()) == json.loads(json.dumps(metrics.as_dict()))
     names = ("per_class", "confusion", "predictions")
     rows = {name: list(csv.reader((tmp_path / f"{name}.csv").read_text().splitlines())) for name in names}
@@ -121,13 +129,13 @@ def test_files_of_thousands_of_classes_grow_with_the_images_and_not_with_the_squ
             scores[np.arange(100), guesses[start : start + 100]] = -0.1
             yield scores
 
-    predictions = collect(parts(), images.targets, classes=2000, sample=500)
+    predictions = collect_predictions(parts(), images.targets, classes=2000, sample=500)
     assert predictions.sample.shape == (500, 2000)
     assert predictions.sample_indices.tolist() == list(range(0, 4000, 8))
     assert predictions.predicted.tolist() == guesses.tolist()
     assert (predictions.sample.argmax(1) == guesses[::8]).all()
-    metrics = measure(predictions, classes=images.classes, split="test")
-    write(tmp_path, metrics, predictions, images)
+    metrics = compute_metrics(predictions, classes=images.classes, split="test")
+    write_metrics(tmp_path, metrics, predictions, images)
     assert sum(file.stat().st_size for file in tmp_path.iterdir()) < 1_000_000
     kept = json.loads((tmp_path / "metrics.json").read_text())["confusion"]
     assert kept == [list(cell) for cell in metrics.cells]
@@ -141,7 +149,7 @@ def test_files_of_thousands_of_classes_grow_with_the_images_and_not_with_the_squ
 def test_the_confusion_matrix_is_one_line_of_json_whatever_the_classes_are_called():
     scores, labels = _scores()
     metrics = _measured(scores, labels, classes=('"confusion": null', "confusion", "b\\", "c"))
-    text = as_text(metrics.as_dict())
+    text = metrics_json(metrics.as_dict())
     assert json.loads(text) == json.loads(json.dumps(metrics.as_dict()))
     assert sum("[[0,0," in line for line in text.splitlines()) == 1
 
@@ -152,7 +160,7 @@ def test_a_test_split_of_one_class_has_metrics(tmp_path):
     assert [entry.recall is None for entry in found.per_class] == [True, True, False, True]
     assert found.per_class[2].precision == 1.0
     assert found.per_class[0].precision == 0.0
-    json.loads(as_text(found.as_dict()), parse_constant=pytest.fail)
+    json.loads(metrics_json(found.as_dict()), parse_constant=pytest.fail)
 
 
 def test_one_class_in_all_has_metrics():
@@ -164,7 +172,7 @@ def test_a_label_of_probability_zero_leaves_a_loss_that_is_a_number():
     scores = np.array([[0.0, -np.inf], [-np.inf, 0.0]], dtype=np.float32)
     found = _measured(scores, [0, 0], classes=("a", "b"))
     assert found.loss == pytest.approx(149 * np.log(2) / 2)
-    json.loads(as_text(found.as_dict()), parse_constant=pytest.fail)
+    json.loads(metrics_json(found.as_dict()), parse_constant=pytest.fail)
 
 
 def test_outputs_that_are_not_numbers_are_refused():

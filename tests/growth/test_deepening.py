@@ -15,7 +15,7 @@ from shoestring.growth.deepening import GrowableBlocks
 from shoestring.growth.identity_blocks import find_identity_blocks
 from shoestring.growth.widening import GrowableChannels
 from shoestring.models import Preprocessing, build
-from shoestring.models.layers import initialise
+from shoestring.models.layers import init_weights
 
 BATCH_NORM = {"bn2.weight", "bn2.bias"}
 MIXED = {"attn.proj.weight", "attn.proj.bias", "mlp.fc2.weight", "mlp.fc2.bias"}
@@ -168,7 +168,7 @@ def test_a_shallow_network_and_its_copies_cost_less():
 )
 def test_width_and_depth_grow_together(name, options):
     module, images = network(name, options, 32), torch.randn(4, 3, 32, 32)
-    initialise(module)  # weights of a freshly initialized network
+    init_weights(module)  # weights of a freshly initialized network
     shapes = {key: value.shape for key, value in module.state_dict().items()}
     growing, blocks = GrowableChannels(module, images[:1]), GrowableBlocks(module, images[:1])
     growing.narrow(module, 0.5)

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from shoestring.cli.main import main
 from shoestring.errors import UserError
 from shoestring.models import Model, Preprocessing, build
-from shoestring.models.model import network_of
+from shoestring.models.description import read_network
 from shoestring.models.timm import OPTIONS
 
 CLASSES = ("ant", "bee", "cat")
@@ -82,8 +82,8 @@ def refused(folder: Path, *told: str) -> None:
         ({"classes": ["ant", "bee", "ant"]}, "class 'ant' is listed more than once"),
         ({"classes": [1, 2, 3]}, "classes must be a list of names"),
         ({"classes": "abc"}, "classes must be a list"),
-        ({"classes": []}, "two classes or more"),
-        ({"classes": ["ant"]}, "two classes or more"),
+        ({"classes": []}, "at least two classes"),
+        ({"classes": ["ant"]}, "at least two classes"),
         ({"name": 7}, "name must be text"),
         ({"name": "convnt"}, "Did you mean 'convnet'"),
         ({"name": "timm:local-dir:/tmp", "options": {}}, "unknown timm model"),
@@ -186,7 +186,7 @@ def test_no_option_of_a_description_reaches_what_loads_files(altered, trap, key)
     folder = altered(name="timm:test_efficientnet", options={key: value})
     refused(folder, "model.json", f"unknown option of timm model 'test_efficientnet' '{key}'")
     with pytest.raises(UserError, match=key):
-        network_of(folder)
+        read_network(folder)
     size = Preprocessing(8, 1, (0.5,), (0.25,))
     with pytest.raises(UserError, match=key):
         build("timm:test_efficientnet", classes=CLASSES, preprocessing=size, options={key: value})
@@ -207,8 +207,8 @@ def test_known_options_of_timm_name_no_files():
         ("timm:test_vit", {"img_size": 0}, "at least 1"),
         ("timm:test_vit", {"img_size": 10**9}, "at most"),
         ("timm:test_vit", {"img_size": "big"}, "integer"),
-        ("timm:test_vit", {"global_pool": "nothing"}, "cannot be made"),
-        ("timm:test_vit", {"act_layer": "nothing"}, "cannot be made"),
+        ("timm:test_vit", {"global_pool": "nothing"}, "cannot be built"),
+        ("timm:test_vit", {"act_layer": "nothing"}, "cannot be built"),
         ("timm:test_resnet", {"img_size": 32}, "does not take these options"),
         ("timm:test_resnet", {"drop_path_rate": 2}, "below 1"),
     ],

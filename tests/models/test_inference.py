@@ -7,8 +7,10 @@ from torch import nn
 
 from shoestring.data.images import Images
 from shoestring.models import inference
-from shoestring.models.inference import Predictor, log_probabilities, views
-from shoestring.models.model import Model, Preprocessing
+from shoestring.models.inference import Predictor, log_probabilities
+from shoestring.models.model import Model
+from shoestring.models.preprocessing import Preprocessing
+from shoestring.models.tta import expected_passes
 from shoestring.planning.model import preprocessing
 
 
@@ -69,7 +71,7 @@ def test_predictions_do_not_depend_on_which_images_are_together(photos):
 def test_fewer_views_are_one_word(photos, name, mirror, seen):
     model = _model(photos, name, mirror)
     log_probabilities(model, photos)
-    assert model.module.seen == seen * len(photos) == views(model.preprocessing) * len(photos)
+    assert model.module.seen == seen * len(photos) == expected_passes(model.preprocessing) * len(photos)
 
 
 def test_predictions_go_on_in_smaller_chunks_when_memory_runs_out(photos):
@@ -103,11 +105,11 @@ def _clocked(monkeypatch, model: Model, second: float) -> list[float]:
 def test_predictions_fall_back_to_fewer_views_so_that_all_images_fit_into_the_time(photos, monkeypatch, seconds, made):
     model = _model(photos, "crops")
     clock = _clocked(monkeypatch, model, 1.0)
-    predictor = Predictor(model, left=lambda: seconds - clock[0], coming=len(photos), seconds=1.0)
+    predictor = Predictor(model, remaining=lambda: seconds - clock[0], pending=len(photos), seconds_per_pass=1.0)
     found = np.concatenate(list(predictor(photos)))
-    assert predictor.made.views.keys() == made
-    assert predictor.made.images == len(photos)
-    assert predictor.made.passes == model.module.seen
+    assert predictor.stats.images_by_tta.keys() == made
+    assert predictor.stats.images == len(photos)
+    assert predictor.stats.passes == model.module.seen
     assert clock[0] <= seconds
     if made == {"crops"}:
         assert found == pytest.approx(log_probabilities(_model(photos, "crops"), photos), abs=1e-5)
@@ -117,29 +119,29 @@ def test_a_machine_that_becomes_slow_is_noticed_in_the_middle(photos, monkeypatc
     model = _model(photos, "crops")
     clock = _clocked(monkeypatch, model, 1.0)
     model.module.register_forward_pre_hook(lambda *_: clock.__setitem__(0, clock[0] + 15 * (model.module.seen > 60)))
-    predictor = Predictor(model, left=lambda: 260 - clock[0], coming=len(photos), seconds=0.01)
+    predictor = Predictor(model, remaining=lambda: 260 - clock[0], pending=len(photos), seconds_per_pass=0.01)
     list(predictor(photos))
-    assert next(iter(predictor.made.views)) == "crops" and predictor.made.views["one"] > 0
+    assert next(iter(predictor.stats.images_by_tta)) == "crops" and predictor.stats.images_by_tta["one"] > 0
 
 
 def test_images_still_to_come_are_thought_of(photos, monkeypatch):
     model = _model(photos, "flip")
     clock = _clocked(monkeypatch, model, 1.0)
-    predictor = Predictor(model, left=lambda: 150 - clock[0], coming=2 * len(photos), seconds=1.0)
+    predictor = Predictor(model, remaining=lambda: 150 - clock[0], pending=2 * len(photos), seconds_per_pass=1.0)
     list(predictor(photos))
-    first = predictor.made
+    first = predictor.stats
     list(predictor(photos))
-    assert first.views["one"] > 0
-    assert first.images == predictor.made.images == len(photos)
+    assert first.images_by_tta["one"] > 0
+    assert first.images == predictor.stats.images == len(photos)
     assert clock[0] <= 150
 
 
 def test_where_nothing_fits_one_view_remains(photos):
     model = _model(photos, "crops")
-    predictor = Predictor(model, left=lambda: -1.0, coming=len(photos), seconds=1.0)
+    predictor = Predictor(model, remaining=lambda: -1.0, pending=len(photos), seconds_per_pass=1.0)
     assert len(np.concatenate(list(predictor(photos)))) == len(photos)
-    assert predictor.made.views == {"one": len(photos)}
-    assert predictor.made.passes_per_image == 1.0
+    assert predictor.stats.images_by_tta == {"one": len(photos)}
+    assert predictor.stats.passes_per_image == 1.0
 
 
 def test_no_images_and_one_class_have_predictions(photos):
@@ -156,7 +158,7 @@ def test_large_images_and_many_classes_are_predicted_in_smaller_batches(side, cl
     model = Model(Counting(2), "counting", {}, tuple(map(str, range(classes))), size)
     store = np.broadcast_to(np.uint8(0), (10**6, side, side, 3))
     images = Images(store, None, model.classes, np.zeros(0, dtype=np.str_), fingerprint="")
-    assert inference._fitting(model, images) == most
+    assert inference._batch_size(model, images) == most
 
 
 def test_tiny_images_are_not_moved(make_images):

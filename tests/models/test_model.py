@@ -13,8 +13,8 @@ from safetensors.torch import load_file, save_file
 from shoestring.channels import drop, trace
 from shoestring.errors import UserError
 from shoestring.models import Model, Preprocessing, build
+from shoestring.models.description import read_network
 from shoestring.models.inference import log_probabilities
-from shoestring.models.model import network_of
 
 COLOUR = Preprocessing(16, 3, (0.5, 0.4, 0.3), (0.2, 0.25, 0.3))
 GREY = Preprocessing(16, 1, (0.5,), (0.25,))
@@ -156,7 +156,7 @@ def test_weights_come_from_a_file_a_model_folder_or_a_run(tmp_path):
     (tmp_path / "foreign").mkdir()
     (tmp_path / "foreign" / "model.json").write_text('{"format": "tfjs"}')
     with pytest.raises(UserError, match="does not describe a model"):
-        network_of(tmp_path / "foreign")
+        read_network(tmp_path / "foreign")
     with pytest.raises(UserError, match="no weights at"):
         build("simplecnn", classes=CLASSES, preprocessing=COLOUR, weights=str(tmp_path))
 
@@ -188,7 +188,7 @@ def test_a_head_for_other_classes_is_left_out(tmp_path, caplog):
     saved.save(tmp_path)
     with caplog.at_level(logging.WARNING):
         model = build("simplecnn", classes=("yes", "no"), preprocessing=COLOUR, weights=str(tmp_path))
-    assert "'head' is left out" in caplog.text
+    assert "'head' is not loaded" in caplog.text
     assert model.module(torch.rand(1, 3, 16, 16)).shape == (1, 2)
     assert torch.equal(model.module.state_dict()["conv1.weight"], saved.module.state_dict()["conv1.weight"])
 

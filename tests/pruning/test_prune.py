@@ -10,7 +10,7 @@ from shoestring.channels import Table, trace
 from shoestring.config import registry
 from shoestring.errors import UserError
 from shoestring.models import Model, Preprocessing, build
-from shoestring.models.batchnorm import recalibrate
+from shoestring.models.batchnorm import reestimate_batchnorm
 from shoestring.pruning import shrink
 from shoestring.pruning.criteria.magnitude import magnitude
 from shoestring.pruning.criteria.random import random
@@ -132,7 +132,7 @@ def test_user_errors_are_one_line(options, message):
 def test_calibration_images_reduce_the_error():
     model = _model("resnet20", shortcut="B")
     images = torch.randn(64, 3, 16, 16)
-    recalibrate(model.module, [images])
+    reestimate_batchnorm(model.module, [images])
     with torch.no_grad():
         whole = model.module.eval()(images)
         errors = [
@@ -147,7 +147,7 @@ def test_recalibration_changes_only_the_statistics():
     module = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4, momentum=0.3), nn.Dropout(0.5)).eval()
     images = torch.randn(3, 8, 3, 4, 4)
     weights = [p.clone() for p in module.parameters()]
-    recalibrate(module, images)
+    reestimate_batchnorm(module, images)
     maps = torch.stack([module[0](batch) for batch in images])
     assert torch.allclose(module[1].running_mean, maps.mean((0, 1, 3, 4)), atol=1e-6)
     assert torch.allclose(module[1].running_var, maps.var((1, 3, 4)).mean(0), rtol=0.05)

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from shoestring.reporting.markdown import described, headline, page, percent, summary, table, write_report
+from shoestring.reporting.markdown import describe_tta, headline, page, percent, summary, table, write_report
 
 RESULT = {
     "split": "test",
@@ -29,7 +29,7 @@ RESULT = {
 }
 
 
-def test_the_page_says_what_was_measured(tmp_path):
+def test_page_contains_the_metrics(tmp_path):
     write_report(tmp_path, RESULT)
     text = (tmp_path / "report" / "report.md").read_text()
     assert text == page(RESULT)
@@ -39,12 +39,12 @@ def test_the_page_says_what_was_measured(tmp_path):
     assert headline(RESULT) in text
 
 
-def test_rows_appear_only_where_there_is_something_to_say():
+def test_summary_has_only_rows_that_apply():
     rows = dict(summary(RESULT))
-    assert rows["training images"] == "300, chosen by forgetting"
+    assert rows["training images"] == "300, selected by forgetting"
     assert rows["model"] == "convnet (width 0.5, norm True)"
     assert rows["time"] == "4:51 of 5:00"
-    assert "before pruning" not in rows and "random images instead" not in rows
+    assert "before pruning" not in rows and "random subset instead" not in rows
     more = {
         **RESULT,
         "select": None,
@@ -54,39 +54,42 @@ def test_rows_appear_only_where_there_is_something_to_say():
     }
     rows = dict(summary(more))
     assert rows["training images"] == "300"
-    assert rows["before pruning"] == "2,000 parameters, 5,000 MACs, validation 93.0 %: cut, it is -1.0 points"
+    assert rows["before pruning"] == "2,000 parameters, 5,000 MACs, validation 93.0 %: -1.0 points after pruning"
     more["before_pruning"]["finished"] = False
-    assert dict(summary(more))["before pruning"].endswith("validation 93.0 %: at the cut, with training still to come")
-    assert rows["random images instead"] == "90.0 %: the choice is worth +1.5 points"
+    assert dict(summary(more))["before pruning"].endswith("validation 93.0 %: when pruned, with training to follow")
+    assert rows["random subset instead"] == "90.0 %: selection gains +1.5 points"
     assert rows["time"] == "4:51 for 8 epochs"
 
 
-def test_tables_and_shares():
+def test_tables_and_percentages():
     assert table(("a", "b"), [(1, "x|y")]) == "| a | b |\n| --- | --- |\n| 1 | x\\|y |"
     assert [percent(0.91567), percent(0.0), percent(None)] == ["91.6 %", "0.0 %", "-"]
 
 
-def test_costs_are_those_of_a_prediction_and_of_each_forward_pass():
+def test_costs_are_per_prediction_and_per_forward_pass():
     rows = dict(summary(RESULT))
-    assert (
-        rows["forward passes per prediction"] == "2.4 (the image and its mirror image, and where in doubt 4 moved ones)"
+    assert rows["forward passes per prediction"] == (
+        "2.4 (the image and its mirror image, and 4 shifted copies if the prediction is ambiguous)"
     )
     assert rows["MACs per prediction"] == "2,400,000"
     assert rows["MACs per forward pass"] == "1,000,000 (as --macs counts)"
-    assert rows["latency per prediction"] == "3.60 ms alone, 0.60 ms in a batch of 64"
-    assert rows["latency per forward pass"] == "1.50 ms alone, 0.25 ms in a batch of 64"
+    assert rows["latency per prediction"] == "3.60 ms for a single image, 0.60 ms in a batch of 64"
+    assert rows["latency per forward pass"] == "1.50 ms for a single image, 0.25 ms in a batch of 64"
     mixed = {**RESULT, "views": {"model": "crops", "mirror": True, "images": {"crops": 1000, "flip": 200}}}
-    assert "4 moved ones: 1,000 images; the image and its mirror image: 200 images; time ran short" in page(mixed)
+    assert (
+        "is ambiguous: 1,000 images; the image and its mirror image: 200 images; less than planned, for lack of time"
+        in page(mixed)
+    )
     one = {**RESULT, "latency_batch_ms": None, "prediction": {**RESULT["prediction"], "passes": 1.0}}
     rows = dict(summary(one))
     assert rows["MACs per prediction"] == "1,000,000"
-    assert rows["latency per prediction"] == "1.50 ms alone, no time to measure a batch"
+    assert rows["latency per prediction"] == "1.50 ms for a single image, no time to measure a batch"
     assert not any("pass" in name for name in rows)
     assert dict(summary({**RESULT, "prediction": None}))["MACs per forward pass"] == "1,000,000"
 
 
-def test_views_without_mirror_images_are_named_so():
+def test_tta_without_mirror_images_is_described():
     result = {"prediction": {"passes": 1.4}, "views": {"model": "crops", "mirror": False, "images": {"crops": 9}}}
-    assert described(result) == "1.4 (the image, and where in doubt 2 moved ones)"
+    assert describe_tta(result) == "1.4 (the image, and 2 shifted copies if the prediction is ambiguous)"
     result["views"]["images"] = {"one": 9}
-    assert described(result) == "1.4 (the image; time ran short)"
+    assert describe_tta(result) == "1.4 (the image; less than planned, for lack of time)"

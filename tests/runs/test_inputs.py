@@ -10,7 +10,7 @@ import pytest
 
 from shoestring.config.recipe import Recipe, Select, Train
 from shoestring.errors import UserError
-from shoestring.models.model import model_folder
+from shoestring.models.description import model_folder
 from shoestring.runs import pipeline
 from shoestring.runs.directory import RunDir
 from shoestring.runs.inputs import file_states

@@ -134,7 +134,7 @@ def test_the_baseline_is_a_run_of_its_own(context, tmp_path):
     control = Subset.load(folder / "baseline" / "select" / "subset.json")
     assert (control.method, len(control)) == ("random", 100)
     assert folder.run["result"]["baseline"]["accuracy"] == RunDir(folder / "baseline").run["result"]["accuracy"]
-    assert "random images instead" in (folder / "report" / "report.md").read_text()
+    assert "random subset instead" in (folder / "report" / "report.md").read_text()
 
 
 def test_the_baseline_draws_other_images_in_the_same_balance(context, tmp_path):

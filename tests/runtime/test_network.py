@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from shoestring.data.loading import locate
+from shoestring.data.locate import locate
 from shoestring.errors import UserError
 from shoestring.models import timm
 from shoestring.runtime import network

@@ -64,7 +64,7 @@ def test_listed_images_are_not_held_out_and_keep_their_order():
 
 
 def test_an_index_out_of_range_raises_an_error():
-    with pytest.raises(UserError, match=r"place 2000 is listed, and digits has 1,797 training images"):
+    with pytest.raises(UserError, match=r"index 2000 is listed, but digits has 1,797 training images"):
         load("digits", keep=np.array([3, 2000]))
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from shoestring.data.loading import in_memory
+from shoestring.data.memory import in_memory
 from shoestring.errors import UserError
 from shoestring.selection.label_errors import find_label_errors
 from shoestring.selection.near_duplicates import (

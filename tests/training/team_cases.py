@@ -16,7 +16,8 @@ from shoestring.cli.distributed import prepare_all
 from shoestring.config.recipe import Train
 from shoestring.data import load
 from shoestring.growth.compose import compose
-from shoestring.models.model import Model, Preprocessing, build
+from shoestring.models.model import Model, build
+from shoestring.models.preprocessing import Preprocessing
 from shoestring.runtime.context import Context
 from shoestring.runtime.distributed import Distributed, process_group
 from shoestring.training.distributed import Helper

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from shoestring.models.inference import low_precision
+from shoestring.models.inference import autocast
 from shoestring.training.dynamics import Recorder, lengths_seen, margins
 
 
@@ -76,7 +76,7 @@ def test_lengths_are_seen_in_low_precision_and_through_a_compiled_network():
     found = []
     compiled = torch.compile(module, backend="eager")
     for network, precision in ((module, "float32"), (module, "bfloat16"), (compiled, "float32")):
-        with low_precision("cpu", precision), lengths_seen(network) as lengths:
+        with autocast("cpu", precision), lengths_seen(network) as lengths:
             network(batch)
         found.append(lengths[-1])
     assert found[1].dtype == torch.float32

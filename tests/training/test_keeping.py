@@ -13,7 +13,7 @@ import torch
 
 from shoestring.budget import Budget
 from shoestring.config.recipe import Train
-from shoestring.data.loading import in_memory
+from shoestring.data.memory import in_memory
 from shoestring.growth.compose import compose
 from shoestring.models.model import Model
 from shoestring.runtime.signals import GRACE_SECONDS, GracePeriod

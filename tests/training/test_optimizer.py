@@ -11,7 +11,8 @@ from torch import nn
 
 from shoestring.config.recipe import Train
 from shoestring.errors import UserError
-from shoestring.models.model import Preprocessing, build
+from shoestring.models.model import build
+from shoestring.models.preprocessing import Preprocessing
 from shoestring.training.optimizers.muon import Muon, orthogonalise
 from shoestring.training.optimizers.optimizer import Optimiser, make, update_seconds
 

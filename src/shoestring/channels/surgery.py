@@ -17,7 +17,7 @@ from shoestring.channels.edits import Edit, Layout, new_layouts
 from shoestring.channels.optimizer_state import StatefulOptimizer, check_state, edit_state
 from shoestring.channels.size_attributes import record_group_changes, update_size_attributes
 from shoestring.channels.table import Axis, Kept, Table, group_indices, named_tensors
-from shoestring.models.layers import fit
+from shoestring.models.layers import sync_layer_sizes
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -69,7 +69,7 @@ def apply_edits(
         named[name].grad = None
         named[name].data = tensor
     with record_group_changes(changed):
-        fit(changed)
+        sync_layer_sizes(changed)
     counts = torch.ones(table.size + 1, dtype=torch.int64)
     for name, edit in edits.items():
         group = table.groups[name]

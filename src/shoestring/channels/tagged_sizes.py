@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from shoestring.models.layers import FITTED
+from shoestring.models.layers import SIZED_LAYERS
 
 
 class AxisSize(int):
@@ -62,7 +62,7 @@ def tag_attributes(module: nn.Module, name: str) -> None:
 
     Layers whose sizes follow from their tensors are skipped.
     """
-    if isinstance(module, (*FITTED, torch.jit.ScriptModule)):
+    if isinstance(module, (*SIZED_LAYERS, torch.jit.ScriptModule)):
         return
     for key, value in vars(module).items():
         if type(value) is int:

@@ -13,7 +13,7 @@ from shoestring.channels.table import Table
 from shoestring.channels.tabulation import frozen_table, tabulate
 from shoestring.channels.tracer import Tracer
 from shoestring.channels.verify import verify_table
-from shoestring.evaluation.cost import counting
+from shoestring.evaluation.cost import mac_counter
 from shoestring.runtime.device import eval_mode
 
 
@@ -34,7 +34,7 @@ def trace(module: nn.Module, example: Tensor, *, verify: bool = True) -> Table:
         whole = copy_module(module)
     except ValueError as error:
         return frozen_table(module, _count_macs_in_place(module, example), f"nothing can be pruned: {error}")
-    with counting() as counter:
+    with mac_counter() as counter:
         outputs = compute_outputs(whole.eval(), example)
     macs = counter.macs // len(example)
     if not outputs:
@@ -55,7 +55,7 @@ def trace(module: nn.Module, example: Tensor, *, verify: bool = True) -> Table:
 def _count_macs_in_place(module: nn.Module, example: Tensor) -> int:
     """Count MACs per image of a module that cannot be copied; weights that the pass recomputes are restored."""
     attributes = [(vars(part), dict(vars(part))) for part in module.modules()]
-    with eval_mode(module), counting() as counter:
+    with eval_mode(module), mac_counter() as counter:
         compute_outputs(module, example)
     for own, before in attributes:
         own.update({name: value for name, value in before.items() if isinstance(value, Tensor)})

@@ -64,15 +64,15 @@ def _parser(verb: str) -> Parser:
 
 def _print(metrics: dict[str, Any], args: Namespace) -> None:
     if "json" in args:
-        from shoestring.evaluation.files import as_text
+        from shoestring.evaluation.files import metrics_json
 
-        print(as_text(metrics))
+        print(metrics_json(metrics))
         return
     from shoestring.cli.show import grid, two_columns
-    from shoestring.reporting.markdown import described, headline, percent
+    from shoestring.reporting.markdown import describe_tta, headline, percent
 
     rows = [("accuracy", headline(metrics)), ("loss", f"{metrics['loss']:.3f}")]
-    two_columns([*rows, ("forward passes per prediction", described(metrics))])
+    two_columns([*rows, ("forward passes per prediction", describe_tta(metrics))])
     keys = ("recall", "precision", "f1")
     grid(
         ("class", "images", *keys),
@@ -95,8 +95,8 @@ def evaluate(
 ) -> dict[str, Any]:
     """Return the metrics of the model of `run` on a split of the data `on` (by default, the run's own data)."""
     from shoestring.data import load_split
-    from shoestring.evaluation.files import write
-    from shoestring.evaluation.metrics import collect, measure
+    from shoestring.evaluation.files import write_metrics
+    from shoestring.evaluation.metrics import collect_predictions, compute_metrics
     from shoestring.evaluation.warnings import find_warnings
     from shoestring.models.inference import Predictor
     from shoestring.runs.session import usable_model
@@ -123,18 +123,18 @@ def evaluate(
         )
     progress.log(f"evaluating on {len(images):,} images")
     predictor = Predictor(model)
-    predictions = collect(predictor(images), images.targets, classes=len(model.classes))
-    metrics = measure(predictions, classes=model.classes, split=split or on or "test")
+    predictions = collect_predictions(predictor(images), images.targets, classes=len(model.classes))
+    metrics = compute_metrics(predictions, classes=model.classes, split=split or on or "test")
     if out is not None:
-        write(out, metrics, predictions, images)
+        write_metrics(out, metrics, predictions, images)
         write_skipped(out, images.skipped)
-    made = predictor.made
+    stats = predictor.stats
     figures = metrics.as_dict()
     return {
         **figures,
         "warnings": find_warnings(figures),
-        "prediction": {"passes": made.passes_per_image},
-        "views": {"model": predictor.views, "mirror": model.preprocessing.mirror, "images": made.views},
+        "prediction": {"passes": stats.passes_per_image},
+        "views": {"model": predictor.tta, "mirror": model.preprocessing.mirror, "images": stats.images_by_tta},
     }
 
 

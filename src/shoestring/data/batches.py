@@ -1,4 +1,4 @@
-"""Shuffled, augmented batches from bytes, on the device or in a memory map: no worker processes."""
+"""Shuffled, augmented batches of uint8 pixels, on the device or in a memory map, without worker processes."""
 
 from __future__ import annotations
 
@@ -12,17 +12,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from shoestring.data.augment import Augment, cut_out, gather, mix, offsets, tint, turn
+from shoestring.data.augment import Augment, color_jitter, cutout, gather_pixels, mixup, random_windows, rotate_and_zoom
 from shoestring.data.images import Images
 
 
 @dataclass(frozen=True)
 class Batch:
-    """One training step's images: which they are (B,), pixels (B, C, H, W), labels (B,) or their shares (B, classes).
+    """A training batch: image indices (B,), images (B, C, H, W), labels (B,) or class probabilities (B, classes).
 
-    Where images have weights, the shares of each add up to its weight.
-
-    `weight` is what the mean over them counts in the mean over the equally many batches that are parts of one step.
+    The probabilities of an image with a training weight sum to that weight. If the batch is one process's part of a
+    distributed batch, `weight` is that of its mean in the average over the parts.
     """
 
     index: Tensor
@@ -32,16 +31,16 @@ class Batch:
 
 
 def on_device(pixels: NDArray[np.uint8], device: str) -> Tensor:
-    """Pixels (N, H, W, C) as a tensor on the device; on the CPU without a copy where that is possible."""
+    """Return pixels (N, H, W, C) as a tensor on the device; on the CPU without a copy if possible."""
     if not pixels.flags.writeable and device == "cpu":
         pixels = np.array(pixels)
     return torch.from_numpy(np.ascontiguousarray(pixels)).to(device)
 
 
 def _resident(images: Images, device: str) -> tuple[Tensor, Tensor]:
-    """Bytes (M, H, W, C) on the device, and which of them the images are (N,).
+    """Return pixels (M, H, W, C) on the device, and the rows of the images in them (N,).
 
-    On the CPU they are the store of the images itself: a memory map larger than the memory is read, never copied.
+    On the CPU, the pixels are the images' own store: a memory map larger than the memory is never copied.
     """
     if device != "cpu":
         return on_device(images.pixels, device), torch.arange(len(images), device=device)
@@ -49,11 +48,11 @@ def _resident(images: Images, device: str) -> tuple[Tensor, Tensor]:
 
 
 class Batches:
-    """An endless stream in which every image comes once an epoch; batches run across the epochs' borders.
+    """An endless stream with every image once per epoch; batches may span two epochs.
 
-    `prepare(pixels, resolution=)` makes floats (B, C, R, R) of bytes (B, H, W, C), as `Model.prepare` does. The stream
-    can be stopped and continued: see `state`. With `part` (which, of how many) every batch is that part of one of
-    `size` images; all parts together are what one stream without parts gives, but for random changes of the images.
+    `prepare(pixels, resolution=)` converts uint8 (B, H, W, C) to floats (B, C, R, R), as `Model.prepare` does. `state`
+    and `restore` resume a stream. With `part=(index, count)`, every batch is that part of one of `size` images; all
+    parts together are the batches of a stream without parts, except for random augmentation.
     """
 
     def __init__(
@@ -74,9 +73,9 @@ class Batches:
         self.weights = None if weights is None else torch.from_numpy(weights).to(device)
         self.prepare, self.size, self.augment = prepare, min(size, len(images)), augment
         self.seed, self.part = seed, part
-        self.generator = torch.Generator(device).manual_seed(seed)  # of the order, which all parts share
-        self.changes = torch.Generator(device)
-        self.first = torch.rand(len(images), generator=self.generator, device=device) < 0.5
+        self.generator = torch.Generator(device).manual_seed(seed)  # of the order, the same for all parts
+        self.augment_generator = torch.Generator(device)
+        self.first = torch.rand(len(images), generator=self.generator, device=device) < 0.5  # mirrored in epoch 0
         self.order = self._shuffled()
         self.position = 0
         self.epoch = 0
@@ -85,51 +84,50 @@ class Batches:
         return len(self.labels)
 
     def draw(self, *, resolution: int | None = None, crop: int | None = None, progress: float = 0.0) -> Batch:
-        """The next batch, scaled to this resolution; or unscaled crops of so many pixels a side at random places.
+        """Return the next batch, resized to `resolution`, or random crops of `crop` pixels without resizing.
 
-        Its images are changed as is due when the share `progress` of the training is over.
+        Augmentation is that at the fraction `progress` of training.
         """
-        index, mirrored = self._next()
-        which, parts = self.part
-        index, mirrored = index[which::parts], mirrored[which::parts]
-        self.changes.manual_seed(self._drawn())
+        index, mirrored = self._next_indices()
+        part, parts = self.part
+        index, mirrored = index[part::parts], mirrored[part::parts]
+        generator = self.augment_generator.manual_seed(self._batch_seed())
         _, height, width, _ = self.pixels.shape
-        change = self.augment.at(progress)
-        tall, wide = (crop or height), (crop or width)
-        taken = gather(
+        augment = self.augment.at(progress)
+        pixels = gather_pixels(
             self.pixels,
             self.rows[index],
             mirrored=mirrored,
-            rows=offsets(len(index), height, tall, round(change.shift * height), self.changes),
-            columns=offsets(len(index), width, wide, round(change.shift * width), self.changes),
+            rows=random_windows(len(index), height, crop or height, round(augment.shift * height), generator),
+            columns=random_windows(len(index), width, crop or width, round(augment.shift * width), generator),
         )
-        floats = self.prepare(taken, resolution=crop or resolution)
-        floats = tint(floats, change.jitter, self.changes)
-        floats = turn(floats, change.rotate, change.zoom, self.changes)
-        floats = cut_out(floats, round(change.cutout * floats.shape[-1]), self.changes)
+        images = self.prepare(pixels, resolution=crop or resolution)
+        images = color_jitter(images, augment.jitter, generator)
+        images = rotate_and_zoom(images, augment.rotate, augment.zoom, generator)
+        images = cutout(images, round(augment.cutout * images.shape[-1]), generator)
         labels = self.labels[index]
         if self.weights is not None:
             labels = functional.one_hot(labels, self.classes) * self.weights[index, None]
         if self.augment.mixup:
-            shares = labels if labels.ndim == 2 else functional.one_hot(labels, self.classes).float()
-            floats, labels = mix(floats, shares, change.mixup, self.changes)
-        return Batch(index, floats, labels, len(index) * parts / self.size)
+            targets = labels if labels.ndim == 2 else functional.one_hot(labels, self.classes).float()
+            images, labels = mixup(images, targets, augment.mixup, generator)
+        return Batch(index, images, labels, len(index) * parts / self.size)
 
     def peek(self, size: int) -> Batch:
-        """The next batch, if it were of this size; it stays the next."""
+        """Return the next batch as if it were of this size, without advancing the stream."""
         before = self.state()
         self.size = size
         batch = self.draw()
         self.restore(before)
         return batch
 
-    def _drawn(self) -> int:
-        """A seed of its own for every batch of every part, so that a stream goes on the same from where it stands."""
-        place = [self.seed % 2**64, self.part[0], self.epoch, self.position]
-        return int(np.random.SeedSequence(place).generate_state(1)[0])
+    def _batch_seed(self) -> int:
+        """Return a seed for this batch of this part, which depends on the position only, so that streams can resume."""
+        position = [self.seed % 2**64, self.part[0], self.epoch, self.position]
+        return int(np.random.SeedSequence(position).generate_state(1)[0])
 
-    def _next(self) -> tuple[Tensor, Tensor]:
-        """Which images come next, and which of them are mirrored."""
+    def _next_indices(self) -> tuple[Tensor, Tensor]:
+        """Return the indices of the next images, and whether each is mirrored."""
         parts, flips, missing = [], [], self.size
         while missing:
             if self.position == len(self.order):
@@ -147,7 +145,7 @@ class Batches:
         return torch.randperm(len(self), generator=self.generator, device=self.generator.device)
 
     def state(self) -> dict[str, Any]:
-        """What `restore` needs to go on with exactly the same batches."""
+        """Return what `restore` needs to continue with exactly the same batches."""
         return {
             "generator": self.generator.get_state(),
             "first": self.first,
@@ -159,7 +157,7 @@ class Batches:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on where `state` was taken."""
+        """Continue where `state` was taken."""
         self.generator.set_state(state["generator"].cpu())
         device = self.pixels.device
         self.first, self.order = state["first"].to(device), state["order"].to(device)

@@ -1,4 +1,4 @@
-"""From a listing to pixels on disk: decode in threads, write in order, fingerprint on the way."""
+"""Build a cache entry from a listing: decode in threads, write in order, compute the fingerprint on the way."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from shoestring.data.cache import writing
+from shoestring.data.cache import cache_write_errors
 from shoestring.data.decode import decode, header
 from shoestring.data.formats import looks_like_an_image
-from shoestring.data.images import seal
-from shoestring.data.listing import SAMPLE, Item, Listing, class_names
+from shoestring.data.images import finish_fingerprint
+from shoestring.data.listing import SAMPLE_SIZE, Item, Listing, class_names
 from shoestring.data.pixels import PixelsFile, Progress, Report
 from shoestring.errors import UserError
 
-_BLOCK = 64  # images decoded by one thread at a time, at most
-_BLOCK_BYTES = 16_000_000  # of decoded and of encoded images, after which a block ends
-SMALL = 64  # pixels: up to here images keep their own size, and larger ones are made this small
+_MAX_BLOCK = 64  # images that one thread decodes at a time
+_MAX_BLOCK_BYTES = 16_000_000  # of decoded images and of encoded images
+SMALL_SIDE = 64  # pixels; by default, larger images are resized to this side
 
 
 class _Skipped(NamedTuple):
-    """What is left out: an image that is broken, and why; or a file that is no image, for which there is no reason."""
+    """An unreadable image and the reason, or a file that is not an image, without a reason."""
 
-    where: str
+    name: str
     reason: str | None
 
 
@@ -53,83 +53,85 @@ def build(
     key: str,
     resolution: int | None,
     skip_bad: bool,
-    trained_on: bool = True,
+    for_training: bool = True,
     progress: Progress | None,
 ) -> None:
     """Decode every image of the listing into `folder`: pixels.npy, labels.npy, ids.npy and meta.json.
 
-    Files that are no images by name and content are left out and listed in meta.json. `UserError` naming the first
-    image that cannot be read, unless `skip_bad`, which leaves such images out and lists them as well; for classes of
-    the same name; and for images that cannot be `trained_on`: no train split, one class, a class that has none.
+    Files that are not images, by name and content, are skipped and listed in meta.json; with `skip_bad`, so are
+    unreadable images. Raises `UserError` for the first unreadable image otherwise, for classes of the same name, and
+    with `for_training`, for no train split, a single class, or a class without training images.
     """
     classes = class_names(listing.classes)
-    if trained_on:
+    if for_training:
         check_train_split(listing.splits, listing.without_train)
         if len(classes) < 2:
-            raise one_class(classes)
+            raise single_class(classes)
     side, notes = choose_resolution(listing, resolution)
-    channels = 1 if all(_is_grey(item) for items in listing.splits.values() for item in items()) else 3
+    channels = 1 if all(_is_grayscale(item) for items in listing.splits.values() for item in items()) else 3
     shape = (side, side, channels)
-    _check_room(folder, listing.size, math.prod(shape))
+    _check_disk_space(folder, listing.size, math.prod(shape))
     decode_block = partial(_decode_block, resolution=side, channels=channels, skip_bad=skip_bad)
     report = Report(listing.size, progress)
     splits, labels, ids, skipped = {}, [], [], []
     with PixelsFile(folder, shape) as pixels:
         for name, items in listing.splits.items():
             start, digest = len(labels), hashlib.blake2b(digest_size=16)
-            for block in _in_threads(_blocks(items(), math.prod(shape)), decode_block):
+            for block in _map_in_threads(decode_block, _blocks(items(), math.prod(shape))):
                 pixels.write(block.pixels)
                 digest.update(block.pixels.data)
                 labels += block.labels
                 ids += block.ids
                 skipped += block.skipped
                 report.add(len(block.labels) + len(block.skipped))
-            here = np.array(labels[start:], dtype=np.int64)
-            if name == "train" and trained_on:
-                check_classes(here, classes)
-            if len(here):
-                splits[name] = {"size": len(here), "fingerprint": seal(digest, shape, here, classes)}
+            split_labels = np.array(labels[start:], dtype=np.int64)
+            if name == "train" and for_training:
+                check_classes(split_labels, classes)
+            if len(split_labels):
+                fingerprint = finish_fingerprint(digest, shape, split_labels, classes)
+                splits[name] = {"size": len(split_labels), "fingerprint": fingerprint}
             else:
-                notes.append(f"the {name} split has no images that can be read: it is not used.")
+                notes.append(f"the {name} split has no readable images and is not used.")
     report.close()
     if not splits:
-        raise UserError("there are no images that can be read.")
+        raise UserError("there are no readable images.")
     meta = {"key": key, "classes": classes, "splits": splits, "resolution": side, "notes": [*listing.notes, *notes]}
-    meta["skipped"] = [(where, reason) for where, reason in skipped if reason is not None]
-    meta["others"] = [where for where, reason in skipped if reason is None]
+    meta["skipped"] = [(name, reason) for name, reason in skipped if reason is not None]
+    meta["others"] = [name for name, reason in skipped if reason is None]
     meta["without_train"] = listing.without_train
-    with writing(folder):
+    with cache_write_errors(folder):
         np.save(folder / "labels.npy", np.array(labels, dtype=np.int64))
         np.save(folder / "ids.npy", np.array(ids, dtype=np.str_))
         (folder / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
 
 
-def choose_resolution(listing: Listing, wanted: int | None) -> tuple[int, list[str]]:
-    """Pixels of a side: the wanted ones, else the images' own when they are small, else 64 and a note about it."""
-    if wanted is not None:
-        return wanted, []
+def choose_resolution(listing: Listing, resolution: int | None) -> tuple[int, list[str]]:
+    """Return the requested resolution, else the median side of the images up to 64, else 64 with a note."""
+    if resolution is not None:
+        return resolution, []
     sides = []
-    for item in listing.sample() if listing.sample else islice(next(iter(listing.splits.values()))(), SAMPLE):
-        with contextlib.suppress(UserError):  # a broken image is reported when it is decoded
+    for item in listing.sample() if listing.sample else islice(next(iter(listing.splits.values()))(), SAMPLE_SIZE):
+        with contextlib.suppress(UserError):  # unreadable images are reported when they are decoded
             sides.append(header(item.image)[0])
-    usual = int(np.median(sides)) if sides else SMALL
-    if usual <= SMALL:
-        return usual, []
-    return SMALL, [f"images are some {usual} px and were made {SMALL} px: --resolution {usual} keeps their size."]
+    median = int(np.median(sides)) if sides else SMALL_SIDE
+    if median <= SMALL_SIDE:
+        return median, []
+    note = f"images of about {median} px were resized to {SMALL_SIDE} px: --resolution {median} keeps their size."
+    return SMALL_SIDE, [note]
 
 
-def _check_room(folder: Path, images: int, size: int) -> None:
-    """`UserError` when so many decoded images of `size` bytes cannot fit on the disk."""
-    with writing(folder):
+def _check_disk_space(folder: Path, images: int, size: int) -> None:
+    """Raise `UserError` if so many decoded images of `size` bytes do not fit on the disk."""
+    with cache_write_errors(folder):
         free = shutil.disk_usage(folder).free
     if images * size > free:
         raise UserError(
             f"the decoded images take {images * size / 1e9:.1f} GB, and {folder.parent} has {free / 1e9:.1f} GB left. "
-            "Make room, set SHOESTRING_CACHE to a folder on another disk, or take a smaller --resolution."
+            "Free up space, set SHOESTRING_CACHE to a folder on another disk, or choose a smaller --resolution."
         )
 
 
-def _is_grey(item: Item) -> bool:
+def _is_grayscale(item: Item) -> bool:
     try:
         return header(item.image)[1]
     except UserError:
@@ -137,81 +139,83 @@ def _is_grey(item: Item) -> bool:
 
 
 def _blocks(items: Iterator[Item], size: int) -> Iterator[list[Item]]:
-    """Items in lists that are short where decoded images, of `size` bytes each, or encoded ones are large."""
-    most = min(_BLOCK, max(1, _BLOCK_BYTES // size))
+    """Group items into blocks of limited size in bytes, of decoded images (`size` bytes each) and of encoded ones."""
+    longest = min(_MAX_BLOCK, max(1, _MAX_BLOCK_BYTES // size))
     block, encoded = [], 0
     for item in items:
         block.append(item)
         encoded += len(item.image) if isinstance(item.image, bytes) else 0
-        if len(block) == most or encoded > _BLOCK_BYTES:
+        if len(block) == longest or encoded > _MAX_BLOCK_BYTES:
             yield block
             block, encoded = [], 0
     if block:
         yield block
 
 
-def _in_threads(blocks: Iterator[list[Item]], work: Callable[[list[Item]], _Block]) -> Iterator[_Block]:
-    """The blocks of decoded images in order; at most a few blocks are in memory (Pillow decodes without the GIL)."""
+def _map_in_threads(function: Callable[[list[Item]], _Block], blocks: Iterator[list[Item]]) -> Iterator[_Block]:
+    """Yield decoded blocks in order, with only a few blocks in memory (Pillow decodes without the GIL)."""
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    waiting = deque()
+    pending = deque()
     pool = ThreadPoolExecutor(workers)
     try:
         for block in blocks:
-            waiting.append(pool.submit(work, block))
-            if len(waiting) > 2 * workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+            pending.append(pool.submit(function, block))
+            if len(pending) > 2 * workers:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
 
 
 def _decode_block(items: list[Item], *, resolution: int, channels: int, skip_bad: bool) -> _Block:
-    results = [_attempt(item, resolution=resolution, channels=channels, skip_bad=skip_bad) for item in items]
-    good = [index for index, result in enumerate(results) if isinstance(result, np.ndarray)]
+    results = [_try_decode(item, resolution=resolution, channels=channels, skip_bad=skip_bad) for item in items]
+    decoded = [index for index, result in enumerate(results) if isinstance(result, np.ndarray)]
     return _Block(
-        np.array([results[index] for index in good], np.uint8).reshape(-1, resolution, resolution, channels),
-        [items[index].label for index in good],
-        [items[index].id for index in good],
+        np.array([results[index] for index in decoded], np.uint8).reshape(-1, resolution, resolution, channels),
+        [items[index].label for index in decoded],
+        [items[index].id for index in decoded],
         [result for result in results if isinstance(result, _Skipped)],
     )
 
 
-def _attempt(item: Item, *, resolution: int, channels: int, skip_bad: bool) -> NDArray[np.uint8] | _Skipped:
-    """Pixels (H, W, C), or what was left out and why."""
+def _try_decode(item: Item, *, resolution: int, channels: int, skip_bad: bool) -> NDArray[np.uint8] | _Skipped:
+    """Return pixels (H, W, C), or what was skipped and why."""
     try:
         return decode(item.image, resolution=resolution, channels=channels)
     except UserError as error:
-        where = str(item.image) if isinstance(item.image, Path) else item.id
+        name = str(item.image) if isinstance(item.image, Path) else item.id
         if isinstance(item.image, Path) and not looks_like_an_image(item.image):
-            return _Skipped(where, None)
+            return _Skipped(name, None)
         if not skip_bad:
-            raise bad_image(where, str(error)) from None
-        return _Skipped(where, str(error))
+            raise unreadable(name, str(error)) from None
+        return _Skipped(name, str(error))
 
 
-def bad_image(name: str, reason: str) -> UserError:
-    """The error for an image that cannot be read."""
-    return UserError(f"cannot read {name}: {reason}. Mend or remove it, or leave such images out with --skip-bad.")
+def unreadable(name: str, reason: str) -> UserError:
+    """Return the error for an unreadable image."""
+    return UserError(f"cannot read {name}: {reason}. Repair or remove it, or skip such images with --skip-bad.")
 
 
-def check_train_split(splits: Mapping[str, object], without: str) -> None:
-    """Raise `UserError` with this text where there is no train split."""
+def check_train_split(splits: Mapping[str, object], message: str) -> None:
+    """Raise `UserError` with this message if there is no train split."""
     if "train" not in splits:
-        raise UserError(without)
+        raise UserError(message)
 
 
-def one_class(classes: Sequence[str]) -> UserError:
-    """The error for images that are all of one class."""
-    return UserError(f"one class only ({', '.join(classes)}): a classifier needs images of two classes at least.")
+def single_class(classes: Sequence[str]) -> UserError:
+    """Return the error for images of a single class."""
+    return UserError(f"only one class ({', '.join(classes)}): a classifier needs images of at least two classes.")
 
 
 def check_classes(labels: NDArray[np.int64], classes: Sequence[str]) -> None:
-    """`UserError` unless there are two classes or more and each has training images."""
+    """Raise `UserError` unless there are at least two classes and each has training images."""
     counts = np.bincount(labels, minlength=len(classes))
     if not len(labels):
-        raise UserError("there are no training images that can be read.")
+        raise UserError("there are no readable training images.")
     if len(classes) < 2:
-        raise one_class(classes)
+        raise single_class(classes)
     if not counts.all():
-        raise UserError(f"class '{classes[int(counts.argmin())]}' has no training images: add some, or take it out.")
+        raise UserError(
+            f"class '{classes[int(counts.argmin())]}' has no training images: add some, or remove the class."
+        )

@@ -1,4 +1,4 @@
-"""From any mode that Pillow reads to 8-bit grey or RGB on white: bit depth, inverted greys and transparency."""
+"""Conversion of any Pillow mode to 8-bit grayscale or RGB on white: bit depth, inverted grays and transparency."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from PIL import Image
 
 from shoestring.errors import UserError
 
-GREY = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N")
+GRAYSCALE_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N")
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339  # TIFF tags
-_UNKNOWN_WHITE = "its pixels are {}, whose white is unknown; expected 8 or 16 bits"
+_UNKNOWN_WHITE = "its pixels are {}, whose value of white is unknown; expected 8 or 16 bits"
 
 
 class Coding(NamedTuple):
-    """What a file says about its values and Pillow leaves to others.
+    """How a file encodes its pixel values, as far as Pillow does not decode it.
 
     `white` is the value of white in modes of more than 8 bits, `signed` whether their values may be negative,
-    `inverted` whether 0 is white instead; `key` the value that means transparent, in the scale of the decoded pixels.
+    `inverted` whether 0 is white instead; `key` the transparent value, in the scale of the decoded pixels.
     """
 
     white: int = 65535
@@ -28,9 +28,9 @@ class Coding(NamedTuple):
     key: Any = None
 
 
-def coding_of(image: Image.Image) -> Coding:
-    """The coding of an image whose pixels are not loaded yet: loading forgets it."""
-    key = _key(image)
+def read_coding(image: Image.Image) -> Coding:
+    """Return the coding of an image before its pixels are loaded, which discards this information."""
+    key = _transparent_value(image)
     tags = getattr(image, "tag_v2", None)
     if image.mode[0] != "I" or not tags or _BITS_PER_SAMPLE not in tags:
         return Coding(key=key)
@@ -38,66 +38,66 @@ def coding_of(image: Image.Image) -> Coding:
     return Coding(2 ** (bits - signed) - 1, signed, tags.get(_PHOTOMETRIC) == 0, key)
 
 
-def _key(image: Image.Image) -> Any:
+def _transparent_value(image: Image.Image) -> Any:
     key = image.info.get("transparency")
     raw = _raw_mode(image)
     if key is None or image.mode in ("P", "PA"):
         return key
     if image.mode == "1":
         return 255 if key else 0
-    if image.mode == "L" and raw in ("L;2", "L;4"):  # PNG tells the value in the bits of its pixels
+    if image.mode == "L" and raw in ("L;2", "L;4"):  # PNG stores the value at the bit depth of its pixels
         return key % 4 * 85 if raw == "L;2" else key % 16 * 17
-    if image.mode == "RGB" and ";16" in raw:  # of which Pillow keeps the upper byte
+    if image.mode == "RGB" and ";16" in raw:  # Pillow keeps the upper byte
         return tuple(value >> 8 for value in key)
     return key
 
 
 def _raw_mode(image: Image.Image) -> str:
     tiles = getattr(image, "tile", None)
-    how = tiles[0][3] if tiles else ""
-    return how if isinstance(how, str) else str(how[0]) if how else ""
+    arguments = tiles[0][3] if tiles else ""
+    return arguments if isinstance(arguments, str) else str(arguments[0]) if arguments else ""
 
 
-def flat(image: Image.Image, coding: Coding) -> Image.Image:
-    """A loaded image in 8-bit grey ("L") or "RGB"; what is transparent shows white."""
+def to_8_bit(image: Image.Image, coding: Coding) -> Image.Image:
+    """Convert a loaded image to 8-bit grayscale ("L") or "RGB", transparency to white."""
     mode = image.mode
     if mode[0] == "I":
-        return Image.fromarray(_eight_bits(image, coding))
+        return Image.fromarray(_scale_to_8_bit(image, coding))
     if mode == "F":
         raise UserError(_UNKNOWN_WHITE.format("floating-point numbers"))
     if mode in ("1", "L"):
-        return _keyed(image.convert("L"), coding.key)
+        return _key_to_white(image.convert("L"), coding.key)
     if mode == "RGB":
-        return _keyed(image, coding.key)
+        return _key_to_white(image, coding.key)
     if mode in ("RGBX", "CMYK", "YCbCr", "LAB", "HSV") or (mode == "P" and coding.key is None):
         return image.convert("RGB")
     layers = (image.convert("LA") if mode == "La" else image).convert("RGBA")
-    paper = Image.new("RGBA", layers.size, "white")
-    return Image.alpha_composite(paper, layers).convert("L" if mode in GREY else "RGB")
+    background = Image.new("RGBA", layers.size, "white")
+    return Image.alpha_composite(background, layers).convert("L" if mode in GRAYSCALE_MODES else "RGB")
 
 
-def _keyed(image: Image.Image, key: Any) -> Image.Image:
-    """The image with the pixels of this value white."""
+def _key_to_white(image: Image.Image, key: Any) -> Image.Image:
+    """Replace the transparent value, if there is one, by white."""
     if key is None:
         return image
     pixels = np.array(image)
-    clear = pixels == np.asarray(key, dtype=np.int64)
-    pixels[clear if pixels.ndim == 2 else clear.all(axis=2)] = 255
+    transparent = pixels == np.asarray(key, dtype=np.int64)
+    pixels[transparent if pixels.ndim == 2 else transparent.all(axis=2)] = 255
     return Image.fromarray(pixels)
 
 
-def _eight_bits(image: Image.Image, coding: Coding) -> NDArray[np.uint8]:
-    """Grey levels 0..white scaled to 0..255 (Pillow alone would clip them).
+def _scale_to_8_bit(image: Image.Image, coding: Coding) -> NDArray[np.uint8]:
+    """Scale gray levels 0..white to 0..255 (Pillow alone would clip them).
 
-    `UserError` for values outside of that, and for 32-bit numbers that use less than a 256th of it: then they are
-    counts of something, and white is whatever their author means by it.
+    Raises `UserError` for values outside that range, and for 32-bit values that use less than 1/256 of it: these are
+    counts of something, whose value of white is unknown.
     """
     values = np.asarray(image).astype(np.int64)
     if coding.white == 2**32 - 1:
-        values %= 2**32  # Pillow keeps unsigned numbers in signed ones
-    least, most = int(values.min()), int(values.max())
-    if least < 0 or most > coding.white or (coding.white > 65535 and 0 < most < coding.white // 256):
-        raise UserError(_UNKNOWN_WHITE.format(f"numbers in {least}..{most}" if coding.signed else "32-bit numbers"))
+        values %= 2**32  # Pillow stores unsigned values as signed ones
+    low, high = int(values.min()), int(values.max())
+    if low < 0 or high > coding.white or (coding.white > 65535 and 0 < high < coding.white // 256):
+        raise UserError(_UNKNOWN_WHITE.format(f"numbers in {low}..{high}" if coding.signed else "32-bit numbers"))
     scaled = (values * 255 + coding.white // 2) // coding.white
     if coding.inverted:
         scaled = 255 - scaled

@@ -1,4 +1,4 @@
-"""The one decoder: every image of every source becomes uint8 pixels of one square size here."""
+"""Decoding: the images of all sources become square uint8 pixels here."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
 from shoestring.config.paths import expanded
-from shoestring.data.color import GREY, Coding, coding_of, flat
-from shoestring.data.formats import formats_for, quiet, why_not
+from shoestring.data.color import GRAYSCALE_MODES, Coding, read_coding, to_8_bit
+from shoestring.data.formats import formats_for, quiet, unsupported_reason
 from shoestring.data.listing import Encoded
 from shoestring.errors import UserError
 
-VERSION = 2  # part of every cache key: raise it when the same file would give other pixels
-_AT_ONCE = 100_000_000  # pixels that all threads together hold decoded; a larger image is decoded alone
-_STRIP = 16_000_000  # pixels; larger images are made flat and smaller in strips of so many
+VERSION = 2  # part of every cache key: increment it if the same file would give other pixels
+_MAX_PIXELS = 100_000_000  # that all threads hold decoded at the same time; a larger image is decoded alone
+_STRIP = 16_000_000  # pixels; larger images are converted and reduced in strips of this size
 _HEADER = 32  # bytes
-_TURNS = {
+_ORIENTATIONS = {  # EXIF
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -35,24 +35,24 @@ _TURNS = {
 
 
 def decode(image: Encoded, *, resolution: int, channels: int) -> NDArray[np.uint8]:
-    """Pixels, uint8 (resolution, resolution, channels), of a file, its bytes, an array (H, W[, C]) or a Pillow image.
+    """Decode a file, its bytes, an array (H, W[, C]) or a Pillow image to uint8 (resolution, resolution, channels).
 
-    The camera's rotation (EXIF) is applied, what is transparent shows white, grey levels of any bit depth are scaled
-    to 8 bits by the white that the file names (65535 where it names none), colors become `channels` (1 or 3). The
-    center square is resized with an antialiasing bicubic filter, so the shorter side is kept whole. `UserError` when
-    it is not an image, is broken, or has more pixels than Pillow takes for safe (`2 * PIL.Image.MAX_IMAGE_PIXELS`, 179
-    million); the caller knows its name.
+    The EXIF orientation is applied, transparency becomes white, gray levels of any bit depth are scaled to 8 bits by
+    the file's value of white (by default 65535), and colors are converted to `channels` (1 or 3). The center square,
+    with the complete shorter side, is resized with an antialiasing bicubic filter. Raises `UserError`, without the name
+    of the file, if it is not an image, is broken, or has more pixels than Pillow considers safe (`2 *
+    PIL.Image.MAX_IMAGE_PIXELS`, 179 million).
     """
     try:
-        with quiet(), _opened(image) as opened:
-            coding = coding_of(opened)
-            opened.draft(None, (2 * resolution, 2 * resolution))  # reads a far too large JPEG at a fraction of its size
-            with _at_once(opened.width * opened.height):
+        with quiet(), _open(image) as opened:
+            coding = read_coding(opened)
+            opened.draft(None, (2 * resolution, 2 * resolution))  # decodes a large JPEG at a fraction of its size
+            with _memory_limit(opened.width * opened.height):
                 opened.load()
-                square = _square(_flat(opened, coding, resolution), resolution)
-            orientation = _orientation(opened)  # which some formats keep behind their pixels
-            if orientation in _TURNS:
-                square = square.transpose(_TURNS[orientation])
+                square = _crop_and_resize(_convert(opened, coding, resolution), resolution)
+            orientation = _orientation(opened)  # after loading, as some formats store it behind the pixels
+            if orientation in _ORIENTATIONS:
+                square = square.transpose(_ORIENTATIONS[orientation])
             pixels = np.asarray(square.convert("L" if channels == 1 else "RGB"))
     except UserError:
         raise
@@ -62,9 +62,9 @@ def decode(image: Encoded, *, resolution: int, channels: int) -> NDArray[np.uint
 
 
 def decode_file(path: Path | str, *, resolution: int, channels: int) -> NDArray[np.uint8]:
-    """Pixels of one image file, uint8 (resolution, resolution, channels), exactly as `load` makes them.
+    """Decode one image file to uint8 (resolution, resolution, channels), exactly as `load` does.
 
-    `UserError` naming the file when it does not exist, is truncated or is not an image.
+    Raises `UserError` with the name of the file if it does not exist, is truncated or is not an image.
     """
     try:
         return decode(expanded(path), resolution=resolution, channels=channels)
@@ -73,19 +73,19 @@ def decode_file(path: Path | str, *, resolution: int, channels: int) -> NDArray[
 
 
 def resize(pixels: NDArray[np.uint8], *, resolution: int, channels: int) -> NDArray[np.uint8]:
-    """Images in memory, uint8 (N, H, W, C), as `load` would make them: (N, resolution, resolution, channels)."""
+    """Resize images in memory, uint8 (N, H, W, C), as `load` does: (N, resolution, resolution, channels)."""
     shape = (resolution, resolution, channels)
     if pixels.shape[1:] == shape:
         return pixels
-    made = [decode(image, resolution=resolution, channels=channels) for image in pixels]
-    return np.array(made, dtype=np.uint8).reshape(-1, *shape)
+    resized = [decode(image, resolution=resolution, channels=channels) for image in pixels]
+    return np.array(resized, dtype=np.uint8).reshape(-1, *shape)
 
 
 def header(image: Encoded) -> tuple[int, bool]:
-    """Shorter side in pixels, and whether the image is stored without colors; decodes nothing."""
+    """Return the shorter side in pixels, and whether the image is grayscale, without decoding it."""
     try:
-        with quiet(), _opened(image) as opened:
-            return min(opened.size), opened.mode in GREY
+        with quiet(), _open(image) as opened:
+            return min(opened.size), opened.mode in GRAYSCALE_MODES
     except UserError:
         raise
     except Exception as error:  # as above
@@ -93,39 +93,38 @@ def header(image: Encoded) -> tuple[int, bool]:
 
 
 @contextlib.contextmanager
-def _opened(image: Encoded) -> Iterator[Image.Image]:
+def _open(image: Encoded) -> Iterator[Image.Image]:
     if isinstance(image, Image.Image):
         yield image
     elif isinstance(image, np.ndarray):
         yield Image.fromarray(image[:, :, 0] if image.ndim == 3 and image.shape[2] == 1 else image)
     else:
         file = io.BytesIO(image) if isinstance(image, bytes) else image
-        with Image.open(file, formats=formats_for(_beginning(image))) as opened:
+        with Image.open(file, formats=formats_for(_first_bytes(image))) as opened:
             yield opened
 
 
-def _beginning(image: Encoded) -> bytes:
-    """The first bytes of an encoded image."""
+def _first_bytes(image: Encoded) -> bytes:
     if isinstance(image, bytes):
         return image[:_HEADER]
     if isinstance(image, Path):
-        if not stat.S_ISREG(image.stat().st_mode) and not image.is_dir():  # a pipe would be waited for
+        if not stat.S_ISREG(image.stat().st_mode) and not image.is_dir():  # a pipe would block
             raise UserError("it is not a regular file")
         with image.open("rb") as file:
             return file.read(_HEADER)
     return b""
 
 
-class _AtOnce:
-    """Lets threads hold so many decoded pixels together; a thread whose image does not fit in waits for others."""
+class _MemoryLimit:
+    """Limits the pixels that all threads hold decoded; a thread whose image exceeds the limit waits for others."""
 
-    def __init__(self, most: int) -> None:
-        self._most = self._free = most
+    def __init__(self, limit: int) -> None:
+        self._limit = self._free = limit
         self._changed = threading.Condition()
 
     @contextlib.contextmanager
     def __call__(self, pixels: int) -> Iterator[None]:
-        pixels = min(pixels, self._most)
+        pixels = min(pixels, self._limit)
         with self._changed:
             self._changed.wait_for(lambda: self._free >= pixels)
             self._free -= pixels
@@ -137,38 +136,38 @@ class _AtOnce:
                 self._changed.notify_all()
 
 
-_at_once = _AtOnce(_AT_ONCE)
+_memory_limit = _MemoryLimit(_MAX_PIXELS)
 
 
 def _orientation(image: Image.Image) -> int | None:
-    """How the camera was held, as EXIF notes it."""
+    """Return the EXIF orientation."""
     try:
         return image.getexif().get(ExifTags.Base.Orientation)
-    except Exception:  # damaged notes leave the picture itself readable
+    except Exception:  # the image is readable even if its EXIF data are damaged
         return None
 
 
-def _flat(image: Image.Image, coding: Coding, resolution: int) -> Image.Image:
-    """The image in 8-bit grey or RGB; of a huge one the center square, smaller by a whole factor, strip by strip."""
+def _convert(image: Image.Image, coding: Coding, resolution: int) -> Image.Image:
+    """Convert to 8-bit grayscale or RGB; of a huge image, the center square, reduced by an integer factor in strips."""
     width, height = image.size
     side = min(width, height)
     factor = side // (4 * resolution)
     if width * height <= _STRIP or factor < 2:
-        return flat(image, coding)
+        return to_8_bit(image, coding)
     left, top = (width - side) // 2, (height - side) // 2
     rows = max(1, _STRIP // (side * factor)) * factor
-    made = None
+    reduced = None
     for start in range(0, side, rows):
         box = (left, top + start, left + side, top + min(start + rows, side))
-        strip = flat(image.crop(box), coding).reduce(factor)
-        if made is None:
-            made = Image.new(strip.mode, (strip.width, -(-side // factor)))
-        made.paste(strip, (0, start // factor))
-    assert made is not None
-    return made
+        strip = to_8_bit(image.crop(box), coding).reduce(factor)
+        if reduced is None:
+            reduced = Image.new(strip.mode, (strip.width, -(-side // factor)))
+        reduced.paste(strip, (0, start // factor))
+    assert reduced is not None
+    return reduced
 
 
-def _square(image: Image.Image, resolution: int) -> Image.Image:
+def _crop_and_resize(image: Image.Image, resolution: int) -> Image.Image:
     width, height = image.size
     if width == height == resolution:
         return image
@@ -180,9 +179,9 @@ def _square(image: Image.Image, resolution: int) -> Image.Image:
 
 def _reason(error: Exception, image: Encoded) -> str:
     if isinstance(error, Image.UnidentifiedImageError):
-        return why_not(_beginning(image))
+        return unsupported_reason(_first_bytes(image))
     if isinstance(error, Image.DecompressionBombError):
-        return f"it has too many pixels: {2 * (Image.MAX_IMAGE_PIXELS or 0):,} are the most; save it smaller"
+        return f"it has too many pixels: the maximum is {2 * (Image.MAX_IMAGE_PIXELS or 0):,}; save it smaller"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
     return f"it is a broken image ({' '.join(str(error).split()) or type(error).__name__})"

@@ -1,4 +1,4 @@
-"""Which files are images, by name and by content, and how Pillow is asked for them without its own messages."""
+"""Recognizing image files by name and content, and opening them with Pillow without its warnings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path
 from PIL import Image
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF", "HEIF")
-# what may follow the dot in the name of an image, also of kinds that are not read: such a file is never passed over
+# suffixes of images, also of unsupported formats: a file with such a name is never skipped silently
 _SUFFIXES = re.compile(
     r"\.(jpe?g|jpe|jfif|mpo|a?png|webp|gif|bmp|dib|tiff?|p[pgbnf]m|jp2|j2k|jp[fxc]|avifs?|hei[cf]s?|hif"
     r"|ico|cur|tga|psd|svg|jxl|dng|cr[23]|nef|arw|orf|rw2|raf|exr|hdr|dcm|pcx)$",
@@ -38,22 +38,22 @@ _INSTALL = {
     "HEIC": 'it is a HEIC image, which needs another package: pip install "shoestring[heic]"',
     "AVIF": "it is an AVIF image, which this version of Pillow does not read: install Pillow 11.3 or newer",
 }
-logging.getLogger("PIL").addHandler(logging.NullHandler())  # else Python prints what nobody listens to
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # otherwise Python prints messages without a handler
 
 
 def looks_like_an_image(file: Path) -> bool:
-    """Whether the name or the first bytes of a file are those of an image, readable or not."""
+    """Whether the name or the first bytes of a file are those of an image, supported or not."""
     if _SUFFIXES.search(file.name):
         return True
     try:
         with file.open("rb") as opened:
-            return kind(opened.read(_HEADER)) is not None
+            return image_format(opened.read(_HEADER)) is not None
     except OSError:
         return False
 
 
-def kind(content: bytes) -> str | None:
-    """The image format that the first bytes belong to; None for anything else."""
+def image_format(content: bytes) -> str | None:
+    """Return the image format of a file by its first bytes; None for anything else."""
     for name, pattern in _SIGNATURES.items():
         if re.match(pattern, content, re.DOTALL):
             return name
@@ -61,34 +61,35 @@ def kind(content: bytes) -> str | None:
 
 
 def readable_formats() -> tuple[str, ...]:
-    """The photo formats that this Pillow reads; its rarer ones cost time and would make images of other files."""
-    return _formats(registered=False)
+    """Return the photo formats that this Pillow reads; rarer ones would cost time and accept files of other types."""
+    return _formats(heif=False)
 
 
 def formats_for(content: bytes) -> tuple[str, ...]:
-    """The formats to try on a file that begins like this: with those of HEIC where the package for it is installed."""
-    return _formats(registered=_registered()) if kind(content) == "HEIC" else readable_formats()
+    """Return the formats to try on a file with these first bytes, HEIC included if the package for it is installed."""
+    return _formats(heif=_register_heif()) if image_format(content) == "HEIC" else readable_formats()
 
 
-def why_not(content: bytes) -> str:
-    """Why Pillow does not know what this is, by its first bytes."""
-    name = kind(content)
+def unsupported_reason(content: bytes) -> str:
+    """Return the reason why Pillow does not recognize a file with these first bytes."""
+    name = image_format(content)
     if name is None:
         return "it is not an image" + ("" if content else ": it is empty")
     if name in _INSTALL and {"HEIC": "HEIF"}.get(name, name) not in formats_for(content):
         return _INSTALL[name]
-    return f"it is a broken {name} image, or one of a kind that Pillow does not read"
+    return f"it is a broken {name} image, or of a variant that Pillow does not read"
 
 
 @functools.cache
-def _formats(*, registered: bool) -> tuple[str, ...]:
+def _formats(*, heif: bool) -> tuple[str, ...]:
     Image.init()
     _silence_libtiff()
-    return tuple(name for name in _FORMATS if name in Image.OPEN and (registered or name != "HEIF"))
+    return tuple(name for name in _FORMATS if name in Image.OPEN and (heif or name != "HEIF"))
 
 
 @functools.cache
-def _registered() -> bool:
+def _register_heif() -> bool:
+    """Register HEIF with Pillow; False if the package for it is not installed."""
     try:
         import pillow_heif
     except ImportError:
@@ -98,7 +99,7 @@ def _registered() -> bool:
 
 
 def _silence_libtiff() -> None:
-    """Keep libtiff, which Pillow loads, from writing to the screen by itself; it has no other switch."""
+    """Keep libtiff, which Pillow loads, from printing messages; there is no other way."""
     with contextlib.suppress(OSError, AttributeError):
         loaded = {line.split()[-1] for line in Path("/proc/self/maps").read_text().splitlines() if "/libtiff" in line}
         for path in loaded:
@@ -108,7 +109,7 @@ def _silence_libtiff() -> None:
 
 
 class _Quiet:
-    """No Python warnings while any thread is inside: Pillow warns of what it reads all the same."""
+    """Suppress Python warnings while any thread is inside: Pillow warns about images that it can read."""
 
     def __init__(self) -> None:
         self._lock, self._inside = threading.Lock(), 0

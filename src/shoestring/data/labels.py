@@ -1,4 +1,4 @@
-"""Labels and weights as Python users hold them, checked."""
+"""Validation of labels and sample weights from Python."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from shoestring.errors import UserError
 
 
 def label_array(y: Any, count: int) -> NDArray[Any]:
-    """Labels as an array (N,). Raises `UserError` unless there is one for each of `count` images."""
+    """Return labels as an array (N,). Raises `UserError` unless there is one for each of `count` images."""
     if y is None:
         raise UserError("a classifier requires y to be passed, but the target y is None.")
     labels = np.asarray(y)
@@ -20,8 +20,8 @@ def label_array(y: Any, count: int) -> NDArray[Any]:
         labels = labels[:, 0]
     if labels.ndim == 2:
         raise UserError(
-            f"y has shape {labels.shape}; expected one label for each image. Of one-hot rows take y.argmax(1); several "
-            "labels for one image (multi-label) cannot be learnt."
+            f"y has shape {labels.shape}; expected one label for each image. For one-hot rows use y.argmax(1); several "
+            "labels per image (multi-label) are not supported."
         )
     if labels.ndim != 1:
         raise UserError(f"y has shape {labels.shape}; expected one label for each image.")
@@ -31,9 +31,9 @@ def label_array(y: Any, count: int) -> NDArray[Any]:
 
 
 def encode(labels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """The sorted classes (C,) of labels (N,), and their indices (N,).
+    """Return the sorted classes (C,) of labels (N,), and the labels as class indices (N,).
 
-    Raises `UserError` for labels that are missing or real numbers, of different types, and all of one class.
+    Raises `UserError` for missing labels, real numbers, labels of different types, and a single class.
     """
     if labels.dtype.kind == "O" and any(map(_missing, labels.tolist())):
         raise UserError("y holds missing labels (None or NaN); expected one label for each image.")
@@ -61,17 +61,17 @@ def _missing(value: Any) -> bool:
 
 
 def encode_as(labels: NDArray[Any], classes: NDArray[Any]) -> NDArray[np.int64]:
-    """The indices (N,) of labels (N,) among known classes. Raises `UserError` for one that is not among them."""
+    """Return labels (N,) as indices (N,) of known classes. Raises `UserError` for an unknown class."""
     index = {value: code for code, value in enumerate(classes.tolist())}
     values = labels.tolist()
-    other = [value for value in values if value not in index]
-    if other:
-        raise UserError(f"unknown class {other[0]!r} in y; known: {', '.join(map(str, index))}.")
+    unknown = [value for value in values if value not in index]
+    if unknown:
+        raise UserError(f"unknown class {unknown[0]!r} in y; known: {', '.join(map(str, index))}.")
     return np.array([index[value] for value in values], dtype=np.int64)
 
 
 def weight_array(sample_weight: Any, count: int, *, what: str = "sample_weight") -> NDArray[np.float64]:
-    """Weights (N,) of `count` images, ones when None. Raises `UserError` unless they are finite and not below 0."""
+    """Return weights (N,) of `count` images, ones for None. Raises `UserError` unless finite and at least 0."""
     if sample_weight is None:
         return np.ones(count)
     try:

@@ -1,4 +1,4 @@
-"""What a source gives: a cheap list of encoded images, from which the one decoder makes pixels."""
+"""What a source returns: a cheap listing of encoded images, to be decoded in one place for all sources."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from PIL import Image
 
 from shoestring.errors import UserError
 
-SAMPLE = 512  # images whose size is looked at, to choose the resolution
+SAMPLE_SIZE = 512  # images whose size is read to choose the resolution
 
 Encoded = Path | bytes | NDArray[np.uint8] | Image.Image
 
 
 class Item(NamedTuple):
-    """One image before decoding: where it is, its class as an index, and its stable name."""
+    """One encoded image, its class index and its stable name."""
 
     image: Encoded
     label: int
     id: str
 
 
-Items = Callable[[], Iterator[Item]]  # reads a split from its start at every call
+Items = Callable[[], Iterator[Item]]  # every call iterates over a split from its start
 
 
 @dataclass(frozen=True)
 class Listing:
-    """Class names and splits: `train`, `validation` and `test`, as far as the source has them.
+    """Class names and the splits that the source has, of `train`, `validation` and `test`.
 
-    `size` is how many images there are in all splits together, 0 when only reading them can tell. `sample` reads some
-    images of all classes, by which the usual size is measured; the first ones are taken where there is none.
-    `without_train` is the error for a source that is to be trained on and has no train split.
+    `size` is the number of images in all splits, 0 if unknown. `sample` iterates over some images of all classes, for
+    the median size; by default the first images are used. `without_train` is the error message for training on a source
+    that has no train split.
     """
 
     classes: tuple[str, ...]
@@ -52,9 +52,9 @@ class Listing:
 
 @dataclass(frozen=True)
 class Source:
-    """A place that images come from, known without reading them.
+    """A source of images, identified without reading them.
 
-    `location` names the place (one cache entry each); `key` changes whenever what lies there changes; both are cheap,
+    `location` identifies the source (one cache entry each); `key` changes whenever its content changes. Both are cheap,
     so that a cached data set opens without reading its source. `read` makes the listing.
     """
 
@@ -64,45 +64,45 @@ class Source:
     read: Callable[[], Listing]
 
 
-def composed(name: object) -> str:
-    """A name as text with composed accents: macOS writes an accent as a character of its own, others do not."""
+def normalized(name: object) -> str:
+    """Return a name in Unicode normal form C: macOS decomposes accented characters, other systems do not."""
     return unicodedata.normalize("NFC", str(name))
 
 
 def class_names(names: Iterable[object]) -> tuple[str, ...]:
-    """The names of classes as text; `UserError` when two are the same."""
-    made = tuple(map(composed, names))
-    if len(set(made)) < len(made):
-        twice = ", ".join(f"'{name}'" for name, count in Counter(made).items() if count > 1)
-        raise UserError(f"more than one class is called {twice}: give each class its own name.")
-    return made
+    """Return the names of classes as text. Raises `UserError` if two are the same."""
+    texts = tuple(map(normalized, names))
+    if len(set(texts)) < len(texts):
+        duplicates = ", ".join(f"'{name}'" for name, count in Counter(texts).items() if count > 1)
+        raise UserError(f"more than one class is called {duplicates}: give each class its own name.")
+    return texts
 
 
 def listed(names: Sequence[str], most: int = 20) -> str:
-    """Names for a message, and how many there are beyond the first ones."""
+    """Return the first names for a message, and the number of the others."""
     more = f" and {len(names) - most:,} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
 
 
-def spread(count: int, size: int) -> range:
-    """Up to about `size` indices below `count`, at equal distances."""
+def evenly_spaced(count: int, size: int) -> range:
+    """Return up to about `size` evenly spaced indices below `count`."""
     return range(0, count, max(1, -(-count // size)))
 
 
 def files_key(files: Iterable[Path | str]) -> str:
-    """A fingerprint of files by path, size in bytes and time of the last change in nanoseconds."""
+    """Return a fingerprint of files by path, size in bytes and modification time in nanoseconds."""
     digest = hashlib.blake2b(digest_size=16)
     for file in files:
         try:
             status = os.stat(file)  # noqa: PTH116 - there may be a million files, and Path objects cost more than this
-        except OSError:  # a link to nothing, which is reported when it is decoded
+        except OSError:  # a broken link, which is reported when it is decoded
             status = os.lstat(file)
         digest.update(f"{file}\0{status.st_size}\0{status.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
 
 
 def from_memory(name: str, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> Items:
-    """The items of images in memory, uint8 (N, H, W) or (N, H, W, C), with class indices (N,)."""
+    """Return the items of images in memory, uint8 (N, H, W) or (N, H, W, C), with class indices (N,)."""
 
     def items() -> Iterator[Item]:
         for index, (image, label) in enumerate(zip(images, labels)):

@@ -1,1 +1,1 @@
-"""Numbers only: how good a model is, and what it costs."""
+"""Metrics, calibration and costs of models, as plain numbers."""

@@ -1,4 +1,4 @@
-"""What a model costs: parameters, multiply-accumulates, bytes and milliseconds."""
+"""Costs of a model: parameters, multiply-accumulates (MACs), file size and latency."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from shoestring.runtime.device import eval_mode, synchronize
 
-BATCH = 64
-LEAST = 3  # forward passes of an image that counting and timing take at least, where there is no time for a batch
+BATCH_SIZE = 64
+MIN_PASSES = 3  # forward passes of one image that measuring takes at least, without the time of a batch
 
 
 class Measurable(Protocol):
-    """A model: its network, and the size of the images that this takes."""
+    """A network, and the size of its input images."""
 
     @property
     def module(self) -> nn.Module:
-        """The network."""
+        """Network."""
         ...
 
     @property
     def preprocessing(self) -> Any:
-        """Has `resolution` and `channels`."""
+        """An object with `resolution` and `channels`."""
         ...
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Costs of one forward pass of one image, which is all of a prediction with one view.
+    """Costs of one forward pass of one image, which is a prediction without test-time augmentation.
 
-    `latency_ms` is that of an image alone, `latency_batch_ms` of one of a batch of 64 (medians, milliseconds); the
-    latter is None where the time did not suffice for such a batch.
+    `latency_ms` is the median latency of a single image, `latency_batch_ms` that per image of a batch of 64, in
+    milliseconds; the latter is None if there was no time to measure it.
     """
 
     params: int
@@ -48,7 +48,7 @@ class Cost:
     latency_batch_ms: float | None
 
     def of_prediction(self, passes: float) -> dict[str, float | None]:
-        """Costs of a prediction that takes so many forward passes on average: a prediction is these, and little else.
+        """Return the costs of a prediction that takes so many forward passes on average; other work is negligible.
 
         Keys are `passes`, `macs`, `latency_ms` and `latency_batch_ms`.
         """
@@ -61,44 +61,44 @@ class Cost:
         }
 
 
-def cost(
+def measure_cost(
     model: Measurable, *, device: str | torch.device = "cpu", seconds: float = 1.0, limit: float | None = None
 ) -> Cost:
-    """Count and time a model at its own resolution on a device, in about `seconds` of timing altogether.
+    """Measure a model at its own resolution on a device, with about `seconds` of timing in total.
 
-    Bytes are those of the safetensors file. The network is moved to the device and left there. Where all has to be done
-    in `limit` seconds, the time of a batch is left out when it would not fit.
+    File size is that of the safetensors file. The network is moved to the device and stays there. With a `limit` in
+    seconds for everything, the latency of a batch is not measured if there is no time for it.
     """
-    ends = None if limit is None else time.monotonic() + limit
+    deadline = None if limit is None else time.monotonic() + limit
     module, device = model.module.to(device), torch.device(device)
     params, macs, size = sum(weight.numel() for weight in module.parameters()), count_macs(model), _file_bytes(module)
     with eval_mode(module), torch.inference_mode():
         image = _images(model, 1, device)
-        alone, together = _median_seconds(lambda: module(image), device, seconds / 2), None
-        if ends is None or time.monotonic() + 2 * BATCH * alone <= ends:
-            images = _images(model, BATCH, device)
-            together = _median_seconds(lambda: module(images), device, seconds / 2) / BATCH * 1000
-    return Cost(params, macs, size, alone * 1000, together)
+        single, batched = _median_seconds(lambda: module(image), device, seconds / 2), None
+        if deadline is None or time.monotonic() + 2 * BATCH_SIZE * single <= deadline:
+            images = _images(model, BATCH_SIZE, device)
+            batched = _median_seconds(lambda: module(images), device, seconds / 2) / BATCH_SIZE * 1000
+    return Cost(params, macs, size, single * 1000, batched)
 
 
 def count_macs(model: Measurable) -> int:
-    """Multiply-accumulates of one image at the model's own resolution, the same number on every device.
+    """Count the multiply-accumulates of one image at the model's own resolution; the same number on every device.
 
-    Counted are convolutions, matrix products, linear and recurrent layers, and attention.
+    Convolutions, matrix products, linear and recurrent layers, and attention are counted.
     """
     image = _images(model, 1, next(model.module.parameters()).device)
-    with eval_mode(model.module), counting() as counter:
+    with eval_mode(model.module), mac_counter() as counter:
         model.module(image)
     return counter.macs
 
 
 @contextmanager
-def counting() -> Iterator[_Counter]:
-    """Count the multiply-accumulates of what runs inside the block, without gradients: `macs` of what it yields."""
+def mac_counter() -> Iterator[_Counter]:
+    """Count the multiply-accumulates of a block, without gradients, in the attribute `macs` of the yielded counter."""
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)  # one kernel for a whole layer would hide its products
     try:
-        # Below autograd the counter meets operations before a device chooses a kernel, and kernels pad and fuse.
+        # Below autograd, the counter sees operations before a device selects kernels, which pad and fuse them.
         with torch.no_grad(), torch._C._AutoDispatchBelowAutograd(), _Counter() as counter:
             yield counter
     finally:
@@ -106,7 +106,7 @@ def counting() -> Iterator[_Counter]:
 
 
 class _Counter(TorchDispatchMode):
-    """Counts operations by their shapes; torch's own counter would load its compiler, which takes seconds."""
+    """Counts operations by their shapes; torch's own counter would import its compiler, which takes seconds."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -114,38 +114,38 @@ class _Counter(TorchDispatchMode):
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        return False  # else the compiler is loaded to be told to leave this alone
+        return False  # otherwise torch imports the compiler to disable it for this mode
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         from torch.utils.flop_counter import flop_registry
 
         kwargs = kwargs or {}
-        own, formula = _MACS.get(func._schema.name), flop_registry.get(func._overloadpacket)
-        if own is None and formula is None:
+        macs, flops = _MACS.get(func._schema.name), flop_registry.get(func._overloadpacket)
+        if macs is None and flops is None:
             with self:
                 parts = func.decompose(*args, **kwargs)
             if parts is not NotImplemented:
                 return parts
-        found = func(*args, **kwargs)
-        if own is not None:
-            self.macs += own(func, *args)
-        elif formula is not None:
-            self.macs += formula(*args, **kwargs, out_val=found) // 2
-        return found
+        result = func(*args, **kwargs)
+        if macs is not None:
+            self.macs += macs(func, *args)
+        elif flops is not None:
+            self.macs += flops(*args, **kwargs, out_val=result) // 2
+        return result
 
 
 def _attention(func: Any, query: Tensor, key: Tensor, value: Tensor, *more: Any) -> int:
-    """Products of queries (..., L, D) with keys (..., S, D), and of their weights with values (..., S, V)."""
+    """Products of queries (..., L, D) and keys (..., S, D), and of attention weights and values (..., S, V)."""
     return query.numel() // query.shape[-1] * key.shape[-2] * (query.shape[-1] + value.shape[-1])
 
 
 def _recurrent(func: Any, inputs: Tensor, *more: Any) -> int:
-    """Every weight once at each step of inputs (..., features), in all layers and directions."""
+    """One multiplication by every weight at each step of inputs (..., features), in all layers and directions."""
     weights = more[2 if func._overloadname == "data" else 1]
     return inputs.numel() // inputs.shape[-1] * sum(weight.numel() for weight in weights if weight.ndim > 1)
 
 
-# Operations that torch has no formula for, or several that depend on the device.
+# Operations for which torch has no formula, or one that depends on the device.
 _MACS: dict[str, Callable[..., int]] = {
     "aten::scaled_dot_product_attention": _attention,
     **dict.fromkeys(("aten::lstm", "aten::gru", "aten::rnn_tanh", "aten::rnn_relu"), _recurrent),
@@ -167,15 +167,15 @@ def _file_bytes(module: nn.Module) -> int:
     return len(save({name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}))
 
 
-def _median_seconds(work: Callable[[], object], device: torch.device, seconds: float) -> float:
-    """The median time of one call, over as many as fit in `seconds` with a first one that is not counted."""
+def _median_seconds(function: Callable[[], object], device: torch.device, seconds: float) -> float:
+    """Return the median time of a call, over as many calls as fit into `seconds`, which include a warm-up call."""
     times: list[float] = []
     end = time.perf_counter() + seconds
-    work()
+    function()
     synchronize(device)
     while not times or time.perf_counter() + times[-1] < end:
         start = time.perf_counter()
-        work()
+        function()
         synchronize(device)
         times.append(time.perf_counter() - start)
     return statistics.median(times)

@@ -1,4 +1,4 @@
-"""Metrics as files: metrics.json, per_class.csv, confusion.csv and predictions.csv."""
+"""Files of metrics: metrics.json, per_class.csv, confusion.csv and predictions.csv."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from shoestring.escaping import write_csv
 from shoestring.evaluation.metrics import Metrics, Predictions
 from shoestring.runtime.files import atomic_write, write_text
 
-_MOST_COLUMNS = 100  # classes up to which confusion.csv is a matrix: a table that people and spreadsheets can read
+_MAX_COLUMNS = 100  # classes up to which confusion.csv is a matrix, which people and spreadsheets can still read
 
 
-def write(folder: Path, metrics: Metrics, predictions: Predictions, images: Images) -> None:
-    """Write all four files; `predictions` are those that the metrics were measured on, of these images.
+def write_metrics(folder: Path, metrics: Metrics, predictions: Predictions, images: Images) -> None:
+    """Write all four files; the metrics are those of these predictions for these images.
 
-    `confusion.csv` is a matrix, or with more than 100 classes the list of its non-zero cells.
+    `confusion.csv` is a matrix, or with more than 100 classes the list of its nonzero cells.
     """
     names = images.classes
-    write_text(folder / "metrics.json", as_text(metrics.as_dict()) + "\n")
-    _table(
+    write_text(folder / "metrics.json", metrics_json(metrics.as_dict()) + "\n")
+    _write_csv(
         folder / "per_class.csv",
         ["class", "images", "recall", "precision", "f1"],
         ([c.name, c.images, c.recall, c.precision, c.f1] for c in metrics.per_class),
     )
-    if len(names) <= _MOST_COLUMNS:
+    if len(names) <= _MAX_COLUMNS:
         rows = ([name, *row] for name, row in zip(names, metrics.confusion.tolist()))
-        _table(folder / "confusion.csv", ["class", *names], rows)
+        _write_csv(folder / "confusion.csv", ["class", *names], rows)
     else:
         rows = ([names[label], names[predicted], count] for label, predicted, count in metrics.cells)
-        _table(folder / "confusion.csv", ["class", "predicted", "images"], rows)
+        _write_csv(folder / "confusion.csv", ["class", "predicted", "images"], rows)
     columns = (predictions.labels.tolist(), predictions.predicted.tolist(), predictions.confidence.tolist())
-    _table(
+    _write_csv(
         folder / "predictions.csv",
         ["id", "class", "predicted", "confidence"],
         (
@@ -44,16 +44,16 @@ def write(folder: Path, metrics: Metrics, predictions: Predictions, images: Imag
     )
 
 
-def as_text(metrics: dict[str, Any]) -> str:
-    """Metrics as indented JSON, the cells of the confusion matrix on one line: there can be hundreds of thousands.
+def metrics_json(metrics: dict[str, Any]) -> str:
+    """Return metrics as indented JSON, with the up to hundreds of thousands of confusion matrix cells on one line.
 
-    Raises `ValueError` for numbers that JSON does not have.
+    Raises `ValueError` for numbers that JSON cannot represent.
     """
     cells = json.dumps(metrics["confusion"], separators=(",", ":"))
     text = json.dumps({**metrics, "confusion": None}, indent=1, ensure_ascii=False, allow_nan=False)
-    return text.replace('"confusion": null', f'"confusion": {cells}')  # inside of names, quotes are escaped
+    return text.replace('"confusion": null', f'"confusion": {cells}')  # unique: quotes in class names are escaped
 
 
-def _table(file: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+def _write_csv(file: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     with atomic_write(file) as temporary, temporary.open("w", newline="", encoding="utf-8") as out:
         write_csv(out, header, rows)

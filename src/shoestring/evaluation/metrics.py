@@ -1,4 +1,4 @@
-"""Accuracy with its interval, per class, confusion, loss and calibration error of the predictions of a model."""
+"""Accuracy with confidence interval, per-class metrics, confusion matrix, loss and calibration error of predictions."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from numpy.typing import NDArray
 
 from shoestring.errors import UserError
 
-_Z = 1.959964  # two-sided 95 % of the normal distribution
+_Z = 1.959964  # two-sided 95 % quantile of the normal distribution
 _BINS = 15
-_LEAST_LOG = math.log(2.0**-149)  # of the smallest positive float32: what a probability of zero counts as
+_MIN_LOG_PROBABILITY = math.log(2.0**-149)  # of the smallest positive float32; replaces minus infinity
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """What is kept of log-probabilities (N, C): a few numbers for each image, not one for each image and class.
+    """Summary of log-probabilities (N, C) that takes O(N) memory.
 
     `predicted` are class indices, `confidence` the probabilities of these classes, `log_probability` that of the label,
-    each (N,). `sample` holds whole rows (K, C) of the images at `sample_indices` (K,), evenly spread over all.
+    each (N,). `sample` holds the complete rows (K, C) at the evenly spaced `sample_indices` (K,).
     """
 
     labels: NDArray[np.int64]
@@ -41,41 +41,41 @@ class Predictions:
         return float((self.predicted == self.labels).mean()) if len(self) else None
 
 
-def collect(
-    parts: Iterable[NDArray[np.float32]], labels: NDArray[np.int64], *, classes: int, sample: int = 0
+def collect_predictions(
+    batches: Iterable[NDArray[np.float32]], labels: NDArray[np.int64], *, classes: int, sample: int = 0
 ) -> Predictions:
-    """Predictions from log-probabilities that come in parts (n, C), in order, against labels (N,) of all.
+    """Collect predictions from batches of log-probabilities (n, C), in the order of the labels (N,).
 
-    At most `sample` rows are kept whole. Raises `UserError` when outputs are not numbers.
+    At most `sample` complete rows are kept. Raises `UserError` if outputs are NaN.
     """
-    count, start, broken = len(labels), 0, 0
+    count, start, nan_count = len(labels), 0, 0
     predicted, confidence = np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.float32)
     log_probability = np.zeros(count, dtype=np.float32)
     step = max(1, math.ceil(count / sample)) if sample else count + 1
     indices = np.arange(0, count if sample else 0, step)
-    kept = [np.zeros((0, classes), dtype=np.float32)]
-    for part in parts:
-        end = start + len(part)
-        best = part.argmax(1)[:, None]
-        highest = np.take_along_axis(part, best, axis=1)[:, 0]
-        broken += int(np.isnan(highest).sum())
+    rows = [np.zeros((0, classes), dtype=np.float32)]
+    for batch in batches:
+        end = start + len(batch)
+        best = batch.argmax(1)[:, None]
+        highest = np.take_along_axis(batch, best, axis=1)[:, 0]
+        nan_count += int(np.isnan(highest).sum())
         predicted[start:end], confidence[start:end] = best[:, 0], np.exp(highest)
-        log_probability[start:end] = np.take_along_axis(part, labels[start:end, None], axis=1)[:, 0]
+        log_probability[start:end] = np.take_along_axis(batch, labels[start:end, None], axis=1)[:, 0]
         inside = indices[(indices >= start) & (indices < end)]
-        kept.append(part[inside - start])
+        rows.append(batch[inside - start])
         start = end
     assert start == count, "as many rows of log-probabilities as labels"
-    if broken:
+    if nan_count:
         raise UserError(
-            f"the network's outputs are not numbers (NaN) for {broken:,} of {count:,} images: it cannot be evaluated. "
-            "Train it again, with a smaller learning rate or another seed."
+            f"the network's outputs are not numbers (NaN) for {nan_count:,} of {count:,} images: it cannot be "
+            "evaluated. Train it again, with a smaller learning rate or another seed."
         )
-    return Predictions(labels, predicted, confidence, log_probability, np.concatenate(kept), indices)
+    return Predictions(labels, predicted, confidence, log_probability, np.concatenate(rows), indices)
 
 
 @dataclass(frozen=True)
 class ClassMetrics:
-    """One class: images of it, and fractions from 0 to 1; None where there are no images to compute them from.
+    """Metrics of one class, from 0 to 1.
 
     `recall` and `f1` are None for a class without images, `precision` for a class that was never predicted.
     """
@@ -89,11 +89,11 @@ class ClassMetrics:
 
 @dataclass(frozen=True)
 class Metrics:
-    """Metrics of one model on one named split; fractions from 0 to 1.
+    """Metrics of one model on one named split; accuracies are from 0 to 1.
 
-    `cells` are the non-zero cells of the confusion matrix, as (class, predicted class, images), by class indices in the
-    order of `per_class`. `calibration_error` is the expected one over 15 bins of equal width (Naeini et al. 2015, Guo
-    et al. 2017). For the loss, a probability of zero counts as the smallest positive float32.
+    `cells` are the nonzero cells of the confusion matrix as (class, predicted class, images), with class indices in the
+    order of `per_class`. `calibration_error` is the expected calibration error over 15 bins of equal width (Naeini et
+    al. 2015, Guo et al. 2017). In the loss, a probability of zero counts as the smallest positive float32.
     """
 
     split: str
@@ -107,14 +107,14 @@ class Metrics:
 
     @property
     def confusion(self) -> NDArray[np.int64]:
-        """The whole confusion matrix (C, C): at [i, j] the images of class i that were predicted as class j."""
+        """Confusion matrix (C, C): [i, j] is the number of images of class i that were predicted as class j."""
         matrix = np.zeros((len(self.per_class), len(self.per_class)), dtype=np.int64)
         for label, predicted, images in self.cells:
             matrix[label, predicted] = images
         return matrix
 
     def as_dict(self) -> dict[str, Any]:
-        """The metrics as plain values for JSON; classes by name, `confusion` as its non-zero cells."""
+        """Return the metrics as plain values for JSON; classes by name, `confusion` as its nonzero cells."""
         return {
             "split": self.split,
             "images": self.images,
@@ -135,43 +135,44 @@ class Metrics:
         }
 
 
-def measure(predictions: Predictions, *, classes: tuple[str, ...], split: str) -> Metrics:
-    """Metrics of predictions. Raises `UserError` when there are no images."""
+def compute_metrics(predictions: Predictions, *, classes: tuple[str, ...], split: str) -> Metrics:
+    """Compute metrics of predictions. Raises `UserError` if there are no images."""
     labels, predicted, count = predictions.labels, predictions.predicted, len(predictions)
     if not count:
         raise UserError(f"the {split} split has no images to evaluate on.")
-    right = predicted == labels
+    correct = predicted == labels
     pairs, images = np.unique(labels * len(classes) + predicted, return_counts=True)
     cells = zip((pairs // len(classes)).tolist(), (pairs % len(classes)).tolist(), images.tolist())
     return Metrics(
         split=split,
         images=count,
-        accuracy=float(right.mean()),
-        interval=wilson(int(right.sum()), count),
+        accuracy=float(correct.mean()),
+        interval=wilson_interval(int(correct.sum()), count),
         loss=_loss(predictions.log_probability),
-        calibration_error=calibration_error(predictions.confidence, right),
+        calibration_error=calibration_error(predictions.confidence, correct),
         per_class=_per_class(classes, labels, predicted),
         cells=tuple(cells),
     )
 
 
 def _loss(log_probability: NDArray[np.float32]) -> float:
-    return float(-np.where(np.isneginf(log_probability), _LEAST_LOG, log_probability).mean(dtype=np.float64))
+    finite = np.where(np.isneginf(log_probability), _MIN_LOG_PROBABILITY, log_probability)
+    return float(-finite.mean(dtype=np.float64))
 
 
-def wilson(successes: int, trials: int) -> tuple[float, float]:
-    """The 95 % score interval of a fraction (Wilson 1927)."""
-    share, spread = successes / trials, _Z**2 / trials
-    center = (share + spread / 2) / (1 + spread)
-    half = _Z * math.sqrt(share * (1 - share) / trials + spread / (4 * trials)) / (1 + spread)
+def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
+    """Return the 95 % score interval of a proportion (Wilson 1927)."""
+    proportion, spread = successes / trials, _Z**2 / trials
+    center = (proportion + spread / 2) / (1 + spread)
+    half = _Z * math.sqrt(proportion * (1 - proportion) / trials + spread / (4 * trials)) / (1 + spread)
     return max(0.0, center - half), min(1.0, center + half)
 
 
-def calibration_error(confidence: NDArray[np.float32], right: NDArray[np.bool_]) -> float:
-    """Mean distance of confidence (N,) and accuracy over bins of confidence, weighted by their images."""
+def calibration_error(confidence: NDArray[np.float32], correct: NDArray[np.bool_]) -> float:
+    """Return the mean gap between confidence (N,) and accuracy over bins of confidence, weighted by their images."""
     bins = np.minimum((confidence * _BINS).astype(np.int64), _BINS - 1)
-    gap = np.bincount(bins, weights=confidence.astype(np.float64) - right, minlength=_BINS)
-    return float(np.abs(gap).sum() / len(right))
+    gap = np.bincount(bins, weights=confidence.astype(np.float64) - correct, minlength=_BINS)
+    return float(np.abs(gap).sum() / len(correct))
 
 
 def _per_class(
@@ -185,9 +186,9 @@ def _per_class(
         ClassMetrics(
             name,
             images,
-            recall=right / images if images else None,
-            precision=right / given if given else None,
-            f1=2 * right / (images + given) if images else None,
+            recall=correct / images if images else None,
+            precision=correct / positive if positive else None,
+            f1=2 * correct / (images + positive) if images else None,
         )
-        for name, right, images, given in zip(classes, *counts)
+        for name, correct, images, positive in zip(classes, *counts)
     )

@@ -1,4 +1,4 @@
-"""Batch norms look again at what comes in: after a cut, or where weights were averaged."""
+"""Running statistics of batch norms, which surgery and weight averaging invalidate."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from shoestring.runtime.device import eval_mode
 
 
 @torch.no_grad()
-def recalibrate(module: nn.Module, batches: Iterable[Tensor]) -> bool:
-    """Set the running statistics of all batch norms to those of batches (N, C, H, W); nothing else changes.
+def reestimate_batchnorm(module: nn.Module, batches: Iterable[Tensor]) -> bool:
+    """Re-estimate the running statistics of all batch norms on batches (N, C, H, W); nothing else changes.
 
-    False when there are no such norms, and the batches have not been looked at.
+    Return False, without consuming the batches, if there are no batch norms that track statistics.
     """
     norms = [layer for layer in module.modules() if isinstance(layer, _BatchNorm) and layer.track_running_stats]
     momenta = [layer.momentum for layer in norms]
@@ -23,7 +23,7 @@ def recalibrate(module: nn.Module, batches: Iterable[Tensor]) -> bool:
         for layer in norms:
             layer.train()
             layer.reset_running_stats()
-            layer.momentum = None  # the plain mean over all batches
+            layer.momentum = None  # cumulative average over all batches
         for batch in batches if norms else ():
             module(batch)
     for layer, momentum in zip(norms, momenta):

@@ -1,4 +1,4 @@
-"""Predictions and features of many images, batch after batch."""
+"""Batched predictions, with test-time augmentation (TTA) as the time allows, and embeddings."""
 
 from __future__ import annotations
 
@@ -12,175 +12,139 @@ from typing import TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn import functional
 
 from shoestring.data.images import Images
-from shoestring.models.heads import features_into, last_layer
-from shoestring.models.model import Model, Preprocessing
+from shoestring.models.heads import head_inputs, last_layer
+from shoestring.models.model import Model
+from shoestring.models.tta import (
+    AMBIGUOUS_FRACTION,
+    SHIFTS,
+    is_ambiguous,
+    mean_log_probabilities,
+    passes_per_prediction,
+    shifted,
+    tta_modes,
+)
 from shoestring.runtime.device import eval_mode, out_of_memory
 
 T = TypeVar("T")
 
-_DOUBT = 0.15  # a lead of the first class over the second below which moved views are predicted too
-_MOVES = 2  # moved views: along the diagonal, both ways
-_BATCH, _BATCH_ELSEWHERE = 500, 2000  # images of a batch, at most; small ones on an accelerator
-_SMALL = 64  # pixels a side
-_VALUES = 8_000_000  # values of the inputs, or of the outputs, of a batch at most
-_PARTS, _FEWEST = 16, 16  # where time is limited: batches at least, unless they had fewer images than this
-_DOUBTFUL = 0.2  # fraction of images in doubt, for a network after a minute (a tenth after five)
-_CAUTION = 1.1  # what is still to be predicted is taken to last longer than measured by this
+_MAX_BATCH, _MAX_BATCH_SMALL = 500, 2000  # images per batch; the latter for small images on an accelerator
+_SMALL_SIDE = 64  # pixels
+_MAX_VALUES = 8_000_000  # of the inputs, or of the outputs, of a batch
+_MIN_BATCHES, _MIN_BATCH = 16, 16  # if time is limited: at least so many batches, unless of fewer images than this
+_SAFETY = 1.1  # factor on the predicted time of the remaining predictions
 
 
-def low_precision(device: torch.device | str, precision: str) -> contextlib.AbstractContextManager[object]:
-    """Autocast to "bfloat16" or "float16"; nothing for "float32"."""
+def autocast(device: torch.device | str, precision: str) -> contextlib.AbstractContextManager[object]:
+    """Autocast to "bfloat16" or "float16"; does nothing for "float32"."""
     if precision == "float32":
         return contextlib.nullcontext()
     return torch.autocast(torch.device(device).type, dtype=getattr(torch, precision))
 
 
 def log_probabilities(model: Model, images: Images, *, batch_size: int | None = None) -> NDArray[np.float32]:
-    """Log-probabilities (N, classes), in full precision, at the model's temperature, of all the model's views."""
+    """Return log-probabilities (N, classes) in full precision, at the model's temperature, with its full TTA."""
     parts = list(Predictor(model)(images, batch_size=batch_size))
     return np.concatenate(parts) if parts else np.zeros((0, len(model.classes)), dtype=np.float32)
 
 
-def views(preprocessing: Preprocessing) -> float:
-    """Forward passes of a prediction with all views, on average, as far as known before there are any."""
-    return _passes(preprocessing, choices(preprocessing)[0], _DOUBTFUL)
-
-
-def choices(preprocessing: Preprocessing) -> list[str]:
-    """The views that a prediction can be made of, by their names in a recipe, most first.
-
-    "one" is the image alone, "flip" its mirror image too, and "crops" also both moved a little along the diagonal, both
-    ways, where the views before leave a doubt: those few images gain by it, the others would not change.
-    """
-    there = {"crops": preprocessing.shift > 0, "flip": preprocessing.mirror, "one": True}
-    return [name for name, possible in there.items() if possible]
-
-
 @dataclass
-class Made:
-    """How predictions were made: the number of images by the name of their views, and their forward passes in all."""
+class PredictionStats:
+    """How images were predicted: their number by TTA mode, and forward passes in total."""
 
-    views: dict[str, int] = field(default_factory=dict)
+    images_by_tta: dict[str, int] = field(default_factory=dict)
     passes: int = 0
 
     @property
     def images(self) -> int:
-        """Images that were predicted."""
-        return sum(self.views.values())
+        """Number of images that were predicted."""
+        return sum(self.images_by_tta.values())
 
     @property
     def passes_per_image(self) -> float | None:
-        """Forward passes of a prediction on average; None without images."""
+        """Mean number of forward passes per prediction; None without images."""
         return self.passes / self.images if self.images else None
 
 
 class Predictor:
-    """Predicts images batch by batch: log-probabilities in full precision, at the model's temperature.
+    """Predict images batch by batch: log-probabilities in full precision, at the model's temperature, with TTA.
 
-    They are of the mean probability over the model's views (see `choices`). Where time is limited, `left` tells the
-    seconds that may still be spent, `coming` how many images are to be predicted in them altogether, and `seconds` what
-    a forward pass of an image takes, as far as known. Each batch is then predicted with the most views with which all
-    that is still to come fits into the seconds left, at the pace measured so far; with one view if none fit.
-    `made` says how the images of the last call were predicted.
+    If time is limited, `remaining` returns the seconds that may still be spent, `pending` is the number of images to
+    predict in that time, over all calls, and `seconds_per_pass` the time of one image's forward pass if known. Each
+    batch then uses the most expensive TTA mode with which all pending images fit into the remaining time at the speed
+    measured so far, or "one" if none fits. `stats` describes the images of the last call.
     """
 
     def __init__(
         self,
         model: Model,
         *,
-        left: Callable[[], float] | None = None,
-        coming: int = 0,
-        seconds: float | None = None,
+        remaining: Callable[[], float] | None = None,
+        pending: int = 0,
+        seconds_per_pass: float | None = None,
     ) -> None:
-        self.model, self.made = model, Made()
-        self._left, self._coming, self._seconds = left, coming, seconds
-        self._batches, self._tried, self._doubtful = 0, 0, 0
+        self.model, self.stats = model, PredictionStats()
+        self._remaining, self._pending, self._seconds_per_pass = remaining, pending, seconds_per_pass
+        self._batches, self._tested, self._ambiguous = 0, 0, 0
 
     @property
-    def views(self) -> str:
-        """The views of a prediction where time does not run short."""
-        return choices(self.model.preprocessing)[0]
+    def tta(self) -> str:
+        """TTA mode if there is enough time."""
+        return tta_modes(self.model.preprocessing)[0]
 
     def __call__(self, images: Images, *, batch_size: int | None = None) -> Iterator[NDArray[np.float32]]:
-        """Log-probabilities (n, classes) of one batch after the other."""
-        self.made = Made()
-        size = batch_size or _fitting(self.model, images)
-        if self._left is not None:
-            size = min(size, max(len(images) // _PARTS, _FEWEST))
-        began, passes = time.monotonic(), 0
-        for found in _in_batches(self.model, images, size, self._predict):
-            yield found
-            self._coming -= len(found)
-            self._note((time.monotonic() - began) / (self.made.passes - passes))
-            began, passes = time.monotonic(), self.made.passes
+        """Yield log-probabilities (n, classes), batch by batch."""
+        self.stats = PredictionStats()
+        size = batch_size or _batch_size(self.model, images)
+        if self._remaining is not None:
+            size = min(size, max(len(images) // _MIN_BATCHES, _MIN_BATCH))
+        start, passes = time.monotonic(), 0
+        for scores in _map_batches(self.model, images, size, self._predict):
+            yield scores
+            self._pending -= len(scores)
+            self._update_speed((time.monotonic() - start) / (self.stats.passes - passes))
+            start, passes = time.monotonic(), self.stats.passes
 
-    def _note(self, seconds: float) -> None:
-        """Take note of what a forward pass took, with all that was done besides; the first batch is slower."""
+    def _update_speed(self, seconds: float) -> None:
+        """Update the time per forward pass, overhead included; the first batch, which is slower, is replaced."""
         self._batches += 1
-        if self._batches == 2 or self._seconds is None:
-            self._seconds = seconds
+        if self._batches == 2 or self._seconds_per_pass is None:
+            self._seconds_per_pass = seconds
         elif self._batches > 2:
-            self._seconds += 0.3 * (seconds - self._seconds)
+            self._seconds_per_pass += 0.3 * (seconds - self._seconds_per_pass)
 
-    def _affordable(self) -> str:
-        names = choices(self.model.preprocessing)
-        if self._left is None or self._seconds is None:
-            return names[0]
-        doubtful = self._doubtful / self._tried if self._tried else _DOUBTFUL
-        left, price = self._left(), _CAUTION * self._coming * self._seconds
-        fitting = [name for name in names if price * _passes(self.model.preprocessing, name, doubtful) <= left]
-        return fitting[0] if fitting else names[-1]
+    def _affordable_mode(self) -> str:
+        modes = tta_modes(self.model.preprocessing)
+        if self._remaining is None or self._seconds_per_pass is None:
+            return modes[0]
+        ambiguous = self._ambiguous / self._tested if self._tested else AMBIGUOUS_FRACTION
+        remaining, seconds = self._remaining(), _SAFETY * self._pending * self._seconds_per_pass
+        for mode in modes:
+            if seconds * passes_per_prediction(self.model.preprocessing, mode, ambiguous) <= remaining:
+                return mode
+        return modes[-1]
 
     def _predict(self, pixels: Tensor) -> NDArray[np.float32]:
-        model, name, count = self.model, self._affordable(), 0
-        mirror = model.preprocessing.mirror and name != "one"
+        model, mode, count = self.model, self._affordable_mode(), 0
+        mirror = model.preprocessing.mirror and mode != "one"
         with torch.inference_mode(), eval_mode(model.module):
             batch = model.prepare(pixels)
-            mean = _mean(model, [batch], mirror)
-            doubtful = _lead(mean) < _DOUBT if name == "crops" else None
-            if doubtful is not None and (count := int(doubtful.sum())):
-                moved = _mean(model, _moves(batch[doubtful], model.preprocessing.shift), mirror)
-                mean[doubtful] = torch.logaddexp(mean[doubtful], moved + math.log(_MOVES)) - math.log(1 + _MOVES)
+            mean = mean_log_probabilities(model.module, [batch], mirror)
+            ambiguous = is_ambiguous(mean) if mode == "crops" else None
+            if ambiguous is not None and (count := int(ambiguous.sum())):
+                copies = shifted(batch[ambiguous], model.preprocessing.shift)
+                shifted_mean = mean_log_probabilities(model.module, copies, mirror)
+                total = torch.logaddexp(mean[ambiguous], shifted_mean + math.log(SHIFTS))
+                mean[ambiguous] = total - math.log(1 + SHIFTS)
             scores = (mean / model.temperature).log_softmax(1).cpu().numpy()
-        if name == "crops":
-            self._tried, self._doubtful = self._tried + len(batch), self._doubtful + count
-        self.made.views[name] = self.made.views.get(name, 0) + len(batch)
-        self.made.passes += (len(batch) + count * _MOVES) * (1 + mirror)
+        if mode == "crops":
+            self._tested, self._ambiguous = self._tested + len(batch), self._ambiguous + count
+        self.stats.images_by_tta[mode] = self.stats.images_by_tta.get(mode, 0) + len(batch)
+        self.stats.passes += (len(batch) + count * SHIFTS) * (1 + mirror)
         return scores
-
-
-def _passes(preprocessing: Preprocessing, name: str, doubtful: float) -> float:
-    """Forward passes of a prediction with these views, when this fraction of the images is in doubt."""
-    once = 1 + (preprocessing.mirror and name != "one")
-    return once * (1 + doubtful * _MOVES * (name == "crops"))
-
-
-def _mean(model: Model, batches: list[Tensor], mirror: bool) -> Tensor:
-    """Log of the mean probability over views of the same images, and over their mirror images."""
-    if mirror:
-        batches = [view for batch in batches for view in (batch, batch.flip(-1))]
-    total = model.module(batches[0]).float().log_softmax(1)
-    for batch in batches[1:]:
-        total = torch.logaddexp(total, model.module(batch).float().log_softmax(1))
-    return total - math.log(len(batches))
-
-
-def _lead(log_probabilities: Tensor) -> Tensor:
-    """Probability (N,) of the first class less that of the second; infinite where there is only one class."""
-    if log_probabilities.shape[1] < 2:
-        return torch.full((len(log_probabilities),), torch.inf, device=log_probabilities.device)
-    first, second = log_probabilities.topk(2).values.exp().unbind(1)
-    return first - second
-
-
-def _moves(batch: Tensor, shift: int) -> list[Tensor]:
-    """The images moved by `shift` pixels along the falling diagonal, one way and the other, edges reflected."""
-    padded = nn.functional.pad(batch, [shift] * 4, mode="reflect")
-    height, width = batch.shape[2:]
-    return [padded[:, :, start : start + height, start : start + width] for start in (0, 2 * shift)]
 
 
 def embed(
@@ -191,56 +155,56 @@ def embed(
     batch_size: int | None = None,
     progress: Callable[[float], None] = lambda fraction: None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """In one pass, what the last layer sees (N, D), scaled to unit length, and the logits (N, classes).
+    """Return features (N, D), the inputs of the last layer scaled to unit length, and logits (N, classes).
 
-    `progress` receives the fraction of the images that have been seen.
+    Both come from a single forward pass. `progress` is called with the fraction of the images that are done.
     """
-    seen: list[Tensor] = []
+    captured: list[Tensor] = []
     last = last_layer(model.module, model.heads)
-    hook = last.register_forward_pre_hook(lambda layer, inputs: seen.append(features_into(layer, inputs).cpu()))
+    hook = last.register_forward_pre_hook(lambda layer, inputs: captured.append(head_inputs(layer, inputs).cpu()))
 
-    def work(pixels: Tensor) -> tuple[Tensor, Tensor]:
-        seen.clear()
+    def forward(pixels: Tensor) -> tuple[Tensor, Tensor]:
+        captured.clear()
         logits = model.module(model.prepare(pixels)).float().cpu()
-        return seen[-1], logits
+        return captured[-1], logits
 
     device = next(model.module.parameters()).device
     try:
-        with torch.inference_mode(), eval_mode(model.module), low_precision(device, precision):
-            parts = _in_batches(model, images, batch_size or _fitting(model, images), work, progress)
+        with torch.inference_mode(), eval_mode(model.module), autocast(device, precision):
+            parts = _map_batches(model, images, batch_size or _batch_size(model, images), forward, progress)
             features, logits = map(torch.cat, zip(*parts))
     finally:
         hook.remove()
-    return nn.functional.normalize(features).numpy(), logits.numpy()
+    return functional.normalize(features).numpy(), logits.numpy()
 
 
-def _fitting(model: Model, images: Images) -> int:
-    """Images of a batch: fewer of large images, of many classes, and on processors."""
-    size, (height, width, channels) = model.preprocessing, images.shape
-    values = max(height * width * channels, size.resolution**2 * size.channels, len(model.classes))
+def _batch_size(model: Model, images: Images) -> int:
+    """Return a batch size: smaller for large images, for many classes, and on CPUs."""
+    inputs, (height, width, channels) = model.preprocessing, images.shape
+    values = max(height * width * channels, inputs.resolution**2 * inputs.channels, len(model.classes))
     on_accelerator = next(model.module.parameters()).device.type != "cpu"
-    most = _BATCH_ELSEWHERE if on_accelerator and size.resolution <= _SMALL else _BATCH
-    return max(1, min(most, _VALUES // values))
+    highest = _MAX_BATCH_SMALL if on_accelerator and inputs.resolution <= _SMALL_SIDE else _MAX_BATCH
+    return max(1, min(highest, _MAX_VALUES // values))
 
 
-def _in_batches(
+def _map_batches(
     model: Model,
     images: Images,
     size: int,
-    work: Callable[[Tensor], T],
+    function: Callable[[Tensor], T],
     progress: Callable[[float], None] = lambda fraction: None,
 ) -> Iterator[T]:
-    """What `work` makes of the pixels of all images on the model's device, in batches that fit into the memory."""
+    """Yield `function(pixels)` of batches on the model's device, with half the batch size whenever memory runs out."""
     device, start = next(model.module.parameters()).device, 0
     while start < len(images):
         pixels = torch.from_numpy(images[start : start + size].pixels)
         try:
-            found = work(pixels.to(device))
+            result = function(pixels.to(device))
         except RuntimeError as error:
             if size == 1 or not out_of_memory(error):
                 raise
             size //= 2
             continue
-        yield found
+        yield result
         start += len(pixels)
         progress(start / len(images))

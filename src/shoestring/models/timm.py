@@ -1,4 +1,4 @@
-"""Any network of timm by name."""
+"""Networks of timm by name."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from shoestring.errors import UserError, unknown
 from shoestring.runtime.network import hub_unreachable, unreachable
 
 PREFIX = "timm:"
-# What may be set of a timm network. Nothing here names a file or an address, as `checkpoint_path` does: descriptions of
-# models come from anywhere, and timm's own loading of checkpoints could run code.
+# Options of timm networks. None of them names a file or URL, as `checkpoint_path` does: a `model.json` may come from
+# anywhere, and timm's checkpoint loading could run code.
 OPTIONS: dict[str, Any] = {
     "dropout": float,
     "img_size": int,
@@ -33,11 +33,11 @@ OPTIONS: dict[str, Any] = {
     "proj_drop_rate": float,
     "init_values": float,
 }
-_LARGEST = 4096  # of the options that are pixels or numbers of them
+_MAX_SIZE = 4096  # of the options in pixels
 
 
-def bind(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of the timm network `name` with their types; `UserError` for one that is not in `OPTIONS`."""
+def bind_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of the timm network `name` with their types. Raises `UserError` for unknown options."""
     bound = {}
     for key, value in options.items():
         if key not in OPTIONS:
@@ -45,7 +45,7 @@ def bind(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
         what = f"option '{key}' of timm model '{name}'"
         bound[key] = coerce(value, OPTIONS[key], what)
         if OPTIONS[key] is int:
-            check_range(bound[key], what, ge=1, le=_LARGEST)
+            check_range(bound[key], what, ge=1, le=_MAX_SIZE)
         elif OPTIONS[key] is float:
             check_range(bound[key], what, ge=0, lt=1)
     return bound
@@ -54,62 +54,62 @@ def bind(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
 def create(
     name: str, *, classes: int, channels: int = 3, dropout: float = 0.0, pretrained: bool = False, **options: Any
 ) -> nn.Module:
-    """The timm network `name` (`resnet18`, `mobilenetv2_100.ra_in1k`, ...) with a new head for these classes.
+    """Create the timm network `name` (`resnet18`, `mobilenetv2_100.ra_in1k`, ...) with a new head for these classes.
 
-    Further options are those of `OPTIONS` that the network has (`img_size=32` for a transformer). `UserError` for a
-    name, a tag or an option that timm does not know, and for pretrained weights that cannot be had.
+    Further options are those of `OPTIONS` that the network has (`img_size=32` for a transformer). Raises `UserError`
+    for a name, tag or option that timm does not know, and for pretrained weights that are not available.
     """
     import timm
 
     check_name(name)
-    options = bind(name, options)
-    make = {"num_classes": classes, "in_chans": channels, "drop_rate": dropout, **options}
+    options = bind_options(name, options)
+    kwargs = {"num_classes": classes, "in_chans": channels, "drop_rate": dropout, **options}
     if pretrained:
-        make |= _found(name)
+        kwargs |= _weights_source(name)
     try:
-        return timm.create_model(name, pretrained=pretrained, **make)
+        return timm.create_model(name, pretrained=pretrained, **kwargs)
     except TypeError as error:
         raise UserError(f"timm model '{name}' does not take these options: {error}.") from None
     except (OSError, RuntimeError) as error:
         if not pretrained:
-            raise _not_made(name, options, error) from None
+            raise _cannot_create(name, options, error) from None
         raise _no_weights(name, str(error).strip().splitlines()[0]) from None
-    except Exception as error:  # networks raise a dozen kinds for an option that cannot be
-        raise _not_made(name, options, error) from None
+    except Exception as error:  # networks raise a dozen kinds for invalid options
+        raise _cannot_create(name, options, error) from None
 
 
-def _not_made(name: str, options: Mapping[str, Any], error: Exception) -> UserError:
+def _cannot_create(name: str, options: Mapping[str, Any], error: Exception) -> UserError:
     reason = (str(error).strip().splitlines() or [""])[0]
     with_options = f" with the options {dict(options)}" if options else ""
-    return UserError(f"timm model '{name}' cannot be made{with_options}: {type(error).__name__} {reason}".rstrip())
+    return UserError(f"timm model '{name}' cannot be built{with_options}: {type(error).__name__} {reason}".rstrip())
 
 
-def _found(name: str) -> dict[str, Any]:
-    """Where the weights are when they were downloaded before; `UserError` when there is no way to download them.
+def _weights_source(name: str) -> dict[str, Any]:
+    """Return arguments for weights that are downloaded already. Raises `UserError` if they cannot be downloaded.
 
-    Nobody is asked whether there are newer weights: timm publishes those under another name.
+    The Hub is not asked for newer weights: timm publishes those under another name.
     """
     import timm
 
-    about = timm.get_pretrained_cfg(name)
-    if about is None or not (about.hf_hub_id or about.url):
-        return {}  # timm says what is wrong
-    if about.hf_hub_id:
-        file = None if about.hf_hub_filename else _downloaded(about.hf_hub_id)
+    config = timm.get_pretrained_cfg(name)
+    if config is None or not (config.hf_hub_id or config.url):
+        return {}  # timm raises the error
+    if config.hf_hub_id:
+        file = None if config.hf_hub_filename else _cached_file(config.hf_hub_id)
         if file is not None:
             return {"pretrained_cfg_overlay": {"file": file, "custom_load": False}}
         reason = hub_unreachable()
     else:
-        url = str(about.url)
-        kept = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlsplit(url).path).name
-        reason = None if kept.is_file() else unreachable(url)
+        url = str(config.url)
+        cached = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlsplit(url).path).name
+        reason = None if cached.is_file() else unreachable(url)
     if reason is not None:
         raise _no_weights(name, f"{reason}.")
     return {}
 
 
-def _downloaded(repository: str) -> str | None:
-    """The file of weights that the cache of the Hub has of a repository, or None."""
+def _cached_file(repository: str) -> str | None:
+    """Return the weights of a Hub repository in the local cache, or None."""
     from huggingface_hub import try_to_load_from_cache
 
     name, _, revision = repository.partition("@")
@@ -119,31 +119,31 @@ def _downloaded(repository: str) -> str | None:
 
 def _no_weights(name: str, reason: str) -> UserError:
     return UserError(
-        f"cannot get pretrained weights of timm model '{name}': {reason} "
-        "Check the network, or give a file: --weights FILE to train, --features timm:NAME@FILE to compare images."
+        f"cannot get pretrained weights of timm model '{name}': {reason} Check the network connection, or give a file: "
+        "--weights FILE for training, --features timm:NAME@FILE for selection."
     )
 
 
 def head_is_loaded(module: nn.Module, classes: int) -> bool:
-    """Whether the pretrained weights of a timm network have a head for so many classes; timm leaves out any other."""
+    """Whether a timm network's pretrained weights have a head for so many classes; timm loads no other head."""
     return getattr(module, "pretrained_cfg", {}).get("num_classes") == classes
 
 
 def check_name(name: str) -> None:
-    """Raise `UserError` for a name that timm does not know, or a tag behind its dot that names no weights."""
+    """Raise `UserError` for a name that timm does not know, or a tag after the dot that names no weights."""
     import timm
 
     plain, dot, tag = name.partition(".")
     if not timm.is_model(plain):
-        raise unknown("timm model", plain, _near(plain), hint="All names: timm.list_models().")
+        raise unknown("timm model", plain, _similar_names(plain), hint="All names: timm.list_models().")
     if dot:
-        tags = [one.partition(".")[2] for one in timm.list_models(f"{plain}.*", pretrained=True)]
+        tags = [full_name.partition(".")[2] for full_name in timm.list_models(f"{plain}.*", pretrained=True)]
         if tag not in tags:
             raise unknown(f"weights of timm model '{plain}'", tag, tags, hint="" if tags else "It has none.")
 
 
-def _near(name: str) -> list[str]:
-    """The few timm names most like this one: all thousand would not fit a line."""
+def _similar_names(name: str) -> list[str]:
+    """Return the few timm names most similar to this one: all thousand would not fit a line."""
     import difflib
 
     import timm

@@ -14,7 +14,9 @@ from shoestring.data.batches import on_device
 from shoestring.data.images import Images
 from shoestring.errors import UserError
 from shoestring.evaluation.cost import count_macs
-from shoestring.models.model import Model, Preprocessing, build, network_of
+from shoestring.models.description import read_network
+from shoestring.models.model import Model, build
+from shoestring.models.preprocessing import Preprocessing
 from shoestring.runtime.context import Context
 from shoestring.training import defaults
 from shoestring.training.optimizers.optimizer import update_seconds
@@ -53,7 +55,7 @@ def choose_model(
     options = {key: getattr(settings, key) for key in _OPTIONS if getattr(settings, key) is not None}
     name = settings.model
     sample = sampled(images, context.seed)
-    known = network_of(Path(settings.weights)) if settings.weights is not None else None
+    known = read_network(Path(settings.weights)) if settings.weights is not None else None
     if network is not None:
         name, options = network
     elif name == "auto" and known is not None:

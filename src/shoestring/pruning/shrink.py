@@ -18,7 +18,7 @@ from shoestring.config import registry
 from shoestring.config.units import parse_size
 from shoestring.errors import UserError, unknown
 from shoestring.models import Model, Preprocessing
-from shoestring.models.batchnorm import recalibrate
+from shoestring.models.batchnorm import reestimate_batchnorm
 from shoestring.pruning.allocate import Scope, select_channels
 
 
@@ -70,7 +70,7 @@ def shrink(
     if [one.shape for one in outputs] != [one.shape for one in expected]:
         raise UserError("the network cannot be pruned to this size: its outputs change shape. Try another size.")
     if batches:
-        recalibrate(smaller, batches)
+        reestimate_batchnorm(smaller, batches)
     smaller.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return replace(model, module=smaller)
 

@@ -1,1 +1,1 @@
-"""Pages that people look at."""
+"""Reports for people."""

@@ -1,4 +1,4 @@
-"""report.md: one page of plain Markdown that says what a run did, how good it is and what every saving cost."""
+"""report.md: one Markdown page with what a run did, how accurate it is and what each saving cost."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from shoestring.runtime.files import write_text
 
 
 def write_report(folder: Path, result: dict[str, Any]) -> None:
-    """Write report/report.md into the run."""
+    """Write report/report.md into a run folder."""
     write_text(folder / "report" / "report.md", page(result))
 
 
 def page(result: dict[str, Any]) -> str:
-    """The whole page."""
+    """Render the page."""
     parts = [
         f"# {markdown(headline(result))}",
         *(f"**Warning:** {markdown(warning)}." for warning in result.get("warnings", ())),
         table(("", ""), summary(result)),
         "## Where the time went",
         table(("step", "seconds"), ([name, f"{seconds:.1f}"] for name, seconds in result["ledger"].items())),
-        "## Each class",
+        "## Classes",
         table(
             ("class", "images", "recall", "precision", "F1"),
             (
@@ -32,65 +32,64 @@ def page(result: dict[str, Any]) -> str:
                 for name, entry in result["per_class"].items()
             ),
         ),
-        f"All figures are of the final model on the {markdown(result['split'])} split ({result['images']:,} images), "
-        "used once, unless they say validation. Intervals are 95 % (Wilson). The confusion matrix is in "
+        f"Unless marked as validation, metrics are of the final model on the {markdown(result['split'])} split "
+        f"({result['images']:,} images), which is used once. Intervals are 95 % (Wilson). The confusion matrix is in "
         "`evaluate/confusion.csv`.",
     ]
     return "\n\n".join(parts) + "\n"
 
 
 def headline(result: dict[str, Any]) -> str:
-    """The one sentence."""
+    """Summarize the result in one sentence."""
     low, high = map(percent, result["interval"])
-    return f"Accuracy {percent(result['accuracy'])} ({low} to {high}) on {result['images']:,} {_whose(result['split'])}"
+    images = f"{result['images']:,} {_split_images(result['split'])}"
+    return f"Accuracy {percent(result['accuracy'])} ({low} to {high}) on {images}"
 
 
 def summary(result: dict[str, Any]) -> list[tuple[str, str]]:
-    """The rows that matter most, as (what, how much), for the page and the terminal."""
-    budget = result["budget"]
+    """Return the most important rows as (name, value), for the page and the terminal."""
+    low, high = map(percent, result["interval"])
     rows = [
-        (
-            "test accuracy",
-            f"{percent(result['accuracy'])}  ({percent(result['interval'][0])} to {percent(result['interval'][1])})",
-        ),
+        ("test accuracy", f"{percent(result['accuracy'])}  ({low} to {high})"),
         ("validation accuracy", percent(result["validation"])),
         ("loss, calibration error", f"{result['loss']:.3f}, {result['calibration_error']:.3f}"),
         (
             "training images",
-            f"{result['examples']:,}" + (f", chosen by {result['select']}" if result["select"] else ""),
+            f"{result['examples']:,}" + (f", selected by {result['select']}" if result["select"] else ""),
         ),
         ("model", _model(result)),
         ("parameters, file", f"{result['params']:,}, {result['file_bytes'] / 1e6:.2f} MB"),
         *_costs(result),
     ]
     if skipped := result.get("skipped"):
-        rows.append(("unreadable images left out", f"{skipped:,}, listed in skipped.json"))
-    if copies := result.get("test_images_in_training"):
-        some = ", ".join(copies[:3]) + (", ..." if len(copies) > 3 else "")
-        rows.append(("test images like training images", f"{len(copies):,}: {some}"))
+        rows.append(("unreadable images skipped", f"{skipped:,}, listed in skipped.json"))
+    if duplicates := result.get("test_images_in_training"):
+        examples = ", ".join(duplicates[:3]) + (", ..." if len(duplicates) > 3 else "")
+        rows.append(("test images also in training", f"{len(duplicates):,}: {examples}"))
     if before := result["before_pruning"]:
-        rows.append(("before pruning", _before(before, result)))
+        rows.append(("before pruning", _before_pruning(before, result)))
     if baseline := result.get("baseline"):
         gain = 100 * (result["accuracy"] - baseline["accuracy"])
-        rows.append(
-            ("random images instead", f"{percent(baseline['accuracy'])}: the choice is worth {gain:+.1f} points")
-        )
+        rows.append(("random subset instead", f"{percent(baseline['accuracy'])}: selection gains {gain:+.1f} points"))
+    return [*rows, ("time", _time(result))]
+
+
+def _time(result: dict[str, Any]) -> str:
+    budget, seconds = result["budget"], format_seconds(result["seconds"])
     if budget["unit"] == "seconds":
-        rows.append(("time", f"{format_seconds(result['seconds'])} of {format_seconds(budget['total'])}"))
-    else:
-        rows.append(("time", f"{format_seconds(result['seconds'])} for {budget['total']:g} {budget['unit']}"))
-    return rows
+        return f"{seconds} of {format_seconds(budget['total'])}"
+    return f"{seconds} for {budget['total']:g} {budget['unit']}"
 
 
 def _costs(result: dict[str, Any]) -> list[tuple[str, str]]:
-    """Costs of a prediction as it is made, and of each of its forward passes where it takes more than one."""
+    """Return the costs of a prediction, and those of a forward pass if a prediction takes several."""
     prediction, macs = result.get("prediction"), f"{result['macs']:,}"
-    if prediction is None:  # of a run of an earlier version
+    if prediction is None:  # run of an earlier version
         return [("MACs per forward pass", macs), ("latency per forward pass", latency(result))]
     if prediction["passes"] == 1:
         return [("MACs per prediction", macs), ("latency per prediction", latency(result))]
     return [
-        ("forward passes per prediction", described(result)),
+        ("forward passes per prediction", describe_tta(result)),
         ("MACs per prediction", f"{prediction['macs']:,}"),
         ("MACs per forward pass", f"{macs} (as --macs counts)"),
         ("latency per prediction", latency(prediction)),
@@ -99,38 +98,39 @@ def _costs(result: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def latency(costs: dict[str, Any]) -> str:
-    """1.5 ms alone, 0.2 ms in a batch of 64."""
+    """Format latencies: "1.50 ms for a single image, 0.20 ms in a batch of 64"."""
     batch = costs["latency_batch_ms"]
-    together = "no time to measure a batch" if batch is None else f"{batch:.2f} ms in a batch of 64"
-    return f"{costs['latency_ms']:.2f} ms alone, {together}"
+    batched = "no time to measure a batch" if batch is None else f"{batch:.2f} ms in a batch of 64"
+    return f"{costs['latency_ms']:.2f} ms for a single image, {batched}"
 
 
-def described(result: dict[str, Any]) -> str:
-    """The forward passes of a prediction on average, and the views that they are of."""
-    passes, views = result["prediction"]["passes"], result["views"]
-    plain = "the image and its mirror image" if views["mirror"] else "the image"
-    moved = 4 if views["mirror"] else 2
-    names = {"one": "the image", "flip": plain, "crops": f"{plain}, and where in doubt {moved} moved ones"}
-    short = "; time ran short" if set(views["images"]) - {views["model"]} else ""
-    made = [(names[name], count) for name, count in views["images"].items()]
-    if len(made) == 1:
-        return f"{passes:.3g} ({made[0][0]}{short})"
-    return f"{passes:.3g} (" + "; ".join(f"{what}: {count:,} images" for what, count in made) + f"{short})"
+def describe_tta(result: dict[str, Any]) -> str:
+    """Describe test-time augmentation: forward passes per prediction on average, and what they are of."""
+    passes, tta = result["prediction"]["passes"], result["views"]
+    flip = "the image and its mirror image" if tta["mirror"] else "the image"
+    shifted = 4 if tta["mirror"] else 2
+    crops = f"{flip}, and {shifted} shifted copies if the prediction is ambiguous"
+    descriptions = {"one": "the image", "flip": flip, "crops": crops}
+    short = "; less than planned, for lack of time" if set(tta["images"]) - {tta["model"]} else ""
+    modes = [(descriptions[mode], count) for mode, count in tta["images"].items()]
+    if len(modes) == 1:
+        return f"{passes:.3g} ({modes[0][0]}{short})"
+    return f"{passes:.3g} (" + "; ".join(f"{text}: {count:,} images" for text, count in modes) + f"{short})"
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """A Markdown table of cells that are plain text."""
+    """Render a Markdown table of plain-text cells."""
     lines = [map(markdown, header), ["---"] * len(header), *(map(markdown, row) for row in rows)]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def percent(share: float | None) -> str:
-    """0.9157 -> 91.6 %; a dash for what is not defined."""
-    return "-" if share is None else f"{100 * share:.1f} %"
+def percent(fraction: float | None) -> str:
+    """Format 0.9157 as "91.6 %"; None, which is undefined, as a dash."""
+    return "-" if fraction is None else f"{100 * fraction:.1f} %"
 
 
-def _whose(split: str) -> str:
-    """Images of a split, or of the data that was named instead."""
+def _split_images(split: str) -> str:
+    """Describe the images of a split, or of the data set given in its place."""
     return f"{split} images" if split in ("train", "validation", "test") else f"images of {split}"
 
 
@@ -141,8 +141,8 @@ def _model(result: dict[str, Any]) -> str:
     return result["model"] + (f" ({options})" if options else "")
 
 
-def _before(before: dict[str, Any], result: dict[str, Any]) -> str:
+def _before_pruning(before: dict[str, Any], result: dict[str, Any]) -> str:
     change = 100 * (result["validation"] - before["validation"])
-    what = f"cut, it is {change:+.1f} points" if before["finished"] else "at the cut, with training still to come"
+    effect = f"{change:+.1f} points after pruning" if before["finished"] else "when pruned, with training to follow"
     size = f"{before['params']:,} parameters, {before['macs']:,} MACs"
-    return f"{size}, validation {percent(before['validation'])}: {what}"
+    return f"{size}, validation {percent(before['validation'])}: {effect}"

@@ -11,7 +11,8 @@ from shoestring.budget import USUAL_EPOCHS
 from shoestring.config.recipe import BUDGETS, Recipe, as_dict, without_budget
 from shoestring.config.units import parse_quantity, parse_seconds
 from shoestring.errors import UserError
-from shoestring.models.model import Model, model_folder
+from shoestring.models.description import model_folder
+from shoestring.models.model import Model
 from shoestring.runs.directory import RunDir
 from shoestring.training.checkpoint import Checkpoint
 from shoestring.training.snapshots import Snapshots, remove

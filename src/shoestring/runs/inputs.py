@@ -7,7 +7,7 @@ from typing import Any
 
 from shoestring.config.recipe import Recipe
 from shoestring.errors import UserError
-from shoestring.models.model import model_folder
+from shoestring.models.description import model_folder
 from shoestring.runs.directory import RunDir
 from shoestring.selection.subset import subset_file
 

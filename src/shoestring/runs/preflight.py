@@ -10,8 +10,8 @@ from shoestring.config.recipe import Train
 from shoestring.data import Dataset, Images
 from shoestring.errors import BudgetTooSmall
 from shoestring.evaluation.cost import count_macs
-from shoestring.models.inference import views
 from shoestring.models.model import Model
+from shoestring.models.tta import expected_passes
 from shoestring.planning.model import choose_model, preprocessing
 from shoestring.planning.plan import schedule_of
 from shoestring.planning.proxy import PROXY, needs_proxy
@@ -106,7 +106,7 @@ def _fitting_views(this: Run, data: Dataset) -> str:
         price = predicting(network, few_of(network, data.train, count, this.context.device), _LIMIT * total)
     for name, share in _VIEWS.items():
         prepared = preprocessing(data.train[:1], mirror=wanted.mirrors(data.mirrored), views=name)
-        if (len(data.validation) + len(data.test)) * views(prepared) * price <= share * total:
+        if (len(data.validation) + len(data.test)) * expected_passes(prepared) * price <= share * total:
             return name
     return "one"
 

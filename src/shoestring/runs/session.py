@@ -16,10 +16,11 @@ from shoestring.budget import USUAL_EPOCHS, Budget
 from shoestring.config.recipe import Recipe, as_dict, to_yaml
 from shoestring.data import Dataset, Images, load, load_unlabelled, source_key
 from shoestring.errors import UserError
-from shoestring.evaluation.cost import LEAST
+from shoestring.evaluation.cost import MIN_PASSES
 from shoestring.evaluation.reserve import seconds_to_fit, seconds_to_predict, seconds_to_write
-from shoestring.models.inference import views
-from shoestring.models.model import Model, model_folder
+from shoestring.models.description import model_folder
+from shoestring.models.model import Model
+from shoestring.models.tta import expected_passes
 from shoestring.planning.model import preprocessing
 from shoestring.runs.directory import RunDir, write_skipped
 from shoestring.runs.extend import extends, reopen, trained
@@ -88,7 +89,7 @@ class Run:
             prepared = final_model(Path(start)).preprocessing
         else:
             prepared = preprocessing(data.train[:1], mirror=train.mirrors(data.mirrored), views=train.views)
-        passes, classes = views(prepared), len(data.classes)
+        passes, classes = expected_passes(prepared), len(data.classes)
         values = max(math.prod(data.train.shape), prepared.channels * prepared.resolution**2)
         validation, test = len(data.validation), len(data.test)
         sizes = {"classes": classes, "values": values, "passes": passes}
@@ -98,7 +99,7 @@ class Run:
         seconds = seconds_to_predict(validation + test, **sizes) + seconds_to_fit(validation, classes=classes)
         self.budget.reserve("evaluate", seconds, images=round((validation + test) * passes))
         self.budget.reserve("files", seconds_to_write(test, classes))
-        self.budget.reserve("timing", self.timing, images=LEAST)
+        self.budget.reserve("timing", self.timing, images=MIN_PASSES)
         self.budget.reserve("exit", EXIT + _MARGIN * self.budget.total)
 
     @property

@@ -10,12 +10,13 @@ from typing import Any
 
 from shoestring import api
 from shoestring.data import Dataset, Images
-from shoestring.evaluation.cost import cost, count_macs
-from shoestring.evaluation.files import write
-from shoestring.evaluation.metrics import collect, measure
-from shoestring.evaluation.warnings import cut_warnings, find_warnings
+from shoestring.evaluation.cost import count_macs, measure_cost
+from shoestring.evaluation.files import write_metrics
+from shoestring.evaluation.metrics import collect_predictions, compute_metrics
+from shoestring.evaluation.warnings import find_warnings, pruning_warnings
+from shoestring.models.description import model_folder
 from shoestring.models.inference import Predictor
-from shoestring.models.model import Model, model_folder
+from shoestring.models.model import Model
 from shoestring.runs.session import Run, final_model
 from shoestring.runtime import threads
 from shoestring.selection import Subset
@@ -148,23 +149,23 @@ def evaluate(this: Run, model: Model, data: Dataset, images: Images, subset: Sub
         predictor = _predictor(this, model, data)
         model, validation = api.with_temperature(predictor, data.validation)
         predictor.model = _described(this, model)
-        predictions = collect(predictor(data.test), data.test.targets, classes=len(model.classes))
-        metrics = measure(predictions, classes=model.classes, split="test")
+        predictions = collect_predictions(predictor(data.test), data.test.targets, classes=len(model.classes))
+        metrics = compute_metrics(predictions, classes=model.classes, split="test")
         budget.release("evaluate")
         this.folder.check_present()
-        write(this.folder / "evaluate", metrics, predictions, data.test)
+        write_metrics(this.folder / "evaluate", metrics, predictions, data.test)
         budget.release("files")
         seconds, limit = this.time_for_timing()
         with threads.restore_threads():  # training may have ended with fewer
             if this.context.threads is not None:
                 threads.set_threads(this.context.threads)
-            costs = cost(model, device=this.context.device, seconds=seconds, limit=limit)
+            costs = measure_cost(model, device=this.context.device, seconds=seconds, limit=limit)
         budget.release("timing")
     notes, copies = this.folder.run, {}
     before = notes.get("before_pruning") if this.recipe.prune.enabled else None
     warnings = find_warnings(metrics.as_dict())
     if before is not None:
-        warnings += cut_warnings(before["validation"], validation.accuracy, len(validation))
+        warnings += pruning_warnings(before["validation"], validation.accuracy, len(validation))
     if this.recipe.select.drop_duplicates:
         copies["test_images_in_training"] = notes["test_images_in_training"]
     return {
@@ -173,8 +174,12 @@ def evaluate(this: Run, model: Model, data: Dataset, images: Images, subset: Sub
         "validation_images": len(validation),
         "temperature": model.temperature,
         **asdict(costs),
-        "prediction": costs.of_prediction(predictor.made.passes_per_image or 1.0),
-        "views": {"model": predictor.views, "mirror": model.preprocessing.mirror, "images": predictor.made.views},
+        "prediction": costs.of_prediction(predictor.stats.passes_per_image or 1.0),
+        "views": {
+            "model": predictor.tta,
+            "mirror": model.preprocessing.mirror,
+            "images": predictor.stats.images_by_tta,
+        },
         "model": model.name,
         "options": model.options,
         "examples": len(images),
@@ -199,7 +204,7 @@ def _predictor(this: Run, model: Model, data: Dataset) -> Predictor:
     if this.budget.unit != "seconds":
         return Predictor(model)
     coming, left = len(data.validation) + len(data.test), partial(this.budget.remaining_for, "evaluate")
-    return Predictor(model, left=left, coming=coming, seconds=this.budget.pace)
+    return Predictor(model, remaining=left, pending=coming, seconds_per_pass=this.budget.pace)
 
 
 def _described(this: Run, model: Model) -> Model:
@@ -207,7 +212,7 @@ def _described(this: Run, model: Model) -> Model:
     this.folder.check_present()
     folder = model_folder(this.folder.path)
     assert folder is not None
-    model.describe(folder)
+    model.save_description(folder)
     return model
 
 

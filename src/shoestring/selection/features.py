@@ -10,11 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shoestring.budget import Budget
-from shoestring.data.cache import cache_root, writing
+from shoestring.data.cache import cache_root, cache_write_errors
 from shoestring.data.images import Images
 from shoestring.errors import UserError
+from shoestring.models.description import DESCRIPTION_FILE, TENSORS_FILE, model_folder
 from shoestring.models.inference import embed
-from shoestring.models.model import DESCRIPTION, TENSORS, Model, Preprocessing, build, model_folder
+from shoestring.models.model import Model, build
+from shoestring.models.preprocessing import Preprocessing
 from shoestring.models.timm import PREFIX, check_name
 from shoestring.runtime.context import Context
 from shoestring.runtime.files import atomic_write
@@ -44,7 +46,7 @@ def load_features(source: str, images: Images, budget: Budget, context: Context)
         context.log(f"features: {source}, cached")
     else:
         features = _extract(model, images, budget, context)
-        with writing(file.parent), atomic_write(file) as temporary, temporary.open("wb") as out:
+        with cache_write_errors(file.parent), atomic_write(file) as temporary, temporary.open("wb") as out:
             np.save(out, features)
     return as_stored(np.load(file, mmap_mode="r"))
 
@@ -83,7 +85,7 @@ def _load_network(source: str, images: Images) -> tuple[Model, str]:
         folder = model_folder(Path(source))
         if folder is None:
             raise UserError(f"no features in {source}: give an .npy file, a model or run folder, or timm:NAME.")
-        return Model.load(folder), _hash((folder / TENSORS).read_bytes(), (folder / DESCRIPTION).read_bytes())
+        return Model.load(folder), _hash((folder / TENSORS_FILE).read_bytes(), (folder / DESCRIPTION_FILE).read_bytes())
     import timm
 
     name, _, file = source.removeprefix(PREFIX).partition("@")

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from shoestring.models.heads import features_into, last_layer
+from shoestring.models.heads import head_inputs, last_layer
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def lengths_seen(module: nn.Module, heads: Collection[str] = ()) -> Iterator[lis
     found: list[Tensor] = []
 
     def note(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        squares = features_into(layer, inputs).square().sum(1)
+        squares = head_inputs(layer, inputs).square().sum(1)
         found.append((squares + (layer.bias is not None)).sqrt())
 
     hook = last_layer(module, heads).register_forward_pre_hook(note)

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from shoestring.data.batches import Batch, on_device
 from shoestring.data.images import Images
-from shoestring.models.inference import low_precision
+from shoestring.models.inference import autocast
 from shoestring.models.model import Model
 from shoestring.runtime.cuda_graph import synchronous
 from shoestring.runtime.device import eval_mode, out_of_memory, safe_convolutions, synchronize
@@ -159,7 +159,7 @@ def _step(module: torch.nn.Module, batch: Batch, precision: Precision) -> Callab
     def learn() -> None:
         module.zero_grad(set_to_none=True)
         with safe_convolutions(module, batch.images.device):
-            with low_precision(batch.images.device, precision):
+            with autocast(batch.images.device, precision):
                 logits = module(batch.images)
             functional.cross_entropy(logits.float(), batch.labels).backward()
         module.zero_grad(set_to_none=True)

@@ -21,9 +21,9 @@ from shoestring.evaluation.cost import count_macs
 from shoestring.growth import Stage
 from shoestring.growth.deepening import GrowableBlocks
 from shoestring.growth.widening import GrowableChannels
-from shoestring.models.batchnorm import recalibrate
-from shoestring.models.inference import low_precision
-from shoestring.models.layers import resize
+from shoestring.models.batchnorm import reestimate_batchnorm
+from shoestring.models.inference import autocast
+from shoestring.models.layers import resize_tensors
 from shoestring.models.model import Model
 from shoestring.runtime.cuda_graph import Replay
 from shoestring.runtime.device import out_of_memory, safe_convolutions, synchronize
@@ -161,7 +161,7 @@ class State:
         noted = contextlib.nullcontext([]) if self.record is None else lengths_seen(module, self.model.heads)
         scale = _SCALE / _SMALLER**self.setbacks if self.speed.precision == "float16" else 1.0
         with safe_convolutions(module, images.device):
-            with low_precision(images.device, self.speed.precision), noted as lengths:
+            with autocast(images.device, self.speed.precision), noted as lengths:
                 logits = (module if self.run is None else self.run)(images)
             loss = self._loss(logits.float(), labels)
             (loss * (self._weight * scale)).backward()
@@ -254,7 +254,7 @@ class State:
             self.average.apply(model.module)
         few = self._few
         parts = few.tensor_split(max(1, len(few) // self.batches.size))  # none smaller than a step
-        looked = recalibrate(model.module, (model.prepare(self.batches.pixels[part]) for part in parts))
+        looked = reestimate_batchnorm(model.module, (model.prepare(self.batches.pixels[part]) for part in parts))
         synchronize(few.device)
         return looked
 
@@ -283,7 +283,7 @@ class State:
     def unpack(self, saved: dict[str, Any]) -> None:
         """Go on where `pack` was called: the same network of the same width and depth, the same coming batches."""
         module, tensors = self.model.module, saved["module"]
-        resize(module, {name: tensor.shape for name, tensor in tensors.items()}, saved["sizes"])
+        resize_tensors(module, {name: tensor.shape for name, tensor in tensors.items()}, saved["sizes"])
         module.load_state_dict(tensors)
         self.batches.restore(saved["batches"])
         self.optimiser.load_state_dict(saved["optimiser"])

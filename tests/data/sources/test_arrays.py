@@ -33,7 +33,7 @@ def test_an_npz_file(tmp_path):
 
 
 def test_blocks_from_many_threads_are_written_in_order(tmp_path, monkeypatch):
-    monkeypatch.setattr(build, "_BLOCK", 1)
+    monkeypatch.setattr(build, "_MAX_BLOCK", 1)
     images = RNG.integers(0, 256, (300, 2, 2), dtype=np.uint8)
     labels = np.arange(300) % 7
     test = load(npz(tmp_path, images=IMAGES, labels=np.arange(20) % 7, test_images=images, test_labels=labels)).test
@@ -68,11 +68,11 @@ def test_grey_arrays_and_floats(tmp_path):
         ({"images": IMAGES[0, 0]}, r"shape \(6, 3\)"),
         ({"labels": LABELS[:5]}, "one label for each of the 20 images"),
         ({"labels": LABELS / 2}, "one integer or name per image"),
-        ({"labels": LABELS * 0}, "one class only"),
+        ({"labels": LABELS * 0}, "only one class"),
         ({"classes": ["only"]}, "unknown class in labels .* '1'"),
         ({"classes": ["a", "b", "c"]}, "'c' has no training images"),
         ({"test_images": IMAGES}, "one label for each"),
-        ({"images": np.zeros((20, 4, 0), np.uint8)}, r"shape \(20, 4, 0\): images of no pixels"),
+        ({"images": np.zeros((20, 4, 0), np.uint8)}, r"shape \(20, 4, 0\): the images have no pixels"),
         ({"images": IMAGES[:0], "labels": LABELS[:0]}, "labels in .* is empty: there are no images"),
         ({"test_labels": LABELS}, "no array 'test_images'"),
         ({"classes": ["a", "b", "a"]}, "more than one class is called 'a'"),

@@ -90,7 +90,7 @@ def test_a_broken_image_is_an_error_that_names_it_unless_bad_images_are_skipped(
     assert not list((cache / "images").iterdir())
     data = load(root, skip_bad=True)
     assert count(data) == 20
-    assert any("cut.png" in note and note.startswith("1 unreadable") for note in data.notes)
+    assert any("cut.png" in note and note.startswith("skipped 1 unreadable") for note in data.notes)
     with pytest.raises(UserError, match=r"cut\.png"):  # also when the entry made without it is there
         load(root)
     (root / "cat" / "cut.png").unlink()
@@ -106,15 +106,15 @@ def test_files_that_are_no_images_by_name_and_content_are_left_out_and_counted(p
     for _ in range(2):  # decoded, and from the cache
         data = load(root)
         assert count(data) == 20 and data.skipped == ()
-        (note,) = (note for note in data.notes if "no images" in note)
-        assert note.startswith("3 files") and all(name in note for name in ("notes.txt", "film.mov", "empty"))
+        (note,) = (note for note in data.notes if "not images" in note)
+        assert note.startswith("skipped 3 files") and all(name in note for name in ("notes.txt", "film.mov", "empty"))
 
 
 @pytest.mark.parametrize("name", ["page.jpg", "drawing.svg", "raw.CR2"])
 def test_what_is_called_as_an_image_is_never_passed_over(photos, name):
     root = photos(TWO)
     (root / "cat" / name).write_text("<html>")
-    with pytest.raises(UserError, match=rf"{name}: it is not an image\. Mend or remove it"):
+    with pytest.raises(UserError, match=rf"{name}: it is not an image\. Repair or remove it"):
         load(root)
     assert load(root, skip_bad=True).skipped[0][0].endswith(name)
 
@@ -125,7 +125,7 @@ def test_all_skipped_images_are_listed_and_the_first_named(photos):
         (root / "cat" / f"bad{index:02d}.png").write_text("hello")
     data = load(root, skip_bad=True)
     assert len(data.skipped) == 46 and {reason for _, reason in data.skipped} == {"it is not an image"}
-    assert any(note.startswith("46 ") and "and 26 more" in note for note in data.notes)
+    assert any(note.startswith("skipped 46 ") and "and 26 more" in note for note in data.notes)
 
 
 def test_many_other_files_in_a_row_are_left_out(photos):
@@ -133,7 +133,7 @@ def test_many_other_files_in_a_row_are_left_out(photos):
     for index in range(150):
         (root / "cat" / f"0{index:03d}.txt").write_text("hello")
     data = load(root)
-    assert count(data) == 10 and any(note.startswith("150 ") and "and 130 more" in note for note in data.notes)
+    assert count(data) == 10 and any(note.startswith("skipped 150 ") and "and 130 more" in note for note in data.notes)
 
 
 def test_a_class_of_other_files_only_has_no_images(photos):
@@ -160,7 +160,7 @@ def test_large_images_become_64_with_a_note_and_any_size_on_demand(photos):
     ("counts", "at", "message"),
     [
         ({}, "", "no class folders"),
-        ({"cat": 5}, "", "one class only"),
+        ({"cat": 5}, "", "only one class"),
         ({"cat": 5, "dog": 0}, "", "'dog' .* has no images"),
         ({"cat": 5, "dog": 1}, "", "'dog' has 1 training image,"),
         ({"cat": 5}, "test", "no train folder"),
@@ -277,7 +277,7 @@ def test_a_vehicle_beside_test_images_is_refused(photos):
 def test_nobody_can_tell_whether_train_is_a_class(photos):
     photos({"steam": 5, "diesel": 5}, at="train")
     root = photos({"car": 5})
-    with pytest.raises(UserError, match=r"is .*train a class, as car beside it, or does it hold the classes\? If"):
+    with pytest.raises(UserError, match=r"is .*train a class, like car beside it, or does it hold the classes\? If"):
         load(root)
     assert load(root / "train").classes == ("diesel", "steam")
 
@@ -292,7 +292,7 @@ def test_annotations_beside_train_leave_it_a_split(photos):
 def test_splits_below_classes_are_refused(photos):
     for at in ("cat", "dog"):
         root = photos({"train": 5, "test": 5}, at=at)
-    with pytest.raises(UserError, match=r"cat has folders of splits in it \(test, train\): .*test/cat\."):
+    with pytest.raises(UserError, match=r"cat contains split folders \(test, train\): .*test/cat\."):
         load(root)
 
 
@@ -310,7 +310,7 @@ def test_two_folders_that_differ_only_in_the_coding_of_accents_are_refused(photo
 
 @pytest.mark.parametrize("small", ["ant", "zebra"])
 def test_the_name_of_a_class_does_not_decide_the_resolution(photos, small, monkeypatch):
-    monkeypatch.setattr(folder_module, "SAMPLE", 20)
+    monkeypatch.setattr(folder_module, "SAMPLE_SIZE", 20)
     photos({small: 30}, size=(40, 40))
     root = photos({"cat": 60, "dog": 60}, size=(8, 8))
     assert load(root).train.shape == (8, 8, 3)
@@ -318,7 +318,7 @@ def test_the_name_of_a_class_does_not_decide_the_resolution(photos, small, monke
 
 @pytest.mark.parametrize("small", ["ant", "zebra"])
 def test_the_name_of_a_folder_without_labels_does_not_decide_the_resolution(photos, small, monkeypatch):
-    monkeypatch.setattr(folder_module, "SAMPLE", 20)
+    monkeypatch.setattr(folder_module, "SAMPLE_SIZE", 20)
     photos({small: 30}, size=(40, 40))
     root = photos({"cat": 60, "dog": 60}, size=(8, 8))
     assert load_unlabelled(root).shape == (8, 8, 3)

@@ -102,8 +102,8 @@ def test_a_test_split_without_labels_is_left_aside(tmp_path):
     [
         ({"labels": [-1] * 20}, "train split of .* has no labels"),
         ({"labels": [0, 1] * 9 + [0, -1]}, "image 19 of the train split .* has no label"),
-        ({"label": ""}, "no column for the label"),
-        ({"label": "mood", "kind": datasets.Value("int64")}, "no column for the label"),
+        ({"label": ""}, "no label column"),
+        ({"label": "mood", "kind": datasets.Value("int64")}, "no label column"),
         (
             {"labels": [[0.0, 1.0]] * 20, "kind": [datasets.Value("float32")]},
             "'label' of .* holds lists, such as one-hot",
@@ -169,7 +169,7 @@ def test_a_missing_extra_says_how_to_install_it(tmp_path, monkeypatch):
 def test_a_split_whose_first_label_is_missing_is_not_dropped(tmp_path, first):
     folder = parquet(tmp_path / "pets", "train")
     parquet(folder, "test", rows=4, labels=[first, 1, 0, 1])
-    with pytest.raises(UserError, match=r"image 0 of the test split of .* has no label: give it one"):
+    with pytest.raises(UserError, match=r"image 0 of the test split of .* has no label: add one"):
         load(folder)
 
 
@@ -289,7 +289,7 @@ def test_a_few_files_of_a_data_set_on_the_hub_are_looked_at(tmp_path):
     parquet(folder, "train", rows=8, shard="1")
     files = {"train": [str(file) for file in sorted(folder.iterdir())]}
     stream = datasets.load_dataset("parquet", data_files=files, streaming=True)["train"]
-    found = list(hub_module._first_of_shards(stream, "image", "pets")())
+    found = list(hub_module._sample_of_shards(stream, "image", "pets")())
     assert len(found) == 16 and all(item.image[:4] == b"\x89PNG" for item in found)
 
 

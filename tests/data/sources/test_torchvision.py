@@ -87,7 +87,7 @@ def test_the_sample_for_the_resolution_is_of_all_images(monkeypatch, large):
         def __getitem__(self, index):
             return Image.new("L", (40, 40) if index // 120 == large else (8, 8)), index // 120
 
-    monkeypatch.setattr(torchvision_module, "SAMPLE", 60)
+    monkeypatch.setattr(torchvision_module, "SAMPLE_SIZE", 60)
     monkeypatch.setattr(torchvision.datasets, "MNIST", Sorted)
     assert load("mnist").train.shape == (8, 8, 1)
 
@@ -109,7 +109,7 @@ def test_a_damaged_download_is_one_line(monkeypatch, cache):
 
     monkeypatch.setattr(torchvision.datasets, "MNIST", Damaged)
     with pytest.raises(
-        UserError, match=r"cannot read image 0 of the train split of mnist: .*Remove .*mnist, to"
+        UserError, match=r"cannot read image 0 of the train split of mnist: .*Remove .*mnist to"
     ) as told:
         load("mnist")
     assert "\n" not in str(told.value)

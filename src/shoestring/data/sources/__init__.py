@@ -1,1 +1,1 @@
-"""Where images come from, one file each."""
+"""Sources of images, one file each."""

@@ -1,4 +1,4 @@
-"""Arrays: an `.npz` file, or images that are in memory already."""
+"""Images in arrays: `.npz` files, and conversion of arrays in memory."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from shoestring.data.listing import (
     Listing,
     Source,
     class_names,
-    composed,
     files_key,
     from_memory,
     listed,
+    normalized,
 )
 from shoestring.errors import UserError, unknown
 
@@ -26,9 +26,9 @@ from shoestring.errors import UserError, unknown
 def arrays(where: str) -> Source:
     """An `.npz` file: `images` (N, H, W) or (N, H, W, C), uint8 or floats in 0..1, and `labels` (N,) or (N, 1).
 
-    Optional: `test_images` with `test_labels`, `validation_images` with `validation_labels`, and `classes`, the names
-    of the classes that integer labels count from 0; without it the labels themselves, sorted, name the classes.
-    `train_` and `val_` may stand before the names as well.
+    Optional: `test_images` with `test_labels`, `validation_images` with `validation_labels`, and `classes`, the class
+    names that integer labels index; by default classes are named after the sorted labels. The prefixes `train_` and
+    `val_` are accepted as well.
     """
     path = expanded(where).resolve()
     if not path.is_file():
@@ -37,11 +37,11 @@ def arrays(where: str) -> Source:
 
 
 def to_pixels(images: ArrayLike, *, what: str = "images") -> NDArray[np.uint8]:
-    """Images as uint8 (N, H, W, C) with C = 1 or 3, from uint8 or from floats in 0..1.
+    """Convert images to uint8 (N, H, W, C) with C = 1 or 3, from uint8 or from floats in 0..1.
 
-    `UserError` for other shapes, types and ranges; `what` names the array in it.
+    Raises `UserError` for other shapes, types and ranges; `what` names the array in the message.
     """
-    array = _array(images, what)
+    array = _to_array(images, what)
     if array.ndim == 3:
         array = array[..., None]
     if array.ndim != 4 or array.shape[3] not in (1, 3):
@@ -50,7 +50,7 @@ def to_pixels(images: ArrayLike, *, what: str = "images") -> NDArray[np.uint8]:
             f"{what} has shape {np.shape(images)}; expected (N, H, W) or (N, H, W, C) with C = 1 or 3.{first}"
         )
     if 0 in array.shape[1:3]:
-        raise UserError(f"{what} has shape {np.shape(images)}: images of no pixels.")
+        raise UserError(f"{what} has shape {np.shape(images)}: the images have no pixels.")
     if array.dtype == np.uint8:
         return array
     if array.dtype.kind != "f":
@@ -61,13 +61,12 @@ def to_pixels(images: ArrayLike, *, what: str = "images") -> NDArray[np.uint8]:
 
 
 def class_values(labels: ArrayLike, classes: Sequence[str] | None, *, what: str = "labels") -> list[Any]:
-    """The label value of each class: the sorted labels that occur, or what labels stand for `classes`.
+    """Return the label value of each class: the sorted labels, or with `classes` their indices or names.
 
-    With `classes`, labels are either their indices or the names themselves. `UserError` for labels that cannot be
-    classes, such as fractions, rows of a one-hot matrix or None.
+    Raises `UserError` for labels that cannot be classes, such as fractions, rows of a one-hot matrix or None.
     """
-    array = _array(labels, what)
-    values = _values(array)
+    array = _to_array(labels, what)
+    values = _to_list(array)
     kinds = {type(value) for value in values} if array.ndim == 1 else set()
     if array.shape == (0,):
         raise UserError(f"{what} is empty: there are no images.")
@@ -78,61 +77,61 @@ def class_values(labels: ArrayLike, classes: Sequence[str] | None, *, what: str 
         )
     if classes is None:
         return sorted(set(values))
-    return list(map(composed, classes)) if kinds == {str} else list(range(len(classes)))
+    return list(map(normalized, classes)) if kinds == {str} else list(range(len(classes)))
 
 
-def _array(given: ArrayLike, what: str) -> NDArray[Any]:
+def _to_array(values: ArrayLike, what: str) -> NDArray[Any]:
     try:
-        return np.asarray(given)
+        return np.asarray(values)
     except ValueError:  # rows of different lengths
-        raise UserError(f"{what} are of different sizes: expected one array, whose rows are all alike.") from None
+        raise UserError(f"{what} are of different sizes: expected one array, with rows of equal shape.") from None
 
 
-def _values(array: NDArray[Any]) -> list[Any]:
-    """Plain Python values; text with composed accents."""
+def _to_list(array: NDArray[Any]) -> list[Any]:
+    """Return the values of an array (N,), text in Unicode normal form; empty for other shapes."""
     values = array.tolist()
-    return [composed(value) if isinstance(value, str) else value for value in values] if array.ndim == 1 else []
+    return [normalized(value) if isinstance(value, str) else value for value in values] if array.ndim == 1 else []
 
 
 def to_indices(labels: ArrayLike, values: Sequence[Any], *, count: int, what: str = "labels") -> NDArray[np.int64]:
-    """Class indices (N,) of labels (N,), by their place in `values`; `UserError` for `count` other than N."""
-    array = _array(labels, what)
+    """Return labels (N,) as indices (N,) into `values`. Raises `UserError` for unknown ones, or if N is not `count`."""
+    array = _to_array(labels, what)
     if array.shape != (count,):
         raise UserError(f"{what} has shape {array.shape}; expected one label for each of the {count:,} images.")
     index = {value: position for position, value in enumerate(values)}
-    given = _values(array)
-    for value in given:
+    label_values = _to_list(array)
+    for value in label_values:
         if value not in index:
             raise unknown(f"class in {what}", str(value), map(str, values), hint="Classes come from train.")
-    return np.array([index[value] for value in given], dtype=np.int64)
+    return np.array([index[value] for value in label_values], dtype=np.int64)
 
 
 _SPLITS = {"train": ("", "train_"), "validation": ("validation_", "val_", "valid_"), "test": ("test_",)}
 
 
 def _read(path: Path) -> Listing:
-    found, unused = _load(path)
-    names = {split: pair for split in _SPLITS if (pair := _names(found, split, path)) is not None}
+    stored, unused = _load(path)
+    names = {split: pair for split in _SPLITS if (pair := _array_names(stored, split, path)) is not None}
     notes = (f"{path} has more arrays, which are not used: {listed(unused)}.",) if unused else ()
-    without = f"{path} has no array 'images'; expected images and labels, found {', '.join([*found, *unused])}."
+    without = f"{path} has no array 'images'; expected images and labels, found {', '.join([*stored, *unused])}."
     if not names:
         raise UserError(without)
-    classes = class_names(found["classes"].ravel().tolist()) if "classes" in found else None
+    classes = class_names(stored["classes"].ravel().tolist()) if "classes" in stored else None
     first = next(iter(names.values()))[1]
-    values = class_values(_column(found[first]), classes, what=f"{first} in {path}")
+    values = class_values(_squeeze(stored[first]), classes, what=f"{first} in {path}")
     splits: dict[str, Items] = {}
     size = 0
     for split, (images, labels) in names.items():
-        pixels = to_pixels(found[images], what=f"{images} in {path}")
-        indices = to_indices(_column(found[labels]), values, count=len(pixels), what=f"{labels} in {path}")
+        pixels = to_pixels(stored[images], what=f"{images} in {path}")
+        indices = to_indices(_squeeze(stored[labels]), values, count=len(pixels), what=f"{labels} in {path}")
         splits[split] = from_memory(split, pixels, indices)
         size += len(pixels)
     return Listing(classes or class_names(values), splits, size, notes, without_train=without)
 
 
-def _names(found: dict[str, NDArray[Any]], split: str, path: Path) -> tuple[str, str] | None:
-    """The names of the arrays with images and labels of a split; None when it has neither."""
-    prefixes = [prefix for prefix in _SPLITS[split] if f"{prefix}images" in found or f"{prefix}labels" in found]
+def _array_names(stored: dict[str, NDArray[Any]], split: str, path: Path) -> tuple[str, str] | None:
+    """Return the names of the arrays with images and labels of a split; None if it has neither."""
+    prefixes = [prefix for prefix in _SPLITS[split] if f"{prefix}images" in stored or f"{prefix}labels" in stored]
     if not prefixes:
         return None
     if len(prefixes) > 1:
@@ -140,18 +139,18 @@ def _names(found: dict[str, NDArray[Any]], split: str, path: Path) -> tuple[str,
         raise UserError(f"{path} has {both}, which both name the {split} images: keep one.")
     images, labels = f"{prefixes[0]}images", f"{prefixes[0]}labels"
     for name in (images, labels):
-        if name not in found:
+        if name not in stored:
             raise UserError(f"{path} has no array '{name}'; expected images and one label for each of them.")
     return images, labels
 
 
-def _column(labels: NDArray[Any]) -> NDArray[Any]:
-    """Labels (N, 1) as (N,)."""
+def _squeeze(labels: NDArray[Any]) -> NDArray[Any]:
+    """Return labels (N, 1) as (N,)."""
     return labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
 
 
 def _load(path: Path) -> tuple[dict[str, NDArray[Any]], list[str]]:
-    """The arrays whose names are known, and the names of the others."""
+    """Load the arrays with known names, and return the names of the others."""
     known = {f"{prefix}{what}" for prefixes in _SPLITS.values() for prefix in prefixes for what in ("images", "labels")}
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
@@ -161,25 +160,25 @@ def _load(path: Path) -> tuple[dict[str, NDArray[Any]], list[str]]:
     except UserError:
         raise
     except MemoryError:
-        raise UserError(f"{path} does not fit into the memory, or says that it is larger than it is.") from None
-    except Exception as error:  # zip files and arrays are damaged, encrypted and forged in many ways
+        raise UserError(f"{path} does not fit into memory, or its header states a wrong size.") from None
+    except Exception as error:  # zip files and arrays can be damaged, encrypted and forged in many ways
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"{path} is not an .npz file of plain arrays: {reason}") from None
 
 
 def _check_memory(path: Path, archive: Any, names: list[str]) -> None:
-    """Raise `UserError` when the arrays, unpacked, are larger than the memory that is free."""
+    """Raise `UserError` if the uncompressed arrays are larger than the free memory."""
     size = sum(archive.getinfo(name).file_size for name in archive.namelist() if name.removesuffix(".npy") in names)
     free = _free_memory()
     if free is not None and size > free:
         raise UserError(
-            f"{path} takes {size / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free: make it smaller, or keep "
+            f"{path} takes {size / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free: make it smaller, or store "
             "the images as files in class folders, which are read one by one."
         )
 
 
 def _free_memory() -> int | None:
-    """Bytes that can be used without swapping; None where the system does not say."""
+    """Return the memory in bytes that is available without swapping; None if unknown."""
     try:
         lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
     except OSError:

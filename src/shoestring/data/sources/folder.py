@@ -1,4 +1,4 @@
-"""A folder of class folders, as photos are usually kept."""
+"""A folder of class folders, the usual layout of photos."""
 
 from __future__ import annotations
 
@@ -9,22 +9,32 @@ from typing import NamedTuple
 
 from shoestring.config.paths import expanded
 from shoestring.data.formats import looks_like_an_image
-from shoestring.data.listing import SAMPLE, Item, Items, Listing, Source, composed, files_key, listed, spread
-from shoestring.data.scan import entries, files_below, folders
+from shoestring.data.listing import (
+    SAMPLE_SIZE,
+    Item,
+    Items,
+    Listing,
+    Source,
+    evenly_spaced,
+    files_key,
+    listed,
+    normalized,
+)
+from shoestring.data.scan import entries, files_below, subfolders
 from shoestring.errors import UserError, unknown
 
-# names of the folders of splits, in any case; "valid" may be a class, beside "invalid"
+# names of split folders, case-insensitive; "valid" may be a class as well, beside "invalid"
 SPLITS = {
     "train": ("train", "training"),
     "validation": ("validation", "val", "valid"),
     "test": ("test", "testing"),
 }
-_NO_CLASS = ("train", "training", "validation", "val", "test", "testing")
+_NOT_A_CLASS = ("train", "training", "validation", "val", "test", "testing")
 
-ByClass = dict[str, list[str]]  # class name -> paths, both sorted; text, because many Path objects are slow
+ByClass = dict[str, list[str]]  # class name -> paths, both sorted; strings, because Path objects are slow
 
 
-class _Found(NamedTuple):
+class _Contents(NamedTuple):
     splits: dict[str, ByClass]
     notes: list[str]
 
@@ -32,14 +42,14 @@ class _Found(NamedTuple):
 def folder(where: str) -> Source:
     """A folder with one folder of images for each class, with or without `train`, `val` and `test` above them.
 
-    Images may lie deeper inside a class folder, also behind links. Hidden files are passed over.
+    Class folders are searched recursively, and links are followed. Hidden files are ignored.
     """
     root = expanded(where).resolve()
     if not root.is_dir():
         raise UserError(f"no folder {where}: expected one with a folder of images for each class.")
-    splits, notes = _find(root)
+    splits, notes = _scan(root)
     classes = tuple(
-        splits["train"] if "train" in splits else sorted({name for found in splits.values() for name in found})
+        splits["train"] if "train" in splits else sorted({name for by_class in splits.values() for name in by_class})
     )
     files = [file for by_class in splits.values() for paths in by_class.values() for file in paths]
     without = f"{root} has {', '.join(splits)} but no train folder: put training images in {root}/train."
@@ -52,13 +62,13 @@ def folder(where: str) -> Source:
     return Source(root.name, str(root), files_key(files), read)
 
 
-def unlabelled(path: str) -> Source:
-    """All images in a folder, however deep, or in its folder `train` when it has one; without classes."""
+def unlabeled_folder(path: str) -> Source:
+    """All images below a folder, or below its folder `train` if it has one, without classes."""
     root = expanded(path).resolve()
     notes: list[str] = []
-    train = _train(root)
+    train = _train_folder(root)
     if train is not None:
-        _note_others(root, [train], notes)
+        _note_unused(root, [train], notes)
     top = root if train is None else root / train
     files = _files(top, notes)
     if not files:
@@ -74,132 +84,133 @@ def unlabelled(path: str) -> Source:
     return Source(root.name, f"{root} without labels", files_key(files), read)
 
 
-def _find(root: Path) -> _Found:
-    """The files of every split, whose classes fit together, and notes."""
+def _scan(root: Path) -> _Contents:
+    """Return the files of every split, with consistent classes, and notes."""
     notes: list[str] = []
-    train = _train(root)
+    train = _train_folder(root)
     if train is None:
-        named = folders(root)
-        if not _only_splits(root, named):
-            return _Found({"train": _classes(root, named, notes)}, notes)
-    places = {split: found for split in SPLITS if (found := _place(root, split))}
-    _note_others(root, places.values(), notes)
+        names = subfolders(root)
+        if not _only_splits(root, names):
+            return _Contents({"train": _classes(root, names, notes)}, notes)
+    split_folders = {split: name for split in SPLITS if (name := _split_folder(root, split))}
+    _note_unused(root, split_folders.values(), notes)
     splits: dict[str, ByClass] = {}
-    for split, name in places.items():
-        found = _by_class(root / name, notes)
+    for split, name in split_folders.items():
+        by_class = _by_class(root / name, notes)
         if split == "train":
-            _check_train(root / name, found)
-        elif not any(found.values()):
+            _check_train(root / name, by_class)
+        elif not any(by_class.values()):
             notes.append(f"{root / name} has no class folders with images: without labels it is not used.")
             continue
-        for stray in sorted(found.keys() - splits["train"].keys()) if "train" in splits else ():
-            raise unknown(f"class in {name}", stray, splits["train"], hint="Classes are the folders in train.")
-        splits[split] = found
+        for extra in sorted(by_class.keys() - splits["train"].keys()) if "train" in splits else ():
+            raise unknown(f"class in {name}", extra, splits["train"], hint="Classes are the folders in train.")
+        splits[split] = by_class
     if not splits:
         raise UserError(f"no class folders in {root}: expected one folder of images for each class.")
-    return _Found(splits, notes)
+    return _Contents(splits, notes)
 
 
-def _classes(root: Path, named: list[str], notes: list[str]) -> ByClass:
-    """The classes of a folder without splits; `train` may be one, the vehicle."""
-    stray = [name for name in named if name.lower() in _NO_CLASS and not _is_class(root, name, named)]
-    found = _by_class(root, notes)
-    _check_train(root, found)
-    if stray and _place(root, "train"):
-        both = f"{root} has class folders, and {', '.join(stray)} beside them"
-        raise UserError(f"{both}: put the classes of each split below its folder, or give a class another name.")
-    if stray:
-        raise UserError(f"{root} has {', '.join(stray)} but no train folder: put training images in {root}/train.")
-    return found
+def _classes(root: Path, names: list[str], notes: list[str]) -> ByClass:
+    """Return the classes of a folder without splits; `train` may be one (the vehicle)."""
+    splits = [name for name in names if name.lower() in _NOT_A_CLASS and not _is_class(root, name, names)]
+    by_class = _by_class(root, notes)
+    _check_train(root, by_class)
+    if splits and _split_folder(root, "train"):
+        problem = f"{root} has class folders, and {', '.join(splits)} beside them"
+        raise UserError(f"{problem}: put the classes of each split below its folder, or give a class another name.")
+    if splits:
+        raise UserError(f"{root} has {', '.join(splits)} but no train folder: put training images in {root}/train.")
+    return by_class
 
 
-def _train(root: Path) -> str | None:
-    """The name of the folder of training images; None when there is none, or when it is a class called so.
+def _train_folder(root: Path) -> str | None:
+    """Return the name of the folder of training images; None if there is none, or if it is a class of that name.
 
-    Where its own images lie in it, beside other classes, `train` is a class. Where they lie in folders of it, and
-    images beside it as in a class, nobody can tell: `UserError`.
+    With images of its own, beside other classes, `train` is a class. Raises `UserError` if `train` has subfolders and
+    there are class folders beside it, which is ambiguous.
     """
-    named = folders(root)
-    name = _place(root, "train")
-    if name is None or _is_class(root, name, named):
+    names = subfolders(root)
+    train = _split_folder(root, "train")
+    if train is None or _is_class(root, train, names):
         return None
-    beside = [other for other in _others(named) if _has_images(root / other)]
-    if beside and not any(other.lower() in (*SPLITS["validation"], *SPLITS["test"]) for other in named):
+    beside = [name for name in _not_splits(names) if _has_images(root / name)]
+    if beside and not any(name.lower() in (*SPLITS["validation"], *SPLITS["test"]) for name in names):
         raise UserError(
-            f"is {root / name} a class, as {listed(beside, 3)} beside it, or does it hold the classes? If it holds "
-            f"them, give {root / name} as the data, or move the others away; if it is a class, give it another name."
+            f"is {root / train} a class, like {listed(beside, 3)} beside it, or does it hold the classes? If it holds "
+            f"them, give {root / train} as the data, or move the others away; if it is a class, give it another name."
         )
-    return name
+    return train
 
 
-def _is_class(root: Path, name: str, named: list[str]) -> bool:
-    """Whether a folder called `train` holds images as the classes beside it do."""
-    return name.lower() in SPLITS["train"] and bool(_others(named)) and _has_images(root / name)
+def _is_class(root: Path, name: str, names: list[str]) -> bool:
+    """Whether a folder called `train` holds images like the classes beside it."""
+    return name.lower() in SPLITS["train"] and bool(_not_splits(names)) and _has_images(root / name)
 
 
-def _others(named: Iterable[str]) -> list[str]:
-    """Folders that are not called as a split is."""
-    return [name for name in named if not any(name.lower() in names for names in SPLITS.values())]
+def _not_splits(names: Iterable[str]) -> list[str]:
+    """Return the names that are not those of splits."""
+    return [name for name in names if not any(name.lower() in words for words in SPLITS.values())]
 
 
-def _only_splits(root: Path, named: list[str]) -> bool:
-    """Whether there are folders of splits and nothing else, with classes in them."""
-    return bool(named) and not _others(named) and not any(_has_images(root / name) for name in named)
+def _only_splits(root: Path, names: list[str]) -> bool:
+    """Whether there are only split folders, which contain classes."""
+    return bool(names) and not _not_splits(names) and not any(_has_images(root / name) for name in names)
 
 
-def _has_images(place: Path) -> bool:
-    """Whether images lie in the folder itself."""
-    return any(entry.is_file() and looks_like_an_image(Path(entry.path)) for entry in entries(place))
+def _has_images(path: Path) -> bool:
+    """Whether a folder contains images directly."""
+    return any(entry.is_file() and looks_like_an_image(Path(entry.path)) for entry in entries(path))
 
 
-def _place(root: Path, split: str) -> str | None:
-    """The name of the folder of a split, however it is capitalized; `UserError` when there are two."""
-    found = [name for name in folders(root) if name.lower() in SPLITS[split]]
-    if len(found) > 1:
-        raise UserError(
-            f"{' and '.join(found)} in {root} both name the {split} images: keep one, or put them together."
-        )
-    return found[0] if found else None
+def _split_folder(root: Path, split: str) -> str | None:
+    """Return the name of the folder of a split, case-insensitive. Raises `UserError` if there are two."""
+    names = [name for name in subfolders(root) if name.lower() in SPLITS[split]]
+    if len(names) > 1:
+        raise UserError(f"{' and '.join(names)} in {root} both name the {split} images: keep one, or merge them.")
+    return names[0] if names else None
 
 
-def _note_others(root: Path, used: Iterable[str], notes: list[str]) -> None:
+def _note_unused(root: Path, used: Iterable[str], notes: list[str]) -> None:
     if others := [entry.name for entry in entries(root) if entry.name not in set(used)]:
         notes.append(f"beside {', '.join(used)} in {root} there is more, which is not used: {listed(others)}.")
 
 
-def _check_train(place: Path, train: ByClass) -> None:
+def _check_train(path: Path, train: ByClass) -> None:
     if not train:
-        raise UserError(f"no class folders in {place}: expected one folder of images for each class.")
+        raise UserError(f"no class folders in {path}: expected one folder of images for each class.")
     for name, files in train.items():
         if not files:
-            raise UserError(f"the class folder '{name}' in {place} has no images: add some, or remove the folder.")
+            raise UserError(f"the class folder '{name}' in {path} has no images: add some, or remove the folder.")
 
 
 def _by_class(root: Path, notes: list[str]) -> ByClass:
-    """Files of each class folder. `UserError` when two are called the same, or when splits lie below classes."""
-    found: ByClass = {}
+    """Return the files of each class folder.
+
+    Raises `UserError` if two folders have the same name, or if there are split folders below a class.
+    """
+    by_class: ByClass = {}
     loose = []
     for entry in entries(root):
         if not entry.is_dir():
             loose.append(entry.name)
             continue
-        name = composed(entry.name)
-        if name in found:
+        name = normalized(entry.name)
+        if name in by_class:
             raise UserError(
-                f"two class folders in {root} are called '{name}', with accents coded in two ways: join them."
+                f"two class folders in {root} are called '{name}', with accents encoded in two ways: merge them."
             )
         _check_no_splits(root, entry.name)
-        found[name] = _files(entry.path, notes)
-    if loose and found:
-        notes.append(f"in {root} files lie beside the class folders, which are not used: {listed(loose)}.")
-    return dict(sorted(found.items()))
+        by_class[name] = _files(entry.path, notes)
+    if loose and by_class:
+        notes.append(f"files beside the class folders in {root} are not used: {listed(loose)}.")
+    return dict(sorted(by_class.items()))
 
 
 def _check_no_splits(root: Path, name: str) -> None:
-    below = [inner for inner in folders(root / name) if any(inner.lower() in names for names in SPLITS.values())]
-    if sum(any(inner.lower() in names for inner in below) for names in SPLITS.values()) > 1:
+    below = [inner for inner in subfolders(root / name) if any(inner.lower() in words for words in SPLITS.values())]
+    if sum(any(inner.lower() in words for inner in below) for words in SPLITS.values()) > 1:
         raise UserError(
-            f"the class {root / name} has folders of splits in it ({', '.join(below)}): splits come above classes, "
+            f"the class folder {root / name} contains split folders ({', '.join(below)}): splits come above classes, "
             f"as in {root}/{below[0]}/{name}."
         )
 
@@ -207,7 +218,7 @@ def _check_no_splits(root: Path, name: str) -> None:
 def _files(top: Path | str, notes: list[str]) -> list[str]:
     files, special = files_below(top)
     if special:
-        notes.append(f"{len(special):,} neither files nor folders left out: {listed(special)}.")
+        notes.append(f"skipped {len(special):,} that are neither files nor folders: {listed(special)}.")
     return files
 
 
@@ -222,15 +233,15 @@ def _items(root: Path, by_class: ByClass, classes: tuple[str, ...]) -> Items:
 
 
 def _sample(root: Path, groups: Iterable[list[str]]) -> Items:
-    """Files of all groups, in proportion and at equal distances, so that the names of folders decide nothing."""
+    """Return evenly spaced files of all groups, in proportion, so that folder names have no influence."""
     groups = list(groups)
-    if len(groups) > SAMPLE:
+    if len(groups) > SAMPLE_SIZE:
         groups = [sorted((file for group in groups for file in group), key=os.path.basename)]
     total = sum(map(len, groups))
 
     def items() -> Iterator[Item]:
         for group in groups:
-            for index in spread(len(group), -(-SAMPLE * len(group) // total)):
+            for index in evenly_spaced(len(group), -(-SAMPLE_SIZE * len(group) // total)):
                 yield Item(Path(group[index]), 0, group[index])
 
     return items

@@ -1,1 +1,1 @@
-"""Networks of our own, one file each."""
+"""shoestring's own networks, one file per family."""

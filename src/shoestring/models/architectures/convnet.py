@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from shoestring.models.layers import pool_if_room, scaled
+from shoestring.models.layers import max_pool_if_possible, scale_width
 
 
 def convnet(
@@ -14,14 +14,13 @@ def convnet(
 ) -> nn.Module:
     """Fast small-image net: patch whitening and three blocks of 64, 256 and 256 filters (Jordan 2024, airbench94).
 
-    Takes (N, channels, H, W) from 8x8 up and gives logits (N, classes). Call `whiten` with training images before
-    training starts.
+    Maps (N, channels, H, W) from 8x8 up to logits (N, classes). Call `whiten` with training images before training.
     """
-    return ConvNet(classes, channels, [scaled(filters, width) for filters in (64, 256, 256)], norm, dropout)
+    return ConvNet(classes, channels, [scale_width(filters, width) for filters in (64, 256, 256)], norm, dropout)
 
 
 class ConvNet(nn.Module):
-    """Whitening layer, three blocks, global max-pooling, linear head without bias scaled by 1/9."""
+    """Whitening layer, three blocks, global max-pooling, linear head without bias scale_width by 1/9."""
 
     head_scale = 1 / 9  # as in `forward`
 
@@ -42,10 +41,10 @@ class ConvNet(nn.Module):
 
     @torch.no_grad()
     def whiten(self, batch: Tensor) -> None:
-        """Set the first layer so that it whitens the 2x2 patches of a prepared batch (N, C, H, W).
+        """Initialize the first layer to whiten the 2x2 patches of a prepared batch (N, C, H, W).
 
-        Its filters are the eigenvectors of the patch covariance over the root of their eigenvalues, and their
-        negatives.
+        Its filters are the eigenvectors of the patch covariance divided by the square root of their eigenvalues, and
+        their negatives.
         """
         patches = F.unfold(batch.float(), 2).transpose(1, 2).flatten(0, 1)
         values, vectors = torch.linalg.eigh(torch.cov(patches.T))
@@ -65,12 +64,12 @@ class Block(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, outputs, H / 2, W / 2)."""
-        maps = F.gelu(self.norm1(pool_if_room(self.conv1(maps))))
+        maps = F.gelu(self.norm1(max_pool_if_possible(self.conv1(maps))))
         return F.gelu(self.norm2(self.conv2(maps)))
 
 
 def _identity_convolution(inputs: int, outputs: int, *, bias: bool) -> nn.Conv2d:
-    """A convolution that starts by passing its inputs on; filters beyond their number start random."""
+    """A convolution initialized to the identity; filters beyond the number of inputs are initialized at random."""
     layer = nn.Conv2d(inputs, outputs, 3, padding="same", bias=bias)
     with torch.no_grad():
         nn.init.dirac_(layer.weight[:inputs])
@@ -80,7 +79,7 @@ def _identity_convolution(inputs: int, outputs: int, *, bias: bool) -> nn.Conv2d
 
 
 def _shift_norm(filters: int) -> nn.BatchNorm2d:
-    """Batch norm whose scale stays 1: the convolution before it and the GELU after it need only a trained shift."""
+    """Batch norm with a fixed scale of 1: between a convolution and a GELU, only its shift needs training."""
     layer = nn.BatchNorm2d(filters, eps=1e-12, momentum=0.4)
     layer.weight.requires_grad = False
     return layer

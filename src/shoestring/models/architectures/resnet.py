@@ -7,7 +7,7 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from shoestring.models.layers import PadChannels, initialise, scaled
+from shoestring.models.layers import PadChannels, init_weights, scale_width
 
 Shortcut = Literal["A", "B"]
 
@@ -17,28 +17,28 @@ def resnet20(
 ) -> nn.Module:
     """ResNet-20 for small images: three stages of 16, 32 and 64 filters (He et al. 2016).
 
-    Where a stage changes the number of channels, shortcut A pads with zeros and B learns a 1x1 convolution. Takes
-    (N, channels, H, W) from 8x8 up and gives logits (N, classes).
+    If a stage changes the number of channels, shortcut A pads with zeros and B learns a 1x1 convolution. Maps
+    (N, channels, H, W) from 8x8 up to logits (N, classes).
     """
-    return ResNet(classes, channels, [scaled(f, width) for f in (16, 32, 64)], 3, shortcut, dropout)
+    return ResNet(classes, channels, [scale_width(f, width) for f in (16, 32, 64)], 3, shortcut, dropout)
 
 
 def resnet56(
     classes: int, *, channels: int = 3, width: float = 1.0, dropout: float = 0.0, shortcut: Shortcut = "A"
 ) -> nn.Module:
     """ResNet-56 for small images: ResNet-20 with nine blocks in each stage instead of three (He et al. 2016)."""
-    return ResNet(classes, channels, [scaled(f, width) for f in (16, 32, 64)], 9, shortcut, dropout)
+    return ResNet(classes, channels, [scale_width(f, width) for f in (16, 32, 64)], 9, shortcut, dropout)
 
 
 def resnet18(
     classes: int, *, channels: int = 3, width: float = 1.0, dropout: float = 0.0, shortcut: Shortcut = "B"
 ) -> nn.Module:
     """ResNet-18 (He et al. 2016) with a 3x3 first layer of stride 1 and no pooling after it, for small images."""
-    return ResNet(classes, channels, [scaled(f, width) for f in (64, 128, 256, 512)], 2, shortcut, dropout)
+    return ResNet(classes, channels, [scale_width(f, width) for f in (64, 128, 256, 512)], 2, shortcut, dropout)
 
 
 class ResNet(nn.Module):
-    """A 3x3 convolution, stages of basic blocks each half the size of the one before, global average, linear head."""
+    """A 3x3 convolution, stages of basic blocks that halve the resolution, global average pooling, linear head."""
 
     def __init__(
         self, classes: int, channels: int, filters: list[int], blocks: int, shortcut: Shortcut, dropout: float
@@ -55,7 +55,7 @@ class ResNet(nn.Module):
         self.stages = len(filters)
         self.dropout = nn.Dropout(dropout)
         self.linear = nn.Linear(filters[-1], classes)
-        initialise(self)
+        init_weights(self)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, classes) of images (N, C, H, W)."""
@@ -66,7 +66,7 @@ class ResNet(nn.Module):
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions with batch norm, added to what came in."""
+    """Two 3x3 convolutions with batch norm and a residual connection."""
 
     def __init__(self, inputs: int, outputs: int, stride: int, shortcut: Shortcut) -> None:
         super().__init__()
@@ -87,7 +87,7 @@ class BasicBlock(nn.Module):
 
 
 class Subsample(nn.Module):
-    """Every `stride`-th pixel of (N, C, H, W)."""
+    """Select every `stride`-th pixel of (N, C, H, W)."""
 
     def __init__(self, stride: int) -> None:
         super().__init__()

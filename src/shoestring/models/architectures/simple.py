@@ -1,11 +1,11 @@
-"""The smallest network that is still convolutional."""
+"""A minimal convolutional network."""
 
 from __future__ import annotations
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from shoestring.models.layers import initialise, pool_if_room, scaled
+from shoestring.models.layers import init_weights, max_pool_if_possible, scale_width
 
 
 def simplecnn(
@@ -13,10 +13,9 @@ def simplecnn(
 ) -> nn.Module:
     """Two 3x3 convolutions of 32 and 64 filters, one hidden linear layer of 128 units, a linear head.
 
-    Takes (N, channels, H, W) from 8x8 up and gives logits (N, classes). Dropout follows the convolutions and the
-    hidden layer.
+    Maps (N, channels, H, W) from 8x8 up to logits (N, classes). Dropout follows the convolutions and the hidden layer.
     """
-    first, second, hidden = (scaled(units, width) for units in (32, 64, 128))
+    first, second, hidden = (scale_width(units, width) for units in (32, 64, 128))
     return SimpleCNN(classes, channels, (first, second, hidden), norm, dropout)
 
 
@@ -33,11 +32,11 @@ class SimpleCNN(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.hidden = nn.Linear(second * 4 * 4, hidden)
         self.head = nn.Linear(hidden, classes)
-        initialise(self)
+        init_weights(self)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, classes) of images (N, C, H, W)."""
-        maps = pool_if_room(F.relu(self.norm1(self.conv1(images))))
-        maps = pool_if_room(F.relu(self.norm2(self.conv2(maps))))
+        maps = max_pool_if_possible(F.relu(self.norm1(self.conv1(images))))
+        maps = max_pool_if_possible(F.relu(self.norm2(self.conv2(maps))))
         features = F.adaptive_avg_pool2d(maps, 4).flatten(1)
         return self.head(self.dropout(F.relu(self.hidden(self.dropout(features)))))

@@ -1,4 +1,4 @@
-"""Images as Python users hold them: arrays, paths, Pillow images, and data frames with a column of paths."""
+"""Conversion of Python inputs to `Images`: arrays, paths, Pillow images, data frames with a column of paths."""
 
 from __future__ import annotations
 
@@ -14,20 +14,19 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from shoestring.config.paths import expanded
-from shoestring.data.build import SMALL
+from shoestring.data.build import SMALL_SIDE
 from shoestring.data.decode import decode, decode_file, header
 from shoestring.data.images import Images
-from shoestring.data.listing import spread
-from shoestring.data.loading import in_memory
+from shoestring.data.listing import SAMPLE_SIZE, evenly_spaced
+from shoestring.data.memory import in_memory
 from shoestring.data.sources.arrays import to_pixels
 from shoestring.errors import UserError
 
 _COLUMNS = ("path", "file", "filename", "filepath", "file_path", "image_path", "image")
-_SAMPLE = 512  # images whose size is read to choose a resolution
-_KINDS = "an array (N, H, W) or (N, H, W, C), or a list or data frame of paths or Pillow images"
+_EXPECTED = "an array (N, H, W) or (N, H, W, C), or a list or data frame of paths or Pillow images"
 
 
-def given_images(
+def as_images(
     X: Any,
     labels: NDArray[np.int64] | None,
     *,
@@ -36,36 +35,36 @@ def given_images(
     channels: int | None = None,
     mirrored: bool = True,
 ) -> Images:
-    """The images X with labels (N,) that count `classes`, or None; squares of `resolution` pixels.
+    """Convert X to `Images` of `resolution` pixels, with labels (N,) that index `classes`, or None.
 
     X is an array (N, H, W) or (N, H, W, C), uint8 or floats from 0 to 1; or N paths or Pillow images: a list, an array,
-    a series, or a data frame with one column or a column called path, file, filename or image. Without a `resolution`,
-    images keep the side of the median up to 64 pixels and become 64 above; without `channels`, files that are all grey
-    give one and others three. Raises `UserError` for anything else, no images, and files that cannot be read.
+    a series, or a data frame with one column or a column called path, file, filename or image. By default, the
+    resolution is the median side, at most 64 pixels, and there is one channel if all files are grayscale, else three.
+    Raises `UserError` for anything else, no images, and unreadable files.
     """
     items = _items(X)
-    pixels = _checked(to_pixels(X, what="X")) if items is None else _decoded(items, resolution, channels)
+    pixels = _check_shape(to_pixels(X, what="X")) if items is None else _decode_all(items, resolution, channels)
     return in_memory(pixels, labels, classes=classes, resolution=resolution, mirrored=mirrored)
 
 
 def count_images(X: Any) -> int:
-    """How many images X holds. Raises `UserError` when it holds none, or is nothing that holds images."""
+    """Return the number of images in X. Raises `UserError` if it is empty, or no collection of images."""
     if (
         X is None
         or isinstance(X, str | os.PathLike | Image.Image)
         or hasattr(X, "toarray")
         or not hasattr(X, "__len__")
     ):
-        raise UserError(f"X is a {type(X).__name__}; expected {_KINDS}.")
+        raise UserError(f"X is a {type(X).__name__}; expected {_EXPECTED}.")
     if isinstance(X, np.ndarray) and not X.ndim:
-        raise UserError(f"X is a single value; expected {_KINDS}.")
+        raise UserError(f"X is a single value; expected {_EXPECTED}.")
     if not len(X):
-        raise UserError("X holds no images (0 samples); at least two of different classes are needed to train.")
+        raise UserError("X is empty (0 samples); at least two images of different classes are needed to train.")
     return len(X)
 
 
 def _items(X: Any) -> list[Any] | None:
-    """Paths, Pillow images or arrays of different sizes one by one; None for an array of images."""
+    """Return a list of paths, Pillow images or arrays of different sizes; None for an array of images."""
     count_images(X)
     if hasattr(X, "columns"):
         name = _column(X)
@@ -84,14 +83,14 @@ def _items(X: Any) -> list[Any] | None:
         try:
             arrays = [np.asarray(item) for item in items]
         except ValueError:
-            raise UserError("X holds lists that are no images: their rows have different lengths.") from None
+            raise UserError("X holds lists that are not images: their rows have different lengths.") from None
         if len({item.shape for item in arrays}) == 1:
             return _items(np.stack(arrays))
         return [to_pixels(item[None], what="an image of X")[0] for item in arrays]
     if "other" in kinds:
         other = next(item for item in items if _kind(item) == "other")
-        raise UserError(f"X holds a {type(other).__name__}; expected {_KINDS}.")
-    raise UserError(f"X mixes {' and '.join(f'{kind}s' for kind in sorted(kinds))}; expected {_KINDS}.")
+        raise UserError(f"X holds a {type(other).__name__}; expected {_EXPECTED}.")
+    raise UserError(f"X mixes {' and '.join(f'{kind}s' for kind in sorted(kinds))}; expected {_EXPECTED}.")
 
 
 def _kind(item: Any) -> str:
@@ -104,31 +103,31 @@ def _kind(item: Any) -> str:
 
 def _column(frame: Any) -> Any:
     names = list(frame.columns)
-    found = names if len(names) == 1 else [name for name in names if str(name).lower() in _COLUMNS][:1]
-    if not found:
+    matches = names if len(names) == 1 else [name for name in names if str(name).lower() in _COLUMNS][:1]
+    if not matches:
         raise UserError(f"X has the columns {', '.join(map(str, names))}; expected one of paths, called 'path'.")
-    return found[0]
+    return matches[0]
 
 
-def _checked(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _check_shape(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     if 0 in pixels.shape:
         raise UserError(f"X has shape {pixels.shape}: its images have no pixels.")
     return pixels
 
 
-def _decoded(items: list[Any], resolution: int | None, channels: int | None) -> NDArray[np.uint8]:
-    """Pixels (N, R, R, C)."""
+def _decode_all(items: list[Any], resolution: int | None, channels: int | None) -> NDArray[np.uint8]:
+    """Decode to pixels (N, R, R, C)."""
     with ThreadPoolExecutor(min(os.cpu_count() or 1, 16)) as pool:
         if resolution is None or channels is None:
-            about = list(pool.map(_about, items))
-            sides = [about[index][0] for index in spread(len(about), _SAMPLE)]
-            resolution = resolution or min(int(np.median(sides)), SMALL)
-            channels = channels or (1 if all(grey for _, grey in about) else 3)
-        return np.stack(list(pool.map(partial(_pixels, resolution=resolution, channels=channels), items)))
+            headers = list(pool.map(_header, items))
+            sides = [headers[index][0] for index in evenly_spaced(len(headers), SAMPLE_SIZE)]
+            resolution = resolution or min(int(np.median(sides)), SMALL_SIDE)
+            channels = channels or (1 if all(grayscale for _, grayscale in headers) else 3)
+        return np.stack(list(pool.map(partial(_decode, resolution=resolution, channels=channels), items)))
 
 
-def _about(item: Any) -> tuple[int, bool]:
-    """The shorter side in pixels, and whether there are no colors."""
+def _header(item: Any) -> tuple[int, bool]:
+    """Return the shorter side in pixels, and whether the image is grayscale."""
     try:
         if isinstance(item, np.ndarray):
             return min(item.shape[:2]), item.shape[2] == 1
@@ -137,11 +136,11 @@ def _about(item: Any) -> tuple[int, bool]:
         raise UserError(f"cannot read {item}: {error}.") from None
 
 
-def _pixels(item: Any, *, resolution: int, channels: int) -> NDArray[np.uint8]:
+def _decode(item: Any, *, resolution: int, channels: int) -> NDArray[np.uint8]:
     if isinstance(item, str | os.PathLike):
         return decode_file(Path(item), resolution=resolution, channels=channels)
-    own = item.copy() if isinstance(item, Image.Image) else item  # decoding may load a smaller version in its place
+    image = item.copy() if isinstance(item, Image.Image) else item  # decoding may load a smaller version in place
     try:
-        return decode(own, resolution=resolution, channels=channels)
+        return decode(image, resolution=resolution, channels=channels)
     except UserError as error:
         raise UserError(f"cannot read an image of X: {error}.") from None

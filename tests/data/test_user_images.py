@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from shoestring.data.given import count_images, given_images
+from shoestring.data.user_images import as_images, count_images
 from shoestring.errors import UserError
 
 NAMES = ("a", "b")
@@ -13,7 +13,7 @@ NAMES = ("a", "b")
 
 def test_images_of_different_sizes_become_squares_of_one():
     arrays = [np.full((10 + n, 12, 1), n, dtype=np.uint8) for n in range(3)]
-    images = given_images(arrays, None, classes=NAMES)
+    images = as_images(arrays, None, classes=NAMES)
     assert images.shape == (11, 11, 1)
     assert images.pixels[:, 0, 0, 0].tolist() == [0, 1, 2]
 
@@ -22,20 +22,20 @@ def test_grey_and_colored_files_together_have_colors(tmp_path):
     Image.new("L", (8, 8), 100).save(tmp_path / "grey.png")
     Image.new("RGB", (8, 8), (200, 0, 0)).save(tmp_path / "red.png")
     files = [tmp_path / "grey.png", tmp_path / "red.png"]
-    images = given_images(files, None, classes=NAMES)
+    images = as_images(files, None, classes=NAMES)
     assert images.pixels[:, 0, 0].tolist() == [[100] * 3, [200, 0, 0]]
-    grey = given_images(files, None, classes=NAMES, channels=1, resolution=4)
+    grey = as_images(files, None, classes=NAMES, channels=1, resolution=4)
     assert grey.shape == (4, 4, 1)
     for form in (np.array(files, dtype=str), np.array(files, dtype=object)[:, None], pd.Series(map(str, files))):
-        assert np.array_equal(given_images(form, None, classes=NAMES).pixels, images.pixels)
+        assert np.array_equal(as_images(form, None, classes=NAMES).pixels, images.pixels)
 
 
 def test_large_images_become_64_pixels_and_stay_as_they_are_for_their_owner(tmp_path):
     Image.new("RGB", (1000, 800), (200, 0, 0)).save(tmp_path / "red.jpg")
     opened = Image.open(tmp_path / "red.jpg")
-    assert given_images([opened], None, classes=NAMES).shape == (64, 64, 3)
+    assert as_images([opened], None, classes=NAMES).shape == (64, 64, 3)
     assert opened.size == (1000, 800)
-    assert given_images([opened], None, classes=NAMES, resolution=100).shape == (100, 100, 3)
+    assert as_images([opened], None, classes=NAMES, resolution=100).shape == (100, 100, 3)
 
 
 @pytest.mark.parametrize("form", [[], np.zeros((0, 8, 8)), pd.DataFrame({"path": []}), None, 3, "a.png", np.float32(3)])

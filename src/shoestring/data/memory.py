@@ -1,0 +1,72 @@
+"""Images and data sets from arrays in memory."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from shoestring.data.build import SMALL_SIDE, check_classes
+from shoestring.data.decode import resize
+from shoestring.data.images import Dataset, Images, finish_fingerprint
+from shoestring.data.listing import class_names
+from shoestring.data.sources.arrays import class_values, to_indices, to_pixels
+from shoestring.data.split import make_splits
+
+
+def from_arrays(
+    images: ArrayLike,
+    labels: ArrayLike,
+    *,
+    classes: Sequence[str] | None = None,
+    test: tuple[ArrayLike, ArrayLike] | None = None,
+    resolution: int | None = None,
+    validation: float = 0.1,
+    split_seed: int = 0,
+) -> Dataset:
+    """Make a data set of images (N, H, W) or (N, H, W, C), uint8 or floats in 0..1; nothing is cached on disk.
+
+    `labels` (N,) are integers or names; with `classes`, indices into it or its names. `test` is a pair of images and
+    labels; by default the test split is empty, because all given images are meant for training. `resolution` and
+    `validation` are as in `load`. Raises `UserError` for other shapes, types or ranges, and for a single class.
+    """
+    values = class_values(labels, classes)
+    names = class_names(values if classes is None else classes)
+    pixels = to_pixels(images)
+    side = resolution or min(*pixels.shape[1:3], SMALL_SIDE)
+    splits = {"train": in_memory(pixels, to_indices(labels, values, count=len(pixels)), classes=names, resolution=side)}
+    check_classes(splits["train"].targets, names)
+    if test is None:
+        splits["test"] = splits["train"][:0]
+    else:
+        pixels = to_pixels(test[0], what="test images")
+        indices = to_indices(test[1], values, count=len(pixels), what="test labels")
+        splits["test"] = in_memory(pixels, indices, classes=names, resolution=side, name="test")
+    splits, _ = make_splits(splits, validation=validation, seed=split_seed)
+    return Dataset("arrays", splits["train"], splits["validation"], splits["test"])
+
+
+def in_memory(
+    images: ArrayLike,
+    labels: NDArray[np.int64] | None,
+    *,
+    classes: Sequence[str],
+    resolution: int | None = None,
+    name: str = "train",
+    mirrored: bool = True,
+) -> Images:
+    """Make `Images` of an array as `to_pixels` takes it, with labels (N,) that index `classes`, or None.
+
+    Without a `resolution`, sides above 64 pixels are resized to 64.
+    """
+    classes = class_names(classes)
+    pixels = to_pixels(images)
+    side = resolution or min(*pixels.shape[1:3], SMALL_SIDE)
+    pixels = resize(pixels, resolution=side, channels=pixels.shape[3])
+    digest = hashlib.blake2b(np.ascontiguousarray(pixels).data, digest_size=16)
+    ids = np.array([f"{name}/{index:05d}" for index in range(len(pixels))])
+    hashed_labels = labels if labels is not None else np.array([], dtype=np.int64)
+    fingerprint = finish_fingerprint(digest, pixels.shape[1:], hashed_labels, classes)
+    return Images(pixels, labels, classes, ids, fingerprint=fingerprint, mirrored=mirrored)

@@ -1,0 +1,42 @@
+"""Networks by name: shoestring's own (`resnet20`) and timm's (`timm:resnet18`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+
+from shoestring.config import registry
+from shoestring.errors import UserError
+from shoestring.models import timm
+
+_MAX_PARAMETERS = 2**31  # 8 GB; a mistyped width could ask for more memory than there is
+
+
+def bind_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options with the types that the network takes. Raises `UserError` for unknown names and options."""
+    if name.startswith(timm.PREFIX):
+        return timm.bind_options(name.removeprefix(timm.PREFIX), options)
+    return registry.bind("models", name, dict(options))
+
+
+def create_network(
+    name: str, classes: int, channels: int, options: Mapping[str, Any], *, pretrained: bool
+) -> nn.Module:
+    """Create a network. Raises `UserError` if these options make none, or one of more than 2**31 parameters."""
+    if name.startswith(timm.PREFIX):
+        timm_name = name.removeprefix(timm.PREFIX)
+        return timm.create(timm_name, classes=classes, channels=channels, pretrained=pretrained, **options)
+    create = partial(registry.find("models", name), classes, channels=channels, **options)
+    try:
+        with torch.device("meta"):  # allocates nothing
+            count = sum(weight.numel() for weight in create().parameters())
+        if count > _MAX_PARAMETERS:
+            raise ValueError(f"it would have {count:,} parameters")
+        return create()
+    except (ArithmeticError, RuntimeError, TypeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"model '{name}' cannot be built with the options {dict(options)}: {reason}.") from None
