@@ -18,7 +18,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Callable[..., Path]:
-    """Makes a folder of class folders with small random PNG images: photos({"cat": 5, "dog": 5}, at="train")."""
+    """Create a folder of class folders with small random PNG images: photos({"cat": 5, "dog": 5}, at="train")."""
 
     def make(counts: dict[str, int], *, at: str = "", size: tuple[int, int] = (12, 12), mode: str = "RGB") -> Path:
         rng = np.random.default_rng(0)

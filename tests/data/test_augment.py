@@ -11,7 +11,7 @@ def _generator(seed: int = 0) -> torch.Generator:
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_gather_takes_what_a_slow_loop_takes(channels):
+def test_gather_pixels_matches_a_slow_loop(channels):
     torch.manual_seed(0)
     pixels = torch.randint(0, 256, (5, 6, 7, channels), dtype=torch.uint8)
     index = torch.tensor([3, 0, 3])
@@ -35,7 +35,7 @@ def test_gather_takes_what_a_slow_loop_takes(channels):
 
 
 @pytest.mark.parametrize(("size", "window", "shift"), [(8, 8, 2), (8, 6, 0), (8, 6, 1), (6, 8, 0), (8, 8, 0)])
-def test_offsets_are_windows_at_all_places_in_reach(size, window, shift):
+def test_random_windows_cover_all_positions_in_range(size, window, shift):
     places = random_windows(500, size, window, shift, _generator())
     assert places.shape == (500, window)
     assert (places.diff(dim=1) == 1).all()
@@ -44,7 +44,7 @@ def test_offsets_are_windows_at_all_places_in_reach(size, window, shift):
 
 
 @pytest.mark.parametrize("side", [1, 2, 3, 5])
-def test_cut_out_is_one_square_that_may_cross_the_edge(side):
+def test_cutout_is_one_square_that_may_cross_the_edge(side):
     images = torch.rand(200, 2, 9, 9) + 1
     cut = cutout(images, side, _generator())
     gone = cut == 0
@@ -60,14 +60,14 @@ def test_cut_out_is_one_square_that_may_cross_the_edge(side):
     assert whole > 30
 
 
-def test_nothing_to_cut_or_turn_gives_the_images_themselves():
+def test_zero_magnitudes_return_the_images_themselves():
     images = torch.rand(2, 1, 8, 8)
     assert cutout(images, 0, _generator()) is images
     assert rotate_and_zoom(images, 0.0, 0.0, _generator()) is images
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_a_tint_changes_brightness_contrast_and_saturation_of_each_image(channels):
+def test_color_jitter_changes_brightness_contrast_and_saturation(channels):
     images = torch.randn(4, channels, 5, 5, generator=_generator(1))
     tinted = color_jitter(images, 0.5, _generator())
     draw = (torch.rand((3, 4, 1, 1, 1), generator=_generator()) * 2 - 1).view(3, 4) * 0.5
@@ -80,12 +80,12 @@ def test_a_tint_changes_brightness_contrast_and_saturation_of_each_image(channel
     assert color_jitter(laid, 0.5, _generator()).is_contiguous(memory_format=torch.channels_last)
 
 
-def test_a_turn_by_next_to_nothing_is_next_to_nothing():
+def test_tiny_rotation_changes_almost_nothing():
     images = torch.rand(4, 3, 8, 8)
     assert torch.allclose(rotate_and_zoom(images, 1e-5, 0.0, _generator()), images, atol=1e-4)
 
 
-def test_turns_differ_between_images_and_stay_within_the_angle():
+def test_rotations_differ_between_images_within_the_maximum():
     line = torch.zeros(64, 1, 33, 33)
     line[:, :, 16, :] = 1
     turned = rotate_and_zoom(line, 30.0, 0.0, _generator())
@@ -96,7 +96,7 @@ def test_turns_differ_between_images_and_stay_within_the_angle():
     assert angles.min() < -10 and angles.max() > 10
 
 
-def test_zoom_changes_the_scale_within_its_share():
+def test_zoom_changes_scale_within_the_maximum():
     square = torch.zeros(64, 1, 32, 32)
     square[:, :, 8:24, 8:24] = 1
     sides = rotate_and_zoom(square, 0.0, 0.25, _generator()).sum((1, 2, 3)).sqrt() / 16
@@ -104,9 +104,9 @@ def test_zoom_changes_the_scale_within_its_share():
     assert 1.1 < sides.max() < 1.26
 
 
-def test_a_share_of_images_has_another_and_its_label_shining_through():
+def test_mixup_mixes_a_fraction_of_images_and_labels():
     count = 4000
-    images = (torch.arange(count) % 2.0).view(-1, 1, 1, 1).expand(-1, 3, 8, 10)  # the others are the other ones
+    images = (torch.arange(count) % 2.0).view(-1, 1, 1, 1).expand(-1, 3, 8, 10)
     images = images.contiguous(memory_format=torch.channels_last)
     mixed, shares = mixup(images, torch.eye(count), 0.4, _generator())
     assert mixed.is_contiguous(memory_format=torch.channels_last)
@@ -119,13 +119,13 @@ def test_a_share_of_images_has_another_and_its_label_shining_through():
     assert 0.47 < some.mean() < 0.53 and some.min() < 0.05 and some.max() > 0.95
 
 
-def test_no_image_is_mixed_unless_asked_for():
+def test_mixup_is_off_by_default():
     images, targets = torch.rand(16, 3, 8, 8), torch.eye(16)
     mixed, shares = mixup(images, targets, 0.0, _generator())
     assert torch.equal(mixed, images) and torch.equal(shares, targets)
 
 
-def test_changes_are_as_strong_as_is_due():
+def test_strength_is_interpolated_over_training():
     change = Augment(shift=0.1, cutout=0.5, rotate=10.0, zoom=0.2, jitter=0.4, mixup=0.5, strength=(0.5, 1, 0))
     found = [change.at(progress) for progress in (0, 0.25, 0.5, 0.75, 1)]
     assert [part.rotate for part in found] == pytest.approx([5, 7.5, 10, 5, 0])

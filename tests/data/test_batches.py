@@ -25,7 +25,7 @@ def batches(images):
 
 
 @pytest.mark.parametrize("size", [7, 20, 60, 64])
-def test_every_image_comes_once_an_epoch(batches, images, size):
+def test_every_image_occurs_once_per_epoch(batches, images, size):
     stream = batches(size=size, augment=PLAIN)
     drawn = [stream.draw() for _ in range(60)]
     seen = torch.cat([batch.index for batch in drawn])
@@ -35,23 +35,23 @@ def test_every_image_comes_once_an_epoch(batches, images, size):
     assert len(orders) == 1 or not torch.equal(orders[0], orders[1])
 
 
-def test_a_batch_holds_the_images_and_labels_that_it_names(batches, images):
+def test_batch_matches_its_indices(batches, images):
     batch = batches(size=13, augment=PLAIN).draw()
     assert torch.equal(batch.images, _prepare(torch.from_numpy(images.pixels)[batch.index]))
     assert np.array_equal(batch.labels, images.targets[batch.index])
 
 
-def test_labels_of_mixed_images_are_shares(batches, images):
+def test_labels_of_mixed_images_are_probabilities(batches, images):
     stream = batches(size=60, augment=Augment(flip=False, mixup=0.5, strength=(1, 0)))
     batch = stream.draw()
     assert batch.labels.shape == (60, 3) and torch.allclose(batch.labels.sum(1), torch.ones(60))
     assert (batch.labels.max(1).values < 1).any()
-    whole = stream.draw(progress=1.0)  # by then the changes have faded, and labels are what they were
+    whole = stream.draw(progress=1.0)  # augmentation has faded out, and labels are unmixed
     assert torch.equal(whole.images, _prepare(torch.from_numpy(images.pixels)[whole.index]))
     assert np.array_equal(whole.labels, np.eye(3)[images.targets[whole.index]])
 
 
-def test_a_look_at_the_next_batch_leaves_it_the_next(batches):
+def test_peek_does_not_advance_the_stream(batches):
     stream, twin = batches(size=13, augment=ALL), batches(size=13, augment=ALL)
     stream.draw()
     twin.draw()
@@ -108,7 +108,7 @@ def test_crops_and_smaller_scales(batches, images):
         assert any(np.array_equal(window, image) for window in windows)
 
 
-def test_the_seed_is_the_stream_and_nothing_else_is_touched(batches):
+def test_seed_determines_the_stream_and_global_state_is_unchanged(batches):
     before = torch.get_rng_state()
     one, same, other = (batches(size=9, augment=ALL, seed=seed) for seed in (1, 1, 2))
     for _ in range(10):
@@ -120,7 +120,7 @@ def test_the_seed_is_the_stream_and_nothing_else_is_touched(batches):
 
 
 @pytest.mark.parametrize("steps", [0, 3, 25])
-def test_a_restored_stream_goes_on_with_the_same_batches(batches, steps):
+def test_restored_stream_continues_with_the_same_batches(batches, steps):
     one = batches(size=7, augment=ALL, seed=1)
     for _ in range(steps):
         one.draw()
@@ -134,7 +134,7 @@ def test_a_restored_stream_goes_on_with_the_same_batches(batches, steps):
         assert torch.equal(batch.images, again.images)
 
 
-def test_a_part_of_the_images_is_read_where_it_lies(images):
+def test_subset_is_read_without_a_copy(images):
     part = images[np.arange(40, 10, -1)]
     stream = Batches(part, _prepare, size=9, augment=PLAIN)
     batch = stream.draw()
@@ -143,7 +143,7 @@ def test_a_part_of_the_images_is_read_where_it_lies(images):
     assert np.array_equal(batch.labels, part.targets[batch.index])
 
 
-def test_read_only_pixels_become_a_tensor_without_a_warning(images):
+def test_read_only_pixels_give_no_warning(images):
     pixels = images.pixels
     pixels.flags.writeable = False
     try:
@@ -152,7 +152,7 @@ def test_read_only_pixels_become_a_tensor_without_a_warning(images):
         pixels.flags.writeable = True
 
 
-def test_parts_together_are_the_stream_of_one(batches):
+def test_parts_together_match_a_single_stream(batches):
     whole = batches(size=7, augment=Augment(flip=True), seed=1)
     parts = [batches(size=7, augment=Augment(flip=True), seed=1, part=(which, 2)) for which in range(2)]
     for _ in range(20):
@@ -164,6 +164,6 @@ def test_parts_together_are_the_stream_of_one(batches):
         torch.testing.assert_close(mean, expected.images.mean())
 
 
-def test_parts_change_their_images_independently(make_images):
+def test_parts_are_augmented_independently(make_images):
     stream = [Batches(make_images(8), _prepare, size=8, augment=ALL, part=(which, 2)) for which in range(2)]
     assert stream[0]._batch_seed() != stream[1]._batch_seed()

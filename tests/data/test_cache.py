@@ -28,7 +28,7 @@ def entries(cache):
 
 @pytest.fixture
 def decoded(monkeypatch):
-    """Counts the images that are really decoded."""
+    """List of the images that are decoded."""
     seen = []
     real = build.decode
     monkeypatch.setattr(build, "decode", lambda image, **options: seen.append(image) or real(image, **options))
@@ -45,7 +45,7 @@ def test_images_are_decoded_once(photos, decoded):
 
 
 @pytest.mark.parametrize("change", ["touched", "added", "removed", "renamed"])
-def test_a_changed_source_is_decoded_again_and_replaces_its_entry(photos, decoded, cache, change):
+def test_changed_source_replaces_its_entry(photos, decoded, cache, change):
     root = photos(COUNTS)
     load(root)
     file = root / "cat" / "00.png"
@@ -65,7 +65,7 @@ def test_a_changed_source_is_decoded_again_and_replaces_its_entry(photos, decode
 
 @pytest.mark.parametrize("name", ["pixels.npy", "labels.npy", "ids.npy", "meta.json"])
 @pytest.mark.parametrize("damage", ["cut", "gone", "garbage", "short"])
-def test_a_damaged_entry_is_made_again(photos, cache, name, damage):
+def test_damaged_entry_is_rebuilt(photos, cache, name, damage):
     root = photos(COUNTS)
     expected = load(root).train.fingerprint
     file = next((cache / "images").iterdir()) / name
@@ -83,7 +83,7 @@ def test_a_damaged_entry_is_made_again(photos, cache, name, damage):
     assert len(entries(cache)) == 1
 
 
-def test_nothing_is_left_by_an_interrupt_or_a_failure(photos, cache, monkeypatch):
+def test_interrupt_or_failure_leaves_no_files(photos, cache, monkeypatch):
     def stop(*_, **__):
         raise KeyboardInterrupt
 
@@ -93,7 +93,7 @@ def test_nothing_is_left_by_an_interrupt_or_a_failure(photos, cache, monkeypatch
     assert entries(cache) == []
 
 
-def test_a_disk_too_small_is_told_before_anything_is_decoded(photos, cache, monkeypatch):
+def test_disk_space_is_checked_before_decoding(photos, cache, monkeypatch):
     usage = shutil.disk_usage(cache.parent)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
     with pytest.raises(UserError, match=r"take .* GB, and .* has 0\.0 GB left.*--resolution"):
@@ -101,7 +101,7 @@ def test_a_disk_too_small_is_told_before_anything_is_decoded(photos, cache, monk
     assert entries(cache) == []
 
 
-def test_a_full_disk_is_one_line_and_leaves_nothing(photos, cache, monkeypatch):
+def test_full_disk_is_a_one_line_error_and_leaves_no_files(photos, cache, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -111,7 +111,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(photos, cache, monkeypatch):
     assert entries(cache) == []
 
 
-def test_a_cache_that_is_a_file_is_one_line(photos, cache):
+def test_cache_that_is_a_file_is_a_one_line_error(photos, cache):
     cache.write_text("not a folder")
     with pytest.raises(UserError, match=r"cannot write the image cache"):
         load(photos(COUNTS))
@@ -128,14 +128,14 @@ def test_two_processes_at_once_share_one_entry(photos, cache):
     assert outputs[0] == outputs[1] and len(entries(cache)) == 1
 
 
-def test_a_slower_process_takes_the_entry_of_the_faster_one(photos, cache, monkeypatch):
+def test_slower_process_uses_the_entry_of_the_faster_one(photos, cache, monkeypatch):
     root = photos(COUNTS)
     real, inner = build.decode, []
 
     def decode(image, **options):
         if not inner:
             inner.append(None)
-            inner[0] = load(root)  # another load, from start to end, in the middle of this one
+            inner[0] = load(root)  # a complete load during this one
         return real(image, **options)
 
     monkeypatch.setattr(build, "decode", decode)
@@ -143,7 +143,7 @@ def test_a_slower_process_takes_the_entry_of_the_faster_one(photos, cache, monke
     assert outer.train.fingerprint == inner[0].train.fingerprint and len(entries(cache)) == 1
 
 
-def test_a_killed_build_does_no_harm_and_is_swept_away_later(photos, cache):
+def test_abandoned_build_is_removed_later(photos, cache):
     root = photos(COUNTS)
     script = (
         f"from shoestring.data import build; import os\nbuild.decode = lambda *a, **k: os.kill(os.getpid(), 9)\n{LOAD}"
@@ -160,7 +160,7 @@ def test_a_killed_build_does_no_harm_and_is_swept_away_later(photos, cache):
     assert left not in entries(cache)
 
 
-def test_where_the_cache_is(monkeypatch, tmp_path):
+def test_cache_root(monkeypatch, tmp_path):
     assert cache_root() == tmp_path / "cache"
     monkeypatch.delenv("SHOESTRING_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
@@ -170,7 +170,7 @@ def test_where_the_cache_is(monkeypatch, tmp_path):
     assert cache_root() == tmp_path / ".cache" / "shoestring"
 
 
-def test_fingerprints_know_pixels_labels_and_names_but_not_the_place(photos, tmp_path):
+def test_fingerprints_depend_on_content_not_location(photos, tmp_path):
     root = photos(COUNTS)
     expected = load(root).train.fingerprint
     copy = tmp_path / "copy"
@@ -180,7 +180,7 @@ def test_fingerprints_know_pixels_labels_and_names_but_not_the_place(photos, tmp
     assert load(copy).train.fingerprint != expected
 
 
-def test_opening_a_cached_set_imports_nothing_heavy():
+def test_opening_a_cached_data_set_imports_nothing_heavy():
     heavy = ("torch", "torchvision", "datasets", "sklearn", "pyarrow")
     load("digits")
     script = (
@@ -211,7 +211,7 @@ ALTERED = {
 
 
 @pytest.mark.parametrize("change", ALTERED)
-def test_an_entry_whose_description_was_altered_is_made_again(photos, cache, change):
+def test_entry_with_altered_description_is_rebuilt(photos, cache, change):
     root = photos(COUNTS)
     expected = load(root)
     file = next((cache / "images").iterdir()) / "meta.json"
@@ -223,14 +223,14 @@ def test_an_entry_whose_description_was_altered_is_made_again(photos, cache, cha
 
 
 @pytest.mark.parametrize(("name", "other"), [("labels", np.full(16, 7)), ("labels", np.zeros(16)), ("ids", np.eye(16))])
-def test_an_entry_with_other_arrays_is_made_again(photos, cache, name, other):
+def test_entry_with_other_arrays_is_rebuilt(photos, cache, name, other):
     root = photos(COUNTS)
     expected = load(root)
     np.save(next((cache / "images").iterdir()) / f"{name}.npy", other)
     assert load(root).train.fingerprint == expected.train.fingerprint
 
 
-def test_a_file_where_the_entry_belongs_makes_way(photos, cache):
+def test_file_in_place_of_the_entry_is_replaced(photos, cache):
     root = photos(COUNTS)
     load(root)
     folder = next((cache / "images").iterdir())
@@ -239,7 +239,7 @@ def test_a_file_where_the_entry_belongs_makes_way(photos, cache):
     assert len(load(root).train) and folder.is_dir()
 
 
-def test_an_entry_is_on_the_disk_before_it_is_in_place(photos, monkeypatch):
+def test_entry_is_synced_before_it_is_published(photos, monkeypatch):
     events = []
     real_sync, real_rename = os.fsync, Path.rename
 
@@ -255,7 +255,7 @@ def test_an_entry_is_on_the_disk_before_it_is_in_place(photos, monkeypatch):
 
 
 @pytest.mark.parametrize("own", [None, "~/cache"])
-def test_a_user_without_a_home_is_told_of_the_variable(monkeypatch, own):
+def test_error_without_home_folder_names_the_variable(monkeypatch, own):
     def nobody(path):
         raise RuntimeError("Could not determine home directory.")
 
@@ -267,7 +267,7 @@ def test_a_user_without_a_home_is_told_of_the_variable(monkeypatch, own):
 
 
 @pytest.mark.parametrize(("side", "images"), [(12, 16), (1000, 4)])
-def test_blocks_are_smaller_where_images_are_large(photos, monkeypatch, side, images):
+def test_blocks_are_smaller_for_large_images(photos, monkeypatch, side, images):
     sizes = []
     real = build._decode_block
     monkeypatch.setattr(build, "_decode_block", lambda items, **more: sizes.append(len(items)) or real(items, **more))
@@ -276,7 +276,7 @@ def test_blocks_are_smaller_where_images_are_large(photos, monkeypatch, side, im
     assert max(sizes) == images and sum(sizes) == len(data.train) + len(data.validation) + len(data.test)
 
 
-def test_encoded_images_end_a_block_as_well(monkeypatch):
+def test_encoded_size_limits_blocks(monkeypatch):
     monkeypatch.setattr(build, "_MAX_BLOCK_BYTES", 1000)
     items = [Item(bytes(400), 0, str(index)) for index in range(7)]
     assert [len(block) for block in build._blocks(iter(items), 10)] == [3, 3, 1]

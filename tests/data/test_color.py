@@ -27,7 +27,7 @@ def png(depth, color, row, *, clear=None, palette=None):
 
 
 def tiff(bits, row, *, white_is_zero=False, sample_format=1, order="<"):
-    """An uncompressed grey TIFF of two equal rows of two pixels."""
+    """An uncompressed grayscale TIFF of two equal rows of two pixels."""
     data = row * 2
     entries = [(256, 2), (257, 2), (258, bits), (259, 1), (262, 0 if white_is_zero else 1)]
     entries += [(273, 8 + 2 + 12 * 10 + 4), (277, 1), (278, 2), (279, len(data)), (339, sample_format)]
@@ -37,7 +37,7 @@ def tiff(bits, row, *, white_is_zero=False, sample_format=1, order="<"):
 
 
 def name(value):
-    """No binary files in the names of tests."""
+    """Keep binary data out of test names."""
     return "file" if isinstance(value, bytes) and len(value) > 20 else None
 
 
@@ -62,7 +62,7 @@ def row(image, channels=1):
     ],
     ids=name,
 )
-def test_white_is_the_largest_number_of_the_bits_that_a_tiff_has(file, expected):
+def test_white_is_the_maximum_of_the_bit_depth_of_a_tiff(file, expected):
     assert row(file) == expected and header(file) == (2, True)
 
 
@@ -90,7 +90,7 @@ def test_a_tiff_in_which_zero_is_white(bits, values, expected):
     ],
     ids=name,
 )
-def test_numbers_whose_white_cannot_be_known_are_refused(file, what):
+def test_values_with_unknown_white_raise_an_error(file, what):
     with pytest.raises(UserError, match=rf"its pixels are {what}, whose value of white is unknown"):
         row(file)
 
@@ -103,7 +103,7 @@ def test_numbers_whose_white_cannot_be_known_are_refused(file, what):
         (png(1, GREY, b"\x40"), [0, 255]),
         (png(2, GREY, b"\x10", clear=b"\0\1"), [0, 255]),
         (png(4, GREY, b"\x05", clear=b"\0\5"), [0, 255]),
-        (png(4, GREY, b"\x05", clear=b"\0\x55"), [0, 255]),  # only the lower four bits count
+        (png(4, GREY, b"\x05", clear=b"\0\x55"), [0, 255]),  # only the lower four bits are used
         (png(8, GREY, b"\x00\x05", clear=b"\0\5"), [0, 255]),
         (png(16, GREY, b"\x00\x00\x01\x2c", clear=b"\x01\x2c"), [0, 255]),
         (png(16, GREY, b"\x80\x00\x01\x2c", clear=b"\x01\x2c"), [128, 255]),
@@ -111,7 +111,7 @@ def test_numbers_whose_white_cannot_be_known_are_refused(file, what):
     ],
     ids=name,
 )
-def test_transparent_grey_shows_white(file, expected):
+def test_transparent_gray_becomes_white(file, expected):
     assert row(file) == expected
     assert row(file, channels=3) == [[value] * 3 for value in expected]
 
@@ -131,7 +131,7 @@ def test_transparent_grey_shows_white(file, expected):
     ],
     ids=name,
 )
-def test_transparent_colors_show_white(file, expected):
+def test_transparent_colors_become_white(file, expected):
     assert row(file, channels=3) == expected
 
 
@@ -155,7 +155,7 @@ def test_transparent_colors_show_white(file, expected):
     ],
     ids=name,
 )
-def test_every_mode_of_pillow_has_its_colors(mode, color, expected):
+def test_every_pillow_mode_is_converted(mode, color, expected):
     assert row(Image.new(mode, (2, 2), color), channels=3)[0] == expected
 
 

@@ -18,7 +18,7 @@ from shoestring.errors import UserError
 
 decode_module = sys.modules[decode.__module__]
 
-RAMP = np.arange(64, dtype=np.uint8).reshape(8, 8) * 4  # grey levels 0..252
+RAMP = np.arange(64, dtype=np.uint8).reshape(8, 8) * 4  # gray levels 0..252
 
 
 def saved(path: Path, image: Image.Image, **options) -> Path:
@@ -26,7 +26,7 @@ def saved(path: Path, image: Image.Image, **options) -> Path:
     return path
 
 
-def test_grey_stays_one_channel_or_becomes_three_equal_ones(tmp_path):
+def test_gray_has_one_channel_or_three_equal_ones(tmp_path):
     path = saved(tmp_path / "grey.png", Image.fromarray(RAMP))
     assert header(path) == (8, True)
     np.testing.assert_array_equal(decode_file(path, resolution=8, channels=1)[..., 0], RAMP)
@@ -42,13 +42,13 @@ def test_sixteen_bits_are_scaled_not_clipped(tmp_path):
 
 
 @pytest.mark.parametrize(("mode", "value"), [("I", 70000), ("F", 0.5)])
-def test_pixels_without_a_known_white_are_refused(tmp_path, mode, value):
+def test_pixels_without_a_known_white_raise_an_error(tmp_path, mode, value):
     path = saved(tmp_path / "odd.tif", Image.new(mode, (4, 4), value))
     with pytest.raises(UserError, match=r"odd\.tif: its pixels are .*expected 8 or 16 bits"):
         decode_file(path, resolution=4, channels=1)
 
 
-def test_palette_colours_are_looked_up(tmp_path):
+def test_palette_colors_are_looked_up(tmp_path):
     path = saved(tmp_path / "palette.png", Image.new("RGB", (4, 4), (200, 30, 60)).convert("P", palette=1))
     with Image.open(path) as image:
         assert image.mode == "P" and header(path) == (4, False)
@@ -57,7 +57,7 @@ def test_palette_colours_are_looked_up(tmp_path):
     assert abs(int(expected[0, 0, 0]) - 200) < 30
 
 
-def test_transparency_shows_white(tmp_path):
+def test_transparency_becomes_white(tmp_path):
     clear = Image.new("RGBA", (4, 4), (255, 0, 0, 0))
     clear.putpixel((0, 0), (255, 0, 0, 255))
     pixels = decode(saved(tmp_path / "clear.png", clear), resolution=4, channels=3)
@@ -72,7 +72,7 @@ def test_transparency_shows_white(tmp_path):
     assert (decode(path, resolution=4, channels=3) == 255).all()
 
 
-def test_a_grey_level_that_means_transparent_shows_white(tmp_path):
+def test_transparent_gray_level_becomes_white(tmp_path):
     path = saved(tmp_path / "key.png", Image.new("L", (4, 4), 7), transparency=7)
     assert (decode(path, resolution=4, channels=3) == 255).all()
 
@@ -89,7 +89,7 @@ def test_one_bit_images_are_black_and_white(tmp_path):
 
 @pytest.mark.parametrize("suffix", ["jpg", "png"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_the_cameras_rotation_is_applied(tmp_path, suffix, orientation):
+def test_exif_orientation_is_applied(tmp_path, suffix, orientation):
     image = Image.new("L", (32, 32), "black")
     image.paste("white", (0, 0, 32, 16))  # the upper half, and
     image.paste("grey", (0, 0, 16, 16))  # its left part: each orientation looks different
@@ -101,7 +101,7 @@ def test_the_cameras_rotation_is_applied(tmp_path, suffix, orientation):
     np.testing.assert_array_equal(decode(path, resolution=32, channels=1)[..., 0], expected)
 
 
-def test_damaged_camera_notes_leave_the_picture_readable(tmp_path):
+def test_image_with_damaged_exif_is_readable(tmp_path):
     notes = PngImagePlugin.PngInfo()
     notes.add_text("Raw profile type exif", "\nexif\n4\nnot hexadecimal")
     path = saved(tmp_path / "notes.png", Image.fromarray(RAMP), pnginfo=notes)
@@ -110,7 +110,7 @@ def test_damaged_camera_notes_leave_the_picture_readable(tmp_path):
     np.testing.assert_array_equal(decode(path, resolution=8, channels=1)[..., 0], RAMP)
 
 
-def test_the_shorter_side_is_resized_and_the_centre_kept():
+def test_shorter_side_is_resized_and_center_cropped():
     wide = np.zeros((10, 30, 3), dtype=np.uint8)
     wide[:, 10:20] = 255
     assert (decode(wide, resolution=10, channels=3) == 255).all()
@@ -126,14 +126,14 @@ def test_shrinking_does_not_alias():
     assert abs(pixels.astype(int) - 127).max() <= 8
 
 
-def test_a_large_jpeg_is_read_at_a_fraction_and_looks_the_same(tmp_path):
+def test_large_jpeg_is_decoded_at_a_fraction_of_its_size(tmp_path):
     ramp = Image.fromarray(np.tile(np.arange(512) // 2, (512, 1)).astype(np.uint8)).convert("RGB")
     path = saved(tmp_path / "large.jpg", ramp, quality=95)
     expected = np.asarray(ramp.resize((16, 16), Image.Resampling.BICUBIC)).astype(int)
     assert abs(decode(path, resolution=16, channels=3) - expected).max() <= 4
 
 
-def test_bytes_arrays_files_and_pillow_images_give_the_same(tmp_path):
+def test_bytes_arrays_files_and_pillow_images_decode_equally(tmp_path):
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (9, 7, 3), dtype=np.uint8))
     path = saved(tmp_path / "same.png", image)
     made = [decode(one, resolution=5, channels=3) for one in (path, path.read_bytes(), np.asarray(image), image)]
@@ -142,7 +142,7 @@ def test_bytes_arrays_files_and_pillow_images_give_the_same(tmp_path):
     assert made[0].shape == (5, 5, 3) and made[0].dtype == np.uint8
 
 
-def test_resize_leaves_fitting_arrays_alone():
+def test_resize_returns_arrays_of_the_right_size():
     pixels = np.zeros((2, 8, 8, 1), dtype=np.uint8)
     assert resize(pixels, resolution=8, channels=1) is pixels
     assert resize(pixels, resolution=4, channels=3).shape == (2, 4, 4, 3)
@@ -153,7 +153,7 @@ def test_resize_leaves_fitting_arrays_alone():
     ("content", "reason"),
     [(b"hello", "not an image"), (b"", "not an image"), (None, "broken image"), ("missing", "no such file")],
 )
-def test_unreadable_files_are_named(tmp_path, content, reason):
+def test_errors_name_unreadable_files(tmp_path, content, reason):
     path = tmp_path / "bad.png"
     if content is None:
         noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
@@ -165,7 +165,7 @@ def test_unreadable_files_are_named(tmp_path, content, reason):
     assert "\n" not in str(caught.value)
 
 
-def test_a_broken_png_stays_broken_when_its_notes_are_read_first():
+def test_broken_png_is_an_error_if_exif_is_read_first():
     buffer = io.BytesIO()
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     Image.fromarray(noise).save(buffer, "PNG")
@@ -176,7 +176,7 @@ def test_a_broken_png_stays_broken_when_its_notes_are_read_first():
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16", "CMYK"])
-def test_huge_images_are_made_smaller_in_strips_and_look_the_same(monkeypatch, mode):
+def test_huge_images_are_reduced_in_strips(monkeypatch, mode):
     board = np.kron(np.random.default_rng(0).integers(0, 2, (8, 11)), np.ones((40, 40))) * 200
     image = Image.fromarray(board.astype(np.uint8)).convert(mode if mode != "I;16" else "L")
     if mode == "I;16":
@@ -191,7 +191,7 @@ def test_huge_images_are_made_smaller_in_strips_and_look_the_same(monkeypatch, m
     assert abs(strips - whole).mean() < 6 and abs(strips - whole).max() < 40
 
 
-def test_threads_together_hold_so_many_pixels_and_larger_images_go_alone():
+def test_memory_limit_over_threads():
     gate = decode_module._MemoryLimit(100)
     held, most, lock = [], [], threading.Lock()
 
@@ -213,17 +213,17 @@ def test_threads_together_hold_so_many_pixels_and_larger_images_go_alone():
     assert len(most) == len(sizes) and all(total <= 100 or total in (700, 1000) for total in most)
 
 
-def test_an_image_of_too_many_pixels_is_refused_with_the_limit(monkeypatch):
+def test_error_for_too_many_pixels_states_the_limit(monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50)
     buffer = io.BytesIO()
     Image.new("L", (9, 9)).save(buffer, "PNG")
-    assert decode(buffer.getvalue(), resolution=9, channels=1).shape == (9, 9, 1)  # where Pillow only warns
+    assert decode(buffer.getvalue(), resolution=9, channels=1).shape == (9, 9, 1)  # Pillow only warns
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 40)
     with pytest.raises(UserError, match="too many pixels: the maximum is 80"):
         decode(buffer.getvalue(), resolution=9, channels=1)
 
 
-def test_what_pillow_and_libtiff_say_is_not_printed(tmp_path):
+def test_messages_of_pillow_and_libtiff_are_suppressed(tmp_path):
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
     for name in ("tiff_deflate", "jpeg", "tiff_lzw"):
         content = bytearray(saved(tmp_path / f"{name}.tif", noise, compression=name).read_bytes())
@@ -240,7 +240,7 @@ def test_what_pillow_and_libtiff_say_is_not_printed(tmp_path):
     assert done.stderr == "" and "tiff_deflate.tif: it is a broken image" in done.stdout
 
 
-def test_warnings_are_as_before_when_threads_have_decoded():
+def test_warning_filters_are_restored_after_decoding_in_threads():
     before = list(warnings.filters)
     buffer = io.BytesIO()
     Image.new("L", (9, 9)).save(buffer, "PNG")
@@ -262,12 +262,12 @@ def heic() -> bytes:
     return buffer.getvalue()
 
 
-def test_a_heic_photo_is_read_where_its_package_is_installed():
+def test_heic_is_read_if_its_package_is_installed():
     pixels = decode(heic(), resolution=8, channels=3).astype(int)
     assert abs(pixels - [200, 30, 60]).max() < 12
 
 
-def test_a_heic_photo_says_what_to_install(monkeypatch):
+def test_heic_error_names_the_package_to_install(monkeypatch):
     monkeypatch.setattr(formats, "_register_heif", lambda: False)
     with pytest.raises(UserError, match=r'it is a HEIC image.*pip install "shoestring\[heic\]"'):
         decode(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100), resolution=8, channels=3)
@@ -287,18 +287,18 @@ def test_a_heic_photo_says_what_to_install(monkeypatch):
         (b"", None),
     ],
 )
-def test_images_are_known_by_their_first_bytes(content, kind):
+def test_image_format_is_detected_from_first_bytes(content, kind):
     assert formats.image_format(content) == kind
 
 
 @pytest.mark.parametrize(("mode", "format"), [("RGB", "BMP"), ("L", "BMP"), ("1", "PPM"), ("RGB", "JPEG2000")])
-def test_what_pillow_writes_is_known(mode, format):
+def test_formats_written_by_pillow_are_detected(mode, format):
     buffer = io.BytesIO()
     Image.new(mode, (40, 40)).save(buffer, format)
     assert formats.image_format(buffer.getvalue()[:32])
 
 
-def test_a_pipe_is_not_waited_for(tmp_path):
+def test_pipe_does_not_block(tmp_path):
     os.mkfifo(tmp_path / "pipe.png")
     with pytest.raises(UserError, match=r"pipe\.png: it is not a regular file"):
         decode_file(tmp_path / "pipe.png", resolution=8, channels=3)

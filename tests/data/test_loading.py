@@ -9,7 +9,7 @@ from shoestring.data.listing import Listing, Source, from_memory
 from shoestring.errors import UserError
 
 
-def test_the_sources_are_these_five():
+def test_built_in_sources():
     built_in = {
         name for name in registry.names("data") if registry.find("data", name).__module__.startswith("shoestring.")
     }
@@ -29,13 +29,13 @@ def test_digits_are_scaled_to_bytes_and_not_mirrored():
         np.testing.assert_allclose(split.pixels[..., 0] / 255, np.asarray(original.images)[rows] / 16, atol=0.5 / 255)
 
 
-def test_the_split_seed_moves_images_and_nothing_else():
+def test_split_seed_changes_splits_only():
     first, again, other = load("digits"), load("digits"), load("digits", split_seed=1)
     np.testing.assert_array_equal(first.test.ids, again.test.ids)
     assert first.test.ids.tolist() != other.test.ids.tolist() and len(first.test) == len(other.test)
 
 
-def test_progress_counts_to_the_total(photos):
+def test_progress_reaches_the_total(photos):
     calls = []
     root = photos({"cat": 90, "dog": 90}, size=(4, 4))
     load(root, progress=lambda done, total: calls.append((done, total)))
@@ -46,7 +46,7 @@ def test_progress_counts_to_the_total(photos):
     assert not calls
 
 
-def test_a_path_comes_before_a_name_and_a_prefix_settles_it(photos, monkeypatch):
+def test_path_takes_precedence_over_name_and_prefix_over_both(photos, monkeypatch):
     photos({"cat": 5, "dog": 5}).rename(photos({}).parent / "digits")
     monkeypatch.chdir(photos({}).parent)
     assert load("digits").classes == ("cat", "dog") == load("folder:digits").classes
@@ -63,7 +63,7 @@ def test_a_path_comes_before_a_name_and_a_prefix_settles_it(photos, monkeypatch)
         ("nothing like it", None),
     ],
 )
-def test_what_does_not_exist_is_guessed(photos, monkeypatch, source, guess):
+def test_error_for_missing_source_suggests_a_similar_one(photos, monkeypatch, source, guess):
     monkeypatch.chdir(photos({"cat": 1}).parent)
     with pytest.raises(UserError, match="no folder, file or data set") as caught:
         load(source)
@@ -71,7 +71,7 @@ def test_what_does_not_exist_is_guessed(photos, monkeypatch, source, guess):
     assert guess is None or f"'{guess}'" in str(caught.value)
 
 
-def test_a_file_of_another_kind(tmp_path):
+def test_unsupported_file_is_an_error(tmp_path):
     (tmp_path / "photo.zip").write_bytes(b"x")
     with pytest.raises(UserError, match=r"photo\.zip is a file: expected"):
         load(tmp_path / "photo.zip")
@@ -83,17 +83,17 @@ def test_resolution_is_a_positive_number_of_pixels():
 
 
 @pytest.mark.parametrize("split", ["test", "val"])
-def test_a_folder_with_nothing_but_one_split_can_be_evaluated_on_and_not_trained_on(photos, split):
+def test_folder_with_one_split_can_be_evaluated_but_not_trained_on(photos, split):
     root = photos({"dog": 3, "cat": 2}, at=split)
     images = load_split(root, classes=["ant", "cat", "dog"], resolution=12)
     assert images.targets.tolist() == [1, 1, 2, 2, 2] and images.classes == ("ant", "cat", "dog")
     with pytest.raises(UserError, match="no train folder"):
-        load(root)  # also when the entry is there
+        load(root)  # also if the entry exists
     with pytest.raises(UserError, match=r"unknown split of .* 'train'"):
         load_split(root, "train", classes=["cat", "dog"], resolution=12)
 
 
-def test_an_npz_file_with_nothing_but_test_images_can_be_evaluated_on(tmp_path):
+def test_npz_file_with_test_images_only_can_be_evaluated_on(tmp_path):
     images = np.zeros((4, 6, 6), np.uint8)
     np.savez(tmp_path / "some.npz", test_images=images, test_labels=["b", "c", "b", "b"])
     found = load_split(tmp_path / "some.npz", classes=["a", "b", "c"], resolution=6)
@@ -108,7 +108,7 @@ def test_classes_of_a_model_match_however_accents_are_coded(photos):
     assert found.counts().tolist() == [3, 3]
 
 
-def test_what_was_skipped_comes_with_the_images(photos):
+def test_images_list_skipped_files(photos):
     root = photos({"cat": 5, "dog": 5})
     (root / "cat" / "bad.png").write_text("hello")
     for images in (
@@ -122,14 +122,14 @@ def test_what_was_skipped_comes_with_the_images(photos):
 
 
 @pytest.mark.parametrize("classes", [["a", "b", "a"], ["caf\u00e9", "b", "cafe\u0301"]])
-def test_classes_of_the_same_name_are_refused_in_python(classes):
+def test_duplicate_class_names_in_python_raise_an_error(classes):
     images, labels = np.zeros((30, 4, 4), np.uint8), np.arange(30) % 3
     for make in (from_arrays, in_memory):
         with pytest.raises(UserError, match="more than one class is called"):
             make(images, labels, classes=classes)
 
 
-def test_classes_of_the_same_name_are_refused_from_sources_of_other_packages(monkeypatch):
+def test_duplicate_class_names_of_third_party_sources_raise_an_error(monkeypatch):
     items = from_memory("train", np.zeros((30, 4, 4), np.uint8), np.arange(30) % 3)
     source = Source("theirs", "theirs", "1", lambda: Listing(("a", "b", "a"), {"train": items}, 30))
     monkeypatch.setattr(loading, "locate", lambda name: source)
@@ -137,7 +137,7 @@ def test_classes_of_the_same_name_are_refused_from_sources_of_other_packages(mon
         load("theirs")
 
 
-def test_a_split_whose_images_cannot_be_read_is_not_used(photos):
+def test_split_without_readable_images_is_not_used(photos):
     photos({"cat": 10, "dog": 10}, at="train")
     root = photos({"cat": 1}, at="val")
     (root / "val" / "cat" / "00.png").write_text("hello")
@@ -147,13 +147,13 @@ def test_a_split_whose_images_cannot_be_read_is_not_used(photos):
 
 
 @pytest.mark.parametrize("source", ["", " ", "folder:", "hub:", "arrays: "])
-def test_nothing_is_not_the_folder_one_is_in(photos, monkeypatch, source):
+def test_empty_name_is_not_the_current_folder(photos, monkeypatch, source):
     monkeypatch.chdir(photos({"cat": 5, "dog": 5}))
     with pytest.raises(UserError, match="the data set has no name"):
         load(source)
 
 
-def test_names_that_no_file_can_have(tmp_path):
+def test_impossible_file_names_are_user_errors(tmp_path):
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     for source in ("x" * 5000, "a\0b", str(tmp_path / "loop")):
         with pytest.raises(UserError, match="no folder, file or data set") as caught:

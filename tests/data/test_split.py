@@ -22,7 +22,7 @@ def images(labels) -> Images:
     share=st.floats(0.01, 0.99),
     seed=st.integers(0, 5),
 )
-def test_every_row_is_on_one_side_and_every_class_on_both_in_proportion(counts, share, seed):
+def test_hold_out_is_a_stratified_partition(counts, share, seed):
     labels = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(counts)) * 3, counts))
     size = round(share * len(labels))
     kept, held = hold_out(labels, size, seed=seed)
@@ -32,18 +32,18 @@ def test_every_row_is_on_one_side_and_every_class_on_both_in_proportion(counts, 
     given_by = np.bincount(labels[held], minlength=3 * len(counts))[::3]
     assert (given_by >= 1).all() and (given_by < counts).all()
     quota = np.array(counts) * len(held) / len(labels)
-    if (quota >= 1).all() and (quota <= np.array(counts) - 1).all():  # else a class is bound by its limits
+    if (quota >= 1).all() and (quota <= np.array(counts) - 1).all():  # otherwise the limits of a class apply
         assert (abs(given_by - quota) < 1).all()
 
 
-def test_the_seed_decides():
+def test_seed_determines_the_split():
     labels = np.repeat([0, 1], 50)
     first, again, other = (hold_out(labels, 20, seed=seed)[1] for seed in (0, 0, 1))
     np.testing.assert_array_equal(first, again)
     assert first.tolist() != other.tolist()
 
 
-def test_splits_that_are_there_stay_whole():
+def test_existing_splits_are_unchanged():
     whole = {"train": images([0, 1]), "validation": images([0, 1]), "test": images([0, 1])}
     divided, notes = make_splits(whole, validation=0.1, seed=0)
     assert divided == whole and not notes
@@ -57,13 +57,13 @@ def test_missing_splits_are_held_out_without_overlap():
     assert len(notes) == 1 and "20 images" in notes[0]
 
 
-def test_validation_is_never_more_than_2500():
+def test_validation_has_at_most_2500_images():
     divided, _ = make_splits({"train": images([0, 1] * 20000), "test": images([0, 1])}, validation=0.5, seed=0)
     assert len(divided["validation"]) == 2500
 
 
 @pytest.mark.parametrize(("splits", "needed"), [((), 3), (("test",), 2), (("validation",), 2)])
-def test_a_class_too_small_to_be_split_is_named(splits, needed):
+def test_error_names_a_class_too_small_to_split(splits, needed):
     train = images([0] * 10 + [1] * (needed - 1))
     with pytest.raises(UserError, match=rf"'class 1' has {needed - 1} training image.* {needed} are needed"):
         make_splits({"train": train, **dict.fromkeys(splits, train)}, validation=0.1, seed=0)
@@ -72,6 +72,6 @@ def test_a_class_too_small_to_be_split_is_named(splits, needed):
 
 
 @pytest.mark.parametrize("share", [0, 1, -0.1, 1.5])
-def test_validation_is_a_share(share):
+def test_validation_must_be_a_fraction(share):
     with pytest.raises(UserError, match="between 0 and 1"):
         make_splits({"train": images([0, 1] * 9)}, validation=share, seed=0)

@@ -11,14 +11,14 @@ from shoestring.errors import UserError
 NAMES = ("a", "b")
 
 
-def test_images_of_different_sizes_become_squares_of_one():
+def test_images_of_different_sizes_are_resized():
     arrays = [np.full((10 + n, 12, 1), n, dtype=np.uint8) for n in range(3)]
     images = as_images(arrays, None, classes=NAMES)
     assert images.shape == (11, 11, 1)
     assert images.pixels[:, 0, 0, 0].tolist() == [0, 1, 2]
 
 
-def test_grey_and_colored_files_together_have_colors(tmp_path):
+def test_grayscale_and_color_files_together_have_three_channels(tmp_path):
     Image.new("L", (8, 8), 100).save(tmp_path / "grey.png")
     Image.new("RGB", (8, 8), (200, 0, 0)).save(tmp_path / "red.png")
     files = [tmp_path / "grey.png", tmp_path / "red.png"]
@@ -30,7 +30,7 @@ def test_grey_and_colored_files_together_have_colors(tmp_path):
         assert np.array_equal(as_images(form, None, classes=NAMES).pixels, images.pixels)
 
 
-def test_large_images_become_64_pixels_and_stay_as_they_are_for_their_owner(tmp_path):
+def test_large_images_are_resized_to_64_pixels_without_changing_the_input(tmp_path):
     Image.new("RGB", (1000, 800), (200, 0, 0)).save(tmp_path / "red.jpg")
     opened = Image.open(tmp_path / "red.jpg")
     assert as_images([opened], None, classes=NAMES).shape == (64, 64, 3)
@@ -39,6 +39,6 @@ def test_large_images_become_64_pixels_and_stay_as_they_are_for_their_owner(tmp_
 
 
 @pytest.mark.parametrize("form", [[], np.zeros((0, 8, 8)), pd.DataFrame({"path": []}), None, 3, "a.png", np.float32(3)])
-def test_what_holds_no_images_is_refused(form):
+def test_inputs_without_images_raise_an_error(form):
     with pytest.raises(UserError, match="X "):
         count_images(form)

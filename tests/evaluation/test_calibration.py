@@ -12,7 +12,7 @@ def rescale(log_probabilities: np.ndarray, temperature: float) -> np.ndarray:
 
 
 def _scores(sharpness: float, count: int = 20_000) -> tuple[np.ndarray, np.ndarray]:
-    """Log-probabilities that are `sharpness` times as steep as the truth that the labels are drawn from."""
+    """Log-probabilities that are `sharpness` times as steep as those that the labels are drawn from."""
     rng = np.random.default_rng(0)
     logits = rng.normal(size=(count, 4)) * 2
     truth = np.exp(rescale(logits, 1.0))
@@ -21,12 +21,12 @@ def _scores(sharpness: float, count: int = 20_000) -> tuple[np.ndarray, np.ndarr
 
 
 @pytest.mark.parametrize("sharpness", [0.25, 1.0, 3.0])
-def test_the_temperature_undoes_what_made_the_scores_too_sure_or_too_timid(sharpness):
+def test_temperature_undoes_scaling_of_scores(sharpness):
     scores, labels = _scores(sharpness)
     assert fit_temperature(scores, labels) == pytest.approx(sharpness, rel=0.05)
 
 
-def test_the_least_loss_is_found():
+def test_temperature_minimizes_the_loss():
     scores, labels = _scores(2.0, count=500)
 
     def loss(temperature: float) -> float:
@@ -39,7 +39,7 @@ def test_the_least_loss_is_found():
 @pytest.mark.parametrize("count", [1, 2, 10, 40])
 @pytest.mark.parametrize("right", [True, False])
 @pytest.mark.parametrize("sure", [0.6, 0.9, 0.9999])
-def test_a_few_images_do_not_ask_for_boundless_confidence_or_doubt(count, right, sure):
+def test_temperature_is_regularized_for_few_images(count, right, sure):
     labels = np.arange(count) % 2
     named = labels if right else 1 - labels
     scores = np.log(np.where(np.arange(2) == named[:, None], sure, 1 - sure)).astype(np.float32)
@@ -52,18 +52,18 @@ def test_a_few_images_do_not_ask_for_boundless_confidence_or_doubt(count, right,
 
 
 @pytest.mark.parametrize("log_probability", [-np.inf, -200.0])
-def test_labels_of_probability_zero_leave_a_temperature_within_its_bounds(log_probability):
+def test_zero_probabilities_give_a_temperature_within_bounds(log_probability):
     scores = np.tile(np.array([0.0, log_probability, log_probability], dtype=np.float32), (200, 1))
     for label in (0, 1):
         assert MIN_TEMPERATURE <= fit_temperature(scores, np.full(200, label)) <= MAX_TEMPERATURE
 
 
-def test_without_images_or_classes_to_tell_apart_the_temperature_is_one():
+def test_temperature_is_one_without_images_or_with_one_class():
     assert fit_temperature(np.zeros((0, 3), dtype=np.float32), np.zeros(0, dtype=np.int64)) == 1.0
     assert fit_temperature(np.zeros((5, 1), dtype=np.float32), np.zeros(5, dtype=np.int64)) == 1.0
 
 
-def test_a_sample_of_the_images_is_enough_however_many_classes_there_are():
+def test_number_of_images_to_fit_depends_on_classes():
     assert images_to_fit(10) == 400_000
     assert images_to_fit(2000) == 2000
     assert images_to_fit(10**6) == 200

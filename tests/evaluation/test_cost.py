@@ -16,29 +16,29 @@ def _model(name: str = "resnet20", size: int = 32) -> Model:
     return build(name, classes=classes, preprocessing=Preprocessing(size, 3, (0.5,) * 3, (0.25,) * 3))
 
 
-def test_counts_are_those_published_for_resnet20():
+def test_counts_match_publication_of_resnet20():
     found = measure_cost(_model(), seconds=0)
     assert found.params == 269_722
     assert found.macs == pytest.approx(40.55e6, rel=1e-3)
 
 
-def test_macs_grow_with_the_area():
+def test_macs_are_proportional_to_area():
     assert count_macs(_model(size=32)) == pytest.approx(4 * count_macs(_model(size=16)), rel=1e-3)
 
 
-def test_bytes_are_those_of_the_saved_file(tmp_path):
+def test_file_bytes_match_the_saved_file(tmp_path):
     model = _model("simplecnn")
     model.save(tmp_path)
     assert measure_cost(model, seconds=0).file_bytes == (tmp_path / "model.safetensors").stat().st_size
 
 
-def test_latencies_are_positive_even_without_time():
+def test_latencies_are_positive_without_time():
     found = measure_cost(_model("simplecnn", size=8), seconds=0)
     assert found.latency_ms > 0
     assert found.latency_batch_ms > 0
 
 
-def test_measuring_leaves_the_model_as_it_was():
+def test_measuring_does_not_change_the_model():
     model = _model("simplecnn", size=8)
     model.module.train()
     before = {name: tensor.clone() for name, tensor in model.module.state_dict().items()}
@@ -49,25 +49,25 @@ def test_measuring_leaves_the_model_as_it_was():
 
 
 @pytest.mark.parametrize("name", ["resnet20", "convnet", "timm:test_vit", "timm:test_efficientnet"])
-def test_operations_are_those_that_torch_counts(name):
+def test_macs_match_the_counter_of_torch(name):
     model = _model(name, size=160 if name.startswith("timm") else 32)
     model.module.eval()
     for layer in model.module.modules():
         if hasattr(layer, "fused_attn"):
-            layer.fused_attn = False  # torch has no formula for that of processors
+            layer.fused_attn = False  # torch has no formula for the CPU kernel
     images = torch.zeros(1, 3, model.preprocessing.resolution, model.preprocessing.resolution)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model.module(images)
     assert count_macs(model) == counter.get_total_flops() // 2 > 0
 
 
-def test_a_prediction_costs_its_forward_passes():
+def test_prediction_costs_are_those_of_its_forward_passes():
     found = Cost(10, 1000, 40, latency_ms=2.0, latency_batch_ms=0.5)
     assert found.of_prediction(2.4) == {"passes": 2.4, "macs": 2400, "latency_ms": 4.8, "latency_batch_ms": 1.2}
     assert replace(found, latency_batch_ms=None).of_prediction(2.4)["latency_batch_ms"] is None
 
 
-def test_without_time_a_batch_is_not_measured():
+def test_batch_latency_is_not_measured_without_time():
     found = measure_cost(_model("simplecnn", size=8), seconds=0.01, limit=0.0)
     assert found.latency_batch_ms is None
     assert found.latency_ms > 0
@@ -75,7 +75,7 @@ def test_without_time_a_batch_is_not_measured():
 
 
 @pytest.mark.parametrize(("limit", "batches"), [(0.0, 0), (1000.0, 2)])
-def test_without_time_no_more_passes_are_made_than_were_kept(limit, batches):
+def test_without_time_only_reserved_passes_are_made(limit, batches):
     model, seen = _model("simplecnn", size=8), []
     model.module.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
     measure_cost(model, seconds=0, limit=limit)
@@ -83,7 +83,7 @@ def test_without_time_no_more_passes_are_made_than_were_kept(limit, batches):
 
 
 @pytest.mark.parametrize("fused", [True, False])
-def test_attention_counts_whatever_kernel_computes_it(fused):
+def test_attention_macs_do_not_depend_on_the_kernel(fused):
     model = _model("timm:test_vit", size=160)
     blocks = model.module.blocks
     for block in blocks:
@@ -100,16 +100,16 @@ def _counted(module: nn.Module, inputs: torch.Tensor) -> int:
     return counter.macs
 
 
-def test_layers_that_hide_their_products_are_counted():
+def test_fused_layers_are_counted():
     recurrent = nn.LSTM(8, 4, 2, bidirectional=True, batch_first=True)
     assert _counted(recurrent, torch.zeros(2, 5, 8)) == 2 * 5 * 2 * (16 * 8 + 16 * 4 + 16 * 8 + 16 * 4)
-    encoder = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True)  # one kernel does all of it
+    encoder = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True)  # a single fused kernel
     assert _counted(encoder, torch.zeros(1, 5, 16)) == 5 * (4 * 16 * 16 + 2 * 16 * 32) + 2 * 5 * 5 * 16
     assert torch.backends.mha.get_fastpath_enabled()
     assert _counted(nn.Linear(8, 4), torch.zeros(8)) == _counted(nn.Linear(8, 4, bias=False), torch.zeros(8)) == 32
 
 
-def test_a_network_that_fails_leaves_the_settings_of_torch_as_they_were():
+def test_failing_network_does_not_change_torch_settings():
     with pytest.raises(RuntimeError):
         _counted(nn.Linear(8, 4), torch.zeros(3))
     assert torch.backends.mha.get_fastpath_enabled()

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, log_loss, precision_score, recall_score
 
 from shoestring.data.images import Images
@@ -31,7 +32,7 @@ def _scores(count: int = 200, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _measured(scores: np.ndarray, labels, classes: tuple[str, ...] = CLASSES, split: str = "test") -> Metrics:
-    """Of log-probabilities that come in parts of three images."""
+    """Compute metrics of log-probabilities in batches of three images."""
     parts = (scores[start : start + 3] for start in range(0, len(scores), 3))
     return compute_metrics(
         collect_predictions(parts, np.asarray(labels), classes=len(classes)), classes=classes, split=split
@@ -39,7 +40,7 @@ def _measured(scores: np.ndarray, labels, classes: tuple[str, ...] = CLASSES, sp
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_figures_are_those_of_scikit_learn(seed):
+def test_metrics_match_scikit_learn(seed):
     scores, labels = _scores(seed=seed)
     found, predicted = _measured(scores, labels), scores.argmax(1)
     assert found.accuracy == pytest.approx(accuracy_score(labels, predicted))
@@ -53,7 +54,7 @@ def test_figures_are_those_of_scikit_learn(seed):
     assert found.interval == wilson_interval(int((predicted == labels).sum()), 200)
 
 
-def test_classes_without_images_or_predictions_have_no_figures():
+def test_classes_without_images_or_predictions_have_undefined_metrics():
     scores = np.log(np.array([[0.7, 0.2, 0.1], [0.6, 0.3, 0.1]], dtype=np.float32))
     found = _measured(scores, [0, 1], classes=("a", "b", "c"))
     a, b, c = found.per_class
@@ -63,7 +64,7 @@ def test_classes_without_images_or_predictions_have_no_figures():
     json.dumps(found.as_dict(), allow_nan=False)
 
 
-def test_no_images_are_refused():
+def test_no_images_raise_an_error():
     with pytest.raises(UserError, match="the test split has no images"):
         _measured(np.zeros((0, 4), dtype=np.float32), np.zeros(0, dtype=np.int64))
 
@@ -72,13 +73,19 @@ def test_no_images_are_refused():
     ("successes", "trials", "low", "high"),
     [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],
 )
-def test_wilson_gives_the_published_intervals(successes, trials, low, high):
-    """The examples of Newcombe 1998, "Two-sided confidence intervals for the single proportion", method 3."""
+def test_wilson_interval_matches_publication(successes, trials, low, high):
+    """Examples of Newcombe 1998, "Two-sided confidence intervals for the single proportion", method 3."""
     assert wilson_interval(successes, trials) == pytest.approx((low, high), abs=5e-5)
 
 
+@pytest.mark.parametrize(("successes", "trials"), [(0, 20), (1, 29), (81, 263), (970, 1000), (1000, 1000)])
+def test_wilson_interval_matches_scipy(successes, trials):
+    expected = binomtest(successes, trials).proportion_ci(method="wilson")
+    assert wilson_interval(successes, trials) == pytest.approx((expected.low, expected.high), abs=1e-8)
+
+
 @given(st.integers(1, 10_000), st.data())
-def test_wilson_holds_the_share_and_is_symmetric(trials, data):
+def test_wilson_interval_contains_the_proportion_and_is_symmetric(trials, data):
     successes = data.draw(st.integers(0, trials))
     low, high = wilson_interval(successes, trials)
     assert 0 <= low <= successes / trials + 1e-9
@@ -95,7 +102,7 @@ def test_calibration_error_by_hand():
     assert calibration_error(np.ones(4, dtype=np.float32), np.ones(4, dtype=bool)) == 0.0
 
 
-def test_the_files_hold_the_figures(tmp_path, images):
+def test_files_contain_the_metrics(tmp_path, images):
     rng = np.random.default_rng(0)
     scores = np.log(rng.dirichlet(np.ones(3), len(images))).astype(np.float32)
     predictions = collect_predictions([scores], images.targets, classes=3)
@@ -112,7 +119,7 @@ def test_the_files_hold_the_figures(tmp_path, images):
 
 
 def _many(count: int, classes: int) -> tuple[Images, np.ndarray]:
-    """Images of many classes, and predicted classes of which half are right."""
+    """Images of many classes, and predictions of which half are correct."""
     rng = np.random.default_rng(0)
     labels, ids = np.arange(count) % classes, np.array([f"{index}.png" for index in range(count)])
     names = [f"class {index}" for index in range(classes)]
@@ -120,7 +127,7 @@ def _many(count: int, classes: int) -> tuple[Images, np.ndarray]:
     return images, np.where(rng.random(count) < 0.5, labels, rng.integers(0, classes, count))
 
 
-def test_files_of_thousands_of_classes_grow_with_the_images_and_not_with_the_square_of_the_classes(tmp_path):
+def test_file_size_grows_with_images_not_with_squared_classes(tmp_path):
     images, guesses = _many(4000, 2000)
 
     def parts():
@@ -146,7 +153,7 @@ def test_files_of_thousands_of_classes_grow_with_the_images_and_not_with_the_squ
     assert [[number[label], number[guess], int(count)] for label, guess, count in rows] == kept
 
 
-def test_the_confusion_matrix_is_one_line_of_json_whatever_the_classes_are_called():
+def test_confusion_matrix_is_one_line_of_json_for_any_class_names():
     scores, labels = _scores()
     metrics = _measured(scores, labels, classes=('"confusion": null', "confusion", "b\\", "c"))
     text = metrics_json(metrics.as_dict())
@@ -154,7 +161,7 @@ def test_the_confusion_matrix_is_one_line_of_json_whatever_the_classes_are_calle
     assert sum("[[0,0," in line for line in text.splitlines()) == 1
 
 
-def test_a_test_split_of_one_class_has_metrics(tmp_path):
+def test_split_of_one_class_has_metrics(tmp_path):
     scores, _ = _scores()
     found = _measured(scores, np.full(len(scores), 2))
     assert [entry.recall is None for entry in found.per_class] == [True, True, False, True]
@@ -163,19 +170,19 @@ def test_a_test_split_of_one_class_has_metrics(tmp_path):
     json.loads(metrics_json(found.as_dict()), parse_constant=pytest.fail)
 
 
-def test_one_class_in_all_has_metrics():
+def test_single_class_has_metrics():
     found = _measured(np.zeros((4, 1), dtype=np.float32), [0, 0, 0, 0], classes=("a",))
     assert (found.accuracy, found.loss, found.calibration_error) == (1.0, 0.0, 0.0)
 
 
-def test_a_label_of_probability_zero_leaves_a_loss_that_is_a_number():
+def test_zero_probability_gives_a_finite_loss():
     scores = np.array([[0.0, -np.inf], [-np.inf, 0.0]], dtype=np.float32)
     found = _measured(scores, [0, 0], classes=("a", "b"))
     assert found.loss == pytest.approx(149 * np.log(2) / 2)
     json.loads(metrics_json(found.as_dict()), parse_constant=pytest.fail)
 
 
-def test_outputs_that_are_not_numbers_are_refused():
+def test_nan_outputs_raise_an_error():
     scores = np.zeros((5, 4), dtype=np.float32)
     scores[2:4, 1] = np.nan
     with pytest.raises(UserError, match=r"not numbers \(NaN\) for 2 of 5 images"):

@@ -5,7 +5,7 @@ import pytest
 from shoestring.evaluation.reserve import seconds_to_fit, seconds_to_predict, seconds_to_write
 
 
-def test_what_surrounds_the_forward_passes_grows_with_images_classes_and_passes():
+def test_overhead_grows_with_images_classes_and_passes():
     usual = {"classes": 10, "values": 3072, "passes": 2.0}
     few, many = (seconds_to_predict(1000, **{**usual, "classes": classes}) for classes in (10, 2000))
     assert many > 1.5 * few
@@ -17,6 +17,6 @@ def test_what_surrounds_the_forward_passes_grows_with_images_classes_and_passes(
     )
 
 
-def test_a_temperature_is_fitted_to_a_sample_and_paid_for_as_such():
+def test_reserve_for_temperature_is_limited_by_its_sample():
     assert seconds_to_fit(1000, classes=2000) > 10 * seconds_to_fit(1000, classes=10)
     assert seconds_to_fit(10**7, classes=2000) == seconds_to_fit(10**6, classes=2000)

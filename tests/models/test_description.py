@@ -1,4 +1,4 @@
-"""Models whose files were altered, damaged or made to do harm: one line that names the file, and nothing runs."""
+"""Altered, damaged or malicious model files: a one-line error that names the file, and no code is run."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def altered(saved: Path, tmp_path: Path) -> Callable[..., Path]:
-    """Makes a copy of the saved model whose description says something else."""
+    """Copy the saved model with an altered description."""
 
     def alter(**values: Any) -> Path:
         about = json.loads((saved / "model.json").read_text()) | values
@@ -99,7 +99,7 @@ def refused(folder: Path, *told: str) -> None:
         ({"sizes": []}, "sizes must be a mapping"),
     ],
 )
-def test_altered_descriptions_are_refused(altered, values, told):
+def test_altered_descriptions_raise_errors(altered, values, told):
     refused(altered(**values), "model.json", told)
 
 
@@ -122,7 +122,7 @@ def test_descriptions_of_another_network_do_not_fit_the_tensors(altered, values)
     refused(altered(**values), "model.safetensors does not fit the model", "model.json")
 
 
-def test_what_is_no_json_is_said(altered):
+def test_invalid_json_raises_an_error(altered):
     folder = altered()
     for content in (b"", b"[]", b"\xff\xfe", b"{" * 9, b"[" * 5000, b'{"temperature": ' + b"1" * 5000 + b"}"):
         (folder / "model.json").write_bytes(content)
@@ -145,13 +145,13 @@ def _cut(state: dict[str, torch.Tensor], name: str) -> dict[str, torch.Tensor]:
         (lambda state: {}, "does not fit"),
     ],
 )
-def test_tensors_that_do_not_fit_are_refused(altered, change, told):
+def test_mismatched_tensors_raise_errors(altered, change, told):
     folder = altered()
     save_file(change(load_file(folder / "model.safetensors")), folder / "model.safetensors")
     refused(folder, "model.safetensors", told)
 
 
-def test_truncated_tensors_are_refused(altered):
+def test_truncated_tensors_raise_errors(altered):
     folder = altered()
     whole = (folder / "model.safetensors").read_bytes()
     for size in (0, 7, 100, len(whole) - 1):
@@ -160,7 +160,7 @@ def test_truncated_tensors_are_refused(altered):
 
 
 class _Trap:
-    """An object whose unpickling leaves a file."""
+    """An object whose unpickling creates a file."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
@@ -171,7 +171,7 @@ class _Trap:
 
 @pytest.fixture
 def trap(tmp_path: Path) -> tuple[Path, Path]:
-    """A pickle, and the file that is there once it was read."""
+    """A pickle, and the file that exists once it was loaded."""
     sprung = tmp_path / "sprung"
     (tmp_path / "trap.pth").write_bytes(pickle.dumps(_Trap(sprung)))
     return tmp_path / "trap.pth", sprung
@@ -180,7 +180,7 @@ def trap(tmp_path: Path) -> tuple[Path, Path]:
 @pytest.mark.parametrize(
     "key", ["checkpoint_path", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir", "pretrained"]
 )
-def test_no_option_of_a_description_reaches_what_loads_files(altered, trap, key):
+def test_no_option_of_a_description_can_load_files(altered, trap, key):
     file, sprung = trap
     value = {"file": str(file)} if key.startswith("pretrained_cfg") else str(file)
     folder = altered(name="timm:test_efficientnet", options={key: value})
@@ -213,14 +213,14 @@ def test_known_options_of_timm_name_no_files():
         ("timm:test_resnet", {"drop_path_rate": 2}, "below 1"),
     ],
 )
-def test_mistakes_in_names_and_options_of_timm_are_one_line(name, options, told):
+def test_invalid_timm_names_and_options_raise_one_line_errors(name, options, told):
     size = Preprocessing(32, 3, (0.5,) * 3, (0.25,) * 3)
     with pytest.raises(UserError, match=told) as caught:
         build(name, classes=CLASSES, preprocessing=size, options=options)
     assert "\n" not in str(caught.value)
 
 
-def test_the_command_line_says_so_in_one_line(altered, capsys, tmp_path):
+def test_command_line_prints_one_line_errors(altered, capsys, tmp_path):
     folder = altered(temperature=0)
     for words in (["predict", str(folder), "a.png"], ["evaluate", str(folder), "--on", "digits"]):
         assert main(words) == 2
@@ -230,7 +230,7 @@ def test_the_command_line_says_so_in_one_line(altered, capsys, tmp_path):
     assert capsys.readouterr().err.startswith("error: unknown weights of timm model 'resnet18' 'evil'.")
 
 
-def test_models_are_saved_and_loaded_by_text_and_from_runs(saved, tmp_path):
+def test_models_load_from_strings_paths_and_runs(saved, tmp_path):
     model = Model.load(str(saved))
     model.save(str(tmp_path / "run" / "train"))
     for place in (str(tmp_path / "run"), tmp_path / "run", str(tmp_path / "run" / "train")):
@@ -240,6 +240,6 @@ def test_models_are_saved_and_loaded_by_text_and_from_runs(saved, tmp_path):
             Model.load(place)
 
 
-def test_a_temperature_that_cannot_be_is_refused(images, make_model):
+def test_invalid_temperature_raises_an_error(images, make_model):
     with pytest.raises(ValueError, match="temperature"):
         replace(make_model(images), temperature=0.0)

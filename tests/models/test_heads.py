@@ -23,7 +23,7 @@ from shoestring.training.optimizers.optimizer import make
 
 CLASSES = ("ant", "bee", "cat", "dog", "elk")
 OWN = ["convnet", "resnet20", "resnet18", "vgg8", "vgg16", "simplecnn"]
-# a small network of each family of timm that is built in no time: any side, and those that are told the side
+# a small network of each timm family that is built quickly: of any image size, and of a fixed one (SIZED)
 FAMILIES = [
     "test_byobnet",
     "test_convnext",
@@ -78,21 +78,21 @@ def _first_loss(model: Model) -> float:
 
 
 @pytest.mark.parametrize("name", OWN)
-def test_our_networks_start_at_equal_probabilities(name):
+def test_own_networks_start_at_uniform_probabilities(name):
     torch.manual_seed(0)
     model = build(name, classes=CLASSES, preprocessing=_size(32), options={"width": 0.25})
     assert _first_loss(model) == pytest.approx(math.log(5), rel=0.1)
 
 
 @pytest.mark.parametrize("name", [*FAMILIES, *SIZED])
-def test_networks_of_timm_start_at_equal_probabilities(name):
+def test_timm_networks_start_at_uniform_probabilities(name):
     torch.manual_seed(0)
     options = {"img_size": 64} if name in SIZED else {}
     model = build(f"timm:{name}", classes=CLASSES, preprocessing=_size(64), options=options)
     assert _first_loss(model) == pytest.approx(math.log(5), rel=0.1)
 
 
-def test_heads_are_found_by_the_number_of_classes_and_not_by_their_size():
+def test_heads_are_found_by_number_of_classes_not_by_size():
     sixteen = [f"class{index}" for index in range(16)]
     model = build("resnet20", classes=sixteen, preprocessing=_size(16))
     assert model.heads == ("linear.weight", "linear.bias")
@@ -104,7 +104,7 @@ def test_heads_are_found_by_the_number_of_classes_and_not_by_their_size():
     assert distilled.heads == ("head.weight", "head.bias", "head_dist.weight", "head_dist.bias")
 
 
-def test_other_weights_and_random_numbers_are_as_if_no_head_was_looked_for():
+def test_finding_heads_changes_neither_weights_nor_random_state():
     torch.manual_seed(0)
     model = build("simplecnn", classes=CLASSES, preprocessing=_size(8))
     after = torch.rand(1)
@@ -118,7 +118,7 @@ def test_other_weights_and_random_numbers_are_as_if_no_head_was_looked_for():
 
 
 class Squeezed(nn.Module):
-    """A convolution makes the logits; without norms a ReLU follows it, as in SqueezeNet."""
+    """A convolution produces the logits, followed by a ReLU without norms, as in SqueezeNet."""
 
     def __init__(self, classes: int, channels: int, norm: bool) -> None:
         super().__init__()
@@ -137,7 +137,7 @@ class Squeezed(nn.Module):
 
 @pytest.fixture
 def squeezed(monkeypatch):
-    """Makes a network with a convolution for a head, as another package may provide it: squeezed(images, norm=True)."""
+    """Build a network with a convolutional head, as a third-party package may: squeezed(images, norm=True)."""
     find = registry.find
 
     def found(kind: str, name: str):
@@ -158,14 +158,14 @@ def squeezed(monkeypatch):
 
 @pytest.fixture
 def dark_and_light() -> Images:
-    """Sixty grey images in three classes that differ in brightness, wherever one looks."""
+    """Sixty grayscale images in three classes that differ in brightness everywhere."""
     labels = np.arange(60) % 3
     pixels = np.random.default_rng(0).integers(0, 80, (60, 8, 8, 1), dtype=np.uint8) + 80 * labels[:, None, None, None]
     return in_memory(pixels.astype(np.uint8), labels, classes=["dark", "grey", "light"], resolution=8)
 
 
 @pytest.mark.parametrize("norm", [False, True])
-def test_a_convolution_that_makes_the_logits_is_a_head(dark_and_light, squeezed, context, norm):
+def test_convolution_that_produces_logits_is_a_head(dark_and_light, squeezed, context, norm):
     images = dark_and_light
     model = squeezed(images, norm=norm)
     assert model.heads == (("final.weight",) if norm else ("final.weight", "final.bias"))
@@ -179,10 +179,10 @@ def test_a_convolution_that_makes_the_logits_is_a_head(dark_and_light, squeezed,
     features, logits = embed(model, images)
     assert features.shape == (60, 16)
     assert np.allclose(np.linalg.norm(features, axis=1), 1, atol=1e-5)
-    assert (logits.argmax(1) == images.targets).mean() > 0.8  # behind the ReLU it has learned all the same
+    assert (logits.argmax(1) == images.targets).mean() > 0.8  # it learns in spite of the ReLU
 
 
-def test_a_network_that_starts_narrow_starts_at_equal_probabilities_and_so_when_it_is_widened():
+def test_narrow_and_widened_networks_start_at_uniform_probabilities():
     torch.manual_seed(0)
     model = build("timm:test_resnet", classes=CLASSES, preprocessing=_size(32))
     growing = GrowableChannels(model.module, torch.randn(2, 3, 32, 32))
@@ -192,7 +192,7 @@ def test_a_network_that_starts_narrow_starts_at_equal_probabilities_and_so_when_
     assert _first_loss(model) == pytest.approx(math.log(5), rel=0.1)
 
 
-def test_heads_for_other_classes_are_left_out_and_start_near_zero(tmp_path, caplog):
+def test_heads_for_other_classes_are_initialized_near_zero(tmp_path, caplog):
     about = {"preprocessing": _size(32), "options": {"img_size": 32}}
     torch.manual_seed(0)
     saved = build("timm:deit_tiny_distilled_patch16_224", classes=("yes", "no"), **about)
@@ -211,7 +211,7 @@ def test_heads_for_other_classes_are_left_out_and_start_near_zero(tmp_path, capl
 
 
 @pytest.mark.parametrize(("classes", "loaded"), [(CLASSES, True), (("yes", "no"), False)])
-def test_a_pretrained_head_stays_where_it_is_for_as_many_classes(monkeypatch, classes, loaded):
+def test_pretrained_head_is_kept_for_the_same_number_of_classes(monkeypatch, classes, loaded):
     create = timm.create
 
     def pretrained(name: str, **about) -> nn.Module:
@@ -226,17 +226,17 @@ def test_a_pretrained_head_stays_where_it_is_for_as_many_classes(monkeypatch, cl
     assert bool((model.module.fc.weight == 0.5).all()) == loaded
 
 
-def test_a_saved_model_knows_its_heads(tmp_path, images, make_model):
+def test_saved_model_keeps_its_heads(tmp_path, images, make_model):
     model = make_model(images, "convnet")
     model.save(tmp_path)
     assert Model.load(tmp_path).heads == model.heads == ("head.weight",)
     assert replace(model, temperature=2.0).heads == model.heads
 
 
-def test_a_network_that_scales_its_logits_itself_keeps_its_head():
+def test_network_that_scales_its_logits_keeps_its_head():
     torch.manual_seed(0)
     model = build("convnet", classes=CLASSES, preprocessing=_size(32))
     assert model.module.head.weight.std().item() == pytest.approx(
         (3 * 256) ** -0.5, rel=0.1
-    )  # uniform, as linear layers start
+    )  # uniform, the default of linear layers
     assert _first_loss(model) == pytest.approx(math.log(5), rel=0.1)

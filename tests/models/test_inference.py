@@ -15,7 +15,7 @@ from shoestring.planning.model import preprocessing
 
 
 class Counting(nn.Module):
-    """Two logits that weigh the places of an image differently, and how many images were looked at."""
+    """Two logits that weight positions differently; counts the images it has seen."""
 
     def __init__(self, side: int) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ def _model(photos, views: str, mirror: bool = True) -> Model:
 
 
 def _probabilities(model: Model, photos, moves) -> np.ndarray:
-    """The mean over images moved by hand: rows and columns taken `move` pixels away, reflected at the edges."""
+    """Mean probabilities over images shifted by `move` pixels with reflected edges."""
     found = []
     with torch.no_grad():
         for flip, move in moves:
@@ -49,7 +49,7 @@ def _probabilities(model: Model, photos, moves) -> np.ndarray:
     return np.mean(found, axis=0)
 
 
-def test_images_in_doubt_are_predicted_from_six_views_none_of_them_twice_and_others_from_two(photos):
+def test_ambiguous_images_take_six_passes_and_others_two(photos):
     model = _model(photos, "crops")
     two = _probabilities(model, photos, [(False, 0), (True, 0)])
     six = _probabilities(model, photos, [(flip, move) for flip in (False, True) for move in (0, -1, 1)])
@@ -61,20 +61,20 @@ def test_images_in_doubt_are_predicted_from_six_views_none_of_them_twice_and_oth
     assert model.module.seen == 2 * len(photos) + 4 * doubtful.sum()
 
 
-def test_predictions_do_not_depend_on_which_images_are_together(photos):
+def test_predictions_do_not_depend_on_batches(photos):
     model = _model(photos, "crops")
     together = log_probabilities(model, photos)
     assert log_probabilities(model, photos, batch_size=7) == pytest.approx(together, abs=1e-5)
 
 
 @pytest.mark.parametrize(("name", "mirror", "seen"), [("one", True, 1), ("flip", True, 2), ("flip", False, 1)])
-def test_fewer_views_are_one_word(photos, name, mirror, seen):
+def test_tta_modes_determine_forward_passes(photos, name, mirror, seen):
     model = _model(photos, name, mirror)
     log_probabilities(model, photos)
     assert model.module.seen == seen * len(photos) == expected_passes(model.preprocessing) * len(photos)
 
 
-def test_predictions_go_on_in_smaller_chunks_when_memory_runs_out(photos):
+def test_batch_size_shrinks_when_memory_runs_out(photos):
     model = _model(photos, "flip")
     expected = log_probabilities(model, photos)
     model.module.register_forward_pre_hook(lambda _, inputs: _room_for(9, inputs[0]))
@@ -90,7 +90,7 @@ def _room_for(most: int, images: torch.Tensor) -> None:
 
 
 def _clocked(monkeypatch, model: Model, second: float) -> list[float]:
-    """A clock that shows that a forward pass of an image takes a second or more; its time is in the list."""
+    """Patch the clock so that a forward pass of an image takes `second` seconds; the list holds the time."""
     clock = [0.0]
     monkeypatch.setattr(inference.time, "monotonic", lambda: clock[0])
 
@@ -102,7 +102,7 @@ def _clocked(monkeypatch, model: Model, second: float) -> list[float]:
 
 
 @pytest.mark.parametrize(("seconds", "made"), [(1000, {"crops"}), (190, {"crops", "flip"}), (100, {"flip", "one"})])
-def test_predictions_fall_back_to_fewer_views_so_that_all_images_fit_into_the_time(photos, monkeypatch, seconds, made):
+def test_cheaper_tta_is_used_to_meet_a_deadline(photos, monkeypatch, seconds, made):
     model = _model(photos, "crops")
     clock = _clocked(monkeypatch, model, 1.0)
     predictor = Predictor(model, remaining=lambda: seconds - clock[0], pending=len(photos), seconds_per_pass=1.0)
@@ -115,7 +115,7 @@ def test_predictions_fall_back_to_fewer_views_so_that_all_images_fit_into_the_ti
         assert found == pytest.approx(log_probabilities(_model(photos, "crops"), photos), abs=1e-5)
 
 
-def test_a_machine_that_becomes_slow_is_noticed_in_the_middle(photos, monkeypatch):
+def test_slowdown_is_noticed_during_prediction(photos, monkeypatch):
     model = _model(photos, "crops")
     clock = _clocked(monkeypatch, model, 1.0)
     model.module.register_forward_pre_hook(lambda *_: clock.__setitem__(0, clock[0] + 15 * (model.module.seen > 60)))
@@ -124,7 +124,7 @@ def test_a_machine_that_becomes_slow_is_noticed_in_the_middle(photos, monkeypatc
     assert next(iter(predictor.stats.images_by_tta)) == "crops" and predictor.stats.images_by_tta["one"] > 0
 
 
-def test_images_still_to_come_are_thought_of(photos, monkeypatch):
+def test_pending_images_of_later_calls_are_budgeted(photos, monkeypatch):
     model = _model(photos, "flip")
     clock = _clocked(monkeypatch, model, 1.0)
     predictor = Predictor(model, remaining=lambda: 150 - clock[0], pending=2 * len(photos), seconds_per_pass=1.0)
@@ -136,7 +136,7 @@ def test_images_still_to_come_are_thought_of(photos, monkeypatch):
     assert clock[0] <= 150
 
 
-def test_where_nothing_fits_one_view_remains(photos):
+def test_without_time_tta_is_disabled(photos):
     model = _model(photos, "crops")
     predictor = Predictor(model, remaining=lambda: -1.0, pending=len(photos), seconds_per_pass=1.0)
     assert len(np.concatenate(list(predictor(photos)))) == len(photos)
@@ -144,7 +144,7 @@ def test_where_nothing_fits_one_view_remains(photos):
     assert predictor.stats.passes_per_image == 1.0
 
 
-def test_no_images_and_one_class_have_predictions(photos):
+def test_no_images_and_one_class_are_supported(photos):
     assert log_probabilities(_model(photos, "crops"), photos[[]]).shape == (0, 2)
     model = _model(photos, "crops")
     model.module.weight = nn.Parameter(model.module.weight[:1].detach())
@@ -153,7 +153,7 @@ def test_no_images_and_one_class_have_predictions(photos):
 
 
 @pytest.mark.parametrize(("side", "classes", "most"), [(32, 2, 500), (1024, 2, 2), (32, 20_000, 400)])
-def test_large_images_and_many_classes_are_predicted_in_smaller_batches(side, classes, most):
+def test_batches_are_smaller_for_large_images_and_many_classes(side, classes, most):
     size = Preprocessing(side, 3, (0.5,) * 3, (0.25,) * 3)
     model = Model(Counting(2), "counting", {}, tuple(map(str, range(classes))), size)
     store = np.broadcast_to(np.uint8(0), (10**6, side, side, 3))
@@ -161,5 +161,5 @@ def test_large_images_and_many_classes_are_predicted_in_smaller_batches(side, cl
     assert inference._batch_size(model, images) == most
 
 
-def test_tiny_images_are_not_moved(make_images):
+def test_tiny_images_are_not_shifted(make_images):
     assert preprocessing(make_images(side=8), mirror=False, views="crops").shift == 0

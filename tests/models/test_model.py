@@ -16,7 +16,7 @@ from shoestring.models import Model, Preprocessing, build
 from shoestring.models.description import read_network
 from shoestring.models.inference import log_probabilities
 
-COLOUR = Preprocessing(16, 3, (0.5, 0.4, 0.3), (0.2, 0.25, 0.3))
+COLOR = Preprocessing(16, 3, (0.5, 0.4, 0.3), (0.2, 0.25, 0.3))
 GREY = Preprocessing(16, 1, (0.5,), (0.25,))
 CLASSES = ("ant", "bee", "cat")
 BUILT = {
@@ -33,23 +33,23 @@ BUILT = {
 
 def _model(name: str = "simplecnn", **options) -> Model:
     torch.manual_seed(0)
-    return build(name, classes=CLASSES, preprocessing=COLOUR, options=options)
+    return build(name, classes=CLASSES, preprocessing=COLOR, options=options)
 
 
 def _pixels(*shape: int) -> torch.Tensor:
     return torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
 
 
-def test_prepare_normalises_and_permutes():
+def test_prepare_normalizes_and_permutes():
     pixels = _pixels(2, 16, 16, 3)
     prepared = _model().prepare(pixels)
-    mean, std = torch.tensor(COLOUR.mean).view(3, 1, 1), torch.tensor(COLOUR.std).view(3, 1, 1)
+    mean, std = torch.tensor(COLOR.mean).view(3, 1, 1), torch.tensor(COLOR.std).view(3, 1, 1)
     assert torch.allclose(prepared, (pixels.permute(0, 3, 1, 2) / 255 - mean) / std)
     assert prepared.dtype == torch.float32
     assert prepared.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_prepare_leaves_the_pixels_alone():
+def test_prepare_does_not_change_the_pixels():
     pixels = _pixels(2, 16, 16, 3)
     before = pixels.clone()
     _model().prepare(pixels)
@@ -68,35 +68,35 @@ def test_prepare_resizes_only_when_sizes_differ(size, wanted):
 def test_prepare_averages_when_it_shrinks():
     stripes = torch.zeros(1, 32, 32, 3, dtype=torch.uint8)
     stripes[:, :, ::2] = 255
-    inner = build("simplecnn", classes=CLASSES, preprocessing=COLOUR).prepare(stripes)[0, 0, 4:-4, 4:-4]
+    inner = build("simplecnn", classes=CLASSES, preprocessing=COLOR).prepare(stripes)[0, 0, 4:-4, 4:-4]
     assert torch.allclose(inner, inner.mean().expand_as(inner), atol=0.02)
     assert abs(inner.mean()) < 0.02
 
 
-def test_prepare_turns_grey_into_colour_and_back():
-    grey, colour = _pixels(2, 16, 16, 1), _pixels(2, 16, 16, 3)
+def test_prepare_converts_between_grayscale_and_color():
+    grey, color = _pixels(2, 16, 16, 1), _pixels(2, 16, 16, 3)
     assert torch.allclose(_model().prepare(grey), _model().prepare(grey.expand(-1, -1, -1, 3)))
     model = build("simplecnn", classes=CLASSES, preprocessing=GREY)
-    brightness = colour.float() @ torch.tensor([0.299, 0.587, 0.114])
-    assert torch.allclose(model.prepare(colour)[:, 0], (brightness / 255 - 0.5) / 0.25, atol=1e-5)
+    brightness = color.float() @ torch.tensor([0.299, 0.587, 0.114])
+    assert torch.allclose(model.prepare(color)[:, 0], (brightness / 255 - 0.5) / 0.25, atol=1e-5)
 
 
-def test_prepare_refuses_what_is_not_pixels():
+def test_prepare_rejects_inputs_other_than_pixels():
     with pytest.raises(ValueError, match="uint8"):
         _model().prepare(torch.rand(2, 3, 16, 16))
 
 
-def test_means_must_fit_the_channels():
+def test_number_of_means_must_match_channels():
     with pytest.raises(ValueError, match="3 channels"):
         Preprocessing(16, 3, (0.5,), (0.5,))
 
 
 @pytest.mark.parametrize("cut", [False, True])
 @pytest.mark.parametrize("name", BUILT)
-def test_saved_models_give_the_same_bits(name, cut, tmp_path):
+def test_saved_models_load_bit_for_bit(name, cut, tmp_path):
     model = _model(name, **BUILT[name])
     images = model.prepare(_pixels(4, 16, 16, 3))
-    model.module.train()(images)  # running statistics that are not those of a fresh network
+    model.module.train()(images)  # running statistics other than those of a new network
     if cut:
         table = trace(model.module, images)
         kept = {group: torch.arange(0, own.size, 2) for group, own in table.groups.items()}
@@ -106,13 +106,13 @@ def test_saved_models_give_the_same_bits(name, cut, tmp_path):
     loaded = Model.load(tmp_path)
     assert {file.name for file in tmp_path.iterdir()} == {"model.safetensors", "model.json"}
     assert (loaded.name, loaded.options, loaded.classes) == (model.name, model.options, CLASSES)
-    assert loaded.preprocessing == COLOUR
+    assert loaded.preprocessing == COLOR
     with torch.inference_mode():
         assert torch.equal(loaded.module.eval()(images), model.module.eval()(images))
     assert [p.requires_grad for p in loaded.module.parameters()] == [p.requires_grad for p in model.module.parameters()]
 
 
-def test_the_temperature_is_saved_and_softens_predictions(images, make_model, tmp_path):
+def test_temperature_is_saved_and_softens_predictions(images, make_model, tmp_path):
     model = make_model(images)
     before = log_probabilities(model, images)
     replace(model, temperature=2.0).save(tmp_path)
@@ -122,7 +122,7 @@ def test_the_temperature_is_saved_and_softens_predictions(images, make_model, tm
     assert log_probabilities(loaded, images) == pytest.approx(expected, abs=1e-5)
 
 
-def test_broken_and_foreign_files_are_named(tmp_path):
+def test_errors_name_broken_and_foreign_files(tmp_path):
     with pytest.raises(UserError, match=r"model\.json"):
         Model.load(tmp_path)
     _model().save(tmp_path)
@@ -138,7 +138,7 @@ def test_broken_and_foreign_files_are_named(tmp_path):
         Model.load(tmp_path)
 
 
-def test_tensors_of_another_rank_are_refused(tmp_path):
+def test_tensors_of_another_rank_raise_an_error(tmp_path):
     _model().save(tmp_path)
     state = load_file(tmp_path / "model.safetensors")
     save_file(state | {"conv1.weight": torch.zeros(3)}, tmp_path / "model.safetensors")
@@ -146,48 +146,48 @@ def test_tensors_of_another_rank_are_refused(tmp_path):
         Model.load(tmp_path)
 
 
-def test_weights_come_from_a_file_a_model_folder_or_a_run(tmp_path):
+def test_weights_load_from_a_file_a_model_folder_or_a_run(tmp_path):
     saved = _model()
     saved.save(tmp_path / "run" / "train")
     for path in ["run", "run/train", "run/train/model.safetensors"]:
         torch.manual_seed(1)
-        model = build("simplecnn", classes=CLASSES, preprocessing=COLOUR, weights=str(tmp_path / path))
+        model = build("simplecnn", classes=CLASSES, preprocessing=COLOR, weights=str(tmp_path / path))
         assert torch.equal(model.module.state_dict()["head.weight"], saved.module.state_dict()["head.weight"])
     (tmp_path / "foreign").mkdir()
     (tmp_path / "foreign" / "model.json").write_text('{"format": "tfjs"}')
     with pytest.raises(UserError, match="does not describe a model"):
         read_network(tmp_path / "foreign")
     with pytest.raises(UserError, match="no weights at"):
-        build("simplecnn", classes=CLASSES, preprocessing=COLOUR, weights=str(tmp_path))
+        build("simplecnn", classes=CLASSES, preprocessing=COLOR, weights=str(tmp_path))
 
 
 @pytest.mark.parametrize("classes", [CLASSES, ("yes", "no")])
-def test_a_network_that_was_cut_is_started_from_as_it_is(tmp_path, classes):
+def test_pruned_network_can_be_loaded_as_initial_weights(tmp_path, classes):
     saved = _model("convnet", width=0.25)
     table = trace(saved.module.eval(), torch.rand(2, 3, 16, 16))
     small = drop(saved.module, table, {name: torch.arange(0, g.size, 2) for name, g in table.groups.items()})
     replace(saved, module=small).save(tmp_path)
     options = {"width": 0.25}
-    model = build("convnet", classes=classes, preprocessing=COLOUR, options=options, weights=str(tmp_path))
+    model = build("convnet", classes=classes, preprocessing=COLOR, options=options, weights=str(tmp_path))
     state, other = small.state_dict(), model.module.state_dict()
     assert all(torch.equal(other[key], state[key]) for key in state if key != "head.weight")
     assert torch.equal(other["head.weight"], state["head.weight"]) == (classes == CLASSES)
     assert model.module(torch.rand(2, 3, 16, 16)).shape == (2, len(classes))
 
 
-def test_colours_become_the_brightness_that_image_files_are_read_with():
+def test_grayscale_conversion_matches_that_of_image_files():
     model = replace(_model(), preprocessing=GREY)
-    colours = _pixels(5, 16, 16, 3)
-    grey = np.stack([np.asarray(Image.fromarray(image.numpy()).convert("L")) for image in colours])
+    colors = _pixels(5, 16, 16, 3)
+    grey = np.stack([np.asarray(Image.fromarray(image.numpy()).convert("L")) for image in colors])
     expected = model.prepare(torch.from_numpy(grey)[..., None])
-    assert (model.prepare(colours) - expected).abs().max() <= 1.01 / 255 / 0.25
+    assert (model.prepare(colors) - expected).abs().max() <= 1.01 / 255 / 0.25
 
 
-def test_a_head_for_other_classes_is_left_out(tmp_path, caplog):
+def test_head_for_other_classes_is_not_loaded(tmp_path, caplog):
     saved = _model()
     saved.save(tmp_path)
     with caplog.at_level(logging.WARNING):
-        model = build("simplecnn", classes=("yes", "no"), preprocessing=COLOUR, weights=str(tmp_path))
+        model = build("simplecnn", classes=("yes", "no"), preprocessing=COLOR, weights=str(tmp_path))
     assert "'head' is not loaded" in caplog.text
     assert model.module(torch.rand(1, 3, 16, 16)).shape == (1, 2)
     assert torch.equal(model.module.state_dict()["conv1.weight"], saved.module.state_dict()["conv1.weight"])
@@ -205,19 +205,19 @@ def test_a_head_for_other_classes_is_left_out(tmp_path, caplog):
         ("simplecnn", {}, "nowhere.safetensors", "no file nowhere"),
     ],
 )
-def test_mistakes_are_one_line(name, options, weights, message):
+def test_invalid_arguments_raise_one_line_errors(name, options, weights, message):
     with pytest.raises(UserError, match=message) as caught:
-        build(name, classes=CLASSES, preprocessing=COLOUR, options=options, weights=weights)
+        build(name, classes=CLASSES, preprocessing=COLOR, options=options, weights=weights)
     assert "\n" not in str(caught.value)
 
 
-def test_weights_of_another_width_are_refused(tmp_path):
+def test_weights_of_another_width_raise_an_error(tmp_path):
     _model().save(tmp_path)
     with pytest.raises(UserError, match="does not fit the model"):
-        build("simplecnn", classes=CLASSES, preprocessing=COLOUR, options={"width": 0.5}, weights=str(tmp_path))
+        build("simplecnn", classes=CLASSES, preprocessing=COLOR, options={"width": 0.5}, weights=str(tmp_path))
 
 
-def test_pretrained_weights_that_cannot_be_had_are_one_line(monkeypatch):
+def test_unavailable_pretrained_weights_raise_a_one_line_error(monkeypatch):
     import timm
 
     def offline(*args, **kwargs):
@@ -225,11 +225,11 @@ def test_pretrained_weights_that_cannot_be_had_are_one_line(monkeypatch):
 
     monkeypatch.setattr(timm, "create_model", offline)
     with pytest.raises(UserError, match=r"cannot get pretrained weights|no network") as caught:
-        build("timm:resnet18", classes=CLASSES, preprocessing=COLOUR, weights="pretrained")
+        build("timm:resnet18", classes=CLASSES, preprocessing=COLOR, weights="pretrained")
     assert "\n" not in str(caught.value)
 
 
-def test_timm_takes_classes_channels_and_dropout():
+def test_timm_networks_take_classes_channels_and_dropout():
     model = build("timm:resnet18", classes=CLASSES, preprocessing=GREY, options={"dropout": 0.3})
     assert model.module.conv1.in_channels == 1
     assert model.module.fc.out_features == 3

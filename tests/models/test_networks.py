@@ -15,7 +15,7 @@ NETWORKS = [convnet, resnet20, resnet56, resnet18, vgg8, vgg16, simplecnn]
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("network", NETWORKS)
-def test_gives_logits_for_any_size_from_8_up(network, channels):
+def test_networks_accept_any_size_from_8_up(network, channels):
     module = network(5, channels=channels, width=0.125, dropout=0.5)
     for height, width in [(8, 8), (13, 9), (32, 32)]:
         assert module(torch.randn(2, channels, height, width)).shape == (2, 5)
@@ -39,7 +39,7 @@ def test_gradients_reach_every_trained_parameter(network):
         (convnet, {}, 1_972_792),
     ],
 )
-def test_has_the_published_number_of_parameters(network, options, params):
+def test_parameter_counts_match_publications(network, options, params):
     assert sum(p.numel() for p in network(10, **options).parameters()) == params
 
 
@@ -49,7 +49,7 @@ def test_width_scales_filters():
     assert resnet20(10, width=2).linear.in_features == 128
 
 
-def test_dropout_acts_in_training_only():
+def test_dropout_is_active_in_training_only():
     images = torch.randn(2, 3, 8, 8)
     for network in NETWORKS:
         module = network(5, width=0.25, dropout=0.9).eval()
@@ -59,7 +59,7 @@ def test_dropout_acts_in_training_only():
         assert not torch.equal(module(images), module(images))
 
 
-def test_whitening_makes_patches_uncorrelated_with_unit_variance():
+def test_whitened_patches_are_uncorrelated_with_unit_variance():
     torch.manual_seed(0)
     noise = torch.randn(64, 3, 16, 16)
     batch = 2 * noise + noise.roll(1, 1) + noise.roll(1, 3) + 0.5
@@ -73,7 +73,7 @@ def test_whitening_makes_patches_uncorrelated_with_unit_variance():
 
 
 @pytest.mark.parametrize("norm", [True, False])
-def test_convnet_blocks_start_as_the_identity_of_their_first_channels(norm):
+def test_convnet_blocks_start_as_identity_of_their_first_channels(norm):
     block = convnet(10, width=0.5, norm=norm).blocks[1]
     maps = torch.rand(1, 32, 8, 8)
     assert torch.allclose(block.conv1(maps)[:, :32], maps)
@@ -94,13 +94,13 @@ def test_learns_with_and_without_batch_norm(network, options):
     labels = torch.arange(32) % 2
     images = torch.randn(32, 3, 8, 8) * 0.3 + labels.view(-1, 1, 1, 1) * torch.tensor([1.0, -1.0, 0.5]).view(3, 1, 1)
     module = network(2, width=0.125, **options)
-    optimiser = torch.optim.AdamW([p for p in module.parameters() if p.requires_grad], 0.02)
+    optimizer = torch.optim.AdamW([p for p in module.parameters() if p.requires_grad], 0.02)
     losses = []
     for _ in range(25):
         loss = F.cross_entropy(module(images), labels)
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
-        optimiser.step()
+        optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < 0.5 * losses[0]
 
@@ -120,7 +120,7 @@ def test_shortcut_b_learns_a_projection():
     assert not any("layer1" in name for name in names)
 
 
-def test_padding_may_be_nothing():
+def test_padding_can_be_zero():
     maps = torch.rand(2, 3, 4, 4)
     assert torch.equal(PadChannels(0, 0)(maps), maps)
     assert PadChannels(0, 2)(maps).shape == (2, 5, 4, 4)
@@ -131,7 +131,7 @@ def test_padding_keeps_channels_last():
     assert PadChannels(2, 3)(maps).is_contiguous(memory_format=torch.channels_last)
 
 
-def test_loads_state_dicts_that_know_no_padding():
+def test_state_dicts_without_padding_buffers_load():
     module = resnet20(10)
     state = {name: tensor + 1 for name, tensor in module.state_dict().items() if "shortcut" not in name}
     module.load_state_dict(state, strict=True)

@@ -48,7 +48,7 @@ def test_labels_may_be_numbers_with_gaps_names_or_indices_of_classes(tmp_path):
     assert load(npz(tmp_path, images=IMAGES, labels=LABELS, classes=["b", "a"])).classes == ("b", "a")
 
 
-def test_grey_arrays_and_floats(tmp_path):
+def test_grayscale_arrays_and_floats(tmp_path):
     grey = IMAGES[..., 0]
     as_bytes = load(npz(tmp_path, images=grey, labels=LABELS))
     assert as_bytes.train.shape == (6, 6, 1)
@@ -81,7 +81,7 @@ def test_grey_arrays_and_floats(tmp_path):
         ({"test_images": IMAGES, "test_labels": LABELS + 1}, "unknown class in test_labels .* '2'"),
     ],
 )
-def test_arrays_that_cannot_be_used(tmp_path, change, message):
+def test_invalid_arrays_raise_errors(tmp_path, change, message):
     arrays = {"images": IMAGES, "labels": LABELS, **change}
     with pytest.raises(UserError, match=message) as caught:
         load(npz(tmp_path, **{name: array for name, array in arrays.items() if array is not None}))
@@ -89,13 +89,13 @@ def test_arrays_that_cannot_be_used(tmp_path, change, message):
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"PK\x03\x04broken"])
-def test_a_file_that_is_no_npz(tmp_path, content):
+def test_invalid_npz_file_is_an_error(tmp_path, content):
     (tmp_path / "photos.npz").write_bytes(content)
     with pytest.raises(UserError, match=r"photos\.npz is not an \.npz file"):
         load(tmp_path / "photos.npz")
 
 
-def test_a_single_array_is_no_npz(tmp_path):
+def test_single_array_is_not_an_npz_file(tmp_path):
     with (tmp_path / "photos.npz").open("wb") as file:
         np.save(file, IMAGES)
     with pytest.raises(UserError, match=r"photos\.npz is not an \.npz file"):
@@ -107,7 +107,7 @@ def test_pickled_arrays_are_not_loaded(tmp_path):
         load(npz(tmp_path, images=IMAGES, labels=np.array([object()] * 20)))
 
 
-def test_from_arrays_leaves_nothing_on_disk_and_holds_out_only_validation(cache):
+def test_from_arrays_caches_nothing_and_holds_out_only_validation(cache):
     data = from_arrays(IMAGES, LABELS, classes=["cat", "dog"])
     assert (len(data.train), len(data.validation), len(data.test)) == (18, 2, 0)
     assert data.classes == ("cat", "dog") and not cache.exists()
@@ -143,19 +143,19 @@ def test_to_pixels_rounds():
     assert to_pixels(np.zeros((0, 4, 4, 1))).shape == (0, 4, 4, 1)
 
 
-def test_other_spellings_of_the_splits(tmp_path):
+def test_alternative_split_names(tmp_path):
     data = load(npz(tmp_path, train_images=IMAGES, train_labels=LABELS, val_images=IMAGES[:6], val_labels=LABELS[:6]))
     assert len(data.validation) == 6 and len(data.train) == 16
     data = load(npz(tmp_path, images=IMAGES, labels=LABELS[:, None], valid_images=IMAGES[:6], valid_labels=LABELS[:6]))
     assert len(data.validation) == 6
 
 
-def test_arrays_of_other_names_are_said(tmp_path):
+def test_unused_arrays_are_noted(tmp_path):
     data = load(npz(tmp_path, images=IMAGES, labels=LABELS, extra_images=IMAGES, boxes=LABELS))
     assert any("not used: extra_images, boxes" in note for note in data.notes)
 
 
-def test_names_of_labels_are_the_same_however_accents_are_coded(tmp_path):
+def test_label_names_are_unicode_normalized(tmp_path):
     names = np.array(["cafe\u0301", "bar"])
     path = npz(tmp_path, images=IMAGES, labels=names[LABELS], test_images=IMAGES[:2], test_labels=["caf\u00e9", "bar"])
     data = load(path)
@@ -163,7 +163,7 @@ def test_names_of_labels_are_the_same_however_accents_are_coded(tmp_path):
 
 
 def stored(path, name, header, content=b""):
-    """An .npz file with one array of this header before this content, in place of the one of that name."""
+    """Add an array with this header and content to an .npz file."""
     text = header.encode()
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr(f"{name}.npy", b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + content)
@@ -183,33 +183,33 @@ def stored(path, name, header, content=b""):
         "",
     ],
 )
-def test_absurd_headers_are_one_line(tmp_path, header):
+def test_absurd_headers_are_one_line_errors(tmp_path, header):
     path = stored(npz(tmp_path, images=IMAGES), "labels", header, b"abc")
     with pytest.raises(UserError, match=r"photos\.npz (is not an \.npz file of plain arrays|does not fit)") as caught:
         load(path)
     assert "\n" not in str(caught.value)
 
 
-def test_an_encrypted_file_is_one_line(tmp_path):
+def test_encrypted_file_is_a_one_line_error(tmp_path):
     path = npz(tmp_path, images=IMAGES, labels=LABELS)
     content = bytearray(path.read_bytes())
     for signature, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
         start = content.find(signature)
         while start >= 0:
-            content[start + offset] |= 1  # says that the file is encrypted
+            content[start + offset] |= 1  # marks the file as encrypted
             start = content.find(signature, start + 4)
     path.write_bytes(content)
     with pytest.raises(UserError, match=r"photos\.npz is not an \.npz file of plain arrays: .*encrypted"):
         load(path)
 
 
-def test_a_file_that_unpacks_to_more_than_the_memory_is_refused_before(tmp_path, monkeypatch):
+def test_file_larger_than_memory_is_an_error_before_loading(tmp_path, monkeypatch):
     monkeypatch.setattr(sys.modules[arrays_source.__module__], "_free_memory", lambda: 2000)
     with pytest.raises(UserError, match=r"photos\.npz takes .* GB of memory, and 0\.0 GB are free"):
         load(npz(tmp_path, images=IMAGES, labels=LABELS))
 
 
 @pytest.mark.parametrize(("images", "labels"), [([[[1, 2], [3]]] * 20, LABELS), (IMAGES, [[1, 2], [3]] * 10)])
-def test_lists_of_different_lengths_are_one_line(images, labels):
+def test_lists_of_different_lengths_are_a_one_line_error(images, labels):
     with pytest.raises(UserError, match="are of different sizes"):
         from_arrays(images, labels)

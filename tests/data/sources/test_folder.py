@@ -36,7 +36,7 @@ def test_every_image_keeps_its_pixels_label_and_name(photos):
 
 
 @pytest.mark.parametrize("validation", ["val", "validation"])
-def test_splits_that_exist_are_used(photos, validation):
+def test_existing_splits_are_used(photos, validation):
     photos(TWO, at="train")
     photos({"cat": 2, "dog": 1}, at=validation)
     data = load(photos({"dog": 3}, at="test"))
@@ -45,7 +45,7 @@ def test_splits_that_exist_are_used(photos, validation):
     assert isinstance(data.train.pixels, np.memmap) and isinstance(data.test.pixels, np.memmap)
 
 
-def test_folders_of_splits_may_have_capitals_and_longer_names(photos):
+def test_split_folder_names_are_case_insensitive_with_synonyms(photos):
     photos(TWO, at="Training")
     photos({"cat": 2, "dog": 1}, at="VAL")
     data = load(photos({"cat": 1, "dog": 3}, at="Testing"))
@@ -57,13 +57,13 @@ def test_valid_may_be_a_class(photos):
     assert load(photos({"valid": 10, "invalid": 10})).classes == ("invalid", "valid")
 
 
-def test_a_class_that_train_lacks_is_named_with_the_nearest(photos):
+def test_error_for_class_not_in_train_suggests_a_similar_one(photos):
     photos(TWO, at="train")
     with pytest.raises(UserError, match=r"class in test 'dogs'\. Did you mean 'dog'\?"):
         load(photos({"dogs": 1}, at="test"))
 
 
-def test_test_images_without_class_folders_are_left_aside(photos):
+def test_test_images_without_class_folders_are_not_used(photos):
     root = photos(TWO, at="train")
     (root / "test").mkdir()
     Image.new("RGB", (12, 12)).save(root / "test" / "unknown.png")
@@ -71,7 +71,7 @@ def test_test_images_without_class_folders_are_left_aside(photos):
     assert len(data.test) == 4 and any("without labels it is not used" in note for note in data.notes)
 
 
-def test_hidden_and_system_files_are_passed_over_and_deeper_folders_searched(photos):
+def test_hidden_and_system_files_are_ignored_and_subfolders_searched(photos):
     root = photos(TWO)
     (root / "cat" / ".DS_Store").write_bytes(b"x")
     (root / "dog" / "Thumbs.db").write_bytes(b"x")
@@ -82,7 +82,7 @@ def test_hidden_and_system_files_are_passed_over_and_deeper_folders_searched(pho
     assert data.classes == ("cat", "dog") and len(data.train) + len(data.validation) + len(data.test) == 20
 
 
-def test_a_broken_image_is_an_error_that_names_it_unless_bad_images_are_skipped(photos, cache):
+def test_broken_image_is_an_error_unless_skipped(photos, cache):
     root = photos(TWO)
     (root / "cat" / "cut.png").write_bytes((root / "cat" / "00.png").read_bytes()[:200])
     with pytest.raises(UserError, match=r"cut\.png: it is a broken image .*--skip-bad"):
@@ -91,19 +91,19 @@ def test_a_broken_image_is_an_error_that_names_it_unless_bad_images_are_skipped(
     data = load(root, skip_bad=True)
     assert count(data) == 20
     assert any("cut.png" in note and note.startswith("skipped 1 unreadable") for note in data.notes)
-    with pytest.raises(UserError, match=r"cut\.png"):  # also when the entry made without it is there
+    with pytest.raises(UserError, match=r"cut\.png"):  # also if an entry without it exists
         load(root)
     (root / "cat" / "cut.png").unlink()
     assert not any("unreadable" in note for note in load(root).notes) and not load(root).skipped
 
 
-def test_files_that_are_no_images_by_name_and_content_are_left_out_and_counted(photos):
+def test_files_that_are_not_images_are_skipped_and_counted(photos):
     root = photos(TWO)
     (root / "dog" / "notes.txt").write_text("hello")
     (root / "dog" / "film.mov").write_bytes(b"\0\0\0\x14ftypqt  " + bytes(30))
     (root / "cat" / "empty").touch()
     (root / "cat" / "00.png").rename(root / "cat" / "named oddly.data")
-    for _ in range(2):  # decoded, and from the cache
+    for _ in range(2):  # decoded, then from the cache
         data = load(root)
         assert count(data) == 20 and data.skipped == ()
         (note,) = (note for note in data.notes if "not images" in note)
@@ -111,7 +111,7 @@ def test_files_that_are_no_images_by_name_and_content_are_left_out_and_counted(p
 
 
 @pytest.mark.parametrize("name", ["page.jpg", "drawing.svg", "raw.CR2"])
-def test_what_is_called_as_an_image_is_never_passed_over(photos, name):
+def test_file_with_image_suffix_is_never_skipped_silently(photos, name):
     root = photos(TWO)
     (root / "cat" / name).write_text("<html>")
     with pytest.raises(UserError, match=rf"{name}: it is not an image\. Repair or remove it"):
@@ -128,7 +128,7 @@ def test_all_skipped_images_are_listed_and_the_first_named(photos):
     assert any(note.startswith("skipped 46 ") and "and 26 more" in note for note in data.notes)
 
 
-def test_many_other_files_in_a_row_are_left_out(photos):
+def test_many_consecutive_other_files_are_skipped(photos):
     root = photos({"cat": 5, "dog": 5})
     for index in range(150):
         (root / "cat" / f"0{index:03d}.txt").write_text("hello")
@@ -143,12 +143,12 @@ def test_a_class_of_other_files_only_has_no_images(photos):
         load(root)
 
 
-def test_grey_images_stay_grey_only_among_themselves(photos):
+def test_only_all_grayscale_images_have_one_channel(photos):
     assert load(photos({"cat": 5, "dog": 5}, mode="L")).train.shape == (12, 12, 1)
     assert load(photos({"emu": 5}, mode="RGB")).train.shape == (12, 12, 3)
 
 
-def test_large_images_become_64_with_a_note_and_any_size_on_demand(photos):
+def test_large_images_are_resized_to_64_with_a_note_or_as_requested(photos):
     root = photos({"cat": 4, "dog": 4}, size=(96, 120))
     data = load(root)
     assert data.train.shape == (64, 64, 3) and any("--resolution 96" in note for note in data.notes)
@@ -166,7 +166,7 @@ def test_large_images_become_64_with_a_note_and_any_size_on_demand(photos):
         ({"cat": 5}, "test", "no train folder"),
     ],
 )
-def test_folders_that_cannot_be_used(photos, tmp_path, cache, counts, at, message):
+def test_invalid_folders_raise_errors(photos, tmp_path, cache, counts, at, message):
     (tmp_path / "photos").mkdir()
     with pytest.raises(UserError, match=message) as caught:
         load(photos(counts, at=at))
@@ -189,14 +189,14 @@ def test_linked_folders_inside_a_class_are_followed_each_once(photos, tmp_path):
     (root / "cat" / "far").symlink_to(tmp_path / "far")
     (root / "cat" / "again").symlink_to(tmp_path / "far")
     (tmp_path / "far" / "inner").symlink_to(tmp_path / "inner")
-    (tmp_path / "inner" / "back").symlink_to(root / "cat")  # a circle
+    (tmp_path / "inner" / "back").symlink_to(root / "cat")  # a cycle
     data = load(root)
     assert count(data) == 20 and data.train.counts().sum() + data.test.counts().sum() + len(data.validation) == 20
     names = {str(name) for split in (data.train, data.validation, data.test) for name in split.ids}
     assert {"cat/again/00.png", "cat/again/inner/01.png"} <= names and len(names) == 20
 
 
-def test_the_own_path_of_a_folder_comes_before_that_of_a_link(photos):
+def test_path_of_a_folder_takes_precedence_over_a_link(photos):
     root = photos(TWO)
     (root / "cat" / "z").mkdir()
     (root / "cat" / "00.png").rename(root / "cat" / "z" / "00.png")
@@ -206,7 +206,7 @@ def test_the_own_path_of_a_folder_comes_before_that_of_a_link(photos):
     assert any("cat/z/00.png" in split.ids for split in (data.train, data.validation, data.test))
 
 
-def test_a_link_to_nothing_is_a_broken_image(photos):
+def test_broken_link_is_an_unreadable_image(photos):
     root = photos(TWO)
     (root / "cat" / "gone.png").symlink_to(root / "nowhere.png")
     with pytest.raises(UserError, match=r"gone\.png: no such file or directory.*--skip-bad"):
@@ -215,7 +215,7 @@ def test_a_link_to_nothing_is_a_broken_image(photos):
     assert count(data) == 20 and data.skipped[0][0].endswith("gone.png")
 
 
-def test_a_pipe_is_not_waited_for(photos):
+def test_pipe_does_not_block(photos):
     root = photos(TWO)
     os.mkfifo(root / "cat" / "pipe.png")
     data = load(root)
@@ -239,14 +239,14 @@ def test_a_folder_that_cannot_be_listed_is_an_error(photos, monkeypatch):
 
 
 @pytest.mark.parametrize(("one", "other"), [("test", "testing"), ("val", "valid"), ("train", "training")])
-def test_two_folders_of_one_split_are_refused(photos, one, other):
+def test_two_folders_of_one_split_are_an_error(photos, one, other):
     for at in {"train", one, other}:
         root = photos({"cat": 5, "dog": 5}, at=at)
     with pytest.raises(UserError, match=f"{one} and {other} in .* both name the"):
         load(root)
 
 
-def test_what_lies_beside_the_splits_is_said(photos):
+def test_other_entries_beside_splits_are_noted(photos):
     photos(TWO, at="train")
     photos({"cat": 3}, at="test")
     root = photos({"extra": 2})
@@ -255,13 +255,13 @@ def test_what_lies_beside_the_splits_is_said(photos):
     assert "beside train, test in" in note and "extra, labels.csv" in note
 
 
-def test_loose_files_beside_the_class_folders_are_said(photos):
+def test_files_beside_class_folders_are_noted(photos):
     root = photos(TWO)
     (root / "cat" / "00.png").rename(root / "loose.png")
     assert any("beside the class folders" in note and "loose.png" in note for note in load(root).notes)
 
 
-def test_train_may_be_a_vehicle(photos):
+def test_train_may_be_a_class(photos):
     root = photos({"train": 10, "car": 10, "bus": 10})
     (root / "train" / "steam").mkdir()
     (root / "train" / "00.png").rename(root / "train" / "steam" / "00.png")
@@ -269,12 +269,12 @@ def test_train_may_be_a_vehicle(photos):
     assert data.classes == ("bus", "car", "train") and count(data) == 30
 
 
-def test_a_vehicle_beside_test_images_is_refused(photos):
+def test_train_as_class_beside_a_test_split_is_an_error(photos):
     with pytest.raises(UserError, match="has class folders, and test beside them: put the classes of each split"):
         load(photos({"train": 5, "car": 5, "test": 5}))
 
 
-def test_nobody_can_tell_whether_train_is_a_class(photos):
+def test_ambiguous_train_folder_is_an_error(photos):
     photos({"steam": 5, "diesel": 5}, at="train")
     root = photos({"car": 5})
     with pytest.raises(UserError, match=r"is .*train a class, like car beside it, or does it hold the classes\? If"):
@@ -282,34 +282,34 @@ def test_nobody_can_tell_whether_train_is_a_class(photos):
     assert load(root / "train").classes == ("diesel", "steam")
 
 
-def test_annotations_beside_train_leave_it_a_split(photos):
+def test_train_with_annotations_beside_it_is_a_split(photos):
     root = photos(TWO, at="train")
     (root / "annotations").mkdir()
     (root / "annotations" / "all.json").write_text("{}")
     assert any("annotations" in note for note in load(root).notes)
 
 
-def test_splits_below_classes_are_refused(photos):
+def test_splits_below_classes_are_an_error(photos):
     for at in ("cat", "dog"):
         root = photos({"train": 5, "test": 5}, at=at)
     with pytest.raises(UserError, match=r"cat contains split folders \(test, train\): .*test/cat\."):
         load(root)
 
 
-def test_accents_are_the_same_however_they_are_coded(photos):
+def test_folder_names_are_unicode_normalized(photos):
     photos({"caf\u00e9": 10, "bar": 10}, at="train")
     root = photos({"cafe\u0301": 3, "bar": 3}, at="test")
     data = load(root)
     assert data.classes == ("bar", "caf\u00e9") and data.test.counts().tolist() == [3, 3]
 
 
-def test_two_folders_that_differ_only_in_the_coding_of_accents_are_refused(photos):
+def test_folders_with_the_same_normalized_name_are_an_error(photos):
     with pytest.raises(UserError, match=r"two class folders in .* are called 'café'"):
         load(photos({"caf\u00e9": 10, "cafe\u0301": 10}))
 
 
 @pytest.mark.parametrize("small", ["ant", "zebra"])
-def test_the_name_of_a_class_does_not_decide_the_resolution(photos, small, monkeypatch):
+def test_class_names_do_not_affect_the_resolution(photos, small, monkeypatch):
     monkeypatch.setattr(folder_module, "SAMPLE_SIZE", 20)
     photos({small: 30}, size=(40, 40))
     root = photos({"cat": 60, "dog": 60}, size=(8, 8))
@@ -317,19 +317,19 @@ def test_the_name_of_a_class_does_not_decide_the_resolution(photos, small, monke
 
 
 @pytest.mark.parametrize("small", ["ant", "zebra"])
-def test_the_name_of_a_folder_without_labels_does_not_decide_the_resolution(photos, small, monkeypatch):
+def test_folder_names_without_labels_do_not_affect_the_resolution(photos, small, monkeypatch):
     monkeypatch.setattr(folder_module, "SAMPLE_SIZE", 20)
     photos({small: 30}, size=(40, 40))
     root = photos({"cat": 60, "dog": 60}, size=(8, 8))
     assert load_unlabelled(root).shape == (8, 8, 3)
 
 
-def test_system_folders_are_no_classes(photos):
+def test_system_folders_are_not_classes(photos):
     root = photos({**TWO, "__MACOSX": 1, "@eaDir": 1})
     assert load(root).classes == ("cat", "dog")
 
 
-def test_home_is_written_as_a_tilde(photos, monkeypatch):
+def test_tilde_is_expanded(photos, monkeypatch):
     root = photos(TWO)
     monkeypatch.setenv("HOME", str(root.parent))
     for source in ("~/photos", "folder:~/photos"):
@@ -337,6 +337,6 @@ def test_home_is_written_as_a_tilde(photos, monkeypatch):
     assert decode_file("~/photos/cat/00.png", resolution=4, channels=3).shape == (4, 4, 3)
 
 
-def test_a_home_that_does_not_exist_is_one_line():
+def test_missing_home_is_a_one_line_error():
     with pytest.raises(UserError, match="no home folder"):
         load("~nobody-of-this-name/photos")

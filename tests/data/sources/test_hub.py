@@ -22,7 +22,7 @@ NAMES = ["cat", "dog"]
 
 @pytest.fixture(autouse=True)
 def offline(monkeypatch, tmp_path):
-    """The Hub cannot be reached, and the user's own cache is not touched."""
+    """Make the Hub unreachable and isolate the user's cache."""
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "datasets"))
@@ -35,7 +35,7 @@ def encoded(pixels) -> bytes:
 
 
 def parquet(folder, split, *, rows=20, image="image", label="label", labels=None, kind=None, plain=False, shard=""):
-    """Write one Parquet file of `rows` images; returns its folder."""
+    """Write one Parquet file of `rows` images and return its folder."""
     folder.mkdir(exist_ok=True)
     values = [encoded(one) for one in PIXELS[:rows]]
     column = values if plain else [{"bytes": one, "path": None} for one in values]
@@ -62,7 +62,7 @@ def test_a_folder_of_parquet_files(tmp_path):
     assert data.test.ids.tolist()[-1] == "test/00005"
 
 
-def test_progress_knows_the_total_of_all_files(tmp_path):
+def test_progress_total_includes_all_files(tmp_path):
     calls = []
     folder = parquet(tmp_path / "pets", "train")
     parquet(folder, "test")
@@ -80,7 +80,7 @@ def test_progress_knows_the_total_of_all_files(tmp_path):
         ([True, False] * 10, datasets.Value("bool"), ("False", "True")),
     ],
 )
-def test_columns_are_found_by_kind_and_name(tmp_path, labels, kind, classes):
+def test_columns_are_found_by_type_and_name(tmp_path, labels, kind, classes):
     folder = parquet(tmp_path / "pets", "train", image="picture", label="Target", labels=labels, kind=kind, plain=True)
     data = load(folder)
     assert data.classes == classes
@@ -90,7 +90,7 @@ def test_columns_are_found_by_kind_and_name(tmp_path, labels, kind, classes):
     np.testing.assert_array_equal(data.train.pixels, PIXELS[rows])
 
 
-def test_a_test_split_without_labels_is_left_aside(tmp_path):
+def test_split_without_labels_is_not_used(tmp_path):
     folder = parquet(tmp_path / "pets", "train")
     parquet(folder, "test", labels=[-1] * 20)
     data = load(folder)
@@ -114,7 +114,7 @@ def test_a_test_split_without_labels_is_left_aside(tmp_path):
         ({"split": "test"}, "no train split, only test"),
     ],
 )
-def test_parquet_files_that_cannot_be_used(tmp_path, options, message):
+def test_invalid_parquet_files_raise_errors(tmp_path, options, message):
     with pytest.raises(UserError, match=message) as caught:
         load(parquet(tmp_path / "pets", options.pop("split", "train"), **options))
     assert "\n" not in str(caught.value)
@@ -128,7 +128,7 @@ def test_a_test_class_that_train_lacks(tmp_path):
         load(folder)
 
 
-def test_a_broken_image_is_named_and_can_be_skipped(tmp_path):
+def test_error_names_a_broken_image_which_can_be_skipped(tmp_path):
     folder = tmp_path / "pets"
     folder.mkdir()
     images = [encoded(one) for one in PIXELS]
@@ -152,13 +152,13 @@ def test_a_file_that_is_not_parquet(tmp_path):
     assert "\n" not in str(caught.value)
 
 
-def test_a_hub_id_without_a_network_is_one_line():
+def test_hub_id_without_network_is_a_one_line_error():
     with pytest.raises(UserError, match="there is no folder owner/pets, and cannot open owner/pets") as caught:
         load("owner/pets")
     assert "\n" not in str(caught.value)
 
 
-def test_a_missing_extra_says_how_to_install_it(tmp_path, monkeypatch):
+def test_error_for_missing_extra_says_how_to_install_it(tmp_path, monkeypatch):
     folder = parquet(tmp_path / "pets", "train")
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(UserError, match=r'pip install "shoestring\[hub\]"'):
@@ -166,20 +166,20 @@ def test_a_missing_extra_says_how_to_install_it(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("first", [None, -1])
-def test_a_split_whose_first_label_is_missing_is_not_dropped(tmp_path, first):
+def test_split_with_missing_first_label_is_not_dropped(tmp_path, first):
     folder = parquet(tmp_path / "pets", "train")
     parquet(folder, "test", rows=4, labels=[first, 1, 0, 1])
     with pytest.raises(UserError, match=r"image 0 of the test split of .* has no label: add one"):
         load(folder)
 
 
-def test_a_test_split_without_a_label_column_is_left_aside(tmp_path):
+def test_split_without_label_column_is_not_used(tmp_path):
     folder = parquet(tmp_path / "pets", "train")
     parquet(folder, "test", label="")
     assert any("test split" in note and "no labels" in note for note in load(folder).notes)
 
 
-def test_a_readme_cannot_name_files_outside_of_the_folder(tmp_path):
+def test_readme_cannot_name_files_outside_the_folder(tmp_path):
     parquet(tmp_path / "secret", "train", rows=6)
     folder = parquet(tmp_path / "pets", "train")
     card = "configs:\n- config_name: default\n  data_files:\n  - split: train\n    path: ../secret/*.parquet\n"
@@ -188,7 +188,7 @@ def test_a_readme_cannot_name_files_outside_of_the_folder(tmp_path):
     assert len(data.train) + len(data.validation) + len(data.test) == 20
 
 
-def test_a_readme_names_the_classes_of_plain_numbers(tmp_path):
+def test_readme_names_classes_of_integer_labels(tmp_path):
     folder = parquet(tmp_path / "pets", "train", kind=datasets.Value("int64"))
     third = "          '2': emu\n"
     names = f"        names:\n          '0': cat\n          '1': dog\n{third}"
@@ -205,7 +205,7 @@ def test_a_readme_names_the_classes_of_plain_numbers(tmp_path):
     assert load(folder).classes == ("0", "1")
 
 
-def test_a_split_may_number_the_classes_in_its_own_way(tmp_path):
+def test_splits_may_number_classes_differently(tmp_path):
     folder = parquet(tmp_path / "pets", "train")
     parquet(folder, "test", rows=4, labels=[0, 0, 0, 1], kind=datasets.ClassLabel(names=["dog", "cat", "emu"]))
     parquet(folder, "validation", rows=2, labels=["dog", "cat"], kind=datasets.Value("string"))
@@ -216,7 +216,7 @@ def test_a_split_may_number_the_classes_in_its_own_way(tmp_path):
         load(folder)
 
 
-def test_classes_of_the_same_name_are_refused(tmp_path):
+def test_duplicate_class_names_raise_an_error(tmp_path):
     folder = parquet(tmp_path / "pets", "train")
     (file,) = folder.iterdir()
     table = pq.read_table(file)
@@ -226,11 +226,11 @@ def test_classes_of_the_same_name_are_refused(tmp_path):
         load(folder)
 
 
-def test_signs_in_the_name_of_a_folder_stand_for_themselves(tmp_path):
+def test_glob_characters_in_folder_names_are_literal(tmp_path):
     assert load(parquet(tmp_path / "pets [1] * x", "train")).classes == ("cat", "dog")
 
 
-def test_names_are_the_same_however_accents_are_coded(tmp_path):
+def test_names_are_unicode_normalized(tmp_path):
     text = datasets.Value("string")
     folder = parquet(tmp_path / "pets", "train", labels=["cafe\u0301", "bar"] * 10, kind=text)
     parquet(folder, "test", labels=["caf\u00e9", "bar"] * 10, kind=text)
@@ -238,13 +238,13 @@ def test_names_are_the_same_however_accents_are_coded(tmp_path):
     assert data.classes == ("bar", "caf\u00e9") and data.test.counts().tolist() == [10, 10]
 
 
-def test_nothing_but_a_test_split_can_be_evaluated_on(tmp_path):
+def test_test_split_alone_can_be_evaluated_on(tmp_path):
     folder = parquet(tmp_path / "pets", "test")
     assert load_split(folder, classes=["dog", "cat"], resolution=6).counts().tolist() == [10, 10]
 
 
 @pytest.mark.parametrize(("one", "other"), [("test", "testing"), ("val", "valid")])
-def test_two_spellings_of_one_split_are_refused(tmp_path, one, other):
+def test_two_spellings_of_one_split_are_an_error(tmp_path, one, other):
     folder = parquet(tmp_path / "pets", "train")
     for name in (one, other):
         parquet(folder, name)
@@ -252,7 +252,7 @@ def test_two_spellings_of_one_split_are_refused(tmp_path, one, other):
         load(folder)
 
 
-def test_files_belong_to_splits_by_their_names_or_those_of_their_folders(tmp_path):
+def test_split_of_a_file_follows_from_its_name_or_folder(tmp_path):
     def splits(*names):
         return files_of_splits([tmp_path / name for name in names], tmp_path)
 
@@ -268,7 +268,7 @@ def test_files_belong_to_splits_by_their_names_or_those_of_their_folders(tmp_pat
 
 
 @pytest.mark.parametrize("large", [0, 1])
-def test_the_sample_for_the_resolution_is_of_all_rows(tmp_path, large):
+def test_resolution_sample_covers_all_rows(tmp_path, large):
     """Rows sorted by class, of which one has large images."""
     folder = tmp_path / "pets"
     folder.mkdir()
@@ -284,7 +284,7 @@ def test_the_sample_for_the_resolution_is_of_all_rows(tmp_path, large):
     assert load(folder).train.shape == (6, 6, 3)
 
 
-def test_a_few_files_of_a_data_set_on_the_hub_are_looked_at(tmp_path):
+def test_resolution_sample_of_a_hub_data_set_is_from_few_files(tmp_path):
     folder = parquet(tmp_path / "pets", "train", rows=8, shard="0")
     parquet(folder, "train", rows=8, shard="1")
     files = {"train": [str(file) for file in sorted(folder.iterdir())]}
@@ -293,7 +293,7 @@ def test_a_few_files_of_a_data_set_on_the_hub_are_looked_at(tmp_path):
     assert len(found) == 16 and all(item.image[:4] == b"\x89PNG" for item in found)
 
 
-def test_files_without_rows_are_passed_over(tmp_path, capfd):
+def test_files_without_rows_are_ignored(tmp_path, capfd):
     folder = parquet(tmp_path / "pets", "train", shard="1")
     parquet(folder, "train", rows=0, shard="0")
     data = load(folder)

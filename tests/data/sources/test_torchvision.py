@@ -19,7 +19,7 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (30, 8, 8), dtype=np.uint8)
 
 
 class Fake:
-    """What torchvision would have downloaded: 30 grey images, of which the first ones are the test split."""
+    """A download of torchvision: 30 grayscale images, of which the first ones are the test split."""
 
     def __init__(self, root, *, download, train=None, split=None) -> None:
         assert download and root.is_dir()
@@ -53,7 +53,7 @@ def test_a_data_set_without_class_names(monkeypatch):
     assert load("svhn").classes == tuple("0123456789")
 
 
-def test_without_a_network_it_is_one_line(monkeypatch, cache):
+def test_missing_network_is_a_one_line_error(monkeypatch, cache):
     def fail(*_, **__):
         raise OSError("<urlopen error [Errno -2]\nName or service not known>")
 
@@ -63,7 +63,7 @@ def test_without_a_network_it_is_one_line(monkeypatch, cache):
     assert "\n" not in str(caught.value) and not (cache / "images").exists()
 
 
-def test_every_known_name_is_a_class_of_torchvision_that_takes_its_arguments():
+def test_every_name_is_a_torchvision_class_that_takes_its_arguments():
     import inspect
 
     for name, known in _KNOWN.items():
@@ -73,13 +73,13 @@ def test_every_known_name_is_a_class_of_torchvision_that_takes_its_arguments():
         assert "train" in known.splits, name
 
 
-def test_an_unknown_name_after_the_prefix():
+def test_unknown_name_with_prefix_is_an_error():
     with pytest.raises(UserError, match=r"unknown torchvision data set 'cifar11'\. Did you mean 'cifar10'"):
         load("torchvision:cifar11")
 
 
 @pytest.mark.parametrize("large", [0, 9])
-def test_the_sample_for_the_resolution_is_of_all_images(monkeypatch, large):
+def test_resolution_sample_covers_all_images(monkeypatch, large):
     class Sorted(Named):
         def __len__(self) -> int:
             return 1200
@@ -92,7 +92,7 @@ def test_the_sample_for_the_resolution_is_of_all_images(monkeypatch, large):
     assert load("mnist").train.shape == (8, 8, 1)
 
 
-def test_what_readers_of_images_warn_of_is_not_printed(monkeypatch):
+def test_warnings_of_image_readers_are_suppressed(monkeypatch):
     class Warns(Named):
         def __getitem__(self, index):
             warnings.warn("Corrupt EXIF data", stacklevel=1)  # an error in these tests
@@ -102,7 +102,7 @@ def test_what_readers_of_images_warn_of_is_not_printed(monkeypatch):
     assert len(load("mnist").test) == 6
 
 
-def test_a_damaged_download_is_one_line(monkeypatch, cache):
+def test_damaged_download_is_a_one_line_error(monkeypatch, cache):
     class Damaged(Named):
         def __getitem__(self, index):
             raise OSError("image file is\ntruncated")
@@ -115,7 +115,7 @@ def test_a_damaged_download_is_one_line(monkeypatch, cache):
     assert "\n" not in str(told.value)
 
 
-def test_classes_of_the_same_name_are_refused(monkeypatch):
+def test_duplicate_class_names_raise_an_error(monkeypatch):
     class Same(Fake):
         classes = [f"class {index % 9}" for index in range(10)]
 
@@ -124,7 +124,7 @@ def test_classes_of_the_same_name_are_refused(monkeypatch):
         load("mnist")
 
 
-def test_a_server_that_does_not_answer_is_not_waited_for_without_end(monkeypatch, cache):
+def test_download_times_out(monkeypatch, cache):
     seen = []
 
     class Asking(Named):
