@@ -42,7 +42,7 @@ def pool_of(features: np.ndarray, *, classes: int = 1, margins: np.ndarray | Non
     return Pool(images, lambda: signals)
 
 
-def slow_greedy(
+def brute_force(
     value: Callable[[list[int]], float], count: int, size: int, *, given: tuple[int, ...] = ()
 ) -> list[int]:
     """Brute force: each step adds the image with which the value of all selected images is highest."""

@@ -7,7 +7,7 @@ import inspect
 import numpy as np
 import pytest
 
-from pools import pool_of, slow_greedy, some_features, unit
+from pools import brute_force, pool_of, some_features, unit
 from shoestring.config import registry
 from shoestring.selection.algorithms.similarity import DenseSimilarity
 from shoestring.selection.methods.d2 import d2
@@ -49,7 +49,7 @@ def _select(method, features, size=5, already=BEFORE, **options) -> list[int]:
 
 
 def _brute_force(value, size=5) -> list[int]:
-    return slow_greedy(value, 30, len(BEFORE) + size, given=tuple(BEFORE))[len(BEFORE) :]
+    return brute_force(value, 30, len(BEFORE) + size, given=tuple(BEFORE))[len(BEFORE) :]
 
 
 def test_all_greedy_methods_accept_already():
@@ -87,7 +87,9 @@ def test_facility_location_continues(seed, max_pairs, options, monkeypatch):
     monkeypatch.setattr(DenseSimilarity, "max_pairs", max_pairs)
     features = some_features(30, seed=seed)
     table = np.maximum(features.astype(np.float64) @ features.T, 0)
-    assert _select(facility_location, features, **options) == _brute_force(lambda chosen: table[:, chosen].max(1).sum())
+    assert _select(facility_location, features, **options) == _brute_force(
+        lambda selected: table[:, selected].max(1).sum()
+    )
 
 
 def test_stochastic_greedy_continues():
@@ -99,7 +101,9 @@ def test_stochastic_greedy_continues():
 def test_max_herding_continues(seed):
     features = some_features(30, seed=seed)
     table = np.exp((features.astype(np.float64) @ features.T - 1) / 0.5**2)
-    assert _select(max_herding, features, bandwidth=0.5) == _brute_force(lambda chosen: table[:, chosen].max(1).sum())
+    assert _select(max_herding, features, bandwidth=0.5) == _brute_force(
+        lambda selected: table[:, selected].max(1).sum()
+    )
 
 
 def test_prob_cover_continues_with_uncovered_images():
@@ -112,10 +116,10 @@ def test_prob_cover_continues_with_uncovered_images():
 def test_k_center_continues(seed):
     features = some_features(30, seed=seed).astype(np.float64)
     distances = np.linalg.norm(features[:, None] - features[None], axis=2)
-    chosen = list(BEFORE)
+    selected = list(BEFORE)
     for _ in range(5):
-        chosen.append(int(distances[:, chosen].min(1).argmax()))
-    assert _select(k_center, features.astype(np.float32)) == chosen[3:]
+        selected.append(int(distances[:, selected].min(1).argmax()))
+    assert _select(k_center, features.astype(np.float32)) == selected[3:]
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -123,8 +127,8 @@ def test_graph_cut_continues(seed):
     features = some_features(30, seed=seed)
     table = features.astype(np.float64) @ features.T
 
-    def value(chosen: list[int]) -> float:
-        return table[:, chosen].sum() - 2.0 * table[np.ix_(chosen, chosen)].sum()
+    def value(selected: list[int]) -> float:
+        return table[:, selected].sum() - 2.0 * table[np.ix_(selected, selected)].sum()
 
     assert _select(graph_cut, features, weight=2.0) == _brute_force(value)
 
@@ -134,27 +138,27 @@ def test_log_det_continues(seed):
     features = some_features(30, seed=seed)
     table = features.astype(np.float64) @ features.T + 1e-3 * np.eye(30)
     assert _select(log_det, features) == _brute_force(
-        lambda chosen: np.linalg.slogdet(table[np.ix_(chosen, chosen)])[1]
+        lambda selected: np.linalg.slogdet(table[np.ix_(selected, selected)])[1]
     )
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_herding_continues(seed):
     features = some_features(30, seed=seed).astype(np.float64)
-    mean, chosen = features.mean(0), list(BEFORE)
-    towards = mean + (mean - features[BEFORE]).sum(0)
+    mean, selected = features.mean(0), list(BEFORE)
+    w = mean + (mean - features[BEFORE]).sum(0)
     for _ in range(5):
-        chosen.append(max((i for i in range(30) if i not in chosen), key=lambda i: features[i] @ towards))
-        towards = towards + mean - features[chosen[-1]]
-    assert _select(herding, features.astype(np.float32)) == chosen[3:]
+        selected.append(max((i for i in range(30) if i not in selected), key=lambda i: features[i] @ w))
+        w = w + mean - features[selected[-1]]
+    assert _select(herding, features.astype(np.float32)) == selected[3:]
 
 
 @pytest.mark.parametrize("diversity", [0.0, 0.3, 1.0])
 def test_representative_continues(diversity):
     features = some_features(30, seed=0).astype(np.float64)
 
-    def value(chosen: list[int]) -> float:
-        count, total = len(chosen), features[chosen].sum(0)
+    def value(selected: list[int]) -> float:
+        count, total = len(selected), features[selected].sum(0)
         spread = (count**2 - total @ total) / (count * (count - 1))
         return diversity * spread - (1 - diversity) * np.linalg.norm(total / count - features.mean(0))
 
@@ -165,9 +169,9 @@ def test_representative_continues(diversity):
 def test_diversity_continues_and_swaps_new_images_only(seed):
     features = some_features(30, seed=seed)
 
-    def spread(chosen) -> float:
-        total = features[list(chosen)].sum(0, dtype=np.float64)
-        return float(len(chosen) ** 2 - total @ total)
+    def spread(selected) -> float:
+        total = features[list(selected)].sum(0, dtype=np.float64)
+        return float(len(selected) ** 2 - total @ total)
 
     assert _select(diversity, features, swaps=0) == _brute_force(spread)
     better = _select(diversity, features)

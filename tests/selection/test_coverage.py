@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pools import pool_of, slow_greedy, some_features, unit
+from pools import brute_force, pool_of, some_features, unit
 from shoestring.errors import UserError
 from shoestring.selection.algorithms import gpu, partitions
 from shoestring.selection.algorithms import similarity as blocks
@@ -60,7 +60,7 @@ def test_facility_location_equals_brute_force(seed, engine):
     features = some_features(30, seed=seed)
     matrix = features.astype(np.float64) @ features.T
     found = facility_location(pool_of(features), 5, rng=np.random.default_rng(0))
-    assert found.tolist() == slow_greedy(lambda selected: _coverage(matrix, selected), 30, 5)
+    assert found.tolist() == brute_force(lambda selected: _coverage(matrix, selected), 30, 5)
 
 
 @pytest.mark.parametrize("shape", ["scattered", "clusters"])
@@ -146,7 +146,7 @@ def test_max_herding_equals_brute_force(seed, bandwidth, engine):
     width = bandwidth or np.median(distances[np.triu_indices(30, 1)])
     matrix = np.exp(-(distances**2) / (2 * width**2))
     found = max_herding(pool_of(features), 5, rng=np.random.default_rng(0), bandwidth=bandwidth)
-    assert found.tolist() == slow_greedy(lambda selected: _coverage(matrix, selected), 30, 5)
+    assert found.tolist() == brute_force(lambda selected: _coverage(matrix, selected), 30, 5)
 
 
 def test_the_bandwidth_of_a_sample_is_close_to_that_of_all_images():

@@ -18,10 +18,10 @@ def _clusters(seed: int, *, count: int = 60, dimensions: int = 5) -> np.ndarray:
     return unit(centres[rng.integers(4, size=count)] + 0.3 * rng.normal(size=(count, dimensions)))
 
 
-def _spread(features: np.ndarray, chosen) -> float:
+def _spread(features: np.ndarray, selected) -> float:
     """Sum of pairwise cosine distances, by brute force."""
     features = features.astype(np.float64)
-    return sum(1 - float(features[i] @ features[j]) for i, j in combinations(chosen, 2))
+    return sum(1 - float(features[i] @ features[j]) for i, j in combinations(selected, 2))
 
 
 @pytest.mark.parametrize("size", [2, 7, 20])
@@ -48,7 +48,7 @@ def test_annealing_finds_the_optimum():
 def test_random_search_returns_the_best_of_its_draws(seed, draws):
     features, rng = _clusters(seed), np.random.default_rng(seed)
     drawn = [rng.choice(60, 6, replace=False) for _ in range(draws)]
-    best = max(drawn, key=lambda chosen: _spread(features, chosen))
+    best = max(drawn, key=lambda selected: _spread(features, selected))
     found = diversity(pool_of(features), 6, rng=np.random.default_rng(seed), search="random", draws=draws)
     assert sorted(found.tolist()) == sorted(best.tolist())
 

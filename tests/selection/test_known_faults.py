@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pools import pool_of, slow_greedy, some_features, unit
+from pools import brute_force, pool_of, some_features, unit
 from shoestring.config import registry
 from shoestring.selection.algorithms import neighbors
 from shoestring.selection.algorithms import similarity as blocks
@@ -26,8 +26,8 @@ def test_1_the_cosine_is_not_squared(seed):
     features = some_features(25, seed=seed, dimensions=4)
     cosines = features.astype(np.float64) @ features.T
     found = facility_location(pool_of(features), 4, rng=_rng()).tolist()
-    assert found == slow_greedy(lambda chosen: np.maximum(cosines, 0)[:, chosen].max(1).sum(), 25, 4)
-    assert found != slow_greedy(lambda chosen: (cosines**2)[:, chosen].max(1).sum(), 25, 4)
+    assert found == brute_force(lambda selected: np.maximum(cosines, 0)[:, selected].max(1).sum(), 25, 4)
+    assert found != brute_force(lambda selected: (cosines**2)[:, selected].max(1).sum(), 25, 4)
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.float64])

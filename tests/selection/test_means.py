@@ -7,7 +7,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from pools import pool_of, slow_greedy, some_features
+from pools import brute_force, pool_of, some_features
 from shoestring.selection.methods.herding import herding
 from shoestring.selection.methods.moderate import moderate
 from shoestring.selection.methods.representative import representative
@@ -17,20 +17,20 @@ from shoestring.selection.methods.representative import representative
 def test_herding_follows_its_recursion(seed):
     features = some_features(30, seed=seed).astype(np.float64)
     mean = features.mean(0)
-    towards, chosen = mean, []
+    w, selected = mean, []
     for _ in range(5):
-        left = [i for i in range(30) if i not in chosen]
-        chosen.append(max(left, key=lambda i: features[i] @ towards))
-        towards = towards + mean - features[chosen[-1]]
-    assert herding(pool_of(features.astype(np.float32)), 5, rng=np.random.default_rng(0)).tolist() == chosen
+        left = [i for i in range(30) if i not in selected]
+        selected.append(max(left, key=lambda i: features[i] @ w))
+        w = w + mean - features[selected[-1]]
+    assert herding(pool_of(features.astype(np.float32)), 5, rng=np.random.default_rng(0)).tolist() == selected
 
 
-def _distance(features: np.ndarray, chosen) -> float:
-    return float(np.linalg.norm(features[list(chosen)].mean(0) - features.mean(0)))
+def _distance(features: np.ndarray, selected) -> float:
+    return float(np.linalg.norm(features[list(selected)].mean(0) - features.mean(0)))
 
 
-def _spread(features: np.ndarray, chosen) -> float:
-    pairs = [1 - features[i] @ features[j] for i, j in combinations(chosen, 2)]
+def _spread(features: np.ndarray, selected) -> float:
+    pairs = [1 - features[i] @ features[j] for i, j in combinations(selected, 2)]
     return float(np.mean(pairs)) if pairs else 0.0
 
 
@@ -39,13 +39,13 @@ def _spread(features: np.ndarray, chosen) -> float:
 def test_representative_equals_brute_force(seed, diversity):
     features = some_features(30, seed=seed).astype(np.float64)
 
-    def value(chosen: list[int]) -> float:
-        return diversity * _spread(features, chosen) - (1 - diversity) * _distance(features, chosen)
+    def value(selected: list[int]) -> float:
+        return diversity * _spread(features, selected) - (1 - diversity) * _distance(features, selected)
 
     pool = pool_of(features.astype(np.float32))
     found = representative(pool, 5, rng=np.random.default_rng(0), diversity=diversity).tolist()
     given = (found[0],) if diversity == 1 else ()  # a single image has no diversity: the first is random
-    assert found == slow_greedy(value, 30, 5, given=given)
+    assert found == brute_force(value, 30, 5, given=given)
 
 
 @pytest.mark.parametrize("method", [herding, representative])

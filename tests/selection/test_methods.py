@@ -108,9 +108,9 @@ def test_margin_ranks_by_the_final_margin(images, order, expected):
     assert len(ties) > 3
 
 
-def _spread(features: np.ndarray, chosen) -> float:
+def _spread(features: np.ndarray, selected) -> float:
     """Sum of pairwise cosine distances, by brute force."""
-    return sum(1 - float(features[i] @ features[j]) for i, j in combinations(chosen, 2))
+    return sum(1 - float(features[i] @ features[j]) for i, j in combinations(selected, 2))
 
 
 def test_diversity_is_close_to_optimal(images):

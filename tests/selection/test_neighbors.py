@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pools import pool_of, slow_greedy, some_features
+from pools import brute_force, pool_of, some_features
 from shoestring.selection.algorithms import gpu
 from shoestring.selection.algorithms import neighbors as module
 from shoestring.selection.algorithms.neighbors import nearest_neighbors
@@ -50,7 +50,7 @@ def test_facility_location_with_neighbors_equals_brute_force_on_their_cosines(se
         nearest = np.argsort(-matrix[row])[:6]
         near[row, nearest] = matrix[row, nearest]
     found = facility_location(pool_of(features), 5, rng=np.random.default_rng(0), neighbours=6)
-    assert found.tolist() == slow_greedy(lambda chosen: near[:, chosen].max(1).sum(), 30, 5)
+    assert found.tolist() == brute_force(lambda selected: near[:, selected].max(1).sum(), 30, 5)
 
 
 def test_with_all_images_as_neighbors_facility_location_is_exact():

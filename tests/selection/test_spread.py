@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pools import pool_of, slow_greedy, some_features, unit
+from pools import brute_force, pool_of, some_features, unit
 from shoestring.errors import UserError
 from shoestring.selection.methods.graph_cut import graph_cut
 from shoestring.selection.methods.k_center import k_center
@@ -17,11 +17,11 @@ def test_k_center_takes_the_image_farthest_from_all_selected(seed):
     features = some_features(30, seed=seed).astype(np.float64)
     distances = np.linalg.norm(features[:, None] - features[None], axis=2)
     first = int(np.linalg.norm(features - features.mean(0), axis=1).argmin())
-    chosen = [first]
-    while len(chosen) < 5:
-        chosen.append(int(distances[:, chosen].min(1).argmax()))
+    selected = [first]
+    while len(selected) < 5:
+        selected.append(int(distances[:, selected].min(1).argmax()))
     found = k_center(pool_of(features.astype(np.float32)), 5, rng=np.random.default_rng(0))
-    assert found.tolist() == chosen
+    assert found.tolist() == selected
 
 
 def test_k_center_selects_outliers_last():
@@ -49,7 +49,9 @@ def test_log_det_equals_brute_force_after_its_first_image(seed):
     features = some_features(30, seed=seed)
     table = features.astype(np.float64) @ features.T + 1e-3 * np.eye(30)
     found = log_det(pool_of(features), 5, rng=np.random.default_rng(seed)).tolist()
-    expected = slow_greedy(lambda chosen: np.linalg.slogdet(table[np.ix_(chosen, chosen)])[1], 30, 5, given=(found[0],))
+    expected = brute_force(
+        lambda selected: np.linalg.slogdet(table[np.ix_(selected, selected)])[1], 30, 5, given=(found[0],)
+    )
     assert found == expected
 
 
@@ -74,8 +76,8 @@ def test_graph_cut_equals_brute_force(seed, weight):
     features = some_features(30, seed=seed)
     table = features.astype(np.float64) @ features.T
 
-    def value(chosen: list[int]) -> float:
-        return table[:, chosen].sum() - weight * table[np.ix_(chosen, chosen)].sum()
+    def value(selected: list[int]) -> float:
+        return table[:, selected].sum() - weight * table[np.ix_(selected, selected)].sum()
 
     found = graph_cut(pool_of(features), 5, rng=np.random.default_rng(0), weight=weight)
-    assert found.tolist() == slow_greedy(value, 30, 5)
+    assert found.tolist() == brute_force(value, 30, 5)

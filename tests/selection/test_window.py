@@ -40,9 +40,9 @@ def _rng() -> np.random.Generator:
     return np.random.default_rng(0)
 
 
-def _accuracy(pool: Pool, chosen, ridge: float = 1.0) -> float:
-    targets = np.eye(CLASSES)[pool.labels[chosen]]
-    fitted = Ridge(alpha=ridge, fit_intercept=False).fit(pool.features[chosen].astype(float), targets)
+def _accuracy(pool: Pool, selected, ridge: float = 1.0) -> float:
+    targets = np.eye(CLASSES)[pool.labels[selected]]
+    fitted = Ridge(alpha=ridge, fit_intercept=False).fit(pool.features[selected].astype(float), targets)
     return float((fitted.predict(pool.features.astype(float)).argmax(1) == pool.labels).mean())
 
 
@@ -53,7 +53,7 @@ def test_the_window_with_the_highest_accuracy_wins(seed, size, ridge):
     pool = _pool(seed=seed)
     order = np.argsort(-pool.final_margin)
     windows = [order[at : at + size] for at in range(0, COUNT - size + 1, 6)]
-    expected = max(windows, key=lambda chosen: _accuracy(pool, chosen, ridge))
+    expected = max(windows, key=lambda selected: _accuracy(pool, selected, ridge))
     assert window(pool, size, rng=_rng(), step=0.1, ridge=ridge).tolist() == expected.tolist()
 
 
@@ -65,7 +65,7 @@ def test_class_windows_start_at_the_same_fraction(seed):
     for start in (0, 0.2, 0.4, 0.6, 0.8):
         first = [min(round(start * 20), 20 - count) for count in counts]
         windows.append(np.concatenate([o[f : f + c] for o, f, c in zip(orders, first, counts)]))
-    expected = max(windows, key=lambda chosen: _accuracy(pool, chosen))
+    expected = max(windows, key=lambda selected: _accuracy(pool, selected))
     found = window(pool, 12, rng=_rng(), counts=counts, step=0.2)
     assert sorted(found.tolist()) == sorted(expected.tolist())
     for half in (6, 12):

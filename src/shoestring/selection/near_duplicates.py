@@ -1,4 +1,4 @@
-"""Near-duplicate images, found by comparing thumbnails; no network has to be trusted.
+"""Near-duplicate images, found by comparing thumbnails; independent of any network.
 
 A pair counts if two things match: a coarse color thumbnail, and the details that it does not show. The coarse
 thumbnail alone matched landscapes under the same sky; of the pairs of CIFAR-10 and of natural scenes that pass both

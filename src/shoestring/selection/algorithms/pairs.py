@@ -53,7 +53,7 @@ def list_pairs(similarity: Similarity, best: Floats, expected: int) -> PairList:
     for rows in slices(count, rows_per_block(similarity)):
         block = similarity.rows(rows)
         row, column = np.divmod(np.flatnonzero((block > best[rows, None]) | (block > best)), count)
-        if (end := filled + len(row)) > len(indices):  # in place: copies would take memory beside these arrays
+        if (end := filled + len(row)) > len(indices):  # in place: copies would need more memory
             indices.resize(end * 5 // 4, refcheck=False)
             values.resize(end * 5 // 4, refcheck=False)
         indices[filled:end] = column

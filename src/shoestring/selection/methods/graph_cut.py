@@ -35,7 +35,7 @@ def graph_cut(
     def update(gains: NDArray[np.floating], cosines: Floats) -> NDArray[np.floating]:
         return gains - 2 * weight * cosines.sum(1, dtype=np.float64)
 
-    gains = LazyScores(features, sums, update, max_rise)  # s_ii is the same for all images and left out
+    gains = LazyScores(features, sums, update, max_rise)  # s_ii is omitted: it is the same for all images
 
     def best(free: NDArray[np.bool_]) -> int:
         return gains.best(free, rng)

@@ -43,7 +43,7 @@ def mean_distance(features: Floats, neighbours: int) -> NDArray[np.float64]:
     result = np.zeros(len(features))
     for rows in slices(len(features) if count else 0, 256):
         cosines = inner_products(features[rows], features)
-        np.fill_diagonal(cosines[:, rows], -np.inf)  # not its own neighbour
+        np.fill_diagonal(cosines[:, rows], -np.inf)  # not its own neighbor
         nearest = np.partition(cosines, len(features) - count, axis=1)[:, len(features) - count :]
         result[rows] = np.sqrt(np.maximum(2 - 2 * nearest, 0)).mean(1)
     return result
