@@ -12,11 +12,10 @@ import pytest
 from shoestring import Budget, BudgetTooSmall, UserError, api, evaluate, load, prune, select, train
 from shoestring.budget import WEIGHTS
 from shoestring.config import registry
-from shoestring.config.recipe import Grow, Prune, Recipe, Select, Train
+from shoestring.config.recipe import Grow, Recipe, Select, Train
 from shoestring.data.images import Dataset, Images
 from shoestring.evaluation.cost import count_macs
 from shoestring.models import Model, Preprocessing, build
-from shoestring.planning import plan
 from shoestring.planning.model import preprocessing
 from shoestring.planning.proxy import needs_proxy
 from shoestring.reporting.markdown import summary
@@ -25,6 +24,7 @@ from shoestring.runs.directory import RunDir
 from shoestring.runs.session import begin
 from shoestring.training import loop
 from shoestring.training.checkpoint import Checkpoint
+from trainings import run_train
 
 SMALL = {"model": "convnet", "width": 0.125, "batch_size": 16}
 
@@ -74,23 +74,6 @@ def test_one_schedule_runs_through_training_and_recovery(images, context):
     assert trained[-1] == pytest.approx(0.75, abs=0.02)
     assert rates[0] == pytest.approx(0.75, abs=0.02)
     assert rates[-1] == pytest.approx(0.0, abs=0.02)
-
-
-@pytest.mark.parametrize(("macs", "worth"), [(None, 1.0), ("20M", 1.0), ("1.0", 1.0), ("0.25", 0.4 + 0.6 / 0.25**0.65)])
-def test_a_network_that_will_be_cut_is_chosen_for_the_time_that_this_saves(images, context, monkeypatch, macs, worth):
-    asked = []
-
-    def choose(images, settings, *, context, seconds, network, timings):
-        asked.append(seconds)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(plan, "choose_model", choose)
-    for unit in ({"time": 100}, {"epochs": 10}):
-        budget = Budget(**unit, steps=("train", "prune"))
-        with pytest.raises(KeyboardInterrupt):
-            api.run_train(images, Train(), Grow(), budget=budget, context=context, later=Prune(macs=macs))
-    assert asked[0] == pytest.approx(100 * worth, rel=0.02)
-    assert asked[1] is None
 
 
 def test_training_longer_learns_the_digits(context):
@@ -204,9 +187,9 @@ def test_resolution_and_width_grow_together(make_images, context, growth):
 
 def test_trained_weights_are_not_cut_to_a_narrow_start(images, context, make_model, tmp_path):
     make_model(images, "convnet", width=0.125).save(tmp_path)
-    with pytest.raises(UserError, match="starts fresh: leave out --weights"):
+    with pytest.raises(UserError, match="starts from scratch: leave out --weights"):
         train(images, grow="width", weights=str(tmp_path), budget=Budget(epochs=4), context=context)
-    with pytest.raises(UserError, match="starts shallow starts fresh: leave out --weights, or depth in --grow"):
+    with pytest.raises(UserError, match="starts shallow starts from scratch: leave out --weights, or depth in --grow"):
         train(images, grow="resolution,depth", weights=str(tmp_path), budget=Budget(epochs=4), context=context)
 
 
@@ -222,7 +205,7 @@ def test_an_interrupted_training_keeps_the_options_of_its_network(make_images, c
 
     def train_on(around):
         budget = Budget(epochs=6, steps=("train",))
-        return api.run_train(images, settings, Grow("constant"), budget=budget, context=around)[0]
+        return run_train(images, settings, Grow("constant"), budget=budget, context=around)[0]
 
     around = replace(context, folder=tmp_path / "state")
     with pytest.MonkeyPatch.context() as patch:

@@ -11,7 +11,7 @@ import numpy as np
 
 from shoestring.budget import USUAL_EPOCHS, Budget
 from shoestring.config import registry
-from shoestring.config.recipe import Grow, Prune, Select, Train
+from shoestring.config.recipe import Prune, Select, Train
 from shoestring.config.resolve import CALL, resolve
 from shoestring.data import Images
 from shoestring.errors import UserError
@@ -21,7 +21,8 @@ from shoestring.models.inference import Predictor
 from shoestring.models.model import Model
 from shoestring.models.tta import expected_passes
 from shoestring.planning.model import preprocessing
-from shoestring.planning.plan import FirstPlan, part_of, scale_of
+from shoestring.planning.plan import Planned, Planner, plan_training, stretch_of
+from shoestring.planning.profiling import Profiler
 from shoestring.planning.proxy import method_for, pool_of
 from shoestring.pruning import shrink
 from shoestring.runtime import threads
@@ -29,12 +30,14 @@ from shoestring.runtime.context import Context, prepare
 from shoestring.selection import NO_INDICES, Strategy, Subset, new_class_counts, select_subset
 from shoestring.selection.exclusions import find_excluded
 from shoestring.selection.subset_files import load_subset
+from shoestring.training.checkpoint import Checkpoint
 from shoestring.training.early_stopping import Score
-from shoestring.training.loop import PLAN_ANEW, Training, fit
+from shoestring.training.loop import REPLAN, Hooks, fit
+from shoestring.training.progress import Training
 
 _PROXY_EPOCHS = 6
 _LEAST_SEEN = 400  # images a proxy sees at least
-_LOOKED_AT, _TOGETHER = 512, 128  # images that a cut is made up for on, and how many of them at a time
+_CALIBRATION_IMAGES, _CALIBRATION_BATCH = 512, 128  # that layers compensate for removed channels on
 
 
 def select(
@@ -124,10 +127,11 @@ def train(
     check_trainable(images, validation)
     context = context or prepare(seed=seed)
     budget = budget or Budget(epochs=USUAL_EPOCHS, steps=("train",))
-    keep_time_to_calibrate(budget, recipe.train, images, validation)
-    around = {"budget": budget, "context": context, "validation": validation}
+    reserve_calibration(budget, recipe.train, images, validation)
     with threads.restore_threads():
-        trained, _ = run_train(images, recipe.train, recipe.grow, **around)
+        planner = Planner(recipe.train, recipe.grow, Profiler(budget, context), context)
+        planned = planner(images, stretch_of(budget, "train", count=len(images)))
+        trained, _, _ = run_train(images, planner, planned, budget=budget, validation=validation)
         return calibrated(trained, validation, budget)
 
 
@@ -146,7 +150,7 @@ def check_trainable(images: Images, validation: Images | None = None) -> None:
         )
 
 
-def keep_time_to_calibrate(budget: Budget, settings: Train, images: Images, validation: Images | None) -> None:
+def reserve_calibration(budget: Budget, settings: Train, images: Images, validation: Images | None) -> None:
     """Keep as much of the budget as `calibrated` will take."""
     if validation is not None:
         prepared = preprocessing(images[:1], mirror=settings.mirrors(images.mirrored), views=settings.views)
@@ -177,40 +181,37 @@ def with_temperature(predictor: Predictor, validation: Images) -> tuple[Model, P
 
 
 def run_train(
-    images: Images,
-    settings: Train,
-    grow: Grow,
-    *,
-    budget: Budget,
-    context: Context,
-    validation: Images | None = None,
-    later: Prune | None = None,
-) -> tuple[Model, Training]:
-    """`train` with its settings as a recipe has them; also how the training went.
+    images: Images, planner: Planner, planned: Planned, *, budget: Budget, validation: Images | None = None
+) -> tuple[Model, Training, Planned]:
+    """Train as planned; the model, how the training went, and the plan that it followed in the end.
 
-    `later` says how the network will be cut when the budget pays for that too: an automatic width takes it in.
+    Where steps take another time than planned, another plan may take its place early.
     """
-    if settings.patience is not None and validation is None:
+    context = planner.context
+    if planned.train.patience is not None and validation is None:
         raise UserError("patience needs validation images to score on.")
-    if settings.precision == "float16" and context.device.startswith("cpu"):
-        raise UserError("float16 is for accelerators, processors crawl with it. Take --precision bfloat16 or auto.")
-    window = budget.window("train")
-    plan = FirstPlan(images, settings, grow, window, context, later)
-    model = plan.model
-    around = {
-        "settings": settings,
-        "context": context,
-        "scale": scale_of(settings),
-        "part": part_of(budget, "train"),
-        "anytime": True,
-        "score": None if validation is None else _score(validation, model),
-    }
-    context.log(f"training {model.name} on {len(images):,} images")
-    went = fit(model, images, window, schedule=plan.schedule, plan_anew=plan.anew, **around)
-    if went.ended == PLAN_ANEW:
-        model = plan.model
-        went = fit(model, images, window, schedule=plan.schedule, **around)
-    return model, went
+    window, checkpoint = budget.window("train"), Checkpoint(context.folder)
+    revisable = context.distributed is None and checkpoint.load() is None
+    plans = [planned]
+
+    def replan(ratio: float) -> bool:
+        stretch = stretch_of(budget, "train", count=len(images), later=planner.later)
+        found = planner(images, replace(stretch, length=window.remaining), load=ratio)
+        if (found.network.options, found.train.grow) == (planned.network.options, planned.train.grow):
+            return False
+        checkpoint.remove()
+        context.log(f"steps take {ratio:.1f} times the planned seconds: starting again with another plan")
+        plans.append(found)
+        return True
+
+    score = None if validation is None else _score(validation, planned.model)
+    hooks = Hooks(score=score, anytime=True, replan=replan if revisable else None)
+    context.log(f"training {planned.model.name} on {len(images):,} images")
+    summary = fit(planned.model, images, window, planned.train, context, hooks)
+    if summary.ended == REPLAN:
+        hooks = replace(hooks, replan=None)
+        summary = fit(plans[-1].model, images, window, plans[-1].train, context, hooks)
+    return plans[-1].model, summary, plans[-1]
 
 
 def _score(images: Images, model: Model) -> Score:
@@ -249,38 +250,30 @@ def prune(
     context = context or prepare(seed=seed)
     settings = settings or Train()
     if budget is not None:
-        keep_time_to_calibrate(budget, settings, images, validation)
+        reserve_calibration(budget, settings, images, validation)
     with threads.restore_threads():
         small, _ = run_prune(model, images, wanted, settings, budget=budget, context=context)
         return calibrated(small, validation, budget or Budget(epochs=USUAL_EPOCHS))
 
 
 def run_prune(
-    model: Model, images: Images, wanted: Prune, settings: Train, *, budget: Budget | None, context: Context
+    model: Model, images: Images, requested: Prune, settings: Train, *, budget: Budget | None, context: Context
 ) -> tuple[Model, Training | None]:
     """`prune` with its settings as a recipe has them; also how the recovery went."""
     import torch
 
-    few = images[np.random.default_rng(context.seed).permutation(len(images))[:_LOOKED_AT]]
-    pixels = torch.from_numpy(few.pixels).to(context.device)
-    batches = [model.prepare(part) for part in pixels.split(_TOGETHER)]
+    sample = images[np.random.default_rng(context.seed).permutation(len(images))[:_CALIBRATION_IMAGES]]
+    pixels = torch.from_numpy(sample.pixels).to(context.device)
+    batches = [model.prepare(part) for part in pixels.split(_CALIBRATION_BATCH)]
     model.module.to(context.device)
-    targets = {"macs": wanted.macs, "params": wanted.params}
-    small = shrink(model, batches, method=wanted.method, log=context.log, **targets, **wanted.options)
+    targets = {"macs": requested.macs, "params": requested.params}
+    small = shrink(model, batches, method=requested.method, log=context.log, **targets, **requested.options)
     if budget is None:
         return small, None
     context.log("training the pruned network")
-    went = fit(
-        small,
-        images,
-        budget.window("prune"),
-        settings=settings,
-        context=context,
-        scale=scale_of(settings),
-        part=part_of(budget, "prune"),
-        anytime=True,
-    )
-    return small, went
+    stretch = stretch_of(budget, "prune", count=len(images))
+    plan = plan_training(small, images, settings, stretch, Profiler(budget, context))
+    return small, fit(small, images, budget.window("prune"), plan, context, Hooks(anytime=True))
 
 
 def evaluate(model: Model, images: Images, *, split: str = "test") -> Metrics:

@@ -13,7 +13,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from shoestring.config.units import format_seconds, parse_quantity, parse_seconds
 from shoestring.errors import BudgetTooSmall, UserError
@@ -80,8 +80,6 @@ class Budget:
         self._reserved: dict[str, tuple[float, int]] = {}
         self.pace: float | None = None
         self.slowdown = 1.0  # seconds by now per second of an idle machine
-        self.load = 1.0  # seconds per planned second, as training has shown
-        self.timings: dict[Any, Any] = {}  # by what was timed, so that a plan made anew goes by the same ones
 
     @property
     def elapsed(self) -> float:

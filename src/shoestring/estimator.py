@@ -24,6 +24,8 @@ from shoestring.data.split import MAX_VALIDATION, hold_out
 from shoestring.data.user_images import as_images, count_images
 from shoestring.errors import UserError
 from shoestring.models.inference import log_probabilities
+from shoestring.planning.plan import Planner, stretch_of
+from shoestring.planning.profiling import Profiler
 from shoestring.runtime import context, threads
 from shoestring.selection import Subset
 
@@ -137,7 +139,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
 
     def _run(self, images: Images, validation: Images | None, settings: Any, budget: Budget, around: Any) -> None:
         """Select, train, prune and calibrate."""
-        api.keep_time_to_calibrate(budget, settings.train, images, validation)
+        api.reserve_calibration(budget, settings.train, images, validation)
         self.subset_: Subset | None = None
         if settings.select.examples is not None:
             with budget.track("select"):
@@ -145,13 +147,14 @@ class Classifier(ClassifierMixin, BaseEstimator):
                 self.subset_ = api.run_select(plain, settings.select, budget=budget, context=around)
                 images = images[self.subset_.indices_for(plain)]
         with budget.track("train"):
-            more = {"budget": budget, "context": around}
-            model, _ = api.run_train(
-                images, settings.train, settings.grow, validation=validation, later=settings.prune, **more
-            )
+            profiler = Profiler(budget, around)
+            planner = Planner(settings.train, settings.grow, profiler, around, later=settings.prune)
+            stretch = stretch_of(budget, "train", count=len(images), later=settings.prune)
+            planned = planner(images, stretch)
+            model, _, _ = api.run_train(images, planner, planned, budget=budget, validation=validation)
         if settings.prune.enabled:
             with budget.track("prune"):
-                model, _ = api.run_prune(model, images, settings.prune, settings.train, **more)
+                model, _ = api.run_prune(model, images, settings.prune, settings.train, budget=budget, context=around)
         self.model_ = api.calibrated(model, validation, budget)
 
     def predict_proba(self, X: Any) -> NDArray[np.float32]:

@@ -1,69 +1,122 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
+from shoestring import api
 from shoestring.budget import Budget
-from shoestring.config.recipe import Grow, Train
-from shoestring.planning import growth, model
-from shoestring.planning.plan import FirstPlan
+from shoestring.config.plan import Plan, StepTimes, TrainPlan, run_plan, to_dict, train_plan
+from shoestring.config.recipe import Grow, Prune, Train
+from shoestring.errors import UserError
+from shoestring.planning.plan import Planner, stretch_of
+from shoestring.planning.profiling import Profile, Profiler
 from shoestring.training.checkpoint import Checkpoint
-from shoestring.training.profiling import Speed
 
 
 @pytest.fixture
-def first(images, context, monkeypatch, tmp_path):
-    """Makes the first plan of 600 s on 20,000 images, steps timed once as on an idle machine."""
-    timed = []
+def profiled(monkeypatch):
+    """Profiles as on an idle machine; the networks that were profiled."""
+    found = []
 
-    def speed(*_, **__) -> Speed:
-        timed.append(1)
-        assert len(timed) == 1, "a plan made anew goes by the same timings"
-        return Speed("float32", 1e-3, 1e-4)
+    def measure(profiler, model, images, settings, size) -> Profile:
+        found.append((model.name, str(model.options)))
+        return Profile("float32", StepTimes(1e-3, 3e-4, 1e-4))
 
-    monkeypatch.setattr(model, "calibrate", speed)
-    monkeypatch.setattr(model, "fitting_width", _of_many(model.fitting_width))
+    monkeypatch.setattr(Profiler, "_measure", measure)
+    return found
+
+
+@pytest.fixture
+def plan(images, context, tmp_path):
+    """Makes a plan of 600 s on 20,000 images; and what plans it, and the notes."""
     notes: list[str] = []
 
-    def make(**changes) -> tuple[FirstPlan, list[str]]:
-        around = replace(context, folder=tmp_path, log=notes.append, **changes)
-        window = Budget("600s", steps=("train",)).window("train")
-        return FirstPlan(images, Train(), Grow(), window, around, None), notes
+    def make(settings: Train | None = None, seconds: float = 600, count: int = 20_000):
+        around, budget = replace(context, folder=tmp_path, log=notes.append), Budget(seconds, steps=("train",))
+        planner = Planner(settings or Train(), Grow(), Profiler(budget, around), around)
+        stretch = stretch_of(budget, "train", count=count)
+        return planner(images, stretch), partial(planner, images, stretch), notes
 
     return make
 
 
-def _of_many(fitting_width):
-    return lambda sample, count, **rest: fitting_width(sample, 20_000, **rest)
+def test_each_network_is_profiled_once(plan, profiled):
+    first, again, _ = plan()
+    assert len(profiled) == len(set(profiled)) == 2  # one to choose the width by, and the one that is trained
+    assert again().train == first.train
+    assert len(profiled) == 2
 
 
-def test_steps_that_take_twice_the_planned_time_bring_a_narrower_network(first):
-    plan, notes = first()
-    before = plan.model.options["width"]
-    assert plan.anew(2.0)
-    assert plan.model.options["width"] < before
-    assert "2.0 times the planned seconds" in notes[-1]
+def test_steps_that_take_twice_the_planned_time_bring_a_narrower_network(plan, profiled):
+    first, again, _ = plan()
+    assert again(load=2.0).network.options["width"] < first.network.options["width"]
+    assert again(load=1.0).network == first.network
 
 
-def test_a_plan_that_comes_out_the_same_stays(first):
-    plan, notes = first()
-    model = plan.model
-    assert not plan.anew(1.0)
-    assert plan.model is model and not any("anew" in note for note in notes)
+def test_growth_is_planned_again_too(plan, profiled):
+    settings = Train(model="resnet20", width=0.25, optimiser="sgd")
+    first, again, _ = plan(settings, seconds=3 * 20_000 * 1e-3)  # each image would be seen three times
+    assert first.train.grow == "constant"
+    assert again(load=2.0).train.grow == "resolution,width,depth"
 
 
-def test_a_training_that_was_interrupted_keeps_its_plan(first, tmp_path, monkeypatch):
-    monkeypatch.setattr(Checkpoint, "begun", lambda self: ("convnet", {"width": 0.25}, "constant"))
-    (tmp_path / "state.pt").touch()
-    plan, _ = first()
-    assert plan.model.options["width"] == 0.25
-    assert not plan.anew(5.0) and (tmp_path / "state.pt").exists()
+def test_counted_budgets_are_planned_without_profiles(images, context, profiled):
+    budget = Budget(epochs=3, steps=("train",))
+    planner = Planner(Train(), Grow(), Profiler(budget, context), context)
+    planned = planner(images, stretch_of(budget, "train", count=60))
+    assert not profiled
+    assert (planned.network.name, planned.network.options) == ("convnet", {"width": 0.5})
+    assert (planned.train.precision, planned.train.times) == ("float32", StepTimes())
+    assert planned.train.optimizer == "muon" and planned.train.augment["shift"] == 0.125
 
 
-def test_growth_is_planned_anew_too(images, context, monkeypatch, make_model):
-    monkeypatch.setattr(growth, "calibrate", lambda *_, **__: Speed("float32", 1.0, 1.0))
-    window = Budget(time=3 * len(images), steps=("train",)).window("train")  # each image would be seen three times
-    plan = FirstPlan(images, Train(model="resnet20", width=0.25, optimiser="sgd"), Grow(), window, context, None)
-    assert plan.schedule.text == "constant"
-    assert plan.anew(2.0) and plan.schedule.text != "constant"
+def test_a_step_leaves_room_for_those_that_wait():
+    budget = Budget(epochs=100, steps=("select", "train", "prune"))
+    early = stretch_of(budget, "train", count=10, pending=("select",))
+    assert early.length == pytest.approx(30.0)
+    assert stretch_of(budget, "train", count=10).length == pytest.approx(40.0)
+    assert stretch_of(budget, "select", count=10).length == pytest.approx(25.0)
+    assert early.lr_range == (0.0, pytest.approx(0.4)) and stretch_of(budget, "prune", count=1).lr_range[1] == 1.0
+
+
+@pytest.mark.parametrize(("macs", "worth"), [(None, 1.0), ("20M", 1.0), ("1.0", 1.0), ("0.25", 0.4 + 0.6 / 0.25**0.65)])
+def test_a_network_that_will_be_pruned_is_chosen_for_the_time_that_this_saves(macs, worth):
+    later, steps = Prune(macs=macs), ("train", "prune")
+    stretch = stretch_of(Budget(100, steps=steps), "train", count=9, later=later)
+    assert stretch.full_size == pytest.approx(100 * worth, rel=0.02)
+    assert stretch_of(Budget(epochs=10, steps=steps), "train", count=9, later=later).full_size is None
+
+
+def test_plans_are_plain_data():
+    train = TrainPlan(32, "float32", "sgd", 0.1, 5e-4, lr_range=(0.0, 0.4), augment={"strength": (1.0,)})
+    plan = Plan(32, "crops", select="d2", model="convnet", options={"width": 0.5}, train=train)
+    assert run_plan(to_dict(plan)) == plan
+    assert train_plan(to_dict(train)) == train
+    with pytest.raises(UserError, match="damaged"):
+        train_plan({})
+    with pytest.raises(UserError, match="damaged"):
+        run_plan({"resolution": 8})
+
+
+def test_a_training_that_was_interrupted_keeps_its_plan(images, context, tmp_path):
+    around = replace(context, folder=tmp_path)
+
+    def planner(**settings) -> Planner:
+        budget = Budget(epochs=4, steps=("train",))
+        return Planner(Train(model="simplecnn", **settings), Grow(), Profiler(budget, around), around)
+
+    def report(loop) -> None:
+        if loop.progress.steps > 5:
+            raise KeyboardInterrupt
+
+    first, budget = planner(batch_size=16), Budget(epochs=4, steps=("train",))
+    planned = first(images, stretch_of(budget, "train", count=60))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Checkpoint, "due", lambda self: True)
+        patch.setattr("shoestring.training.loop._Loop._report", report)
+        with pytest.raises(KeyboardInterrupt):
+            api.run_train(images, first, planned, budget=budget)
+    again = planner(batch_size=8, learning_rate=1.0)(images, stretch_of(budget, "train", count=60))
+    assert again.train == planned.train

@@ -154,7 +154,7 @@ def test_a_network_that_fitted_the_time_is_gone_on_with_when_less_is_left(contex
 
     recipe = replace(QUICK, train=Train(batch_size=16))
     folder = RunDir(tmp_path / "run")
-    monkeypatch.setattr(model, "fitting_width", lambda *_, **__: 0.25)
+    monkeypatch.setattr(model, "_TRIAL", 0.25)
     seen: list[str] = []
 
     def interrupt(name: str, *_) -> None:
@@ -164,7 +164,7 @@ def test_a_network_that_fitted_the_time_is_gone_on_with_when_less_is_left(contex
 
     with pytest.raises(KeyboardInterrupt):
         pipeline.run(recipe, folder, context=replace(context, on_progress=interrupt))
-    monkeypatch.setattr(model, "fitting_width", lambda *_, **__: 0.125)
+    monkeypatch.setattr(model, "_TRIAL", 0.125)
     assert pipeline.run(recipe, folder, context=context)["options"] == {"width": 0.25}
 
 

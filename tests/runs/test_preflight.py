@@ -4,13 +4,14 @@ from dataclasses import replace
 
 import pytest
 
+from shoestring.config.plan import StepTimes
 from shoestring.config.recipe import Recipe, Train
 from shoestring.errors import BudgetTooSmall
+from shoestring.planning.profiling import Profile, Profiler
 from shoestring.runs import preflight
 from shoestring.runs.directory import RunDir
 from shoestring.runs.preflight import check_budget, settle
 from shoestring.runs.session import Run, begin
-from shoestring.training.profiling import Speed
 
 RECIPE = Recipe(time="10000s", train=Train(model="convnet", width=0.125, flip=True), device="cpu")
 
@@ -29,25 +30,25 @@ def _begin(tmp_path, context, **changes) -> Run:
 
 
 def _priced(monkeypatch, seconds: float, *, slow: float = 1.0) -> list[tuple[int, ...]]:
-    """An image of 64 x 64 pixels takes so many seconds in training, a smaller one fewer; what was timed."""
-    asked = []
+    """An image of 64 x 64 pixels takes so many seconds in training, a smaller one fewer; what was profiled."""
+    profiled = []
 
-    def speed(timings, this, images, model, settings, step) -> Speed:
-        asked.append(images.shape)
+    def measure(profiler, model, images, settings, size) -> Profile:
+        profiled.append(images.shape)
         price = seconds * (images.shape[0] / 64) ** 2
-        return Speed("float32", price, price / 3)
+        return Profile("float32", StepTimes(price, price / 3))
 
-    monkeypatch.setattr(preflight, "_least_speed", speed)
+    monkeypatch.setattr(Profiler, "_measure", measure)
     monkeypatch.setattr(preflight, "_SLOW", slow)
-    monkeypatch.setattr(preflight, "predicting", lambda *args: 0.0)
-    return asked
+    monkeypatch.setattr(preflight, "_tta", lambda run, data: "crops")
+    return profiled
 
 
-def test_an_ample_budget_is_not_spent_on_timing(tmp_path, context, photos, monkeypatch):
+def test_an_ample_budget_is_not_spent_on_profiling(tmp_path, context, photos, monkeypatch):
     asked = _priced(monkeypatch, 1.0, slow=5e9)
     run, data = settle(_begin(tmp_path, context, time="100h"), photos)
     check_budget(run, data.train)
-    assert not asked and data is photos
+    assert len(asked) == 1 and data is photos  # the network to train, once
 
 
 @pytest.mark.parametrize(
@@ -83,21 +84,10 @@ def test_a_run_that_goes_on_keeps_its_views_and_its_side(tmp_path, context, phot
     assert (run.recipe.train.views, data.train.shape[0]) == ("flip", 32) and not asked
 
 
-def test_beside_other_work_a_budget_is_refused_only_if_all_threads_could_not_hold_it(images, context, monkeypatch):
-    def speed(crowded: bool) -> Speed:
-        found = Speed("float32", 4.0, 2.0, crowded=crowded)
-        monkeypatch.setattr(preflight, "calibrate", lambda *args, **rest: found)
-        this = Run(RECIPE, RunDir("x"), _budget(), replace(context, threads=4))
-        from shoestring.planning.model import choose_model
-
-        model = choose_model(images, RECIPE.train, context=context, seconds=None)
-        return preflight._least_speed({}, this, images, model, RECIPE.train, "train")
-
-    assert (speed(False).train, speed(False).predict) == (4.0, 2.0)
-    assert (speed(True).train, speed(True).predict) == (1.0, 0.5)
-
-
-def _budget():
-    from shoestring.budget import Budget
-
-    return Budget("100s")
+@pytest.mark.parametrize(("crowded", "expected"), [(False, (4.0, 2.0)), (True, (1.0, 0.5))])
+def test_beside_other_work_a_budget_is_refused_only_if_all_threads_could_not_hold_it(
+    tmp_path, context, crowded, expected
+):
+    run = _begin(tmp_path, replace(context, threads=4))
+    times = preflight._optimistic(run, StepTimes(4.0, 2.0, crowded=crowded))
+    assert (times.train, times.predict) == expected

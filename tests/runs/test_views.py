@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from shoestring.config.plan import StepTimes
 from shoestring.config.recipe import Recipe, Train
-from shoestring.runs import preflight
+from shoestring.planning.profiling import Profile, Profiler
 from shoestring.runs.directory import RunDir
 from shoestring.runs.preflight import settle
 from shoestring.runs.session import begin
@@ -20,27 +21,24 @@ def _views(tmp_path, context, recipe: Recipe = RECIPE) -> str:
     return settle(this, this.load())[0].recipe.train.views
 
 
+def _predicted_in(monkeypatch, seconds: float) -> None:
+    found = Profile("float32", StepTimes(1e-6, seconds))
+    monkeypatch.setattr(Profiler, "_measure", lambda *args: found)
+
+
 @pytest.mark.parametrize(
     ("seconds", "expected"), [(0.001, "crops"), (0.03, "flip"), (0.06, "one")]
 )  # an image; 150 are evaluated
 def test_predictions_look_at_more_views_where_these_take_little_of_the_time(
     tmp_path, context, monkeypatch, seconds, expected
 ):
-    monkeypatch.setattr(preflight, "predicting", lambda *args: seconds)
+    _predicted_in(monkeypatch, seconds)
     assert _views(tmp_path, context) == expected
 
 
 def test_views_are_those_asked_for_or_of_before_or_all_where_time_does_not_count(tmp_path, context, monkeypatch):
-    monkeypatch.setattr(preflight, "predicting", lambda *args: 1.0)
+    _predicted_in(monkeypatch, 1.0)
     assert _views(tmp_path, context, replace(RECIPE, train=replace(RECIPE.train, views="flip"))) == "flip"
     assert _views(tmp_path, context, replace(RECIPE, time=None, epochs=3)) == "crops"
     RunDir(tmp_path).update(recipe={}, views="crops")
     assert _views(tmp_path, context) == "crops"
-
-
-def test_a_look_is_timed(images, make_model):
-    from shoestring.training.profiling import few_of, predicting
-
-    model = make_model(images)
-    assert 0 < predicting(model, few_of(model, images, 8, "cpu"), 0.01) < 1
-    assert model.module.training

@@ -12,17 +12,17 @@ from pathlib import Path
 import torch
 
 from shoestring.budget import Budget
-from shoestring.cli.distributed import prepare_all
+from shoestring.cli.distributed import prepared
 from shoestring.config.recipe import Train
 from shoestring.data import load
 from shoestring.growth.compose import compose
 from shoestring.models.model import Model, build
 from shoestring.models.preprocessing import Preprocessing
 from shoestring.runtime.context import Context
-from shoestring.runtime.distributed import Distributed, process_group
+from shoestring.runtime.distributed import Distributed, gathered
 from shoestring.training.distributed import Helper
-from shoestring.training.loop import fit
-from shoestring.training.state import State
+from shoestring.training.progress import Progress
+from trainings import fit
 
 PLAIN = {"flip": False, "shift": 0.0, "cutout": 0.0}
 SETTINGS = Train(batch_size=33, averaging=False, precision="float32", **PLAIN)  # 33: one process gets an image more
@@ -36,10 +36,10 @@ CASES = {
 
 def main(folder: Path) -> None:
     """Train all cases with the team, then all of them alone."""
-    with process_group() as team:
+    with gathered() as team:
         assert team is not None
         machine = {"device": "cpu", "seed": 3}
-        context = prepare_all(machine if team.rank == 0 else team.receive(), team)
+        context = prepared(machine if team.rank == 0 else team.receive(), team)
         for name, (options, schedule) in CASES.items():
             if team.rank == 0:
                 trained = train(options, schedule, context, team, astray=name == "astray")
@@ -51,7 +51,7 @@ def main(folder: Path) -> None:
             save(trained, folder / f"{name}-{team.rank}.pt")
     if team.rank == 0:
         for name, (options, schedule) in CASES.items():
-            alone = train(options, schedule, replace(context, distributed=None), None, astray=name == "astray")
+            alone = train(options, schedule, replace(context, team=None), None, astray=name == "astray")
             save(alone, folder / f"{name}-alone.pt")
 
 
@@ -67,16 +67,16 @@ def train(options: dict, schedule, context: Context, team: Distributed | None, *
     more = {"schedule": schedule}
     if team is not None:
         team.broadcast(("load", {"source": "digits"}))
-    step = State.step
+    step = Progress.step
 
-    def strange(state: State, factor: float, **more: float) -> torch.Tensor:
+    def strange(state: Progress, factor: float, **more: float) -> torch.Tensor:
         loss = step(state, factor, **more)
-        return loss * float("nan") if state.steps == 6 and not state.setbacks else loss
+        return loss * float("nan") if state.steps == 6 and not state.stepper.setbacks else loss
 
     if astray:
-        State.step = strange
+        Progress.step = strange
     fit(model, images, window, settings=SETTINGS, context=context, **more)
-    State.step = step
+    Progress.step = step
     if team is not None:
         team.broadcast(None)
     return model

@@ -9,23 +9,23 @@ from torch import Tensor, nn
 
 from networks import difference
 from shoestring import data
-from shoestring.api import accuracy, run_train
+from shoestring.api import accuracy
 from shoestring.budget import Budget
 from shoestring.config.recipe import Grow, Train
 from shoestring.evaluation.cost import count_macs
 from shoestring.growth.compose import compose
-from shoestring.growth.stages import parse_stages
+from shoestring.growth.stages import parse
 from shoestring.models.model import Model, build
 from shoestring.training import loop
 from shoestring.training.checkpoint import Checkpoint
-from shoestring.training.loop import fit
-from shoestring.training.setup import begin
+from shoestring.training.progress import Progress
 from shoestring.training.snapshots import Snapshots, newest
-from shoestring.training.state import State
+from trainings import fit, run_train
+from trainings import prepare as begin
 
 SETTINGS = Train(batch_size=10, label_smoothing=0.0)
-STAGES = parse_stages("1@1@0.3,1@1@0.7,1@1")
-ALL_THREE = parse_stages("0.5@0.75@0.3,0.5@1@0.7,0.7@1@0.7,1@1")
+STAGES = parse("1@1@0.3,1@1@0.7,1@1")
+ALL_THREE = parse("0.5@0.75@0.3,0.5@1@0.7,0.7@1@0.7,1@1")
 NETWORKS = [
     ("resnet20", {"width": 0.25}),
     ("timm:test_vit", {"img_size": 16, "patch_size": 4}),
@@ -51,10 +51,9 @@ def _window(epochs: float = 3.0):
     return Budget(epochs=epochs, steps=("train",)).window("train")
 
 
-def _begin(images, model: Model, context, optimiser: str = "auto", schedule=STAGES) -> State:
+def _begin(images, model: Model, context, optimiser: str = "auto", schedule=STAGES) -> Progress:
     settings = replace(SETTINGS, optimiser=optimiser)
-    more = {"scale": 1.0, "saved": None}
-    return begin(model, images, _window(), settings=settings, context=context, schedule=schedule, **more)
+    return begin(model, images, _window(), settings=settings, context=context, schedule=schedule)
 
 
 def _weights(module: nn.Module) -> dict[str, Tensor]:
@@ -98,33 +97,33 @@ def test_training_ends_with_exactly_the_network_asked_for(make, context, monkeyp
 def test_blocks_come_in_without_a_jump_and_learn_at_the_next_step(make, context, name, options, optimiser):
     images, model = make(name, options)
     state = _begin(images, model, context, optimiser)
-    assert state.blocks is not None
-    out = tuple(f"{one}." for one in state.blocks.skipped(0.3))
+    assert state.stages.blocks is not None
+    out = tuple(f"{one}." for one in state.stages.blocks.left_out(0.3))
     before = _weights(model.module)
     for _ in range(10):
-        state.step(1.0, smoothing=0.0)
+        state.step(1.0)
     after, pixels = _weights(model.module), torch.randn(8, 3, 16, 16)
     still = [key for key in after if torch.equal(after[key], before[key])]
     assert set(still) >= {key for key in after if key.startswith(out)}
-    known = {id(weight) for part in state.optimiser.parts for weight in part.state}
+    known = {id(weight) for part in state.stepper.optimizer.parts for weight in part.state}
     assert not any(id(w) in known for key, w in model.module.named_parameters() if key.startswith(out))
 
     @torch.no_grad()
     def outputs() -> list[Tensor]:
         again = copy.deepcopy(model.module)  # whose statistics may change
-        return [one(pixels) for one in (model.module.eval(), state.shipped().module.eval(), again.train())]
+        return [one(pixels) for one in (model.module.eval(), state.usable().module.eval(), again.train())]
 
-    expected, work = outputs(), state.work
-    state.grow(STAGES(1.0))
+    expected, work = outputs(), state.stages.work
+    state.enter(STAGES(1.0))
     assert all(difference(found, one) < 1e-6 for found, one in zip(outputs(), expected))
-    assert work < state.work == 1.0
-    zeros = [weight for own in state.blocks.zeros.values() for weight in own if weight.startswith(out)]
+    assert work < state.stages.work == 1.0
+    zeros = [weight for own in state.stages.blocks.zeros.values() for weight in own if weight.startswith(out)]
     model.module.train()
-    state.step(1.0, smoothing=0.0)
+    state.step(1.0)
     named = dict(model.module.named_parameters())
     assert all(named[weight].any() for weight in zeros)
     for _ in range(5):
-        assert state.step(1.0, smoothing=0.0).isfinite()
+        assert state.step(1.0).isfinite()
 
 
 @pytest.mark.parametrize("optimiser", ["muon", "sgd", "adamw"])
@@ -163,8 +162,8 @@ def test_a_snapshot_of_a_shallow_network_is_exact_in_the_whole_one(make, context
     images, model = make(name, options)
     state = _begin(images, model, context, schedule=ALL_THREE)
     for _ in range(6):
-        state.step(1.0, smoothing=0.0)
-    shipped, pixels = state.shipped(), torch.randn(8, 3, 16, 16)
+        state.step(1.0)
+    shipped, pixels = state.usable(), torch.randn(8, 3, 16, 16)
     Snapshots(tmp_path, 0.0).save(lambda: shipped)
     loaded = Model.load(newest(tmp_path))
     assert _bypassed(shipped.module) and not _bypassed(loaded.module)
@@ -199,13 +198,13 @@ def test_going_back_leaves_blocks_out_again(make, context):
     out = _bypassed(model.module)
     with torch.no_grad():
         expected = model.module.eval()(pixels)
-        state.grow(STAGES(1.0))
+        state.enter(STAGES(1.0))
         model.module.train()
         with torch.enable_grad():
-            state.step(1.0, smoothing=0.0)
+            state.step(1.0)
         state.unpack(packed)
         assert _bypassed(model.module) == out
-        assert state.depth == 0.3 and state.work < 1
+        assert state.stages.depth == 0.3 and state.stages.work < 1
         assert torch.equal(model.module.eval()(pixels), expected)
 
 

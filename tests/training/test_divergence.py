@@ -13,9 +13,9 @@ from shoestring.growth.compose import compose
 from shoestring.models.model import Model
 from shoestring.training import snapshots
 from shoestring.training.checkpoint import Checkpoint
-from shoestring.training.loop import fit
+from shoestring.training.progress import Progress
 from shoestring.training.snapshots import newest
-from shoestring.training.state import State
+from trainings import fit
 
 SETTINGS = Train(batch_size=10, label_smoothing=0.0)
 
@@ -50,13 +50,13 @@ def _trained(images, make_model, context, steps: tuple[int, ...], **more) -> tup
 
 
 def test_a_training_that_goes_astray_goes_back_at_half_of_the_rate(images, make_model, context, monkeypatch):
-    factors, step = [], State.step
+    factors, step = [], Progress.step
 
     def watched(self, factor, **more):
-        factors.append(factor * 0.5**self.setbacks)
+        factors.append(factor * 0.5**self.stepper.setbacks)
         return step(self, factor, **more)
 
-    monkeypatch.setattr(State, "step", watched)
+    monkeypatch.setattr(Progress, "step", watched)
     model, notes, steps = _trained(images, make_model, context, (30,))
     assert notes == ["the loss is nan: back to step 25, with half of the learning rate"]
     assert steps == 55  # five of the sixty were lost
@@ -98,7 +98,7 @@ def test_setbacks_are_remembered_by_a_training_that_goes_on(images, make_model, 
     with pytest.raises(KeyboardInterrupt):
         fit(model, images, _window(10), settings=SETTINGS, context=replace(context, folder=tmp_path))
     saved = Checkpoint(tmp_path).load()
-    assert saved is not None and saved["counts"][2] == 2
+    assert saved is not None and saved.content["counts"][2] == 2
 
 
 def _after(steps: int):
@@ -116,6 +116,6 @@ def test_what_diverges_late_names_the_model_of_before(images, make_model, contex
     monkeypatch.setattr(snapshots, "_LEAST", 0.0)
     monkeypatch.setattr(snapshots, "_COST", 1e9)
     around = replace(context, folder=tmp_path)
-    with pytest.raises(UserError, match=r"diverged .* A model from before is in .*snapshot"):
+    with pytest.raises(UserError, match=r"diverged .* An earlier model is in .*snapshot"):
         _trained(images, make_model, around, tuple(range(30, 200)), anytime=True)
     assert newest(tmp_path) is not None

@@ -17,8 +17,8 @@ from shoestring.models.model import Model
 from shoestring.training import loop
 from shoestring.training.checkpoint import Checkpoint
 from shoestring.training.early_stopping import Score
-from shoestring.training.loop import fit
 from shoestring.training.setup import begin, prepare_growth
+from trainings import fit
 
 SETTINGS = Train(batch_size=10, label_smoothing=0.0)
 STAGES = parse_stages("0.5@0.75,0.7@0.75,1@1")
@@ -38,8 +38,7 @@ def _window(epochs: float = 3.0):
 
 def _begin(model: Model, images, context, schedule, optimiser: str):
     settings = replace(SETTINGS, optimiser=optimiser)
-    more = {"scale": 1.0, "saved": None}
-    return begin(model, images, _window(), settings=settings, context=context, schedule=schedule, **more)
+    return begin(model, images, _window(), settings=settings, context=context, schedule=schedule)
 
 
 @pytest.mark.parametrize(
@@ -97,37 +96,37 @@ def test_weights_average_and_moments_go_on_through_a_growth(make_images, make_mo
     images = make_images(side=16, channels=3)
     model = make_model(images, name, width=0.5)
     state = _begin(model, images, context, STAGES, optimiser)
-    state.grow(STAGES(0.0))
-    losses = [state.step(1.0, smoothing=0.0).item() for _ in range(20)]
+    state.enter(STAGES(0.0))
+    losses = [state.step(1.0).item() for _ in range(20)]
     pixels = torch.randn(8, 3, 16, 16)
 
     def outputs() -> list[torch.Tensor]:
         with torch.no_grad():
-            return [one.module.eval()(pixels) for one in (model, state.shipped())]
+            return [one.module.eval()(pixels) for one in (model, state.usable())]
 
     def loss() -> float:
         with torch.no_grad():
             return nn.functional.cross_entropy(model.module.train()(pixels), torch.arange(8) % 3).item()
 
     before_loss, before, momentum = loss(), outputs(), _moments(state)
-    work = state.work
-    state.grow(STAGES(1.0))
+    work = state.stages.work
+    state.enter(STAGES(1.0))
     for found, expected in zip(outputs(), before):
         assert difference(found, expected) < 1e-5
     assert loss() == pytest.approx(before_loss, rel=1e-3)
-    assert work < state.work == 1.0
+    assert work < state.stages.work == 1.0
     after = _moments(state)
     assert all(value.shape == parameter.shape for parameter, value in after)
     assert sum(float(value.abs().sum()) for _, value in after) > 0.3 * sum(float(m.abs().sum()) for _, m in momentum)
     model.module.train()
-    later = [state.step(1.0, smoothing=0.0).item() for _ in range(10)]
+    later = [state.step(1.0).item() for _ in range(10)]
     assert max(later) < 1.5 * max(losses)
 
 
 def _moments(state) -> list[tuple[torch.Tensor, torch.Tensor]]:
     return [
         (parameter, value.clone())
-        for part in state.optimiser.parts
+        for part in state.stepper.optimizer.parts
         for parameter, own in part.state.items()
         for key, value in own.items()
         if key in ("momentum_buffer", "exp_avg")

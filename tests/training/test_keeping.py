@@ -19,9 +19,9 @@ from shoestring.models.model import Model
 from shoestring.runtime.signals import GRACE_SECONDS, GracePeriod
 from shoestring.training import loop, snapshots
 from shoestring.training.checkpoint import Checkpoint
-from shoestring.training.loop import fit
-from shoestring.training.setup import begin
 from shoestring.training.snapshots import Snapshots, newest, remove
+from trainings import fit
+from trainings import prepare as begin
 
 SETTINGS = Train(batch_size=10, label_smoothing=0.0)
 
@@ -62,11 +62,10 @@ def test_from_a_tenth_on_there_is_a_model_to_use(images, make_model, context, tm
 def test_the_norms_of_a_model_to_use_fit_its_weights_and_whole_images(images, make_model, context):
     model = make_model(images, "resnet20", width=0.25)
     settings = replace(SETTINGS, batch_size=59)
-    more = {"scale": 1.0, "saved": None, "schedule": compose("auto", {})}
-    state = begin(model, images, _window(20), settings=settings, context=context, **more)
+    state = begin(model, images, _window(20), settings=settings, context=context)
     for _ in range(8):
-        state.step(1.0, smoothing=0.0)
-    shipped, pixels = state.shipped(), model.prepare(torch.from_numpy(images.pixels))
+        state.step(1.0)
+    shipped, pixels = state.usable(), model.prepare(torch.from_numpy(images.pixels))
     seen = []
     shipped.module.bn1.register_forward_hook(lambda module, inputs, output: seen.append(output))
     shipped.module.eval()(pixels)
@@ -104,11 +103,10 @@ def test_the_norms_look_at_all_classes_where_these_come_in_turn(make_model, cont
 )
 def test_making_a_model_to_use_tells_how_long_evaluation_takes(images, make_model, context, network, whole, told):
     model = make_model(images, network, width=0.25)
-    more = {"scale": 1.0, "saved": None, "schedule": compose("auto", {})}
-    state = begin(model, images, _window(20), settings=SETTINGS, context=context, **more)
-    state.speed, state.depth = replace(state.speed, predict=9.0), 1.0 if whole else 0.5
-    state.shipped()
-    assert (0 < state.speed.predict < 1) if told else state.speed.predict == 9.0
+    state = begin(model, images, _window(20), settings=SETTINGS, context=context)
+    state.predict_seconds, state.stages.depth = 9.0, 1.0 if whole else 0.5
+    state.usable()
+    assert (0 < state.predict_seconds < 1) if told else state.predict_seconds == 9.0
 
 
 def test_snapshots_change_nothing_in_training(images, make_model, context, tmp_path):
@@ -220,6 +218,6 @@ def test_a_termination_signal_anneals_saves_and_interrupts(images, make_model, c
     assert len(rest) == 10
     assert rest == pytest.approx([factors[19] * (1 - step / 10) for step in range(10)], rel=0.05)
     saved, folder = Checkpoint(tmp_path).load(), newest(tmp_path)
-    assert saved is not None and 14 <= saved["counts"][0] < 20  # a training that goes on does so from before
+    assert saved is not None and 14 <= saved.content["counts"][0] < 20  # a training that goes on does so from before
     assert folder is not None
     Model.load(folder)

@@ -17,8 +17,8 @@ from shoestring.training import loop
 from shoestring.training.checkpoint import Checkpoint
 from shoestring.training.dynamics import Recorder
 from shoestring.training.early_stopping import Score
-from shoestring.training.loop import fit
-from shoestring.training.state import State
+from shoestring.training.progress import Progress
+from trainings import fit
 
 SETTINGS = Train(batch_size=10, label_smoothing=0.0)
 
@@ -251,14 +251,14 @@ def test_patience_stops_and_keeps_the_best(images, make_model, context):
 
 @pytest.mark.parametrize("averaging", [True, False])
 def test_the_final_weights_are_the_averaged_ones(images, make_model, context, monkeypatch, averaging):
-    steps, step = [], State.step
+    steps, step = [], Progress.step
 
-    def noted(state: State, *args, **settings):
+    def noted(state: Progress, *args, **settings):
         loss = step(state, *args, **settings)
         steps.append({name: value.clone() for name, value in state.model.module.state_dict().items()})
         return loss
 
-    monkeypatch.setattr(State, "step", noted)
+    monkeypatch.setattr(Progress, "step", noted)
     model = make_model(images)
     expected = _weights(model)
     window = Budget(epochs=12, steps=("train",)).window("train")
@@ -377,7 +377,7 @@ def test_a_plan_that_is_far_off_is_made_anew_early(images, make_model, context, 
         return other
 
     settings = replace(SETTINGS, precision="float32")
-    went = fit(model, images, window, settings=settings, context=context, plan_anew=plan_anew)
+    went = fit(model, images, window, settings=settings, context=context, replan=plan_anew)
     [(ratio, fraction)] = asked
     assert ratio == pytest.approx(3.0, rel=0.05) and 0.05 <= fraction < 0.08
     assert went.ended == ("plan" if other else "budget")
@@ -389,7 +389,7 @@ def test_a_plan_that_fits_stays(images, make_model, context, clock):
     model = replace(model, module=_Working(model.module))
     window = Budget(time=60, steps=("train",)).window("train")
     settings, asked = replace(SETTINGS, precision="float32"), []
-    fit(model, images, window, settings=settings, context=context, plan_anew=asked.append)
+    fit(model, images, window, settings=settings, context=context, replan=asked.append)
     assert not asked
 
 

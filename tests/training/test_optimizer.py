@@ -9,12 +9,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from shoestring.config.plan import TrainPlan
 from shoestring.config.recipe import Train
 from shoestring.errors import UserError
 from shoestring.models.model import build
 from shoestring.models.preprocessing import Preprocessing
 from shoestring.training.optimizers.muon import Muon, orthogonalise
-from shoestring.training.optimizers.optimizer import Optimiser, make, update_seconds
+from shoestring.training.optimizers.optimizer import Optimizer, name_of, peak_rates, update_seconds
+from shoestring.training.optimizers.optimizer import make as make_planned
+
+
+def make(model, settings: Train, *, batch_size: int, scale: float = 1.0) -> Optimizer:
+    """The optimizer of these settings."""
+    name = name_of(model, settings)
+    rate, decay = peak_rates(model, settings, name, batch_size=batch_size)
+    plan = TrainPlan(batch_size, "float32", name, scale * rate, decay, schedule=settings.schedule)
+    return make_planned(model, plan)
 
 
 @pytest.mark.parametrize("shape", [(16, 64), (64, 16), (48, 16), (8, 72)])
@@ -93,7 +103,7 @@ def test_muon_takes_convolutions_that_lie_channels_last():
 
 @given(st.sampled_from(["deadline", "anytime"]), st.floats(0, 0.5), st.floats(0, 1), st.floats(0, 1))
 def test_the_factor_rises_and_then_falls_to_zero(schedule, warm_up, one, other):
-    optimiser = Optimiser([], name="x", warm_up=warm_up, schedule=schedule)
+    optimiser = Optimizer([], name="x", warm_up=warm_up, schedule=schedule)
     assert optimiser.factor(1.0) == 0.0
     assert optimiser.factor(warm_up) == 1.0
     low, high = sorted([one, other])
@@ -105,7 +115,7 @@ def test_the_factor_rises_and_then_falls_to_zero(schedule, warm_up, one, other):
 
 
 def test_the_anytime_factor_falls_with_a_power_and_in_the_last_fifth_to_zero():
-    optimiser = Optimiser([], name="x", warm_up=0.1, schedule="anytime")
+    optimiser = Optimizer([], name="x", warm_up=0.1, schedule="anytime")
     assert [optimiser.factor(spent) for spent in (0.05, 0.1)] == [0.5, 1]
     assert optimiser.factor(0.4) == pytest.approx(0.25**0.75)
     assert optimiser.factor(0.8) == pytest.approx(0.125**0.75)
@@ -206,7 +216,7 @@ def test_only_muon_takes_long_for_few_images(images, make_model):
     assert 0 < update_seconds(model, Train()) < 1
 
 
-def _peaks(optimiser: Optimiser) -> list[float]:
+def _peaks(optimiser: Optimizer) -> list[float]:
     return [group["lr"] for part in optimiser.parts for group in part.param_groups]
 
 

@@ -8,18 +8,21 @@ import pytest
 import torch
 from torch import nn
 
-from shoestring.budget import Budget, Window
+from shoestring.budget import Budget
+from shoestring.config.plan import StepTimes
 from shoestring.config.recipe import Train
+from shoestring.data.augment import Augment
 from shoestring.growth import Stage
 from shoestring.growth.compose import compose
-from shoestring.planning.model import choose_model, preprocessing
+from shoestring.growth.image_size import resizing, stage_side
+from shoestring.planning import defaults, profiling
+from shoestring.planning.model import build_network, choose_network, preprocessing
+from shoestring.planning.profiling import Profile, Profiler
 from shoestring.runtime.context import Context
-from shoestring.training import defaults, profiling
 from shoestring.training.checkpoint import Checkpoint
 from shoestring.training.early_stopping import Patience, Score
 from shoestring.training.ema import Average
 from shoestring.training.pace import Pace
-from shoestring.training.profiling import Speed
 
 
 def test_the_average_follows_its_formula():
@@ -161,7 +164,7 @@ def test_checkpoints_are_whole_or_absent(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         checkpoint.save({"steps": 4})
     saved = checkpoint.load()
-    assert saved is not None and saved["steps"] == 3
+    assert saved is not None and saved.content["steps"] == 3
     assert [file.name for file in (tmp_path / "train").iterdir()] == ["state.pt"]
 
 
@@ -174,53 +177,56 @@ def test_without_a_folder_nothing_is_kept():
 
 @pytest.mark.parametrize(("count", "size"), [(10, 32), (300, 37), (50_000, 500)])
 def test_small_data_gets_small_batches_and_fast_devices_large_ones(count, size):
-    assert defaults.first_batch_size(count, "cpu") == size
-    assert defaults.first_batch_size(count, "cuda:1") == (1000 if size == 500 else size)
+    assert defaults.default_batch_size(count, "cpu") == size
+    assert defaults.default_batch_size(count, "cuda:1") == (1000 if size == 500 else size)
 
 
 def test_batches_are_halved_while_time_is_short():
-    long, short = Budget("1000s").window("train"), Budget("10s").window("train")
-    quick, slow = (Speed("float32", seconds, 0.0) for seconds in (0.001, 1.0))
+    long, short = 1000.0, 10.0
+    quick, slow = (StepTimes(seconds) for seconds in (0.001, 1.0))
 
-    def size(window: Window, speed: Speed, stages: str = "1@1") -> int:
-        return defaults.fewer_images_a_step(500, window, speed, compose("auto", {}, stages), 32)
+    def size(seconds: float, times: StepTimes, stages: str = "1@1") -> int:
+        return defaults.fitting_batch_size(500, seconds, times, compose("auto", {}, stages), 32)
 
     assert size(long, quick) == 500
     assert size(short, quick) == 62
     assert size(long, replace(quick, update=4.7)) == 500  # half of the images would take nearly as long
     assert size(short, replace(quick, update=0.06)) == 62
     assert size(short, slow) == 62
-    assert size(Budget(epochs=1).window("train"), slow) == 500
     # 0.4 of the time goes into steps of a sixteenth, so there are seven times as many
     assert size(short, quick, "1@0.5@0.25:0.4,1@1") == 250
     assert size(short, quick, "0.5@1:0.5,1@1") == 62
-    assert size(long, quick, "0.25@0.25:0.999,1@1") == 62  # the whole problem needs some steps, too
+    assert size(long, quick, "0.25@0.25:0.999,1@1") == 62  # the whole network needs some steps, too
 
 
 @pytest.mark.parametrize(
     ("share", "full", "side"), [(1.0, 30, 30), (0.75, 32, 24), (0.5, 8, 8), (0.1, 32, 8), (0.7, 32, 24), (0.99, 6, 6)]
 )
 def test_sides_of_stages(share, full, side):
-    assert defaults.side(Stage(share), full) == side
+    assert stage_side(Stage(share), full) == side
 
 
 def test_small_images_are_cropped_and_large_ones_scaled():
-    assert defaults.smaller(32, 32) == {}
-    assert defaults.smaller(24, 32) == {"crop": 24}
-    assert defaults.smaller(48, 64) == {"resolution": 48}
+    assert resizing(32, 32) == {}
+    assert resizing(24, 32) == {"crop": 24}
+    assert resizing(48, 64) == {"resolution": 48}
+
+
+def _augment(*args, **kwargs) -> Augment:
+    return Augment(**defaults.augmentation(*args, **kwargs))
 
 
 def test_augmentation_is_what_was_asked_for_or_goes_by_the_data():
-    few, often = (defaults.augmentation(Train(), count, mirrored=True, passes=100) for count in (500, 50_000))
-    many = defaults.augmentation(Train(), 50_000, mirrored=True, passes=10)
+    few, often = (_augment(Train(), count, mirrored=True, epochs=100) for count in (500, 50_000))
+    many = _augment(Train(), 50_000, mirrored=True, epochs=10)
     assert (few.flip, few.shift, few.cutout, few.jitter) == (True, 0.125, 0.25, 0.5)
     assert (often.shift, often.cutout, often.jitter) == (0.125, 0.25, 0.0)
     assert (many.shift, many.cutout, many.jitter) == (0.0625, 0.0, 0.0)
-    seldom = defaults.augmentation(Train(), 500, mirrored=False, passes=10)
+    seldom = _augment(Train(), 500, mirrored=False, epochs=10)
     assert (seldom.flip, seldom.shift, seldom.jitter) == (False, 0.125, 0.0)
     assert [change.mixup for change in (few, often, many, seldom)] == [0.8, 0.0, 0.0, 0.0]
     wanted = Train(flip=True, shift=0.0, cutout=0.5, rotate=5, zoom=0.1, jitter=0.2, mixup=0.3)
-    asked = defaults.augmentation(wanted, 500, mirrored=False, passes=10)
+    asked = _augment(wanted, 500, mirrored=False, epochs=10)
     assert (asked.jitter, asked.mixup) == (0.2, 0.3)
     assert (asked.flip, asked.shift, asked.cutout, asked.rotate, asked.zoom) == (True, 0.0, 0.5, 5, 0.1)
 
@@ -236,7 +242,10 @@ def test_the_preprocessing_makes_channels_standard(make_images):
 
 def test_the_model_asked_for_is_built_from_the_seed(images):
     def build(seed: int):
-        return choose_model(images, Train(model="convnet", width=0.25), context=Context(seed=seed), seconds=None)
+        settings = Train(model="convnet", width=0.25)
+        profiler = Profiler(Budget(epochs=1), Context())
+        network = choose_network(images, settings, count=60, seconds=None, profiler=profiler)
+        return build_network(network, images, settings, seed=seed)
 
     one, same, other = build(0), build(0), build(1)
     assert (one.name, one.options, one.classes) == ("convnet", {"width": 0.25}, images.classes)
@@ -246,40 +255,41 @@ def test_the_model_asked_for_is_built_from_the_seed(images):
     assert any(not torch.equal(a, c) for a, c in zip(one.module.parameters(), other.module.parameters()))
 
 
-def test_auto_takes_a_wider_network_where_time_allows(images, monkeypatch):
-    from shoestring.planning import model
+def _width(images, count: int, seconds: float | None, device: str = "cpu") -> float:
+    profiler = Profiler(Budget(1000), Context(device=device))
+    return choose_network(images, Train(), count=count, seconds=seconds, profiler=profiler).options["width"]
 
-    monkeypatch.setattr(model, "calibrate", lambda *_, **__: Speed("float32", 1e-3, 1e-4))
-    times = (1, 180, 400, 1e6)
-    widths = [model.fitting_width(images, 20_000, context=Context(), seconds=seconds) for seconds in times]
+
+def test_auto_takes_a_wider_network_where_time_allows(images, monkeypatch):
+    monkeypatch.setattr(Profiler, "_measure", lambda *_: Profile("float32", StepTimes(1e-3, 1e-4)))
+    widths = [_width(images, 20_000, seconds) for seconds in (1, 180, 400, 1e6)]
     assert widths[0] == 0.25 and widths[-1] == 2.0
     assert widths == sorted(widths) and widths[1] < widths[2]
-    assert model.fitting_width(images, 60, context=Context(), seconds=None) == 0.5
+    assert _width(images, 60, None) == 0.5
 
 
 @pytest.mark.parametrize(("power", "width"), [(0.0, 2.0), (1.0, 1.0), (2.0, 0.5)])
 def test_on_an_accelerator_two_widths_are_timed(images, monkeypatch, power, width):
-    from shoestring.planning import model
-
     timed = []
 
-    def time(sample, count, width, **_) -> tuple[float, float, int]:
-        timed.append(width)
-        return 1e-4 * (width / 0.5) ** power, 0.0001, 1000
+    def measure(profiler, model, images, settings, size) -> Profile:
+        timed.append(model.options["width"])
+        return Profile("float32", StepTimes(1e-4 * (timed[-1] / 0.5) ** power, update=0.0001))
 
-    monkeypatch.setattr(model, "_timed", time)
+    monkeypatch.setattr(Profiler, "_measure", measure)
+    monkeypatch.setattr(sys.modules[choose_network.__module__], "count_macs", lambda model: 1000)
     seconds = 160_000 * 2e-4 + 1  # for as many images as few are to be seen, at twice the price
-    assert model.fitting_width(images, 20_000, context=Context(device="cuda"), seconds=seconds) == width
+    assert _width(images, 20_000, seconds, device="cuda") == width
     assert timed == [0.5, 2.0]
 
 
 def test_devices_without_bfloat16_of_their_own_are_timed_in_float16(monkeypatch):
     for able, expected in ((True, ["bfloat16"]), (False, ["float16"])):
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation, able=able: able)
-        assert profiling._low("cuda") == expected
+        assert profiling._low_precisions("cuda") == expected
     for able, expected in ((True, ["bfloat16"]), (False, [])):
         monkeypatch.setattr(profiling, "_multiplies_bfloat16", lambda able=able: able)
-        assert (profiling._low("cpu"), profiling._low("mps")) == (expected, [])
+        assert (profiling._low_precisions("cpu"), profiling._low_precisions("mps")) == (expected, [])
 
 
 def test_the_end_is_known_only_by_a_late_score():

@@ -120,9 +120,12 @@ def test_training_does_not_load_the_compiler():
 import sys
 import shoestring
 from shoestring.runtime.context import Context
-from shoestring.train import choose
+from shoestring.config.recipe import Train
+from shoestring.planning.model import choose_network
+from shoestring.planning.profiling import Profiler
 data = shoestring.load("digits")
-choose.fitting_width(data.train[:64], 64, context=Context(), seconds=1.0)
+profiler = Profiler(shoestring.Budget(1), Context())
+choose_network(data.train[:64], Train(), count=64, seconds=1.0, profiler=profiler)
 budget = shoestring.Budget(epochs=6, steps=("train",))
 model = shoestring.train(data.train[:64], model="convnet", width=0.25, grow="resolution,width", budget=budget)
 shoestring.evaluate(model, data.test[:10])

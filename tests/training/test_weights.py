@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from shoestring.data.augment import Augment
 from shoestring.data.batches import Batches
-from shoestring.training.state import State
+from shoestring.training.stepper import Stepper
 
 
 def _batches(images, weights, **augment) -> Batches:
@@ -20,9 +20,9 @@ def _batches(images, weights, **augment) -> Batches:
 
 
 def _loss(batches: Batches, logits: torch.Tensor, labels: torch.Tensor, smoothing: float) -> torch.Tensor:
-    state = State.__new__(State)
-    state.batches, state._smoothing = batches, smoothing
-    return state._loss(logits, labels)
+    stepper = Stepper.__new__(Stepper)
+    stepper._smoothing, stepper._weighted = smoothing, batches.weights is not None
+    return stepper._loss(logits, labels)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])

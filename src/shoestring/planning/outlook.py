@@ -7,11 +7,11 @@ from functools import partial
 from typing import Any
 
 from shoestring.budget import Window
-from shoestring.growth import Schedule
 from shoestring.growth.compose import stages_of
 from shoestring.runtime.device import out_of_memory, synchronize
 from shoestring.runtime.timing import min_seconds
-from shoestring.training.state import State
+from shoestring.training.progress import Progress
+from shoestring.training.setup import growth_of
 
 _TIMED = 0.01  # share of a time budget that goes into timing all stages
 
@@ -50,32 +50,32 @@ class Outlook:
         return sum(phase.passes for phase in self.phases)
 
 
-def look_ahead(state: State, schedule: Schedule, window: Window) -> Outlook:
-    """Take a state that is ready to be trained through all stages, timing a step of each; nothing is learnt.
+def look_ahead(state: Progress, window: Window) -> Outlook:
+    """Take a training that is ready to start through all stages, timing a step of each; nothing is learned.
 
-    The state is of no use for training afterwards.
+    The training cannot be continued afterwards.
     """
-    stages, length, budget = stages_of(schedule), window.remaining, window.budget
+    stages, length, budget = stages_of(growth_of(state.plan)), window.remaining, window.budget
     limit = _TIMED * budget.total / len(stages)
     phases = []
     for stage, share in stages.items():
-        state.grow(stage)
+        state.enter(stage)
         timed = budget.unit == "seconds"
         price = _seconds(state, limit) if timed else state.price[budget.unit]
-        size = state.batches.size
+        size, now = state.batches.size, state.stages
         steps, speed = share * length / price, size / price if timed else None
         passes = steps * size / len(state.batches)
-        phases.append(Phase(state.width, state.depth, state.side, share, speed, passes, round(steps)))
-    module, optimiser = state.model.module, state.optimiser.name
-    parameters = sum(weight.numel() for weight in module.parameters())
-    sizes = (parameters, round(state.macs), schedule.text, state.speed.precision, optimiser, state.batches.size)
-    return Outlook(state.model.name, dict(state.model.options), *sizes, length, phases)
+        phases.append(Phase(now.width, now.depth, now.side, share, speed, passes, round(steps)))
+    model, plan = state.model, state.plan
+    parameters = sum(weight.numel() for weight in model.module.parameters())
+    sizes = (parameters, round(state.stages.macs), plan.grow, plan.precision, plan.optimizer, state.batches.size)
+    return Outlook(model.name, dict(model.options), *sizes, length, phases)
 
 
-def _seconds(state: State, limit: float) -> float:
+def _seconds(state: Progress, limit: float) -> float:
     """Seconds of a step; of half of the images, as training would halve them, while the memory does not suffice."""
     try:
-        for _ in range(0 if state.replay is None else state.replay.warmup_calls):
+        for _ in range(0 if state.stepper.replay is None else state.stepper.replay.warmup_calls):
             _step(state)
         return min_seconds(partial(_step, state), limit)
     except RuntimeError as error:
@@ -85,6 +85,6 @@ def _seconds(state: State, limit: float) -> float:
     return _seconds(state, limit)
 
 
-def _step(state: State) -> None:
-    state.step(0.0, smoothing=0.0)
+def _step(state: Progress) -> None:
+    state.step(0.0)
     synchronize(state.batches.pixels.device)

@@ -1,133 +1,212 @@
-"""What is decided before a step trains: its network, how it grows, its stretch of the learning rate's schedule."""
+"""Plan how a network is trained: every answer that a recipe leaves open is found here, once, before training."""
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
-from shoestring.budget import WEIGHTS, Budget, Window
+from shoestring.budget import WEIGHTS, Budget
+from shoestring.config.plan import TRAINING_FLOPS_PER_MAC, StepTimes, TrainPlan
 from shoestring.config.recipe import Grow, Prune, Train
 from shoestring.config.units import parse_quantity
-from shoestring.data import Images
+from shoestring.data.images import Images
 from shoestring.errors import UserError
+from shoestring.evaluation.cost import count_macs
 from shoestring.growth import Schedule
 from shoestring.growth.compose import compose
 from shoestring.models.model import Model
-from shoestring.planning.growth import choose_growth
-from shoestring.planning.model import choose_model
-from shoestring.planning.outlook import Outlook, look_ahead
+from shoestring.planning.defaults import augmentation, default_batch_size, fitting_batch_size
+from shoestring.planning.growth import choose_growth, is_open, requested_schedule
+from shoestring.planning.model import Network, build_network, choose_network
+from shoestring.planning.profiling import Profiler
 from shoestring.runtime.context import Context
-from shoestring.training.checkpoint import Checkpoint
-from shoestring.training.setup import begin
+from shoestring.runtime.threads import set_threads
+from shoestring.training.checkpoint import Checkpoint, Saved
+from shoestring.training.optimizers.optimizer import name_of, peak_rates
 
-_COST = 0.65  # seconds a step grow with this power of the MACs
-_PRETRAINED = 0.1  # a network that starts from trained weights is trained with this share of the usual learning rate
+_COST = 0.65  # seconds per step grow with this power of the MACs
+_FINE_TUNING = 0.1  # fraction of the usual learning rate for a network that starts from trained weights
+_CONSTANT = "constant"
 
 
-def planned(
-    images: Images,
-    settings: Train,
-    grow: Grow,
-    window: Window,
-    context: Context,
-    later: Prune | None,
-    *,
-    anew: bool = False,
-) -> tuple[Model, Schedule]:
-    """The network and how it grows: as they were when the training was begun, for by now others would fit the time.
+@dataclass(frozen=True)
+class Stretch:
+    """The part of a budget that a training may use, in the unit of the budget, and of how many images.
 
-    With `anew` what was begun does not count.
+    `full_size` are the seconds that the whole network could train for the work that fits into training and recovery;
+    a network that is pruned on the way trains faster from there on. It is None where the budget is not a time.
     """
-    begun = None if anew else Checkpoint(context.folder).begun()
-    budget = window.budget
-    seconds = _time_at_full_size(budget, later)
-    seconds = None if seconds is None else seconds / budget.load
-    around = {"context": context, "seconds": seconds, "timings": budget.timings}
-    model = choose_model(images, settings, network=begun and begun[:2], **around)
-    if grow.method != "auto" or grow.stages is not None:
-        return model, schedule_of(grow, settings)
-    if begun is not None:
-        return model, compose(begun[2], {})
-    left = window.remaining / budget.load if budget.unit == "seconds" else None
-    around = {"context": context, "seconds": left, "timings": budget.timings}
-    return model, choose_growth(model, images, settings, **around)
+
+    count: int
+    length: float
+    full_size: float | None
+    lr_range: tuple[float, float] = (0.0, 1.0)
 
 
-class FirstPlan:
-    """The network and the growth of a training, which `anew` replaces where steps take another time than planned."""
+@dataclass(frozen=True)
+class Planned:
+    """The plan of a training, the network built for it, and the reasons of the answers by their names."""
+
+    network: Network
+    model: Model
+    train: TrainPlan
+    reasons: dict[str, str]
+
+    def built_for(self, images: Images, planner: Planner) -> Planned:
+        """The same plan, with the network built for these images: its first layer may be computed from them."""
+        return replace(self, model=planner.build(self.network, images))
+
+
+class Planner:
+    """Plans the training of one network, and plans it again when steps take longer than planned.
+
+    A training that was interrupted keeps its plan, and a longer one of the schedule "anytime" its network.
+    """
 
     def __init__(
-        self, images: Images, settings: Train, grow: Grow, window: Window, context: Context, later: Prune | None
+        self, settings: Train, grow: Grow, profiler: Profiler, context: Context, *, later: Prune | None = None
     ) -> None:
-        self._plan = partial(planned, images, settings, grow, window, context, later)
-        self._budget, self._context = window.budget, context
-        self._state = Checkpoint(context.folder)
-        self._settled = context.distributed is not None or self._state.begun() is not None
-        self.model, self.schedule = self._plan()
+        if settings.precision == "float16" and context.device.startswith("cpu"):
+            raise UserError("float16 is for accelerators, processors crawl with it. Take --precision bfloat16 or auto.")
+        self.settings, self.grow, self.profiler, self.context, self.later = settings, grow, profiler, context, later
 
-    def anew(self, ratio: float) -> bool:
-        """Plan with steps that take `ratio` times the planned seconds; whether that is another plan.
+    def __call__(self, images: Images, stretch: Stretch, *, load: float | None = None) -> Planned:
+        """The plan for training on images like these.
 
-        A training that was interrupted keeps its plan, and so do processes that train together.
+        `load` is the measured over the profiled time of a step of a training that is planned again. Raises `UserError`
+        for settings that the network or the images do not allow.
         """
-        if self._settled:
-            return False
-        self._budget.load = ratio
-        model, schedule = self._plan(anew=True)
-        if (model.options, schedule.text) == (self.model.options, self.schedule.text):
-            self._budget.load = 1.0
-            return False
-        self._state.remove()
-        self._context.log(f"steps take {ratio:.1f} times the planned seconds: training begins anew with another plan")
-        self.model, self.schedule = model, schedule
-        return True
-
-
-def plan_train(
-    images: Images, settings: Train, grow: Grow, *, window: Window, context: Context, later: Prune | None = None
-) -> Outlook:
-    """What training inside this window would be like, found out without training."""
-    model, schedule = planned(images, settings, grow, window, context, later)
-    around = {"settings": settings, "context": context, "schedule": schedule}
-    return look_ahead(begin(model, images, window, scale=scale_of(settings), saved=None, **around), schedule, window)
-
-
-def schedule_of(grow: Grow, settings: Train) -> Schedule:
-    """How the problem grows; `UserError` for what cannot be, and for weights that a small start would cut."""
-    schedule = compose(grow.method, grow.options, grow.stages)
-    first = schedule(0.0)
-    if settings.weights is not None and min(first.width, first.depth) < 1:
-        word, part = ("narrow", "width") if first.width < 1 else ("shallow", "depth")
-        raise UserError(
-            f"a network that starts {word} starts fresh: leave out --weights, or {part} in --grow or --stages."
+        if load is None and (saved := self.saved) is not None:
+            return self._continued(images, stretch, saved)
+        settings, seconds, load = self.settings, stretch.full_size, load or 1.0
+        network = choose_network(
+            images, settings, count=stretch.count, seconds=seconds, profiler=self.profiler, load=load
         )
-    return schedule
+        model, reasons = self.build(network, images), {"model": network.reason}
+        if settings.model == "auto":
+            width = f", width {network.options['width']:g}" if "width" in network.options else ""
+            self.context.log(f"model {network.name}{width}: {network.reason}")
+        if is_open(self.grow):
+            schedule, reasons["grow"] = self._growth(model, images, stretch, load)
+            if seconds is not None:
+                self.context.log(f"grow {schedule.text}: {reasons['grow']}")
+        else:
+            schedule, reasons["grow"] = requested_schedule(self.grow, settings), "as requested"
+        train = plan_training(model, images, settings, stretch, self.profiler, schedule=schedule, load=load)
+        train = replace(train, grow_options=dict(self.grow.options))
+        return Planned(network, model, train, reasons | _reasons(settings))
+
+    @property
+    def saved(self) -> Saved | None:
+        """The training that was begun in the folder of the context, if there is one."""
+        return Checkpoint(self.context.folder).load()
+
+    def build(self, network: Network, images: Images) -> Model:
+        """The network for these images; see `build_network`."""
+        return build_network(network, images, self.settings, seed=self.context.seed)
+
+    def _growth(self, model: Model, images: Images, stretch: Stretch, load: float) -> tuple[Schedule, str]:
+        """The schedule "auto", and the reason. The network is profiled only where it could grow."""
+        settings, seconds, times = self.settings, None, StepTimes()
+        if stretch.full_size is not None:
+            seconds = stretch.length / load
+            if settings.weights is None and settings.model != "auto":
+                size = settings.batch_size or default_batch_size(stretch.count, self.context.device)
+                times = self.profiler(model, images, settings, batch_size=size).times
+        optimizer = name_of(model, settings)
+        return choose_growth(model, settings, optimizer, count=stretch.count, seconds=seconds, times=times)
+
+    def _continued(self, images: Images, stretch: Stretch, saved: Saved) -> Planned:
+        """The plan of the saved training; if it had ended and has more to spend now, with a plan for the rest of it."""
+        network = Network(*saved.network, "the network of the training that goes on")
+        model, train = self.build(network, images), saved.plan
+        if saved.longer_in(self.profiler.budget.total):
+            profile = self.profiler(model, images, self.settings, batch_size=train.batch_size)
+            seen = saved.images_seen / stretch.count
+            epochs = _epochs(model, replace(train, times=profile.times), stretch, self.profiler.budget) + seen
+            changes = augmentation(self.settings, stretch.count, mirrored=images.mirrored, epochs=epochs)
+            train = replace(train, extended=True, augment=changes, times=profile.times)
+        return Planned(network, model, train, {"model": network.reason, "grow": "as begun"})
 
 
-def _time_at_full_size(budget: Budget, later: Prune | None) -> float | None:
-    """Seconds of training that the whole network could have for the work that fits into training and recovery.
+def plan_training(
+    model: Model,
+    images: Images,
+    settings: Train,
+    stretch: Stretch,
+    profiler: Profiler,
+    *,
+    schedule: Schedule | None = None,
+    load: float = 1.0,
+) -> TrainPlan:
+    """The plan for training this network on images like these, which grows by the schedule (not at all, when None)."""
+    schedule = schedule or compose(_CONSTANT, {})
+    size = min(settings.batch_size or default_batch_size(stretch.count, profiler.context.device), stretch.count)
+    profile = profiler(model, images, settings, batch_size=size)
+    if profile.threads is not None:
+        set_threads(profile.threads)
+    if settings.batch_size is None and profiler.budget.unit == "seconds":
+        side = model.preprocessing.resolution
+        size = fitting_batch_size(size, stretch.length / load, profile.times, schedule, side)
+    optimizer = name_of(model, settings)
+    rate, decay = peak_rates(model, settings, optimizer, batch_size=size)
+    plan = TrainPlan(
+        size,
+        profile.precision,
+        optimizer,
+        learning_rate=rate * (1.0 if settings.weights is None else _FINE_TUNING),
+        weight_decay=decay,
+        schedule=settings.schedule,
+        extendable=settings.schedule == "anytime" and stretch.lr_range[0] == 0,
+        lr_range=stretch.lr_range,
+        label_smoothing=settings.label_smoothing,
+        ema=settings.averaging,
+        patience=settings.patience,
+        grow=schedule.text,
+        times=profile.times,
+    )
+    epochs = _epochs(model, plan, stretch, profiler.budget)
+    return replace(plan, augment=augmentation(settings, stretch.count, mirrored=images.mirrored, epochs=epochs))
 
-    A network that is cut on the way trains faster from there on. None where time does not count.
+
+def _epochs(model: Model, plan: TrainPlan, stretch: Stretch, budget: Budget) -> float:
+    """Epochs of the whole network that fit."""
+    size = plan.batch_size
+    if budget.unit == "epochs":
+        return stretch.length
+    price = plan.times.step(size) if budget.unit == "seconds" else TRAINING_FLOPS_PER_MAC * count_macs(model) * size
+    return stretch.length / price * size / stretch.count
+
+
+def _reasons(settings: Train) -> dict[str, str]:
+    """Why the other answers are what they are."""
+    given = {"optimizer": settings.optimiser, "precision": settings.precision}
+    reasons = {name: "by the network" if name == "optimizer" else "measured" for name in given}
+    reasons |= {name: "as requested" for name, value in given.items() if value != "auto"}
+    reasons["batch_size"] = "by images and time" if settings.batch_size is None else "as requested"
+    reasons["augment"] = "by images and epochs, where not requested"
+    return reasons
+
+
+def stretch_of(
+    budget: Budget, step: str, *, count: int, later: Prune | None = None, pending: Sequence[str] = ()
+) -> Stretch:
+    """What a step may use of what remains; the steps before it are done, except `pending` ones, which use their parts.
+
+    One learning-rate schedule runs through training and recovery: a network that will be pruned is not annealed before,
+    and one that was trained elsewhere is taken up where it would have been pruned.
     """
-    if budget.unit != "seconds":
-        return None
-    share = parse_quantity(later.macs) if later is not None and later.macs is not None else 1.0
-    cut = part_of(budget, "train")[1]
-    return budget.remaining * (cut + (1 - cut) / min(share, 1.0) ** _COST)
-
-
-def scale_of(settings: Train) -> float:
-    """Share of the usual learning rate: all of it for a fresh network."""
-    return 1.0 if settings.weights is None else _PRETRAINED
-
-
-def part_of(budget: Budget, step: str) -> tuple[float, float]:
-    """The stretch of the learning rate's schedule that a step covers: one schedule runs through training and recovery.
-
-    So a network that will be cut is not annealed before, and one that was trained elsewhere is taken up where it would
-    have been cut.
-    """
-    weights = WEIGHTS | budget.weights
-    cut = weights["train"] / (weights["train"] + weights["prune"])
-    if step == "prune":
-        return cut, 1.0
-    return 0.0, cut if "prune" in budget.weights else 1.0
+    order = list(budget.weights)
+    after = order[order.index(step) :] if step in order else []
+    weights = sum(budget.weights[name] for name in after)
+    waiting = sum(budget.weights[name] for name in pending)
+    remaining = budget.remaining * (weights / (weights + waiting) if waiting else 1.0)
+    length = remaining * (budget.weights[step] / weights if after else 1.0)
+    whole = WEIGHTS | budget.weights
+    cut = whole["train"] / (whole["train"] + whole["prune"])
+    lr_range = (cut, 1.0) if step == "prune" else (0.0, cut if "prune" in budget.weights else 1.0)
+    full_size = None
+    if budget.unit == "seconds":
+        fraction = parse_quantity(later.macs) if later is not None and later.macs is not None else 1.0
+        full_size = remaining * (lr_range[1] + (1 - lr_range[1]) / min(fraction, 1.0) ** _COST)
+    return Stretch(count, length, full_size, lr_range)

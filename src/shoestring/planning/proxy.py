@@ -15,12 +15,14 @@ from shoestring.config.recipe import Select, Train
 from shoestring.data import Images
 from shoestring.errors import UserError
 from shoestring.models.inference import embed
-from shoestring.planning.model import choose_model
+from shoestring.planning.model import Network, build_network
+from shoestring.planning.plan import plan_training, stretch_of
+from shoestring.planning.profiling import Profiler
 from shoestring.runtime.context import Context
 from shoestring.selection import Pool, Signals
 from shoestring.selection.features import load_features
 from shoestring.training.dynamics import Recorder, margins
-from shoestring.training.loop import fit
+from shoestring.training.loop import Hooks, fit
 
 PROXY = Train(model="convnet", width=0.5)
 _TRIED = 8  # images that a method is tried on
@@ -110,11 +112,14 @@ def _train_proxy(images: Images, budget: Budget, context: Context) -> Signals:
     """Train a proxy on all images and note what it forgets; then take its features and margins."""
     settings = PROXY
     context = replace(context, distributed=None)  # a recorder sees the images of one process
-    model = choose_model(images, settings, context=context, seconds=None)
+    profiler = Profiler(budget, context)
+    model = build_network(Network(settings.model, {"width": settings.width}), images, settings, seed=context.seed)
     recorder = Recorder(len(images), context.device)
     budget.reserve("embed", images=len(images))
     context.log(f"training a proxy network on {len(images):,} images")
-    went = fit(model, images, budget.window("select"), settings=settings, context=context, record=recorder)
+    stretch = replace(stretch_of(budget, "select", count=len(images)), lr_range=(0.0, 1.0))
+    plan = plan_training(model, images, settings, stretch, profiler)
+    went = fit(model, images, budget.window("select"), plan, context, Hooks(record=recorder))
     context.log(f"proxy: {model.name}, {went.epochs:.1f} epochs, {went.precision}")
     found = recorder.result()
     features, logits = embed(model, images, precision=went.precision)

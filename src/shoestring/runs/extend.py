@@ -59,4 +59,4 @@ def reopen(folder: RunDir) -> None:
         shutil.rmtree(folder / name, ignore_errors=True)
     for name in ("model.json", "model.safetensors"):
         (folder / "train" / name).unlink(missing_ok=True)
-    folder.forget("result", "training", "before_pruning", "recovery")
+    folder.forget("result", "plan", "training", "before_pruning", "recovery")

@@ -10,9 +10,11 @@ from typing import Any
 
 from shoestring.config.paths import data_path
 from shoestring.config.recipe import Recipe, Select
+from shoestring.planning.plan import Planned
 from shoestring.reporting.markdown import write_report
 from shoestring.runs import stages
 from shoestring.runs.directory import RunDir
+from shoestring.runs.plan import make_plan, note_plan, planner_of, stored_plan
 from shoestring.runs.preflight import check_budget, settle
 from shoestring.runs.session import EXIT, begin, finished, surroundings
 from shoestring.runtime import threads
@@ -37,14 +39,25 @@ def run(recipe: Recipe, folder: RunDir, *, context: Context, started: float | No
     context.log("measuring speed")
     with threads.single_thread(context.threads):
         this, data = settle(asked, data)
-    with asked.working(data.train, check=partial(check_budget, this, data.train)):
+    plans: list[Planned | None] = []
+
+    def check() -> None:
+        check_budget(this, data.train)
+        plans.append(make_plan(this, data.train))
+
+    with asked.working(data.train, check=check):
         if "result" in folder.run:  # another process has finished it meanwhile
             return folder.run["result"]
-        this.note(surroundings=surroundings(context), views=this.recipe.train.views, side=data.train.shape[0])
-        subset = stages.select(this, data.train)
-        images = data.train if subset is None else data.train[subset]
+        planned = plans[0] if plans else stored_plan(this, data.train)
+        this.note(surroundings=surroundings(context))
+        note_plan(this, planned, data.train)
+        planner, subset = planner_of(this), stages.select(this, data.train)
+        images = data.train
+        if subset is not None:
+            images = data.train[subset]
+            planned = planned and planned.built_for(images, planner)
         stages.find_copies(this, images, data)
-        trained = stages.train(this, images, data.validation)
+        trained = stages.train(this, images, data.validation, planner, planned)
         final = stages.prune(this, trained, images, data.validation)
         result = stages.evaluate(this, final, data, images, subset)
         stages.add_lateness(this, result)

@@ -7,17 +7,20 @@ from typing import Any
 
 import numpy as np
 
-from shoestring.config.recipe import Grow, Recipe
+from shoestring.config.plan import to_dict
+from shoestring.config.recipe import Recipe
 from shoestring.data import Images
 from shoestring.errors import UserError
-from shoestring.planning.plan import plan_train
+from shoestring.planning.outlook import look_ahead
 from shoestring.runs.directory import RunDir
 from shoestring.runs.extend import extends
+from shoestring.runs.plan import make_plan, plan_record, training_images
 from shoestring.runs.preflight import check_budget, settle, trains_proxy
 from shoestring.runs.session import Run, begin, of_whole
 from shoestring.runs.validate import check, check_place
 from shoestring.runtime.context import Context
-from shoestring.selection.subset_files import load_subset
+from shoestring.training.checkpoint import Fresh
+from shoestring.training.setup import prepare
 
 
 def preview(recipe: Recipe, folder: RunDir, *, context: Context, started: float | None = None) -> dict[str, Any]:
@@ -41,26 +44,21 @@ def preview(recipe: Recipe, folder: RunDir, *, context: Context, started: float 
     this.context.log("measuring speed")
     this, data = settle(this, data)
     check_budget(this, data.train)
-    images, budget = _trained_on(this, data.train), this.budget
+    budget = this.budget
     shares = _shares(this, data.train)
     spent, left = budget.spent, budget.remaining
-    window, recipe = budget.window("train", share=shares["train"]), this.recipe
-    around = {"window": window, "context": this.step("train"), "later": recipe.prune}
-    found = plan_train(images, recipe.train, Grow("constant") if longer else recipe.grow, **around)
+    planned = make_plan(this, data.train)
+    assert planned is not None
+    images = data.train[np.arange(training_images(this, data.train))]
+    window = budget.window("train", share=shares["train"])
+    found = look_ahead(prepare(planned.model, images, window, planned.train, this.context, Fresh()), window)
     divided = {step: share * left for step, share in shares.items()}
     return {
         "budget": {"unit": budget.unit, "total": budget.total, "spent": spent, **divided, "kept": budget.reserved},
         "examples": len(images),
         "training": {**asdict(found), "passes": found.passes},
+        "plan": to_dict(plan_record(this, planned, data.train)),
     }
-
-
-def _trained_on(this: Run, images: Images) -> Images:
-    """As many images as will be trained on; which ones is not known before they are chosen, and does not count here."""
-    wanted = this.recipe.select
-    if wanted.subset is not None:
-        return images[load_subset(wanted.subset, images)]
-    return images[np.arange(min(wanted.examples or len(images), len(images)))]
 
 
 def _shares(this: Run, images: Images) -> dict[str, float]:

@@ -22,6 +22,7 @@ from shoestring.models.description import model_folder
 from shoestring.models.model import Model
 from shoestring.models.tta import expected_passes
 from shoestring.planning.model import preprocessing
+from shoestring.planning.profiling import Profiler
 from shoestring.runs.directory import RunDir, write_skipped
 from shoestring.runs.extend import extends, reopen, trained
 from shoestring.runs.inputs import check_same_files, file_states
@@ -46,6 +47,7 @@ class Run:
     folder: RunDir
     budget: Budget
     context: Context
+    profiler: Profiler
     only: str | None = None
     key: str = ""  # of the files of the data, as they were before they were loaded
 
@@ -250,7 +252,7 @@ def begin(recipe: Recipe, folder: RunDir, *, context: Context, started: float | 
     around = replace(
         context, folder=folder.path, on_progress=_logged(of_whole(context.on_progress, budget), folder, budget)
     )
-    return Run(recipe, folder, budget, around, only, _key(recipe))
+    return Run(recipe, folder, budget, around, Profiler(budget, around), only, _key(recipe))
 
 
 def of_whole(

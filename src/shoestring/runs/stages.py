@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from shoestring import api
+from shoestring.config import registry
 from shoestring.data import Dataset, Images
 from shoestring.evaluation.cost import count_macs, measure_cost
 from shoestring.evaluation.files import write_metrics
@@ -17,6 +18,8 @@ from shoestring.evaluation.warnings import find_warnings, pruning_warnings
 from shoestring.models.description import model_folder
 from shoestring.models.inference import Predictor
 from shoestring.models.model import Model
+from shoestring.planning.plan import Planned, Planner
+from shoestring.runs.plan import note_plan, selection_method
 from shoestring.runs.session import Run, final_model
 from shoestring.runtime import threads
 from shoestring.selection import Subset
@@ -32,8 +35,11 @@ def select(this: Run, images: Images) -> Subset | None:
         return load_subset(wanted.subset, images)
     if wanted.examples is None:
         return None
-    if wanted.learner == "auto" and this.recipe.train.weights is not None:
-        wanted = replace(wanted, learner="features")
+    method = selection_method(this.recipe, images)
+    assert method is not None
+    if wanted.method == "auto":
+        this.context.log(f"method {method}: {registry.summary('select', method)}")
+    wanted = replace(wanted, method=method)
     already = None if wanted.already is None else load_subset(wanted.already, images)
 
     def choose() -> Subset:
@@ -81,24 +87,18 @@ def _in_training(images: Images, data: Dataset) -> list[str]:
     return [str(name) for name in data.test.ids[find_leaked(images, data.test)]]
 
 
-def train(this: Run, images: Images, validation: Images) -> Model:
-    """The trained model: that of the run to start from, that in the folder, or one trained now."""
+def train(this: Run, images: Images, validation: Images, planner: Planner, planned: Planned | None) -> Model:
+    """The trained model: that of the run to start from, that in the folder, or one trained now as planned."""
     if this.recipe.start is not None:
         return final_model(Path(this.recipe.start))
 
     def make() -> Model:
-        this.context.log("choosing the network and measuring its speed")
+        assert planned is not None
         with this.budget.track("train"):
-            model, went = api.run_train(
-                images,
-                this.recipe.train,
-                this.recipe.grow,
-                budget=this.budget,
-                context=this.step("train"),
-                validation=validation,
-                later=this.recipe.prune,
-            )
+            model, went, plan = api.run_train(images, planner, planned, budget=this.budget, validation=validation)
         this.note(training=asdict(went))
+        if plan is not planned:
+            note_plan(this, plan, images)
         return model
 
     return _kept(this, "train", make)
@@ -110,7 +110,7 @@ def prune(this: Run, model: Model, images: Images, validation: Images) -> Model:
         return model
 
     def make() -> Model:
-        this.context.log("evaluating before pruning")
+        this.context.log("eval_mode before pruning")
         model.module.to(this.context.device)
         with this.budget.track("validate"):
             before = {
@@ -143,7 +143,7 @@ def evaluate(this: Run, model: Model, data: Dataset, images: Images, subset: Sub
     views (`Predictor`), and the time of a batch is not measured.
     """
     budget = this.budget
-    this.context.log(f"evaluating on {len(data.validation):,} validation and {len(data.test):,} test images")
+    this.context.log(f"eval_mode on {len(data.validation):,} validation and {len(data.test):,} test images")
     model.module.to(this.context.device)
     with budget.track("evaluate"):
         predictor = _predictor(this, model, data)

@@ -13,21 +13,22 @@ import pickle
 import time
 import zipfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from shoestring.config.plan import TrainPlan, train_plan
 from shoestring.errors import UserError
 from shoestring.runtime.files import atomic_write
 
 _SHARE = 0.01
-_FORMAT = 5  # changes when another version could not read what is in the state
+_FORMAT = 6  # changes when another version could not read what is in the state
 _FIRST_LINE = b"shoestring state "
 _KEYS = {  # what a state holds, and of which type it is
     "network": tuple,
-    "grow": str,
-    "rule": str,
+    "plan": dict,
     "sizes": dict,
     "module": dict,
     "batches": dict,
@@ -38,10 +39,62 @@ _KEYS = {  # what a state holds, and of which type it is
     "total": (int, float),
     "patience": dict,
     "ended": bool,
-    "extended": bool,
     "width": (int, float),
     "depth": (int, float),
 }
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A training as it was saved."""
+
+    content: dict[str, Any]
+
+    @property
+    def network(self) -> tuple[str, dict[str, Any]]:
+        """Name and options of the network."""
+        return self.content["network"]
+
+    @property
+    def plan(self) -> TrainPlan:
+        """The plan that it follows."""
+        return train_plan(self.content["plan"])
+
+    @property
+    def images_seen(self) -> int:
+        """Images seen so far, each time counted."""
+        return self.content["counts"][1]
+
+    @property
+    def ended(self) -> bool:
+        """Whether its budget was spent."""
+        return self.content["ended"]
+
+    def longer_in(self, total: float) -> bool:
+        """Whether it had ended and has more to spend now."""
+        return self.ended and total > self.content["total"]
+
+
+@dataclass(frozen=True)
+class Fresh:
+    """A training that starts from the beginning."""
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """A training that was interrupted, and continues with the plan and the part of the budget that it had."""
+
+    saved: Saved
+
+
+@dataclass(frozen=True)
+class Extended:
+    """A training of the schedule "anytime" that had ended, and continues with a larger budget."""
+
+    saved: Saved
+
+
+Start = Fresh | Resumed | Extended
 
 
 class Checkpoint:
@@ -52,7 +105,14 @@ class Checkpoint:
         self._due = time.monotonic() + 1.0
         self.took = 0.0  # seconds that the last one took to write
 
-    def load(self) -> dict[str, Any] | None:
+    def start(self, total: float) -> Start:
+        """How a training with this total budget starts."""
+        saved = self.load()
+        if saved is None:
+            return Fresh()
+        return Extended(saved) if saved.longer_in(total) else Resumed(saved)
+
+    def load(self) -> Saved | None:
         """The last state, if there is one; tensors and plain values only, so nothing in the file can run."""
         if self.file is None or not self.file.exists():
             return None
@@ -68,7 +128,7 @@ class Checkpoint:
             raise self._unusable(f"does not hold the state of a training ({type(error).__name__})") from None
         if not _is_state(saved):
             raise self._unusable("does not hold the state of a training")
-        return saved
+        return Saved(saved)
 
     def _unusable(self, how: str) -> UserError:
         return UserError(f"{self.file} {how}. Remove it to start the step anew.")
@@ -87,11 +147,6 @@ class Checkpoint:
         """Delete the state, if there is one."""
         if self.file is not None:
             self.file.unlink(missing_ok=True)
-
-    def begun(self) -> tuple[str, dict[str, Any], str] | None:
-        """Name and options of the network that is being trained and how it grows, if a training was begun."""
-        saved = self.load()
-        return None if saved is None else (*saved["network"], saved["grow"])
 
     def due(self) -> bool:
         """Whether it is time to save again."""

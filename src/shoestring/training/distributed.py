@@ -18,7 +18,7 @@ from shoestring.growth import Stage
 from shoestring.runtime.context import Context
 from shoestring.runtime.device import out_of_memory
 from shoestring.runtime.distributed import Distributed
-from shoestring.training.state import State
+from shoestring.training.progress import Progress
 
 _FIRST = "cuda:0"  # the device of the first process, if it is an accelerator
 
@@ -59,28 +59,29 @@ class Lead:
     part, as where its images are others.
     """
 
-    def __init__(self, state: State, images: Images, context: Context) -> None:
-        self.state, self.team, self._log, self._setbacks = state, context.distributed, context.log, state.setbacks
+    def __init__(self, state: Progress, images: Images, context: Context) -> None:
+        self.state, self.team, self._log = state, context.distributed, context.log
+        self._setbacks = state.stepper.setbacks
         if self.team is None:
             return
         self.team.broadcast(("take", _packed(state, images)))
-        state.replay = None  # processes wait for each other in the middle of a step
+        state.stepper.replay = None  # processes wait for each other in the middle of a step
         with self.team.shared_errors():
-            state.run = Shared(state.model.module, self.team)
+            state.stepper.forward = Shared(state.model.module, self.team)
 
-    def step(self, stage: Stage, factor: float, *, smoothing: float, progress: float) -> Tensor | None:
-        """`State.step` on all processes, in a stage that the state is in already; the loss on this one's images.
+    def step(self, stage: Stage, factor: float, *, fraction: float) -> Tensor | None:
+        """`Progress.step` on all processes, in a stage that the state is in already; the loss on this one's images.
 
         None where memory did not suffice: steps have half of the images from here on.
         """
-        if self.team is not None and self.state.setbacks != self._setbacks:
-            self._setbacks = self.state.setbacks
+        if self.team is not None and self.state.stepper.setbacks != self._setbacks:
+            self._setbacks = self.state.stepper.setbacks
             self.team.broadcast(("back", _bytes(self.state.pack())))
         if self.team is not None:
-            self.team.broadcast(("step", stage, factor, smoothing, progress))
+            self.team.broadcast(("step", stage, factor, fraction))
             self.team.in_collective = True
         try:
-            loss = self.state.step(factor, smoothing=smoothing, progress=progress)
+            loss = self.state.step(factor, fraction=fraction)
             if self.team is not None:
                 self.team.in_collective = False
             return loss
@@ -96,10 +97,12 @@ class Lead:
         return None
 
 
-def _packed(state: State, images: Images) -> bytes:
+def _packed(state: Progress, images: Images) -> bytes:
     """The state without pixels, and without what only the first process needs; which images it is about."""
     few = copy.copy(state)
-    few.batches = few.average = few.record = few.run = few.replay = None  # type: ignore[assignment]
+    few.batches = few.average = few.record = None  # type: ignore[assignment]
+    few.stepper = copy.copy(state.stepper)
+    few.stepper.forward = few.stepper.replay = None
     batches = state.batches
     whole = images.at(images.rows)
     about = {"rows": whole.rows, "fingerprint": whole.fingerprint, "augment": batches.augment}
@@ -118,7 +121,7 @@ class Helper:
 
     def __init__(self, team: Distributed, context: Context) -> None:
         self.team, self.context = team, context
-        self._state: State | None = None
+        self._state: Progress | None = None
         self._data: Dataset | None = None
         self._failed: Exception | None = None
 
@@ -150,7 +153,7 @@ class Helper:
                 part=(self.team.rank, self.team.size),
             )
             state.batches.restore(told["batches"])
-            state.run = Shared(state.model.module, self.team)
+            state.stepper.forward = Shared(state.model.module, self.team)
             self._state = state
 
     def _unpacked(self, packed: bytes) -> dict[str, Any]:
@@ -170,7 +173,7 @@ class Helper:
         assert self._state is not None
         self._state.unpack(self._unpacked(packed))
 
-    def _step(self, stage: Stage, factor: float, smoothing: float, progress: float) -> None:
+    def _step(self, stage: Stage, factor: float, fraction: float) -> None:
         assert self._state is not None
-        self._state.grow(stage)
-        self._state.step(factor, smoothing=smoothing, progress=progress)
+        self._state.enter(stage)
+        self._state.step(factor, fraction=fraction)

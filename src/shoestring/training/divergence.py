@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from shoestring.errors import UserError
-from shoestring.training.state import State
+from shoestring.training.progress import Progress
 
 _EVERY = 0.05  # share of the training between two states that are kept
 _TIMES = 3
@@ -23,36 +23,36 @@ class Rescue:
     They are kept by the fraction spent, not by the clock, so that a counted training can be repeated exactly.
     """
 
-    def __init__(self, state: State, log: Callable[[str], None]) -> None:
-        self._older = self._newer = _copied(state.pack())
+    def __init__(self, progress: Progress, log: Callable[[str], None]) -> None:
+        self._older = self._newer = _copied(progress.pack())
         self._log = log
         self._next = _EVERY
 
-    def keep(self, state: State, fraction: float) -> None:
+    def keep(self, progress: Progress, fraction: float) -> None:
         """Take a state that is well, when it is time for the next one."""
         if fraction >= self._next:
-            self._older, self._newer, self._next = self._newer, _copied(state.pack()), fraction + _EVERY
+            self._older, self._newer, self._next = self._newer, _copied(progress.pack()), fraction + _EVERY
 
-    def stray(self, loss: Tensor, state: State) -> bool:
+    def stray(self, loss: Tensor, progress: Progress) -> bool:
         """Whether the loss or the weights were no numbers any more: then the state is now one from before.
 
         Raises `UserError` when this has happened three times already.
         """
         value = loss.item()
-        if math.isfinite(value) and _finite(state):
+        if math.isfinite(value) and _finite(progress):
             return False
-        if state.setbacks == _TIMES:
+        if progress.stepper.setbacks == _TIMES:
             raise UserError(f"training diverged (the loss is {value}). Use a lower --learning-rate.")
-        setbacks = state.setbacks + 1
-        state.unpack(_copied(self._older))
-        state.setbacks = setbacks
+        setbacks = progress.stepper.setbacks + 1
+        progress.unpack(_copied(self._older))
+        progress.stepper.setbacks = setbacks
         self._newer = self._older
-        self._log(f"the loss is {value}: back to step {state.steps}, with half of the learning rate")
+        self._log(f"the loss is {value}: back to step {progress.steps}, with half of the learning rate")
         return True
 
 
-def _finite(state: State) -> bool:
-    return bool(torch.stack([weight.detach().sum() for weight in state.model.module.parameters()]).isfinite().all())
+def _finite(progress: Progress) -> bool:
+    return bool(torch.stack([weight.detach().sum() for weight in progress.model.module.parameters()]).isfinite().all())
 
 
 def _copied(packed: dict[str, Any]) -> dict[str, Any]:

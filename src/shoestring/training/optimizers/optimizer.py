@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from shoestring.config.plan import TrainPlan
 from shoestring.config.recipe import Train
 from shoestring.errors import UserError
 from shoestring.models.heads import head_weights
@@ -24,7 +25,7 @@ _NORMS = (
     nn.RMSNorm,
 )
 # Peak learning rate and weight decay where the user gives none.
-_USUAL = {"muon": (0.2, 0.0), "sgd": (0.1, 5e-4), "adamw": (1e-3, 5e-2)}
+_DEFAULTS = {"muon": (0.2, 0.0), "sgd": (0.1, 5e-4), "adamw": (1e-3, 5e-2)}
 # Networks without norms: at 0.1 SGD leaves some at chance, and so does Muon at 0.2 where they are deep. From so many
 # layers on its rate falls with one over their number (benchmarks/learning_rates.py), and with the images below so many
 # in a step: its steps are as large for one image, and ended at chance.
@@ -39,8 +40,8 @@ _WARM_UP = 0.15  # share of the training, of optimisers that need it
 _PEAK, _COOL_DOWN, _POWER = 0.1, 0.2, 0.75
 
 
-class Optimiser:
-    """One or two optimisers behind one face: `step`, and a factor for the learning rate of all."""
+class Optimizer:
+    """One or two optimizers with one `step` and one learning-rate factor."""
 
     def __init__(self, parts: Sequence[Rule], *, name: str, warm_up: float, schedule: str = "deadline") -> None:
         self.parts, self.name, self.warm_up, self.schedule = list(parts), name, warm_up, schedule
@@ -99,35 +100,40 @@ def update_flops(model: Model, settings: Train) -> float:
     return sum(ITERATIONS * (4 * short * short * long + 2 * short**3) for short, long in shapes)
 
 
-def make(model: Model, settings: Train, *, batch_size: int, scale: float = 1.0) -> Optimiser:
-    """The optimiser for this model, its learning rates times `scale`; `UserError` when there is nothing to train."""
+def peak_rates(model: Model, settings: Train, name: str, *, batch_size: int) -> tuple[float, float]:
+    """Peak learning rate and weight decay of an optimizer for this network: the requested ones, or its defaults."""
+    rate, decay = _DEFAULTS[name]
+    matrices, _, _ = _split(model)
+    normed = _normed(model.module)
+    if name == "sgd":
+        rate = (rate if normed else _SGD_WITHOUT_NORMS) * min(batch_size / 128, 4.0)
+    if name == "muon" and not normed:
+        rate *= min(1.0, _DEEP / max(len(matrices), 1)) * min(1.0, batch_size / _FEW)
+    rate = rate if settings.learning_rate is None else settings.learning_rate
+    return rate, decay if settings.weight_decay is None else settings.weight_decay
+
+
+def make(model: Model, plan: TrainPlan) -> Optimizer:
+    """The optimizer of a plan for this model. Raises `UserError` if there is nothing to train."""
     matrices, others, vectors = _split(model)
     if not matrices and not others and not vectors:
         raise UserError(f"{model.name} has no weights to train.")
-    name = name_of(model, settings)
-    usual, decay = _USUAL[name]
-    rate, normed = usual, _normed(model.module)
-    if name == "sgd":
-        rate = (usual if normed else _SGD_WITHOUT_NORMS) * min(batch_size / 128, 4.0)
-    if name == "muon" and not normed:
-        rate *= min(1.0, _DEEP / max(len(matrices), 1)) * min(1.0, batch_size / _FEW)
-    rate = scale * (rate if settings.learning_rate is None else settings.learning_rate)
-    decay = decay if settings.weight_decay is None else settings.weight_decay
+    name, rate, decay, normed = plan.optimizer, plan.learning_rate, plan.weight_decay, _normed(model.module)
     if name == "muon":
         parts = [Muon(matrices, lr=rate, weight_decay=decay, fixed_norm=normed)] if matrices else []
-        share = rate / _USUAL["muon"][0]
+        ratio = rate / _DEFAULTS["muon"][0]
         groups = [
-            {"params": vectors, "lr": 0.02 * share, "weight_decay": 0.0},
-            {"params": others, "lr": 0.004 * share, "weight_decay": decay},
+            {"params": vectors, "lr": 0.02 * ratio, "weight_decay": 0.0},
+            {"params": others, "lr": 0.004 * ratio, "weight_decay": decay},
         ]
         parts = [*parts, AdamW(groups, lr=0.0, betas=(0.85, 0.95))]
-        return Optimiser(parts, name=name, warm_up=0.0, schedule=settings.schedule)
+        return Optimizer(parts, name=name, warm_up=0.0, schedule=plan.schedule)
     groups = [
         {"params": [*matrices, *others], "weight_decay": decay},
         {"params": vectors, "weight_decay": 0.0},
     ]
     one = SGD(groups, lr=rate) if name == "sgd" else AdamW(groups, lr=rate)
-    return Optimiser([one], name=name, warm_up=_WARM_UP, schedule=settings.schedule)
+    return Optimizer([one], name=name, warm_up=_WARM_UP, schedule=plan.schedule)
 
 
 def name_of(model: Model, settings: Train) -> str:

@@ -13,7 +13,7 @@ from shoestring.growth.compose import compose
 from shoestring.planning.outlook import look_ahead
 from shoestring.runtime.context import Context
 from shoestring.training.dynamics import Recorder
-from shoestring.training.setup import begin
+from trainings import prepare as begin
 
 
 def test_an_anytime_training_remembers_more_steps(images, make_model):
@@ -22,14 +22,14 @@ def test_an_anytime_training_remembers_more_steps(images, make_model):
         model = make_model(images, "convnet")
         window = Budget(epochs=20, steps=("train",)).window("train")
         settings = Train(schedule=schedule)
-        around = {"context": Context(), "schedule": compose("constant", {}), "scale": 1.0, "saved": None}
+        around = {"context": Context(), "schedule": compose("constant", {})}
         shares[schedule] = begin(model, images, window, settings=settings, **around).average.share
     assert shares == {"deadline": 0.05, "anytime": 0.1}
 
 
 def _begun(images, model, **settings):
     window = Budget(epochs=20, steps=("train",)).window("train")
-    around = {"context": Context(), "schedule": compose("constant", {}), "scale": 1.0, "saved": None}
+    around = {"context": Context(), "schedule": compose("constant", {})}
     return begin(model, images, window, settings=Train(averaging=False, **settings), **around)
 
 
@@ -53,7 +53,7 @@ def test_a_step_in_low_precision_is_about_that_in_full(images, make_model, preci
         state = _begun(images, model, precision=taken, optimiser="sgd")
         gradients = _gradients(model)
         before = [weight.detach().clone() for weight in model.module.parameters()]
-        state.step(1.0, smoothing=0.0)
+        state.step(1.0)
         moved.append(torch.cat([(new - old).flatten() for new, old in zip(model.module.parameters(), before)]))
         sizes.append(gradients[0].norm().item())
     assert (moved[0] - moved[1]).norm() < 0.1 * moved[0].norm()
@@ -65,16 +65,16 @@ def test_in_float16_the_scale_falls_when_training_goes_back(images, make_model):
     state = _begun(images, model, precision="float16", optimiser="sgd", learning_rate=1e-9)
     gradients, start = _gradients(model), state.batches.state()
     for setbacks in (0, 1):
-        state.setbacks = setbacks
+        state.stepper.setbacks = setbacks
         state.batches.restore(start)
-        state.step(1.0, smoothing=0.0)
+        state.step(1.0)
     assert (gradients[0].norm() / gradients[1].norm()).item() == pytest.approx(16, rel=0.05)
 
 
 def test_what_changes_a_step_is_recorded_anew(images, make_model, monkeypatch):
     state = _begun(images, make_model(images, "convnet"))
     forgotten = []
-    monkeypatch.setattr(state.replay, "forget", lambda: forgotten.append(1))
+    monkeypatch.setattr(state.stepper.replay, "reset", lambda: forgotten.append(1))
     saved = state.pack()
     watch, unpack = (lambda: state.watch(Recorder(len(images)))), (lambda: state.unpack(saved))
     for change in (unpack, state.halve, state.finish, watch):
@@ -85,7 +85,7 @@ def test_what_changes_a_step_is_recorded_anew(images, make_model, monkeypatch):
 
 def test_a_training_leaves_no_circle_behind(images, make_model):
     state = _begun(images, make_model(images, "convnet"))
-    state.step(1.0, smoothing=0.0)
+    state.step(1.0)
     held = weakref.ref(state)
     gc.disable()
     try:
@@ -104,9 +104,9 @@ def test_a_plan_halves_a_batch_that_does_not_fit_into_memory(images, make_model)
 
     window = Budget("100s", steps=("train",)).window("train")
     schedule = compose("constant", {})
-    around = {"context": Context(), "schedule": schedule, "scale": 1.0, "saved": None}
+    around = {"context": Context(), "schedule": schedule}
     state = begin(model, images, window, settings=Train(batch_size=32), **around)
     model.module.register_forward_pre_hook(full)
-    found = look_ahead(state, schedule, window)
+    found = look_ahead(state, window)
     assert found.batch_size == 16
     assert found.phases[0].passes == pytest.approx(found.phases[0].steps * 16 / len(images), rel=0.01)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from shoestring.planning import profiling
+from shoestring.planning.profiling import few_of, images_to_time
 from shoestring.runtime.timing import Timing
-from shoestring.training import profiling
-from shoestring.training.profiling import few_of, images_to_time
 
 
 class _Machine:
@@ -16,8 +16,8 @@ class _Machine:
         self.count, self.seconds, self.crowded = max(seconds), seconds, crowded
         self.timed: list[int] = []
         monkeypatch.setattr(profiling, "set_threads", self._set)
-        monkeypatch.setattr(profiling, "time_calls", self._time)
-        monkeypatch.setattr(profiling, "_low", lambda device: [])
+        monkeypatch.setattr(profiling, "timed", self._time)
+        monkeypatch.setattr(profiling, "_low_precisions", lambda device: [])
 
     def _set(self, count: int) -> None:
         self.count = count
@@ -41,31 +41,31 @@ class _Machine:
 def test_the_number_of_threads_is_measured(images, make_model, monkeypatch, seconds, count, price):
     machine = _Machine(monkeypatch, seconds)
     model = make_model(images)
-    speed = profiling.calibrate(model, few_of(model, images, 10, "cpu"), wanted="auto", limit=1, threads=max(seconds))
-    assert (machine.count, speed.train * 10, speed.crowded) == (count, pytest.approx(price), False)
-    assert speed.predict * 10 == pytest.approx(price)
+    found = profiling.profile(model, few_of(model, images, 10, "cpu"), precision="auto", limit=1, threads=max(seconds))
+    assert (machine.count, found.times.train * 10, found.times.crowded) == (count, pytest.approx(price), False)
+    assert found.times.predict * 10 == pytest.approx(price)
 
 
 def test_beside_other_work_one_thread_tells_what_the_work_takes(images, make_model, monkeypatch):
     machine = _Machine(monkeypatch, {1: 1.0, 2: 30.0}, crowded=1.5)
     model = make_model(images)
-    speed = profiling.calibrate(model, few_of(model, images, 10, "cpu"), wanted="auto", limit=1, threads=2)
-    assert (machine.count, speed.train * 10, speed.crowded) == (1, pytest.approx(1.0), True)
+    found = profiling.profile(model, few_of(model, images, 10, "cpu"), precision="auto", limit=1, threads=2)
+    assert (machine.count, found.times.train * 10, found.times.crowded) == (1, pytest.approx(1.0), True)
     assert set(machine.timed) == {1}
 
 
 def test_a_number_of_threads_that_was_asked_for_stays(images, make_model, monkeypatch):
     machine = _Machine(monkeypatch, {2: 0.6})
     model = make_model(images)
-    speed = profiling.calibrate(model, few_of(model, images, 10, "cpu"), wanted="auto", limit=1)
-    assert (machine.count, speed.train * 10) == (2, pytest.approx(0.6))
+    found = profiling.profile(model, few_of(model, images, 10, "cpu"), precision="auto", limit=1)
+    assert (machine.count, found.times.train * 10) == (2, pytest.approx(0.6))
 
 
 def test_bfloat16_is_tried_where_the_processor_multiplies_in_it(monkeypatch):
     for low, expected in ((0.5, True), (30.0, False)):
         profiling._multiplies_bfloat16.cache_clear()
         seconds = iter([1.0, low])
-        monkeypatch.setattr(profiling, "time_calls", lambda run, limit, cpu=seconds: Timing(9.0, next(cpu), 1.0))
+        monkeypatch.setattr(profiling, "timed", lambda run, limit, seconds=seconds: Timing(9.0, next(seconds), 1.0))
         assert profiling._multiplies_bfloat16() is expected
     profiling._multiplies_bfloat16.cache_clear()
 

@@ -1,0 +1,100 @@
+"""The plan of a run: every answer that a recipe leaves open. Plain data, which `planning` computes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from shoestring.errors import UserError
+
+TRAINING_FLOPS_PER_MAC = 6.0  # two forward, and twice that backward
+
+
+@dataclass(frozen=True)
+class StepTimes:
+    """Seconds per image of a training step and of a prediction, and per step of the optimizer; measured once.
+
+    All are zero where the budget is counted in epochs or FLOPs: nothing is timed then, so that a run is reproducible.
+    They are those of an idle machine. `crowded` is True when other processes were running: the times are then processor
+    time of one thread.
+    """
+
+    train: float = 0.0
+    predict: float = 0.0
+    update: float = 0.0
+    crowded: bool = False
+
+    def step(self, images: int) -> float:
+        """Seconds of a training step with this batch size."""
+        return images * self.train + self.update
+
+
+@dataclass(frozen=True)
+class TrainPlan:
+    """How one network is trained.
+
+    `learning_rate` is the peak, and `lr_range` the part of the learning-rate schedule that this training covers: one
+    schedule ("deadline" or "anytime") runs through training and recovery. With `extendable` the training can continue
+    after its end with a larger budget; one that is `extended` does so, and does not grow any more. `grow` names growth
+    schedules, with their options, or holds written-out stages. `augment` holds the fields of `data.augment.Augment`.
+    """
+
+    batch_size: int
+    precision: str
+    optimizer: str
+    learning_rate: float
+    weight_decay: float
+    schedule: str = "deadline"
+    extendable: bool = False
+    extended: bool = False
+    lr_range: tuple[float, float] = (0.0, 1.0)
+    label_smoothing: float = 0.0
+    ema: bool = True
+    patience: int | None = None
+    grow: str = "constant"
+    grow_options: Mapping[str, Any] = field(default_factory=dict)
+    augment: Mapping[str, Any] = field(default_factory=dict)
+    times: StepTimes = StepTimes()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The plan of a run. `None` where a step is not part of it.
+
+    `options` are those of the network `model`, its width included. `resolution` is the side of the images in pixels,
+    `tta` the test-time augmentation, `reasons` say in a few words why, by the name of the answer.
+    """
+
+    resolution: int
+    tta: str
+    select: str | None = None
+    model: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    train: TrainPlan | None = None
+    prune: str | None = None
+    reasons: Mapping[str, str] = field(default_factory=dict)
+
+
+def to_dict(plan: Plan | TrainPlan) -> dict[str, Any]:
+    """The plan as nested plain values, as JSON and `state.pt` hold it."""
+    return dataclasses.asdict(plan)
+
+
+def train_plan(content: Mapping[str, Any]) -> TrainPlan:
+    """The plan of a training from plain values. Raises `UserError` if they are not one."""
+    try:
+        values = {**content, "times": StepTimes(**content["times"]), "lr_range": tuple(content["lr_range"])}
+        return TrainPlan(**values)
+    except (TypeError, KeyError):
+        raise UserError("the plan of the training is damaged, or of another version of shoestring.") from None
+
+
+def run_plan(content: Mapping[str, Any]) -> Plan:
+    """The plan of a run from plain values. Raises `UserError` if they are not one."""
+    train = content.get("train")
+    try:
+        return Plan(**{**content, "train": None if train is None else train_plan(train)})
+    except TypeError:
+        raise UserError("the plan of the run is damaged, or of another version of shoestring.") from None

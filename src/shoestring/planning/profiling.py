@@ -1,0 +1,209 @@
+"""Profiling: which precision and how many threads are fastest here, and how long a step and a prediction take."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from shoestring.budget import Budget
+from shoestring.config.plan import TRAINING_FLOPS_PER_MAC, StepTimes
+from shoestring.config.recipe import Train
+from shoestring.data.batches import Batch, on_device
+from shoestring.data.images import Images
+from shoestring.evaluation.cost import count_macs
+from shoestring.models.inference import autocast
+from shoestring.models.model import Model
+from shoestring.runtime.context import Context
+from shoestring.runtime.cuda_graph import synchronous
+from shoestring.runtime.device import out_of_memory, safe_convolutions, synchronize
+from shoestring.runtime.threads import candidates, set_threads
+from shoestring.runtime.timing import time_calls
+from shoestring.training.optimizers.optimizer import update_seconds
+
+_LIMIT = 0.02  # fraction of a time budget for profiling one network
+_SLOWEST = 2e10  # operations per second that nearly every processor reaches
+_STEPS_TIMED = 8  # about: two in each precision, and predictions
+_FEWEST_IMAGES, _MOST_IMAGES = 16, 128
+_CROWDED = 1.25  # wall-clock over processor seconds of one thread from which other processes are assumed to run
+_GAIN = 0.95  # a lower precision or more threads must take at most this fraction of the time
+_PROBE = 384  # rows and columns of the matrices that bfloat16 is tried on
+
+Precision = str  # "float32", "bfloat16" or "float16"
+
+
+@dataclass(frozen=True)
+class Profile:
+    """The fastest precision of a network, its times in it, and the number of threads (None where it was not chosen)."""
+
+    precision: Precision
+    times: StepTimes
+    threads: int | None = None
+
+
+class Profiler:
+    """Profiles each network once, and remembers the result.
+
+    Where a budget is counted in epochs or FLOPs nothing is timed, so that a run is reproducible: the precision "auto"
+    is float32 then, and all times are zero.
+    """
+
+    def __init__(self, budget: Budget, context: Context) -> None:
+        self.budget, self.context = budget, context
+        self._profiles: dict[tuple[object, ...], Profile] = {}
+
+    def __call__(
+        self, model: Model, images: Images, settings: Train, *, batch_size: int, again: bool = False
+    ) -> Profile:
+        """The profile of a model that is trained with these settings and this batch size on such images.
+
+        Times are those of one process, divided by the number of processes that train together. With `again` a known
+        profile is measured once more, and the shorter times are kept: other work may have ended.
+        """
+        precision = settings.precision
+        if self.budget.unit != "seconds":
+            return Profile("float32" if precision == "auto" else precision, StepTimes())
+        key = (model.name, str(model.options), model.preprocessing.resolution, precision, settings.optimiser)
+        if key not in self._profiles:
+            self._profiles[key] = self._measure(model, images, settings, batch_size)
+        elif again:
+            self._profiles[key] = _faster(self._profiles[key], self._measure(model, images, settings, batch_size))
+        return self._profiles[key]
+
+    def _measure(self, model: Model, images: Images, settings: Train, batch_size: int) -> Profile:
+        context, limit = self.context, _LIMIT * self.budget.total
+        processes = context.rank_and_size[1]
+        step = max(batch_size // processes, 1)
+        count = images_to_time(count_macs(model), limit, most=_MOST_IMAGES, step=step, device=context.device)
+        batch = few_of(model, images, min(count, batch_size), context.device)
+        found = profile(model, batch, precision=settings.precision, limit=limit, threads=context.threads)
+        update = update_seconds(model, settings)
+        times = replace(found.times, train=found.times.train / processes, update=update)
+        return replace(found, times=times)
+
+
+def _faster(one: Profile, other: Profile) -> Profile:
+    return min(one, other, key=lambda profile: profile.times.train)
+
+
+def profile(model: Model, batch: Batch, *, precision: str, limit: float, threads: int | None = None) -> Profile:
+    """Time steps on a copy of the model and choose the fastest precision, within about `limit` seconds.
+
+    `precision` is one, or "auto" to compare: a lower one must be at least 5 % faster. With `threads`, the largest
+    number, the number of threads is chosen as well, and PyTorch is set to it. If the batch does not fit into memory,
+    half of it is timed.
+    """
+    try:
+        return _profile(model, batch, precision, limit, threads)
+    except RuntimeError as error:
+        half = len(batch.images) // 2
+        if not half or not out_of_memory(error):
+            raise
+    smaller = Batch(batch.index[:half], batch.images[:half], batch.labels[:half])
+    return profile(model, smaller, precision=precision, limit=limit, threads=threads)
+
+
+def _profile(model: Model, batch: Batch, precision: str, limit: float, threads: int | None) -> Profile:
+    device, count = batch.images.device.type, len(batch.images)
+    precisions = [precision] if precision != "auto" else ["float32", *_low_precisions(device)]
+    trial = copy.deepcopy(model.module).train()
+    alone = device == "cpu" and threads is not None
+    if alone:
+        set_threads(1)  # threads that wait for each other use processor time too: one thread shows what the work takes
+    per_precision = limit / (len(precisions) + 1)
+    steps = {name: time_calls(_step(trial, batch, name), 0.7 * per_precision) for name in precisions}
+    seconds = {name: timing.cpu_seconds if alone else timing.seconds for name, timing in steps.items()}
+    best = precisions[0]
+    for other in precisions[1:]:
+        if seconds[other] < _GAIN * seconds[best]:
+            best = other
+    prediction = time_calls(_predict(trial, batch), 0.3 * limit)
+    crowded = alone and (steps[best].contention > _CROWDED or prediction.contention > _CROWDED)
+    train, predict = seconds[best], prediction.cpu_seconds if alone else prediction.seconds
+    if alone and threads is not None and threads > 1 and not crowded:
+        faster = _with_threads(_step(trial, batch, best), threads, train, 0.7 * per_precision)
+        train, predict = faster, predict * faster / train
+    chosen = torch.get_num_threads() if alone else None
+    return Profile(best, StepTimes(train / count, predict / count, crowded=crowded), chosen)
+
+
+def _with_threads(step: Callable[[], None], most: int, alone: float, limit: float) -> float:
+    """Seconds of a step with the fastest number of threads, to which PyTorch is set."""
+    best, count = alone, 1
+    for more in candidates(most)[:-1]:
+        set_threads(more)
+        seconds = time_calls(step, limit).seconds
+        if seconds < (_GAIN if count == 1 else 1.0) * best:
+            best, count = seconds, more
+        elif count > 1:  # fewer may still help: a container may have fewer processors than it shows
+            break
+    set_threads(count)
+    return best
+
+
+def _low_precisions(device: str) -> list[Precision]:
+    """The low precisions worth timing: float16 on CUDA devices without native bfloat16."""
+    if device == "mps" or (device == "cpu" and not _multiplies_bfloat16()):
+        return []
+    if device == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
+        return ["float16"]
+    return ["bfloat16"]
+
+
+@lru_cache(maxsize=1)
+def _multiplies_bfloat16() -> bool:
+    """Whether this processor multiplies faster in bfloat16 than in float32: emulated, a step takes 30 times as long."""
+    matrices = [torch.ones(_PROBE, _PROBE, dtype=kind) for kind in (torch.float32, torch.bfloat16)]
+    plain, low = (time_calls(partial(_square, matrix), 0.01).cpu_seconds for matrix in matrices)
+    return low < plain
+
+
+def _square(matrix: torch.Tensor) -> None:
+    torch.mm(matrix, matrix)
+
+
+def images_to_time(macs: float, limit: float, *, most: int, step: int, device: str, least: int = _FEWEST_IMAGES) -> int:
+    """Number of images of `macs` each to time, so that a slow processor takes about `limit` seconds.
+
+    `most` are enough for a processor; accelerators are timed on all images of a `step`, as few leave them idle.
+    """
+    if not device.startswith("cpu"):
+        return step
+    fitting = round(limit * _SLOWEST / (_STEPS_TIMED * TRAINING_FLOPS_PER_MAC * macs))
+    return min(most, max(fitting, least))
+
+
+def few_of(model: Model, images: Images, count: int, device: str) -> Batch:
+    """The first `count` images, or all of fewer, prepared for the model; both are moved to the device."""
+    model.module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    few = images[np.arange(min(count, len(images)))]
+    labels = torch.from_numpy(np.array(few.targets)).to(device)
+    return Batch(torch.arange(len(few)), model.prepare(on_device(few.pixels, device)), labels)
+
+
+def _step(module: torch.nn.Module, batch: Batch, precision: Precision) -> Callable[[], None]:
+    def learn() -> None:
+        module.zero_grad(set_to_none=True)
+        with safe_convolutions(module, batch.images.device):
+            with autocast(batch.images.device, precision):
+                logits = module(batch.images)
+            functional.cross_entropy(logits.float(), batch.labels).backward()
+        module.zero_grad(set_to_none=True)
+
+    return synchronous(learn, batch.images.device)
+
+
+def _predict(module: torch.nn.Module, batch: Batch) -> Callable[[], None]:
+    """Predictions in full precision, as evaluation makes them."""
+
+    @torch.inference_mode()
+    def run() -> None:
+        module(batch.images)
+        synchronize(batch.images.device)
+
+    return run

@@ -1,0 +1,80 @@
+"""The plan of a run: made once, stored in run.json, and taken from there when the run is resumed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from shoestring.config.plan import Plan, run_plan, to_dict
+from shoestring.config.recipe import Recipe
+from shoestring.data import Images
+from shoestring.planning.model import Network
+from shoestring.planning.plan import Planned, Planner, stretch_of
+from shoestring.planning.proxy import method_for
+from shoestring.runs.preflight import trains_proxy
+from shoestring.runs.session import Run
+from shoestring.selection.subset_files import load_subset
+
+
+def planner_of(run: Run) -> Planner:
+    """What plans the training of a run."""
+    recipe = run.recipe
+    return Planner(recipe.train, recipe.grow, run.profiler, run.step("train"), later=recipe.prune)
+
+
+def make_plan(run: Run, images: Images) -> Planned | None:
+    """Plan the training on a selection of these images; None where the run starts from a finished one."""
+    if run.recipe.start is not None:
+        return None
+    planner = planner_of(run)
+    if planner.saved is None:
+        run.context.log("choosing the network and measuring its speed")
+    pending = ("select",) if trains_proxy(run, images) else ()
+    count = training_images(run, images)
+    stretch = stretch_of(run.budget, "train", count=count, later=run.recipe.prune, pending=pending)
+    planned = planner(images, stretch)
+    run.budget.pace = planned.train.times.predict or None
+    return planned
+
+
+def stored_plan(run: Run, images: Images) -> Planned | None:
+    """The plan that the run was begun with; made now if it stopped before there was one."""
+    stored, planner = run.folder.run.get("plan"), planner_of(run)
+    if stored is None or run.recipe.start is not None or planner.saved is not None:
+        return make_plan(run, images)
+    plan = run_plan(stored)
+    assert plan.model is not None and plan.train is not None
+    network = Network(plan.model, plan.options, plan.reasons.get("model", ""))
+    return Planned(network, planner.build(network, images), plan.train, dict(plan.reasons))
+
+
+def note_plan(run: Run, planned: Planned | None, images: Images) -> None:
+    """Write the plan into run.json."""
+    run.note(plan=to_dict(plan_record(run, planned, images)), views=run.recipe.train.views, side=images.shape[0])
+
+
+def plan_record(run: Run, planned: Planned | None, images: Images) -> Plan:
+    """All answers as plain data."""
+    recipe = run.recipe
+    plan = Plan(images.shape[0], recipe.train.views, select=selection_method(recipe, images))
+    if planned is not None:
+        network, reasons = planned.network, planned.reasons
+        plan = replace(plan, model=network.name, options=dict(network.options), train=planned.train, reasons=reasons)
+    return replace(plan, prune=recipe.prune.method if recipe.prune.enabled else None)
+
+
+def selection_method(recipe: Recipe, images: Images) -> str | None:
+    """The selection method of a recipe, "auto" answered; None where nothing is selected."""
+    settings = recipe.select
+    if settings.examples is None or settings.subset is not None:
+        return None
+    if settings.learner == "auto" and recipe.train.weights is not None:
+        settings = replace(settings, learner="features")
+    return method_for(settings, images)
+
+
+def training_images(run: Run, images: Images) -> int:
+    """The number of images that the run trains on."""
+    select = run.recipe.select
+    if select.subset is not None:
+        return len(load_subset(select.subset, images))
+    return min(select.examples or len(images), len(images))

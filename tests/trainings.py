@@ -1,0 +1,111 @@
+"""Trainings for tests: what `planning` and `training` do together, from settings as a recipe has them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from unittest.mock import patch
+
+from shoestring import api
+from shoestring.budget import Budget, Window
+from shoestring.config.plan import TrainPlan
+from shoestring.config.recipe import Grow, Prune, Train
+from shoestring.data.images import Images
+from shoestring.growth import Schedule
+from shoestring.growth.compose import compose
+from shoestring.models.model import Model
+from shoestring.planning.plan import Planner, Stretch, plan_training, stretch_of
+from shoestring.planning.profiling import Profiler
+from shoestring.runtime.context import Context
+from shoestring.training import loop, setup
+from shoestring.training.checkpoint import Checkpoint, Extended
+from shoestring.training.dynamics import Recorder
+from shoestring.training.early_stopping import Score
+from shoestring.training.loop import Hooks
+from shoestring.training.progress import Progress, Training
+
+WHOLE = (0.0, 1.0)
+
+
+def plan_for(
+    model: Model,
+    images: Images,
+    window: Window,
+    settings: Train,
+    context: Context,
+    *,
+    schedule: Schedule | None = None,
+    lr_range: tuple[float, float] = WHOLE,
+) -> TrainPlan:
+    """The plan for training the model in the whole window."""
+    stretch = Stretch(len(images), window.length, None, lr_range)
+    return plan_training(model, images, settings, stretch, Profiler(window.budget, context), schedule=schedule)
+
+
+def fit(
+    model: Model,
+    images: Images,
+    window: Window,
+    *,
+    settings: Train,
+    context: Context,
+    schedule: Schedule | None = None,
+    part: tuple[float, float] = WHOLE,
+    record: Recorder | None = None,
+    score: Score | None = None,
+    anytime: bool = False,
+    replan: Callable[[float], bool] | None = None,
+) -> Training:
+    """Plan and train; the schedule may be any, also one that no text describes."""
+    schedule = _schedule(window, context, schedule)
+    plan = plan_for(model, images, window, settings, context, schedule=schedule, lr_range=part)
+    hooks = Hooks(record=record, score=score, anytime=anytime, replan=replan)
+    with _growing(schedule):
+        return loop.fit(model, images, window, plan, context, hooks)
+
+
+def prepare(
+    model: Model,
+    images: Images,
+    window: Window,
+    *,
+    settings: Train,
+    context: Context,
+    schedule: Schedule | None = None,
+) -> Progress:
+    """Plan and prepare a training, or continue the one that was saved in the folder of the context."""
+    start = Checkpoint(context.folder).start(window.budget.total)
+    schedule = _schedule(window, context, schedule)
+    plan = plan_for(model, images, window, settings, context, schedule=schedule)
+    with _growing(schedule):
+        return setup.prepare(model, images, window, plan, context, start)
+
+
+def _schedule(window: Window, context: Context, schedule: Schedule | None) -> Schedule:
+    longer = isinstance(Checkpoint(context.folder).start(window.budget.total), Extended)
+    return compose("constant", {}) if schedule is None or longer else schedule
+
+
+@contextmanager
+def _growing(schedule: Schedule) -> Iterator[None]:
+    def growth_of(plan: TrainPlan) -> Schedule:
+        return schedule
+
+    with patch.object(loop, "growth_of", growth_of), patch.object(setup, "growth_of", growth_of):
+        yield
+
+
+def run_train(
+    images: Images,
+    settings: Train,
+    grow: Grow,
+    *,
+    budget: Budget,
+    context: Context,
+    validation: Images | None = None,
+    later: Prune | None = None,
+) -> tuple[Model, Training]:
+    """`api.run_train`, planned for these images."""
+    planner = Planner(settings, grow, Profiler(budget, context), context, later=later)
+    planned = planner(images, stretch_of(budget, "train", count=len(images), later=later))
+    return api.run_train(images, planner, planned, budget=budget, validation=validation)[:2]
