@@ -338,7 +338,7 @@ def test_what_is_given_from_python_is_taken_or_refused(images, tmp_path):
     for settings, told in (
         ({"subset": "first.json"}, "needs no choosing"),
         ({"features": np.ones((60, 2))}, "features must be text"),
-        ({"balance": {"class1": -1}}, "no number of images"),
+        ({"balance": {"class1": -1}}, "is not a number of images"),
     ):
         with pytest.raises(UserError, match=told):
             select(images, 9, method="random", **settings)

@@ -12,14 +12,14 @@ from pathlib import Path
 import torch
 
 from shoestring.budget import Budget
-from shoestring.cli.distributed import prepared
+from shoestring.cli.distributed import prepare_all
 from shoestring.config.recipe import Train
 from shoestring.data import load
 from shoestring.growth.compose import compose
 from shoestring.models.model import Model, build
 from shoestring.models.preprocessing import Preprocessing
 from shoestring.runtime.context import Context
-from shoestring.runtime.distributed import Distributed, gathered
+from shoestring.runtime.distributed import Distributed, process_group
 from shoestring.training.distributed import Helper
 from shoestring.training.progress import Progress
 from trainings import fit
@@ -36,10 +36,10 @@ CASES = {
 
 def main(folder: Path) -> None:
     """Train all cases with the team, then all of them alone."""
-    with gathered() as team:
+    with process_group() as team:
         assert team is not None
         machine = {"device": "cpu", "seed": 3}
-        context = prepared(machine if team.rank == 0 else team.receive(), team)
+        context = prepare_all(machine if team.rank == 0 else team.receive(), team)
         for name, (options, schedule) in CASES.items():
             if team.rank == 0:
                 trained = train(options, schedule, context, team, astray=name == "astray")

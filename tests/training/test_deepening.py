@@ -14,7 +14,7 @@ from shoestring.budget import Budget
 from shoestring.config.recipe import Grow, Train
 from shoestring.evaluation.cost import count_macs
 from shoestring.growth.compose import compose
-from shoestring.growth.stages import parse
+from shoestring.growth.stages import parse_stages
 from shoestring.models.model import Model, build
 from shoestring.training import loop
 from shoestring.training.checkpoint import Checkpoint
@@ -24,8 +24,8 @@ from trainings import fit, run_train
 from trainings import prepare as begin
 
 SETTINGS = Train(batch_size=10, label_smoothing=0.0)
-STAGES = parse("1@1@0.3,1@1@0.7,1@1")
-ALL_THREE = parse("0.5@0.75@0.3,0.5@1@0.7,0.7@1@0.7,1@1")
+STAGES = parse_stages("1@1@0.3,1@1@0.7,1@1")
+ALL_THREE = parse_stages("0.5@0.75@0.3,0.5@1@0.7,0.7@1@0.7,1@1")
 NETWORKS = [
     ("resnet20", {"width": 0.25}),
     ("timm:test_vit", {"img_size": 16, "patch_size": 4}),
@@ -98,7 +98,7 @@ def test_blocks_come_in_without_a_jump_and_learn_at_the_next_step(make, context,
     images, model = make(name, options)
     state = _begin(images, model, context, optimiser)
     assert state.stages.blocks is not None
-    out = tuple(f"{one}." for one in state.stages.blocks.left_out(0.3))
+    out = tuple(f"{one}." for one in state.stages.blocks.skipped(0.3))
     before = _weights(model.module)
     for _ in range(10):
         state.step(1.0)

@@ -17,8 +17,9 @@ from shoestring.models.model import Model
 from shoestring.training import loop
 from shoestring.training.checkpoint import Checkpoint
 from shoestring.training.early_stopping import Score
-from shoestring.training.setup import begin, prepare_growth
+from shoestring.training.setup import prepare_growth
 from trainings import fit
+from trainings import prepare as begin
 
 SETTINGS = Train(batch_size=10, label_smoothing=0.0)
 STAGES = parse_stages("0.5@0.75,0.7@0.75,1@1")
@@ -227,7 +228,7 @@ def test_what_the_network_cannot_follow_is_told_before_training(make_images, mak
     for schedule, message in (
         (compose("resolution", {}), r"stiff does not take images of 12 x 12 pixels .* Leave resolution out"),
         (parse_stages("1@0.5,1@1"), r"of 8 x 8 pixels"),
-        (compose("width", {}), r"stiff cannot be widened: no channels of it"),
+        (compose("width", {}), r"stiff cannot be widened: it has no channels that can be added later"),
         (compose("depth", {}), r"stiff has no residual blocks that can be skipped\. Leave depth out of --grow\."),
     ):
         with pytest.raises(UserError, match=message):
