@@ -65,7 +65,9 @@ def test_bfloat16_is_tried_where_the_processor_multiplies_in_it(monkeypatch):
     for low, expected in ((0.5, True), (30.0, False)):
         profiling._multiplies_bfloat16.cache_clear()
         seconds = iter([1.0, low])
-        monkeypatch.setattr(profiling, "time_calls", lambda run, limit, seconds=seconds: Timing(9.0, next(seconds), 1.0))
+        monkeypatch.setattr(
+            profiling, "time_calls", lambda run, limit, seconds=seconds: Timing(9.0, next(seconds), 1.0)
+        )
         assert profiling._multiplies_bfloat16() is expected
     profiling._multiplies_bfloat16.cache_clear()
 
