@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from shoestring.pruning.allocate import select_channels
-from shoestring.pruning.shrink import shrink
+from shoestring.pruning.shrinking import shrink
 
 __all__ = ["select_channels", "shrink"]
