@@ -29,7 +29,7 @@ from shoestring.runtime import context
 
 ROWS = Rows("growth_ablation.json", ("data", "network", "arm", "asked_seconds", "seed"))
 
-ONE_VIEW = ("--views", "one")  # two cores look at a few hundred images a second
+ONE_VIEW = ("--tta", "one")  # two cores look at a few hundred images a second
 HALF = "resnet18, width 0.5"
 NETWORKS = {
     "convnet": ("--model", "convnet", "--width", "0.5"),

@@ -79,7 +79,7 @@ def trial(row: Row, train: Any, validation: Any) -> Row:
     from shoestring.runtime import context
 
     network, options = row["network"].partition(" ")[0], NETWORKS[row["network"]]
-    settings = Train(model=network, optimiser=row["optimizer"], learning_rate=row["rate"], **options)
+    settings = Train(model=network, optimizer=row["optimizer"], learning_rate=row["rate"], **options)
     budget, began = Budget(epochs=EPOCHS[row["data"]], steps=("train",)), time.process_time()
     around = context.prepare(seed=row["seed"], threads=1, device="cpu")
     model, went = api.run_train(train, settings, Grow(), budget=budget, context=around)

@@ -28,7 +28,7 @@ ROWS = Rows("peers.json", ("data", "peer", "seconds", "seed"))
 
 ONE_CYCLE = "ResNet-18, one cycle"
 FIXED = "airbench94's recipe, 8 epochs"
-USUAL = ("--optimiser", "sgd", "--grow", "constant")
+USUAL = ("--optimizer", "sgd", "--grow", "constant")
 FLAGS = {
     "shoestring": (),
     "ResNet-20, annealed to the deadline": ("--model", "resnet20", *USUAL),

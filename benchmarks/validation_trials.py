@@ -1,7 +1,7 @@
 """Choices of the recipe tried on validation images: how wide a network, when it is cut, which rule moves its weights.
 
     python benchmarks/validation_trials.py CIFAR10 [--width W] [--cut SHARE] [--grow SCHEDULE] [--seconds S] [--seed N]
-        [--model NAME] [--optimiser NAME] [--learning-rate R] [--batch-size N] [--epochs E] [--examples N]
+        [--model NAME] [--optimizer NAME] [--learning-rate R] [--batch-size N] [--epochs E] [--examples N]
         [--strength SHARES] [--precision NAME] [--threads N] [--set NAME=VALUE ...]
 
 Trains on 40,000 of the training images, or on N random ones of them, as many of each class, and scores on the other
@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("data")
     parser.add_argument("--model", default="convnet")
     parser.add_argument("--width", type=float, help="0.5 for convnet, else the whole network")
-    parser.add_argument("--optimiser", default="auto")
+    parser.add_argument("--optimizer", default="auto")
     parser.add_argument("--learning-rate", type=float)
     parser.add_argument("--batch-size", type=int)
     parser.add_argument("--epochs", type=float)

@@ -234,7 +234,7 @@ def late(make_images, make_model, context, tmp_path) -> Callable[[float], dict[s
         data = Dataset("made", images, images[:20], images[20:])
         this = begin(Recipe(time="1000s"), RunDir(tmp_path), context=context, started=time.monotonic() - 1000 + seconds)
         this.reserve(data)
-        size = preprocessing(images, mirror=True, views="crops")
+        size = preprocessing(images, mirror=True, tta="crops")
         model = build("simplecnn", classes=images.classes, preprocessing=size, options={"width": 0.125})
         model.save(this.folder / "train")
         return stages.evaluate(this, model, data, images, None)
@@ -244,7 +244,7 @@ def late(make_images, make_model, context, tmp_path) -> Callable[[float], dict[s
 
 def test_an_evaluation_that_has_time_makes_all_predictions_with_all_views(late):
     result = late(500.0)
-    assert result["views"] == {"model": "crops", "mirror": True, "images": {"crops": 40}}
+    assert result["tta"] == {"model": "crops", "mirror": True, "images": {"crops": 40}}
     passes = result["prediction"]["passes"]
     assert 2 <= passes <= 6
     assert result["prediction"]["macs"] == round(passes * result["macs"])
@@ -253,7 +253,7 @@ def test_an_evaluation_that_has_time_makes_all_predictions_with_all_views(late):
 
 def test_an_evaluation_without_time_is_of_one_view_and_measures_no_batch(late, tmp_path):
     result = late(0.0)
-    assert result["views"] == {"model": "crops", "mirror": True, "images": {"one": 40}}
+    assert result["tta"] == {"model": "crops", "mirror": True, "images": {"none": 40}}
     assert result["prediction"]["passes"] == 1
     assert result["prediction"]["macs"] == result["macs"]
     assert result["latency_batch_ms"] is None

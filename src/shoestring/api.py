@@ -153,7 +153,7 @@ def check_trainable(images: Images, validation: Images | None = None) -> None:
 def reserve_calibration(budget: Budget, settings: Train, images: Images, validation: Images | None) -> None:
     """Keep as much of the budget as `calibrated` will take."""
     if validation is not None:
-        prepared = preprocessing(images[:1], mirror=settings.mirrors(images.mirrored), views=settings.views)
+        prepared = preprocessing(images[:1], mirror=settings.mirrors(images.mirrored), tta=settings.tta)
         budget.reserve("calibrate", images=round(len(validation) * expected_passes(prepared)))
 
 

@@ -110,7 +110,7 @@ def test_bad_data(capsys, tmp_path: Path, make: Callable[[Path], Path], message:
         ("--prune magnitud", "Did you mean 'magnitude'?"),
         ("--model convnt", "Did you mean 'convnet'?"),
         ("--model timm:resnt18", "Did you mean 'resnet18'?"),
-        ("--optimiser adm", "Did you mean 'adamw'?"),
+        ("--optimizer adm", "Did you mean 'adamw'?"),
         ("--time 5m", "one budget"),
         ("--epochs 0", "above zero"),
         ("--epochs inf", "must be finite"),

@@ -32,7 +32,7 @@ def test_flags_override_recipes_and_recipes_override_defaults(capsys, tmp_path: 
     values = dry(capsys, "run", "--recipe", str(file), "--epochs", "7")
     assert values["epochs"] == {"value": 7.0, "from": "flags"}
     assert values["train.width"] == {"value": 0.5, "from": str(file)}
-    assert values["train.averaging"] == {"value": True, "from": "default"}
+    assert values["train.ema"] == {"value": True, "from": "default"}
 
 
 def test_dry_run_writes_nothing(capsys, tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_a_verb_takes_the_options_of_its_method_without_a_prefix(capsys) -> None
 
 
 def test_boolean_flags_can_be_negated(capsys) -> None:
-    assert dry(capsys, "run", "digits", "--no-averaging")["train.averaging"]["value"] is False
+    assert dry(capsys, "run", "digits", "--no-ema")["train.ema"]["value"] is False
     assert dry(capsys, "run", "digits", "--no-flip")["train.flip"]["value"] is False
 
 
@@ -82,7 +82,7 @@ def test_boolean_flags_can_be_negated(capsys) -> None:
         (("run", "digits", "--modle=x"), "--model"),
         (("run", "digits", "--slect.order", "x"), "'select'"),
         (("train", "digits", "--lr", "x"), "--learning-rate"),
-        (("run", "digits", "--optimizer", "x"), "--optimiser"),
+        (("run", "digits", "--optim", "x"), "--optimizer"),
         (("run", "digits", "--gpu"), "--device cuda"),
         (("run", "digits", "-b", "32"), "--batch-size"),
         (("select", "digits", "--num-samples", "32"), "--examples"),

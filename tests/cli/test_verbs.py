@@ -195,7 +195,7 @@ def test_list_and_check(capsys) -> None:
 
 def test_a_collapsed_run_is_warned_about_everywhere(capsys, tmp_path: Path) -> None:
     words = ["run", "digits", "--model", "simplecnn", "--width", "0.25", "--epochs", "4", "--macs", "0.5"]
-    words += ["--optimiser", "sgd", "--learning-rate", "1e-9", "--out", str(tmp_path / "run")]
+    words += ["--optimizer", "sgd", "--learning-rate", "1e-9", "--out", str(tmp_path / "run")]
     for _ in range(2):  # the second time the run is done already
         assert main(words) == 0
         captured = capsys.readouterr()

@@ -33,7 +33,7 @@ def photos(make_images):
 
 
 def _model(photos, views: str, mirror: bool = True) -> Model:
-    return Model(Counting(32), "counting", {}, ("a", "b"), preprocessing(photos, mirror=mirror, views=views))
+    return Model(Counting(32), "counting", {}, ("a", "b"), preprocessing(photos, mirror=mirror, tta=views))
 
 
 def _probabilities(model: Model, photos, moves) -> np.ndarray:
@@ -67,7 +67,7 @@ def test_predictions_do_not_depend_on_batches(photos):
     assert log_probabilities(model, photos, batch_size=7) == pytest.approx(together, abs=1e-5)
 
 
-@pytest.mark.parametrize(("name", "mirror", "seen"), [("one", True, 1), ("flip", True, 2), ("flip", False, 1)])
+@pytest.mark.parametrize(("name", "mirror", "seen"), [("none", True, 1), ("flip", True, 2), ("flip", False, 1)])
 def test_tta_modes_determine_forward_passes(photos, name, mirror, seen):
     model = _model(photos, name, mirror)
     log_probabilities(model, photos)
@@ -101,7 +101,7 @@ def _clocked(monkeypatch, model: Model, second: float) -> list[float]:
     return clock
 
 
-@pytest.mark.parametrize(("seconds", "made"), [(1000, {"crops"}), (190, {"crops", "flip"}), (100, {"flip", "one"})])
+@pytest.mark.parametrize(("seconds", "made"), [(1000, {"crops"}), (190, {"crops", "flip"}), (100, {"flip", "none"})])
 def test_cheaper_tta_is_used_to_meet_a_deadline(photos, monkeypatch, seconds, made):
     model = _model(photos, "crops")
     clock = _clocked(monkeypatch, model, 1.0)
@@ -121,7 +121,7 @@ def test_slowdown_is_noticed_during_prediction(photos, monkeypatch):
     model.module.register_forward_pre_hook(lambda *_: clock.__setitem__(0, clock[0] + 15 * (model.module.seen > 60)))
     predictor = Predictor(model, remaining=lambda: 260 - clock[0], pending=len(photos), seconds_per_pass=0.01)
     list(predictor(photos))
-    assert next(iter(predictor.stats.images_by_tta)) == "crops" and predictor.stats.images_by_tta["one"] > 0
+    assert next(iter(predictor.stats.images_by_tta)) == "crops" and predictor.stats.images_by_tta["none"] > 0
 
 
 def test_pending_images_of_later_calls_are_budgeted(photos, monkeypatch):
@@ -131,7 +131,7 @@ def test_pending_images_of_later_calls_are_budgeted(photos, monkeypatch):
     list(predictor(photos))
     first = predictor.stats
     list(predictor(photos))
-    assert first.images_by_tta["one"] > 0
+    assert first.images_by_tta["none"] > 0
     assert first.images == predictor.stats.images == len(photos)
     assert clock[0] <= 150
 
@@ -140,7 +140,7 @@ def test_without_time_tta_is_disabled(photos):
     model = _model(photos, "crops")
     predictor = Predictor(model, remaining=lambda: -1.0, pending=len(photos), seconds_per_pass=1.0)
     assert len(np.concatenate(list(predictor(photos)))) == len(photos)
-    assert predictor.stats.images_by_tta == {"one": len(photos)}
+    assert predictor.stats.images_by_tta == {"none": len(photos)}
     assert predictor.stats.passes_per_image == 1.0
 
 
@@ -162,4 +162,4 @@ def test_batches_are_smaller_for_large_images_and_many_classes(side, classes, mo
 
 
 def test_tiny_images_are_not_shifted(make_images):
-    assert preprocessing(make_images(side=8), mirror=False, views="crops").shift == 0
+    assert preprocessing(make_images(side=8), mirror=False, tta="crops").shift == 0

@@ -32,8 +32,8 @@ def test_a_network_that_would_see_few_images_grows(images, make_images, make_mod
 def test_what_sgd_trains_grows_earlier(make_images, make_model):
     images = make_images(30_000)
     model = make_model(images, "resnet20", width=0.25)
-    assert _chosen(images, model, 59_000, optimiser="sgd")[0] == "resolution,width,depth"
-    assert _chosen(images, model, 61_000, optimiser="sgd")[0] == "constant"
+    assert _chosen(images, model, 59_000, optimizer="sgd")[0] == "resolution,width,depth"
+    assert _chosen(images, model, 61_000, optimizer="sgd")[0] == "constant"
 
 
 def test_a_network_without_blocks_to_leave_out_grows_in_width(images, make_model):

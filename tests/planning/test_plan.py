@@ -56,7 +56,7 @@ def test_steps_that_take_twice_the_planned_time_bring_a_narrower_network(plan, p
 
 
 def test_growth_is_planned_again_too(plan, profiled):
-    settings = Train(model="resnet20", width=0.25, optimiser="sgd")
+    settings = Train(model="resnet20", width=0.25, optimizer="sgd")
     first, again, _ = plan(settings, seconds=3 * 20_000 * 1e-3)  # each image would be seen three times
     assert first.train.grow == "constant"
     assert again(load=2.0).train.grow == "resolution,width,depth"

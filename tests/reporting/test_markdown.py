@@ -20,7 +20,7 @@ RESULT = {
     "latency_ms": 1.5,
     "latency_batch_ms": 0.25,
     "prediction": {"passes": 2.4, "macs": 2_400_000, "latency_ms": 3.6, "latency_batch_ms": 0.6},
-    "views": {"model": "crops", "mirror": True, "images": {"crops": 1200}},
+    "tta": {"model": "crops", "mirror": True, "images": {"crops": 1200}},
     "before_pruning": None,
     "budget": {"unit": "seconds", "total": 300.0},
     "seconds": 291.0,
@@ -75,7 +75,7 @@ def test_costs_are_per_prediction_and_per_forward_pass():
     assert rows["MACs per forward pass"] == "1,000,000 (as --macs counts)"
     assert rows["latency per prediction"] == "3.60 ms for a single image, 0.60 ms in a batch of 64"
     assert rows["latency per forward pass"] == "1.50 ms for a single image, 0.25 ms in a batch of 64"
-    mixed = {**RESULT, "views": {"model": "crops", "mirror": True, "images": {"crops": 1000, "flip": 200}}}
+    mixed = {**RESULT, "tta": {"model": "crops", "mirror": True, "images": {"crops": 1000, "flip": 200}}}
     assert (
         "is ambiguous: 1,000 images; the image and its mirror image: 200 images; less than planned, for lack of time"
         in page(mixed)
@@ -89,7 +89,7 @@ def test_costs_are_per_prediction_and_per_forward_pass():
 
 
 def test_tta_without_mirror_images_is_described():
-    result = {"prediction": {"passes": 1.4}, "views": {"model": "crops", "mirror": False, "images": {"crops": 9}}}
+    result = {"prediction": {"passes": 1.4}, "tta": {"model": "crops", "mirror": False, "images": {"crops": 9}}}
     assert describe_tta(result) == "1.4 (the image, and 2 shifted copies if the prediction is ambiguous)"
-    result["views"]["images"] = {"one": 9}
+    result["tta"]["images"] = {"none": 9}
     assert describe_tta(result) == "1.4 (the image; less than planned, for lack of time)"

@@ -223,10 +223,10 @@ def test_a_run_of_a_newer_version_is_named(run, capsys, verb):
 
 def test_another_recipe_of_another_version_is_named(run, context):
     content = json.loads((run / "run.json").read_text())
-    del content["recipe"]["train"]["averaging"]
+    del content["recipe"]["train"]["ema"]
     content["surroundings"]["shoestring"] = "0.0.1"
     (run / "run.json").write_text(json.dumps(content))
-    with pytest.raises(UserError, match=r"averaging is None there and True here\) of shoestring 0\.0\.1"):
+    with pytest.raises(UserError, match=r"ema is None there and True here\) of shoestring 0\.0\.1"):
         pipeline.run(RECIPE, run, context=context)
 
 
@@ -246,7 +246,7 @@ def test_a_folder_that_vanishes_leaves_nothing_that_passes_for_a_run(tmp_path, c
     assert left == (["note.txt"] if new else [])
 
 
-@pytest.mark.parametrize("where", [(stages, "_described"), (pipeline, "write_report"), (stages, "cost")])
+@pytest.mark.parametrize("where", [(stages, "_described"), (pipeline, "write_report"), (stages, "measure_cost")])
 def test_a_folder_that_vanishes_late_leaves_nothing_either(tmp_path, context, monkeypatch, where):
     place, name = where
     work, folder = getattr(place, name), RunDir(tmp_path / "run")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import replace
 
@@ -67,3 +68,15 @@ def test_a_finished_run_without_its_model_is_not_done(context, tmp_path):
         file.unlink()
     with pytest.raises(UserError, match="its model is not there any more"):
         pipeline.run(RECIPE, folder, context=context)
+
+
+def test_a_run_of_the_former_names_is_done(context, tmp_path):
+    folder = RunDir(tmp_path / "run")
+    recipe = replace(RECIPE, train=replace(RECIPE.train, tta="none", optimizer="sgd"))
+    first = pipeline.run(recipe, folder, context=context)
+    content = json.loads((folder / "run.json").read_text())
+    train = content["recipe"]["train"]
+    train["optimiser"], train["views"] = train.pop("optimizer"), {"none": "one"}[train.pop("tta")]
+    train["averaging"] = train.pop("ema")
+    (folder / "run.json").write_text(json.dumps(content))
+    assert pipeline.run(recipe, folder, context=context) == first

@@ -52,15 +52,13 @@ def test_an_ample_budget_is_not_spent_on_profiling(tmp_path, context, photos, mo
 
 
 @pytest.mark.parametrize(
-    ("seconds", "views", "side"), [(5.0, "crops", 64), (6.7, "flip", 64), (7.0, "one", 64), (15.0, "one", 32)]
+    ("seconds", "tta", "side"), [(5.0, "crops", 64), (6.7, "flip", 64), (7.0, "none", 64), (15.0, "none", 32)]
 )
-def test_fewer_views_and_smaller_images_come_before_a_refusal(
-    tmp_path, context, photos, monkeypatch, seconds, views, side
-):
+def test_less_tta_and_smaller_images_come_before_a_refusal(tmp_path, context, photos, monkeypatch, seconds, tta, side):
     _priced(monkeypatch, seconds)
     notes: list[str] = []
     run, data = settle(_begin(tmp_path, replace(context, log=notes.append)), photos)
-    assert (run.recipe.train.views, data.train.shape[0], data.test.shape[0]) == (views, side, side)
+    assert (run.recipe.train.tta, data.train.shape[0], data.test.shape[0]) == (tta, side, side)
     assert any("32 x 32 pixels" in note for note in notes) is (side == 32)
     check_budget(run, data.train)
 
@@ -77,11 +75,11 @@ def test_what_cannot_work_is_refused_and_what_was_asked_for_is_kept(tmp_path, co
         check_budget(run, data.train)
 
 
-def test_a_run_that_goes_on_keeps_its_views_and_its_side(tmp_path, context, photos, monkeypatch):
+def test_a_run_that_goes_on_keeps_its_tta_and_its_side(tmp_path, context, photos, monkeypatch):
     asked = _priced(monkeypatch, 1.0)
     RunDir(tmp_path).update(recipe={}, views="flip", side=32)
     run, data = settle(_begin(tmp_path, context), photos)
-    assert (run.recipe.train.views, data.train.shape[0]) == ("flip", 32) and not asked
+    assert (run.recipe.train.tta, data.train.shape[0]) == ("flip", 32) and not asked
 
 
 @pytest.mark.parametrize(("crowded", "expected"), [(False, (4.0, 2.0)), (True, (1.0, 0.5))])

@@ -31,7 +31,7 @@ def test_a_plan_is_what_the_run_does(tmp_path, context):
     went = RunDir(tmp_path / "run").run["training"]
     assert (found["network"], found["options"]) == (result["model"], result["options"])
     assert (found["parameters"], found["macs"]) == (result["params"], result["macs"])
-    assert {name: found[name] for name in ("grow", "precision", "optimiser", "batch_size")}.items() <= went.items()
+    assert {name: found[name] for name in ("grow", "precision", "optimizer", "batch_size")}.items() <= went.items()
     assert went["steps"] == sum(p["steps"] for p in found["phases"])
 
 

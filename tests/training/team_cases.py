@@ -25,7 +25,7 @@ from shoestring.training.progress import Progress
 from trainings import fit
 
 PLAIN = {"flip": False, "shift": 0.0, "cutout": 0.0}
-SETTINGS = Train(batch_size=33, averaging=False, precision="float32", **PLAIN)  # 33: one process gets an image more
+SETTINGS = Train(batch_size=33, ema=False, precision="float32", **PLAIN)  # 33: one process gets an image more
 CASES = {
     "plain": ({}, compose("constant", {})),
     "grown": ({}, compose("resolution,width", {})),

@@ -52,7 +52,7 @@ def _window(epochs: float = 3.0):
 
 
 def _begin(images, model: Model, context, optimiser: str = "auto", schedule=STAGES) -> Progress:
-    settings = replace(SETTINGS, optimiser=optimiser)
+    settings = replace(SETTINGS, optimizer=optimiser)
     return begin(model, images, _window(), settings=settings, context=context, schedule=schedule)
 
 
@@ -133,7 +133,7 @@ def test_a_training_interrupted_in_any_stage_goes_on_as_if_it_had_not_been(
 ):
     monkeypatch.setattr(loop, "_TICK", -1.0)
     monkeypatch.setattr(Checkpoint, "due", lambda self: self.file is not None)
-    settings = replace(SETTINGS, optimiser=optimiser)
+    settings = replace(SETTINGS, optimizer=optimiser)
 
     def run(around) -> dict[str, Tensor]:
         images, model = make("resnet20", {"width": 0.25})

@@ -38,7 +38,7 @@ def _window(epochs: float = 3.0):
 
 
 def _begin(model: Model, images, context, schedule, optimiser: str):
-    settings = replace(SETTINGS, optimiser=optimiser)
+    settings = replace(SETTINGS, optimizer=optimiser)
     return begin(model, images, _window(), settings=settings, context=context, schedule=schedule)
 
 
@@ -141,7 +141,7 @@ def test_a_training_interrupted_in_any_stage_goes_on_as_if_it_had_not_been(
 ):
     monkeypatch.setattr(loop, "_TICK", -1.0)
     monkeypatch.setattr(Checkpoint, "due", lambda self: self.file is not None)
-    settings = replace(SETTINGS, optimiser=optimiser)
+    settings = replace(SETTINGS, optimizer=optimiser)
 
     def run(around) -> dict[str, torch.Tensor]:
         model = make_model(images, "convnet", width=0.25)

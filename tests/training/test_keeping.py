@@ -206,7 +206,7 @@ def test_a_termination_signal_anneals_saves_and_interrupts(images, make_model, c
 
     model = make_model(images)
     model.module.register_forward_pre_hook(work)
-    settings = replace(SETTINGS, optimiser="muon")  # whose rate only falls
+    settings = replace(SETTINGS, optimizer="muon")  # whose rate only falls
     before = signal.signal(signal.SIGTERM, GracePeriod.on_signal)
     try:
         with pytest.raises(KeyboardInterrupt):

@@ -129,7 +129,7 @@ def test_the_same_run_gives_the_same_weights_to_the_bit(images, make_model, cont
     def run(seed: int) -> dict[str, torch.Tensor]:
         model = make_model(images, "convnet")
         window = Budget(epochs=2, steps=("train",)).window("train")
-        settings = replace(SETTINGS, optimiser=optimiser)
+        settings = replace(SETTINGS, optimizer=optimiser)
         fit(model, images, window, settings=settings, context=replace(context, seed=seed))
         return _weights(model)
 
@@ -143,7 +143,7 @@ def test_the_same_run_gives_the_same_weights_to_the_bit(images, make_model, cont
 def test_interrupted_and_continued_is_as_if_it_had_not_been(
     images, make_model, context, tmp_path, every_step, optimiser, stop
 ):
-    settings = replace(SETTINGS, optimiser=optimiser, dropout=None)
+    settings = replace(SETTINGS, optimizer=optimiser, dropout=None)
 
     def run(around, total: Budget) -> tuple[dict[str, torch.Tensor], Recorder]:
         model, record = make_model(images, "convnet"), Recorder(len(images))
@@ -179,7 +179,7 @@ def test_the_learning_rate_is_zero_at_the_end(images, make_model, context, every
     )
     model = make_model(images)
     window = Budget(epochs=3, steps=("train",)).window("train")
-    settings = replace(SETTINGS, optimiser="adamw")
+    settings = replace(SETTINGS, optimizer="adamw")
     went = fit(model, images, window, settings=settings, context=around)
     assert told[-1] == ("train", 1.0, 0.0)
     assert went.final_learning_rate == pytest.approx((1 - 17.5 / 18) / 0.85)
@@ -226,7 +226,7 @@ def test_other_errors_and_a_batch_of_one_are_passed_on(images, make_model, conte
 
 def test_a_loss_that_is_no_number_is_the_users_error(images, make_model, context):
     model = make_model(images)
-    settings = replace(SETTINGS, optimiser="sgd", learning_rate=1e30)
+    settings = replace(SETTINGS, optimizer="sgd", learning_rate=1e30)
     window = Budget(epochs=3, steps=("train",)).window("train")
     with pytest.raises(UserError, match=r"training diverged .* lower --learning-rate"):
         fit(model, images, window, settings=settings, context=context)
@@ -262,7 +262,7 @@ def test_the_final_weights_are_the_averaged_ones(images, make_model, context, mo
     model = make_model(images)
     expected = _weights(model)
     window = Budget(epochs=12, steps=("train",)).window("train")
-    fit(model, images, window, settings=replace(SETTINGS, averaging=averaging), context=context)
+    fit(model, images, window, settings=replace(SETTINGS, ema=averaging), context=context)
     for number, weights in enumerate(steps, 1):
         if number % 2 == 0:  # every second step, over the last twentieth of the steps so far
             share = min(1.0, 2 / (0.05 * number))

@@ -125,7 +125,7 @@ def test_the_anytime_factor_falls_with_a_power_and_in_the_last_fifth_to_zero():
 @pytest.mark.parametrize("name", ["muon", "sgd", "adamw"])
 def test_every_weight_is_moved_by_one_part_and_rates_follow_the_factor(images, make_model, name):
     model = make_model(images, "convnet")
-    optimiser = make(model, Train(optimiser=name), batch_size=32)
+    optimiser = make(model, Train(optimizer=name), batch_size=32)
     held = [weight for part in optimiser.parts for group in part.param_groups for weight in group["params"]]
     trained = [weight for weight in model.module.parameters() if weight.requires_grad]
     assert len(held) == len(trained) == len({id(weight) for weight in held} & {id(weight) for weight in trained})
@@ -134,7 +134,7 @@ def test_every_weight_is_moved_by_one_part_and_rates_follow_the_factor(images, m
     gradients = [weight.grad.clone() for weight in trained]
     moved = []
     for factor in (0.5, 1.0):
-        optimiser = make(model, Train(optimiser=name, weight_decay=0), batch_size=32)
+        optimiser = make(model, Train(optimizer=name, weight_decay=0), batch_size=32)
         with torch.no_grad():
             for weight, old, gradient in zip(trained, before, gradients):
                 weight.copy_(old)
@@ -167,7 +167,7 @@ def test_auto_goes_by_the_network(network, options, name):
     assert make(model, Train(), batch_size=32).name == name
     trained = Train(weights="some.safetensors")
     assert make(model, trained, batch_size=32).name == ("adamw" if name == "adamw" else "sgd")
-    assert make(model, Train(optimiser="sgd"), batch_size=32).name == "sgd"
+    assert make(model, Train(optimizer="sgd"), batch_size=32).name == "sgd"
 
 
 def test_muon_moves_what_mixes_its_inputs_and_a_norm_follows(images, make_model):
@@ -184,7 +184,7 @@ def test_muon_moves_what_mixes_its_inputs_and_a_norm_follows(images, make_model)
     model = replace(make_model(images), module=nn.Sequential(OrderedDict(layers)))
 
     def moved() -> list[str]:
-        muon = make(model, Train(optimiser="muon"), batch_size=32).parts[0]
+        muon = make(model, Train(optimizer="muon"), batch_size=32).parts[0]
         held = {id(weight) for group in muon.param_groups for weight in group["params"]}
         return [name.partition(".")[0] for name, weight in model.module.named_parameters() if id(weight) in held]
 
@@ -212,7 +212,7 @@ def test_fresh_networks_without_norms_that_muon_hardly_moves_get_adamw(images, m
 
 def test_only_muon_takes_long_for_few_images(images, make_model):
     model = make_model(images, "convnet")
-    assert update_seconds(model, Train(optimiser="sgd")) == 0
+    assert update_seconds(model, Train(optimizer="sgd")) == 0
     assert 0 < update_seconds(model, Train()) < 1
 
 
@@ -222,13 +222,13 @@ def _peaks(optimiser: Optimizer) -> list[float]:
 
 def test_the_users_rate_counts_and_scale_multiplies_it(images, make_model):
     model = make_model(images)
-    settings = Train(optimiser="sgd", learning_rate=0.02, weight_decay=0.1)
+    settings = Train(optimizer="sgd", learning_rate=0.02, weight_decay=0.1)
     optimiser = make(model, settings, batch_size=1000, scale=0.5)
     assert _peaks(optimiser) == [0.01, 0.01]
     assert optimiser.parts[0].param_groups[0]["weight_decay"] == 0.1
     for norm, expected in [(True, [0.05, 0.1, 0.4]), (False, [0.01, 0.02, 0.08])]:
         model = make_model(images, norm=norm)
-        usual = [_peaks(make(model, Train(optimiser="sgd"), batch_size=size))[0] for size in (64, 128, 5000)]
+        usual = [_peaks(make(model, Train(optimizer="sgd"), batch_size=size))[0] for size in (64, 128, 5000)]
         assert usual == pytest.approx(expected)
 
 
@@ -243,8 +243,8 @@ def test_deep_networks_without_norms_are_trained_more_slowly_by_muon(images, mak
     rates = {}
     for name, norm in [("simplecnn", False), ("vgg8", False), ("vgg16", False), ("vgg16", True)]:
         model = make_model(images, name, norm=norm)
-        rates[name, norm] = _peaks(make(model, Train(optimiser="muon"), batch_size=32))[0]
-        asked = make(model, Train(optimiser="muon", learning_rate=0.1), batch_size=32)
+        rates[name, norm] = _peaks(make(model, Train(optimizer="muon"), batch_size=32))[0]
+        asked = make(model, Train(optimizer="muon", learning_rate=0.1), batch_size=32)
         assert _peaks(asked)[0] == 0.1
     assert list(rates.values()) == pytest.approx([0.2, 0.2 * 3 / 5, 0.2 * 3 / 13, 0.2])
 
@@ -252,7 +252,7 @@ def test_deep_networks_without_norms_are_trained_more_slowly_by_muon(images, mak
 def test_small_batches_move_networks_without_norms_less(images, make_model):
     for norm, expected in [(False, [0.2 / 32, 0.1, 0.2]), (True, [0.2] * 3)]:
         model = make_model(images, norm=norm)
-        found = [_peaks(make(model, Train(optimiser="muon"), batch_size=size))[0] for size in (1, 16, 64)]
+        found = [_peaks(make(model, Train(optimizer="muon"), batch_size=size))[0] for size in (1, 16, 64)]
         assert found == pytest.approx(expected)
 
 
@@ -260,7 +260,7 @@ def test_operations_of_muon_are_counted_from_the_shapes_of_its_matrices(images, 
     from shoestring.training.optimizers.optimizer import update_flops
 
     model = make_model(images, "resnet20")
-    found = update_flops(model, Train(optimiser="muon"))
+    found = update_flops(model, Train(optimizer="muon"))
     assert found > 0
-    assert update_flops(make_model(images, "resnet20", width=0.25), Train(optimiser="muon")) > 4 * found
-    assert update_flops(model, Train(optimiser="sgd")) == 0
+    assert update_flops(make_model(images, "resnet20", width=0.25), Train(optimizer="muon")) > 4 * found
+    assert update_flops(model, Train(optimizer="sgd")) == 0

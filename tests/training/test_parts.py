@@ -233,7 +233,7 @@ def test_augmentation_is_what_was_asked_for_or_goes_by_the_data():
 
 def test_the_preprocessing_makes_channels_standard(make_images):
     images = make_images(channels=3)
-    found = preprocessing(images, mirror=True, views="flip")
+    found = preprocessing(images, mirror=True, tta="flip")
     pixels = images.pixels / 255
     assert found.mean == pytest.approx(pixels.mean((0, 1, 2)), abs=1e-3)
     assert found.std == pytest.approx(pixels.std((0, 1, 2)), abs=1e-3)

@@ -30,7 +30,7 @@ def test_an_anytime_training_remembers_more_steps(images, make_model):
 def _begun(images, model, **settings):
     window = Budget(epochs=20, steps=("train",)).window("train")
     around = {"context": Context(), "schedule": compose("constant", {})}
-    return begin(model, images, window, settings=Train(averaging=False, **settings), **around)
+    return begin(model, images, window, settings=Train(ema=False, **settings), **around)
 
 
 def _gradients(model) -> list[torch.Tensor]:
@@ -50,7 +50,7 @@ def test_a_step_in_low_precision_is_about_that_in_full(images, make_model, preci
     moved, sizes = [], []
     for taken in ("float32", precision):
         model = make_model(images, "simplecnn")
-        state = _begun(images, model, precision=taken, optimiser="sgd")
+        state = _begun(images, model, precision=taken, optimizer="sgd")
         gradients = _gradients(model)
         before = [weight.detach().clone() for weight in model.module.parameters()]
         state.step(1.0)
@@ -62,7 +62,7 @@ def test_a_step_in_low_precision_is_about_that_in_full(images, make_model, preci
 
 def test_in_float16_the_scale_falls_when_training_goes_back(images, make_model):
     model = make_model(images, "simplecnn")
-    state = _begun(images, model, precision="float16", optimiser="sgd", learning_rate=1e-9)
+    state = _begun(images, model, precision="float16", optimizer="sgd", learning_rate=1e-9)
     gradients, start = _gradients(model), state.batches.state()
     for setbacks in (0, 1):
         state.stepper.setbacks = setbacks

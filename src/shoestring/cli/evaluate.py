@@ -134,7 +134,7 @@ def evaluate(
         **figures,
         "warnings": find_warnings(figures),
         "prediction": {"passes": stats.passes_per_image},
-        "views": {"model": predictor.tta, "mirror": model.preprocessing.mirror, "images": stats.images_by_tta},
+        "tta": {"model": predictor.tta, "mirror": model.preprocessing.mirror, "images": stats.images_by_tta},
     }
 
 

@@ -11,6 +11,7 @@ from typing import Any, Literal, NoReturn
 
 from shoestring.config import registry
 from shoestring.config.recipe import SECTIONS, Recipe, Select
+from shoestring.config.resolve import FORMER_NAMES
 from shoestring.errors import UserError, quoted, unknown
 from shoestring.suggestions import nearest
 
@@ -130,7 +131,10 @@ def _add_fields(group: Any, cls: type, fields: Sequence[dataclasses.Field], *, s
             more["action"] = argparse.BooleanOptionalAction
         else:
             more["metavar"] = _metavar(kind)
+        former = [f"--{old}" for old, new in FORMER_NAMES.items() if new == field.name]
         group.add_argument(f"--{flag.replace('_', '-')}", **more)
+        for name in former:  # for one version
+            group.add_argument(name, **{**more, "dest": f"{section}.{name[2:]}", "help": argparse.SUPPRESS})
 
 
 def _help(field: dataclasses.Field) -> str:

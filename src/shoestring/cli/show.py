@@ -55,7 +55,7 @@ def _plan(result: dict[str, Any]) -> None:
             ("training images", f"{result['examples']:,}, {training['passes']:.1f} epochs"),
             ("model", f"{training['network']}{options}"),
             ("parameters, MACs per image", f"{training['parameters']:,}, {training['macs']:,}"),
-            ("training", f"batch size {training['batch_size']}, {training['optimiser']}, {training['precision']}"),
+            ("training", f"batch size {training['batch_size']}, {training['optimizer']}, {training['precision']}"),
             ("growth", training["grow"]),
         ]
     )

@@ -64,7 +64,7 @@ class Train(WithPaths):
     weights: str | None = path(
         "initial weights: a .safetensors file, a run, or 'pretrained' for timm models", paths.weights
     )
-    optimiser: Literal["auto", "muon", "sgd", "adamw"] = option(
+    optimizer: Literal["auto", "muon", "sgd", "adamw"] = option(
         "optimizer: muon, sgd (with Nesterov momentum) or adamw", "auto"
     )
     schedule: Literal["deadline", "anytime"] = option(
@@ -94,9 +94,9 @@ class Train(WithPaths):
         "decreases it in the second half",
         "1",
     )
-    averaging: bool = option("use an exponential moving average (EMA) of the weights", True)
-    views: Literal["auto", "one", "flip", "crops"] = option(
-        "test-time augmentation: none (one), the mirror image as well (flip), or also four shifted crops where the "
+    ema: bool = option("use an exponential moving average (EMA) of the weights", True)
+    tta: Literal["auto", "none", "flip", "crops"] = option(
+        "test-time augmentation: none, the mirror image as well (flip), or also four shifted crops where the "
         "prediction is uncertain (crops)",
         "auto",
     )

@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+from shoestring.config.plan import run_plan
 from shoestring.errors import UserError
 
 _MAPPINGS = ("recipe", "result", "data", "ledger", "surroundings", "training")
@@ -43,9 +44,25 @@ def _problem(content: Any) -> str | None:
         return "'ledger' does not hold seconds"
     if not isinstance(content.get("views", ""), str):
         return "'views' is not text"
-    if not isinstance(content.get("side", 1), int) or not 0 < content.get("side", 1) < _MAX_SIDE:
+    if not _is_side(content.get("side", 1)):
         return "'side' is not a number of pixels"
+    if "plan" in content:
+        return _wrong_plan(content["plan"])
     return None
+
+
+def _wrong_plan(plan: Any) -> str | None:
+    if not isinstance(plan, dict) or not isinstance(plan.get("tta"), str) or not _is_side(plan.get("resolution")):
+        return "'plan' is not the plan of a run"
+    try:
+        run_plan(plan)
+    except UserError as error:
+        return str(error).rstrip(".")
+    return None
+
+
+def _is_side(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value < _MAX_SIDE
 
 
 def is_nonnegative(value: Any) -> bool:

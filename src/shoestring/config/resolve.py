@@ -16,6 +16,10 @@ CALL = "the call"  # name of the layer of a function's arguments, which messages
 
 Layer = tuple[str, Mapping[str, Any]]
 
+# Former names of settings, and of their values, which recipes, run folders and flags may still hold.
+FORMER_NAMES = {"optimiser": "optimizer", "averaging": "ema", "views": "tta"}
+_FORMER_VALUES = {"views": {"one": "none"}}
+
 
 def resolve(*layers: Layer) -> tuple[Recipe, dict[str, str]]:
     """Merge named layers, of which later ones take precedence; return the recipe and the origin of every value.
@@ -32,7 +36,7 @@ def _build(cls: type, layers: tuple[Layer, ...], prefix: str, origin: dict[str, 
     fields = {field.name: field for field in dataclasses.fields(cls)}
     values: dict[str, Any] = {}
     for layer, content in layers:
-        for key, value in ((str(key), value) for key, value in content.items()):
+        for key, value in (_current(str(key), value, fields) for key, value in content.items()):
             shown = key if layer == CALL else prefix + key
             if key not in fields:
                 if "options" not in fields:
@@ -53,6 +57,22 @@ def _build(cls: type, layers: tuple[Layer, ...], prefix: str, origin: dict[str, 
         if key not in SECTIONS and key != "options":
             origin.setdefault(prefix + key, "default")
     return cls(**values)
+
+
+def _current(key: str, value: Any, fields: Mapping[str, Any]) -> tuple[str, Any]:
+    """Return the present name and value of a setting that may have its former ones."""
+    if key in fields or FORMER_NAMES.get(key) not in fields:
+        return key, value
+    return FORMER_NAMES[key], _FORMER_VALUES.get(key, {}).get(value, value) if isinstance(value, str) else value
+
+
+def with_current_names(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the nested mapping of a recipe with the present names of its training settings."""
+    train = content.get("train")
+    if not isinstance(train, Mapping):
+        return dict(content)
+    fields = {field.name: field for field in dataclasses.fields(SECTIONS["train"])}
+    return {**content, "train": dict(_current(str(key), value, fields) for key, value in train.items())}
 
 
 def _unknown_key(key: str, known: list[str], prefix: str, layer: str) -> UserError:

@@ -75,7 +75,7 @@ class Predictor:
     If time is limited, `remaining` returns the seconds that may still be spent, `pending` is the number of images to
     predict in that time, over all calls, and `seconds_per_pass` the time of one image's forward pass if known. Each
     batch then uses the most expensive TTA mode with which all pending images fit into the remaining time at the speed
-    measured so far, or "one" if none fits. `stats` describes the images of the last call.
+    measured so far, or "none" if none fits. `stats` describes the images of the last call.
     """
 
     def __init__(
@@ -129,7 +129,7 @@ class Predictor:
 
     def _predict(self, pixels: Tensor) -> NDArray[np.float32]:
         model, mode, count = self.model, self._affordable_mode(), 0
-        mirror = model.preprocessing.mirror and mode != "one"
+        mirror = model.preprocessing.mirror and mode != "none"
         with torch.inference_mode(), eval_mode(model.module):
             batch = model.prepare(pixels)
             mean = mean_log_probabilities(model.module, [batch], mirror)

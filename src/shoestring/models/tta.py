@@ -1,6 +1,6 @@
 """Test-time augmentation (TTA): predictions averaged over an image, its mirror image, and shifted copies.
 
-The modes, by their names in a recipe: "one" is the image alone, "flip" adds its mirror image, and "crops" also adds
+The modes, by their names in a recipe: "none" is the image alone, "flip" adds its mirror image, and "crops" also adds
 both shifted along the diagonal, in both directions, where the prediction so far is ambiguous: those few images gain by
 it, the others would not change.
 """
@@ -22,7 +22,7 @@ _AMBIGUOUS_MARGIN = 0.15  # between the first and the second class, below which 
 
 def tta_modes(preprocessing: Preprocessing) -> list[str]:
     """Return the TTA modes that a model's preprocessing allows, the most expensive first."""
-    allowed = {"crops": preprocessing.shift > 0, "flip": preprocessing.mirror, "one": True}
+    allowed = {"crops": preprocessing.shift > 0, "flip": preprocessing.mirror, "none": True}
     return [mode for mode, possible in allowed.items() if possible]
 
 
@@ -33,7 +33,7 @@ def expected_passes(preprocessing: Preprocessing) -> float:
 
 def passes_per_prediction(preprocessing: Preprocessing, mode: str, ambiguous: float) -> float:
     """Return the mean number of forward passes per prediction if this fraction of the images is ambiguous."""
-    flips = 1 + (preprocessing.mirror and mode != "one")
+    flips = 1 + (preprocessing.mirror and mode != "none")
     return flips * (1 + ambiguous * SHIFTS * (mode == "crops"))
 
 

@@ -78,7 +78,7 @@ def build_network(network: Network, images: Images, settings: Train, *, seed: in
     """
     sample = sampled(images, seed)
     torch.manual_seed(seed)
-    size = preprocessing(sample, mirror=settings.mirrors(images.mirrored), views=settings.views)
+    size = preprocessing(sample, mirror=settings.mirrors(images.mirrored), tta=settings.tta)
     options = dict(network.options)
     model = build(network.name, classes=images.classes, preprocessing=size, options=options, weights=settings.weights)
     _check_runs(model)
@@ -106,17 +106,17 @@ def _check_runs(model: Model) -> None:
         ) from None
 
 
-def preprocessing(sample: Images, *, mirror: bool = False, views: str = "one") -> Preprocessing:
+def preprocessing(sample: Images, *, mirror: bool = False, tta: str = "none") -> Preprocessing:
     """Resolution, channels, and mean and standard deviation of each channel over a sample of images.
 
-    `views` is the test-time augmentation; `mirror` says whether a mirrored image keeps its class.
+    `tta` is the test-time augmentation; `mirror` says whether a mirrored image keeps its class.
     """
     pixels = sample.pixels.reshape(-1, sample.shape[2]) / np.float32(255)
     mean = tuple(round(float(value), 4) for value in pixels.mean(0, dtype=np.float64))
     std = tuple(round(max(float(value), 1e-3), 4) for value in pixels.std(0, dtype=np.float64))
     side, channels = sample.shape[0], sample.shape[2]
-    shift = round(_SHIFT * side) if views in ("auto", "crops") else 0
-    return Preprocessing(side, channels, mean, std, mirror and views != "one", shift)
+    shift = round(_SHIFT * side) if tta in ("auto", "crops") else 0
+    return Preprocessing(side, channels, mean, std, mirror and tta != "none", shift)
 
 
 def _fitting_width(images: Images, count: int, seconds: float, profiler: Profiler) -> float:

@@ -39,7 +39,7 @@ class Outlook:
     macs: int  # of one image
     grow: str
     precision: str
-    optimiser: str
+    optimizer: str
     batch_size: int
     length: float
     phases: list[Phase]

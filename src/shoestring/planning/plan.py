@@ -160,7 +160,7 @@ def plan_training(
         extendable=settings.schedule == "anytime" and stretch.lr_range[0] == 0,
         lr_range=stretch.lr_range,
         label_smoothing=settings.label_smoothing,
-        ema=settings.averaging,
+        ema=settings.ema,
         patience=settings.patience,
         grow=schedule.text,
         times=profile.times,
@@ -180,7 +180,7 @@ def _epochs(model: Model, plan: TrainPlan, stretch: Stretch, budget: Budget) -> 
 
 def _reasons(settings: Train) -> dict[str, str]:
     """Why the other answers are what they are."""
-    given = {"optimizer": settings.optimiser, "precision": settings.precision}
+    given = {"optimizer": settings.optimizer, "precision": settings.precision}
     reasons = {name: "by the network" if name == "optimizer" else "measured" for name in given}
     reasons |= {name: "as requested" for name, value in given.items() if value != "auto"}
     reasons["batch_size"] = "by images and time" if settings.batch_size is None else "as requested"

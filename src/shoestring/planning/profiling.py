@@ -68,7 +68,7 @@ class Profiler:
         precision = settings.precision
         if self.budget.unit != "seconds":
             return Profile("float32" if precision == "auto" else precision, StepTimes())
-        key = (model.name, str(model.options), model.preprocessing.resolution, precision, settings.optimiser)
+        key = (model.name, str(model.options), model.preprocessing.resolution, precision, settings.optimizer)
         if key not in self._profiles:
             self._profiles[key] = self._measure(model, images, settings, batch_size)
         elif again:

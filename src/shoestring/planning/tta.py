@@ -9,7 +9,7 @@ from shoestring.data.images import Images
 from shoestring.models.tta import expected_passes
 from shoestring.planning.model import preprocessing
 
-CHOICES = ("crops", "flip", "one")  # the most first
+CHOICES = ("crops", "flip", "none")  # the most first
 _PER_SECOND = 100  # images to evaluate per second of the budget, up to which a network that fits the time has crops
 _FRACTIONS = {"crops": 0.06, "flip": 0.15}  # of a time budget that evaluation may take
 
@@ -22,8 +22,8 @@ def choose_tta(
     `evaluated` images are predicted within a budget of so many seconds (None where the budget is not a time).
     `predict_seconds` measures what one forward pass of an image takes; it is called only where that counts.
     """
-    if settings.views != "auto":
-        return settings.views, "as requested"
+    if settings.tta != "auto":
+        return settings.tta, "as requested"
     if seconds is None:
         return "crops", "the budget is not a time"
     if settings.model == "auto":  # its width will fit the time
@@ -31,7 +31,7 @@ def choose_tta(
         return name, f"{evaluated:,} images to evaluate"
     price = evaluated * predict_seconds()
     for name, fraction in _FRACTIONS.items():
-        size = preprocessing(images[:1], mirror=settings.mirrors(images.mirrored), views=name)
+        size = preprocessing(images[:1], mirror=settings.mirrors(images.mirrored), tta=name)
         if expected_passes(size) * price <= fraction * seconds:
             return name, f"evaluation takes at most {fraction:.0%} of the time"
-    return "one", "evaluation has no time for more"
+    return "none", "evaluation has no time for more"

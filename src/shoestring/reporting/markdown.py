@@ -106,11 +106,11 @@ def latency(costs: dict[str, Any]) -> str:
 
 def describe_tta(result: dict[str, Any]) -> str:
     """Describe test-time augmentation: forward passes per prediction on average, and what they are of."""
-    passes, tta = result["prediction"]["passes"], result["views"]
+    passes, tta = result["prediction"]["passes"], result.get("tta") or result["views"]  # as it was called before
     flip = "the image and its mirror image" if tta["mirror"] else "the image"
     shifted = 4 if tta["mirror"] else 2
     crops = f"{flip}, and {shifted} shifted copies if the prediction is ambiguous"
-    descriptions = {"one": "the image", "flip": flip, "crops": crops}
+    descriptions = {"none": "the image", "one": "the image", "flip": flip, "crops": crops}
     short = "; less than planned, for lack of time" if set(tta["images"]) - {tta["model"]} else ""
     modes = [(descriptions[mode], count) for mode, count in tta["images"].items()]
     if len(modes) == 1:

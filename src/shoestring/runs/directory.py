@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from shoestring.config.paths import expanded, refuse_url
 from shoestring.config.record import is_nonnegative, validated
+from shoestring.config.resolve import with_current_names
 from shoestring.errors import UserError
 from shoestring.runtime.files import (
     LOCK_FILE,
@@ -59,11 +60,12 @@ class RunDir:
         if not os.path.lexists(file):
             return {}
         try:
-            return validated(read_json(file), file)
+            content = validated(read_json(file), file)
         except UserError as error:
             raise UserError(
                 f"{error} Choose another --out, or remove {self.path} if it is the folder of a run, to start anew."
             ) from None
+        return {**content, "recipe": with_current_names(content["recipe"])}
 
     @property
     def begun(self) -> bool:

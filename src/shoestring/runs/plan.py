@@ -49,13 +49,13 @@ def stored_plan(run: Run, images: Images) -> Planned | None:
 
 def note_plan(run: Run, planned: Planned | None, images: Images) -> None:
     """Write the plan into run.json."""
-    run.note(plan=to_dict(plan_record(run, planned, images)), views=run.recipe.train.views, side=images.shape[0])
+    run.note(plan=to_dict(plan_record(run, planned, images)))
 
 
 def plan_record(run: Run, planned: Planned | None, images: Images) -> Plan:
     """All answers as plain data."""
     recipe = run.recipe
-    plan = Plan(images.shape[0], recipe.train.views, select=selection_method(recipe, images))
+    plan = Plan(images.shape[0], recipe.train.tta, select=selection_method(recipe, images))
     if planned is not None:
         network, reasons = planned.network, planned.reasons
         plan = replace(plan, model=network.name, options=dict(network.options), train=planned.train, reasons=reasons)

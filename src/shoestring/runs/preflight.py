@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from shoestring.config.plan import TRAINING_FLOPS_PER_MAC, StepTimes
 from shoestring.config.recipe import Train
@@ -64,19 +65,29 @@ def _ways(run: Run, data: Dataset) -> list[_Way]:
     """The ways to try, the best first; only one where it is known already or the budget is not a time."""
     requested, before, side = run.recipe.train, run.folder.run, data.train.shape[0]
     if run.recipe.start is not None:
-        return [_Way(requested.views, side)]
+        return [_Way(requested.tta, side)]
     timed = run.budget.unit == "seconds"
-    if "views" in before:
-        return [_Way(before["views"] if requested.views == "auto" else requested.views, before.get("side") or side)]
+    if (settled := _settled(before)) is not None:
+        tta, before_side = settled
+        return [_Way(tta if requested.tta == "auto" else requested.tta, before_side or side)]
     most = _tta(run, data)
     if not timed:
         return [_Way(most, side)]
-    names = CHOICES[CHOICES.index(most) :] if requested.views == "auto" else [most]
+    names = CHOICES[CHOICES.index(most) :] if requested.tta == "auto" else [most]
     ways = [_Way(name, side) for name in names]
     while run.recipe.resolution is None and run.context.distributed is None and side >= 2 * _SMALLEST_SIDE:
         side //= 2
         ways.append(_Way(names[-1], side))
     return ways
+
+
+def _settled(content: dict[str, Any]) -> tuple[str, int | None] | None:
+    """Test-time augmentation and side of the images of a run that was begun, as run.json has them."""
+    if "plan" in content:
+        return content["plan"]["tta"], content["plan"]["resolution"]
+    if "views" in content:  # of the version before
+        return {"one": "none"}.get(content["views"], content["views"]), content.get("side")
+    return None
 
 
 def _tta(run: Run, data: Dataset) -> str:
@@ -98,7 +109,7 @@ def _tta(run: Run, data: Dataset) -> str:
 
 def _taken(run: Run, data: Dataset, way: _Way) -> tuple[Run, Dataset]:
     """The run and its images in this way; what evaluation will take is reserved."""
-    settled = replace(run, recipe=replace(run.recipe, train=replace(run.recipe.train, views=way.tta)))
+    settled = replace(run, recipe=replace(run.recipe, train=replace(run.recipe.train, tta=way.tta)))
     images = data if way.side == data.train.shape[0] else data.resized(way.side)
     settled.reserve(images)
     return settled, images

@@ -90,7 +90,7 @@ class Run:
         if start is not None:
             prepared = final_model(Path(start)).preprocessing
         else:
-            prepared = preprocessing(data.train[:1], mirror=train.mirrors(data.mirrored), views=train.views)
+            prepared = preprocessing(data.train[:1], mirror=train.mirrors(data.mirrored), tta=train.tta)
         passes, classes = expected_passes(prepared), len(data.classes)
         values = max(math.prod(data.train.shape), prepared.channels * prepared.resolution**2)
         validation, test = len(data.validation), len(data.test)

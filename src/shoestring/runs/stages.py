@@ -175,7 +175,7 @@ def evaluate(this: Run, model: Model, data: Dataset, images: Images, subset: Sub
         "temperature": model.temperature,
         **asdict(costs),
         "prediction": costs.of_prediction(predictor.stats.passes_per_image or 1.0),
-        "views": {
+        "tta": {
             "model": predictor.tta,
             "mirror": model.preprocessing.mirror,
             "images": predictor.stats.images_by_tta,

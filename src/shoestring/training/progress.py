@@ -36,7 +36,7 @@ class Training:
     steps: int
     epochs: float
     batch_size: int
-    optimiser: str
+    optimizer: str
     precision: str
     grow: str
     final_learning_rate: float

@@ -144,8 +144,8 @@ def name_of(model: Model, settings: Train) -> str:
     these at chance. By Muon two passes over CIFAR-10 bring ResNet-20 to 82 % of validation images, by SGD
     to 71 % (one seed, benchmarks/results/validation_trials.json).
     """
-    if settings.optimiser != "auto":
-        return settings.optimiser
+    if settings.optimizer != "auto":
+        return settings.optimizer
     if any(isinstance(module, nn.LayerNorm) for module in model.module.modules()):
         return "adamw"
     matrices, others, _ = (sum(weight.numel() for weight in part) for part in _split(model))

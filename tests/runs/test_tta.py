@@ -16,9 +16,9 @@ RECIPE = Recipe(time="100s", train=Train(model="convnet", width=0.125, flip=True
 pytestmark = pytest.mark.usefixtures("few_digits")
 
 
-def _views(tmp_path, context, recipe: Recipe = RECIPE) -> str:
+def _tta(tmp_path, context, recipe: Recipe = RECIPE) -> str:
     this = begin(recipe, RunDir(tmp_path), context=context, started=None)
-    return settle(this, this.load())[0].recipe.train.views
+    return settle(this, this.load())[0].recipe.train.tta
 
 
 def _predicted_in(monkeypatch, seconds: float) -> None:
@@ -27,18 +27,16 @@ def _predicted_in(monkeypatch, seconds: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "expected"), [(0.001, "crops"), (0.03, "flip"), (0.06, "one")]
+    ("seconds", "expected"), [(0.001, "crops"), (0.03, "flip"), (0.06, "none")]
 )  # an image; 150 are evaluated
-def test_predictions_look_at_more_views_where_these_take_little_of_the_time(
-    tmp_path, context, monkeypatch, seconds, expected
-):
+def test_more_tta_where_it_takes_little_of_the_time(tmp_path, context, monkeypatch, seconds, expected):
     _predicted_in(monkeypatch, seconds)
-    assert _views(tmp_path, context) == expected
+    assert _tta(tmp_path, context) == expected
 
 
-def test_views_are_those_asked_for_or_of_before_or_all_where_time_does_not_count(tmp_path, context, monkeypatch):
+def test_tta_is_as_requested_or_as_before_or_all_without_a_time_budget(tmp_path, context, monkeypatch):
     _predicted_in(monkeypatch, 1.0)
-    assert _views(tmp_path, context, replace(RECIPE, train=replace(RECIPE.train, views="flip"))) == "flip"
-    assert _views(tmp_path, context, replace(RECIPE, time=None, epochs=3)) == "crops"
+    assert _tta(tmp_path, context, replace(RECIPE, train=replace(RECIPE.train, tta="flip"))) == "flip"
+    assert _tta(tmp_path, context, replace(RECIPE, time=None, epochs=3)) == "crops"
     RunDir(tmp_path).update(recipe={}, views="crops")
-    assert _views(tmp_path, context) == "crops"
+    assert _tta(tmp_path, context) == "crops"
