@@ -85,7 +85,7 @@ def trial(row: Row, train: Any, validation: Any) -> Row:
     model, went = api.run_train(train, settings, Grow(), budget=budget, context=around)
     seconds = time.process_time() - began
     accuracy = api.accuracy(model, validation)
-    return {"chosen": went.optimiser, "steps": went.steps, "cpu_seconds": round(seconds, 1), "accuracy": accuracy}
+    return {"chosen": went.optimizer, "steps": went.steps, "cpu_seconds": round(seconds, 1), "accuracy": accuracy}
 
 
 def table() -> str:

@@ -77,7 +77,7 @@ def trial(given: argparse.Namespace) -> dict[str, Any]:
         model = replace(model, preprocessing=replace(model.preprocessing, **views))
         return float((log_probabilities(model, validation).argmax(1) == validation.targets).mean())
 
-    passed_on = ("width", "optimiser", "learning_rate", "batch_size", "strength", "precision")
+    passed_on = ("width", "optimizer", "learning_rate", "batch_size", "strength", "precision")
     more = {name: getattr(given, name) for name in passed_on}
     more |= {name: json.loads(value) for name, value in (pair.split("=", 1) for pair in given.set)}
     settings = Train(model=given.model, **more)

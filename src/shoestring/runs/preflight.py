@@ -86,7 +86,8 @@ def _settled(content: dict[str, Any]) -> tuple[str, int | None] | None:
     if "plan" in content:
         return content["plan"]["tta"], content["plan"]["resolution"]
     if "views" in content:  # of the version before
-        return {"one": "none"}.get(content["views"], content["views"]), content.get("side")
+        tta: str = content["views"]
+        return ("none" if tta == "one" else tta), content.get("side")
     return None
 
 
