@@ -23,7 +23,6 @@ from shoestring.data.labels import encode, encode_as, label_array, weight_array
 from shoestring.data.split import MAX_VALIDATION, hold_out
 from shoestring.data.user_images import as_images, count_images
 from shoestring.errors import UserError
-from shoestring.models.inference import log_probabilities
 from shoestring.planning.plan import Planner, stretch_of
 from shoestring.planning.profiling import Profiler
 from shoestring.runtime import context, threads
@@ -130,7 +129,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
         elif not isinstance(validation_data, tuple | list) or len(validation_data) != 2:
             raise UserError("validation_data must be a pair of images and their labels: (X, y).")
         else:
-            validation = self._images(*validation_data, like=images)
+            validation = self._validation(*validation_data, like=images)
         around = context.prepare(device=wanted["device"], seed=_seed(wanted["random_state"]))
         with threads.restore_threads():
             self._run(images, validation, settings, budget, around)
@@ -160,7 +159,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
     def predict_proba(self, X: Any) -> NDArray[np.float32]:
         """Probabilities (N, classes) of images, in the order of `classes_`."""
         check_is_fitted(self, "model_")
-        return np.exp(log_probabilities(self.model_, self._images(X, None)))
+        return self.model_.predict_proba(X)
 
     def predict(self, X: Any) -> NDArray[Any]:
         """The likeliest label (N,) of each image."""
@@ -172,15 +171,11 @@ class Classifier(ClassifierMixin, BaseEstimator):
         check_is_fitted(self, "model_")
         self.model_.save(folder)
 
-    def _images(self, X: Any, y: Any, *, like: Images | None = None) -> Images:
-        """Other images, with the labels y if they are given, as the model or the images before take them."""
-        if like is None:
-            side, channels = self.model_.preprocessing.resolution, self.model_.preprocessing.channels
-        else:
-            side, _, channels = like.shape
-        codes = None if y is None else encode_as(label_array(y, count_images(X)), self.classes_)
-        names = [str(name) for name in self.classes_]
-        return as_images(X, codes, classes=names, resolution=side, channels=channels)
+    def _validation(self, X: Any, y: Any, *, like: Images) -> Images:
+        """Convert validation data to `Images` of the same size and classes as the training images."""
+        side, _, channels = like.shape
+        codes = encode_as(label_array(y, count_images(X)), self.classes_)
+        return as_images(X, codes, classes=like.classes, resolution=side, channels=channels)
 
     @staticmethod
     def _settings(wanted: dict[str, Any]) -> Any:

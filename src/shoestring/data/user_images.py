@@ -59,7 +59,7 @@ def count_images(X: Any) -> int:
     if isinstance(X, np.ndarray) and not X.ndim:
         raise UserError(f"X is a single value; expected {_EXPECTED}.")
     if not len(X):
-        raise UserError("X is empty (0 samples); at least two images of different classes are needed to train.")
+        raise UserError("X is empty (0 samples): there are no images.")
     return len(X)
 
 

@@ -8,10 +8,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from shoestring.data.images import Images
+from shoestring.data.user_images import as_images
 from shoestring.errors import UserError
 from shoestring.models import timm
 from shoestring.models.description import (
@@ -54,6 +58,27 @@ class Model:
     def prepare(self, pixels: Tensor, *, resolution: int | None = None) -> Tensor:
         """Convert uint8 pixels (N, H, W, C) to the network's input, as `shoestring.models.preprocessing.prepare`."""
         return prepare(pixels, self.preprocessing, resolution=resolution)
+
+    def predict_proba(self, X: Any) -> NDArray[np.float32]:
+        """Return class probabilities (N, C), calibrated by the temperature, with test-time augmentation.
+
+        X is `Images`, or anything `shoestring.data.user_images.as_images` accepts: an array (N, H, W) or (N, H, W, C),
+        uint8 or floats in 0..1, or a list, array, series or data frame of paths or Pillow images. Color and size are
+        converted to those of the network. Raises `UserError` for anything else, no images, and unreadable files.
+        """
+        from shoestring.models.inference import log_probabilities
+
+        return np.exp(log_probabilities(self, self._images(X)))
+
+    def predict(self, X: Any) -> NDArray[np.str_]:
+        """Return the name of the most probable class of each image (N,); X is as in `predict_proba`."""
+        return np.array(self.classes)[self.predict_proba(X).argmax(1)]
+
+    def _images(self, X: Any) -> Images:
+        if isinstance(X, Images):
+            return X
+        size = self.preprocessing
+        return as_images(X, None, classes=self.classes, resolution=size.resolution, channels=size.channels)
 
     def save(self, folder: str | Path) -> None:
         """Write `model.safetensors` and `model.json` into the folder; sizes are those of the tensors where possible."""
