@@ -48,18 +48,40 @@ def _plan(result: dict[str, Any]) -> None:
     budget, training = result["budget"], result["training"]
     unit = {"seconds": "s", "epochs": "epochs", "flops": "FLOPs"}[budget["unit"]]
     parts = [f"{budget[step]:.4g} {step}" for step in budget if step not in ("unit", "total") and budget[step]]
-    options = "".join(f", {name} {value}" for name, value in training["options"].items())
     two_columns(
         [
             ("budget", f"{budget['total']:.4g} {unit}: {', '.join(parts)}"),
             ("training images", f"{result['examples']:,}, {training['passes']:.1f} epochs"),
-            ("model", f"{training['network']}{options}"),
             ("parameters, MACs per image", f"{training['parameters']:,}, {training['macs']:,}"),
-            ("training", f"batch size {training['batch_size']}, {training['optimizer']}, {training['precision']}"),
-            ("growth", training["grow"]),
         ]
     )
+    grid(("answer", "value", "reason"), _answers(result["plan"]))
     grid(("stage", "width", "depth", "resolution", "fraction", "images/s", "epochs", "steps"), _stages(training))
+
+
+def _answers(plan: dict[str, Any]) -> Iterable[Sequence[str]]:
+    """Rows of the plan: what was answered, how, and why."""
+    train, reasons = plan["train"], plan["reasons"]
+    options = "".join(f", {name} {value}" for name, value in plan["options"].items())
+    augment = ", ".join(f"{name} {value:g}" for name, value in train["augment"].items() if _is_on(value))
+    values = {
+        "select": plan["select"],
+        "model": f"{plan['model']}{options}",
+        "grow": train["grow"],
+        "batch_size": train["batch_size"],
+        "optimizer": f"{train['optimizer']}, peak learning rate {train['learning_rate']:.3g}",
+        "precision": train["precision"],
+        "augment": augment or "none",
+        "tta": plan["tta"],
+        "prune": plan["prune"],
+    }
+    for name, value in values.items():
+        if value is not None:
+            yield name.replace("_", " "), str(value), reasons.get(name, "")
+
+
+def _is_on(value: Any) -> bool:
+    return isinstance(value, bool | int | float) and bool(value)
 
 
 def _stages(training: dict[str, Any]) -> Iterable[Sequence[str]]:

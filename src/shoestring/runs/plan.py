@@ -59,7 +59,14 @@ def plan_record(run: Run, planned: Planned | None, images: Images) -> Plan:
     if planned is not None:
         network, reasons = planned.network, planned.reasons
         plan = replace(plan, model=network.name, options=dict(network.options), train=planned.train, reasons=reasons)
-    return replace(plan, prune=recipe.prune.method if recipe.prune.enabled else None)
+    timed = run.budget.unit == "seconds"
+    reasons = {**plan.reasons, "tta": "as requested, or by the time for evaluation" if timed else "as requested"}
+    if plan.select is not None:
+        requested = recipe.select.method != "auto"
+        reasons["select"] = "as requested" if requested else "by the number of images and what is trained on them"
+    if recipe.prune.enabled:
+        plan, reasons["prune"] = replace(plan, prune=recipe.prune.method), "as requested, or the default"
+    return replace(plan, reasons=reasons)
 
 
 def selection_method(recipe: Recipe, images: Images) -> str | None:
