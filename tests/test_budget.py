@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shoestring import budget as module
-from shoestring.budget import CAUTION, Budget, process_started
+from shoestring.budget import SAFETY_FACTOR, Budget, process_started
 from shoestring.config.units import format_seconds, parse_quantity, parse_seconds
 from shoestring.errors import BudgetTooSmall, UserError
 
 
 class Clock:
-    """A clock that goes on only when it is told to."""
+    """A clock that advances only when a test advances it."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -31,7 +31,7 @@ def clock(monkeypatch):
 
 
 @given(st.integers(0, 99), st.integers(0, 59), st.integers(0, 59), st.booleans())
-def test_times_add_up(hours, minutes, rest, spaced):
+def test_units_of_time_add_up(hours, minutes, rest, spaced):
     text = (" " if spaced else "").join([f"{hours}h", f"{minutes}m", f"{rest}s"])
     total = hours * 3600 + minutes * 60 + rest
     if total:
@@ -50,7 +50,7 @@ def test_times_have_units(text, expected):
 
 
 @given(st.text())
-def test_any_other_text_is_refused_and_quoted(text):
+def test_any_other_text_raises_an_error_that_quotes_it(text):
     for parse in (parse_seconds, parse_quantity):
         try:
             value = parse(text)
@@ -61,25 +61,25 @@ def test_any_other_text_is_refused_and_quoted(text):
 
 
 @pytest.mark.parametrize("text", ["", "5x", "1m30", "-5m", "m", "5m!", "0s", 0, -1, math.inf, math.nan, "1e5"])
-def test_bad_times(text):
+def test_invalid_times_raise_an_error(text):
     with pytest.raises(UserError, match="time"):
         parse_seconds(text)
 
 
 @given(st.floats(1e-3, 1e6), st.sampled_from([("", 1), ("k", 1e3), ("M", 1e6), ("G", 1e9), ("P", 1e15)]))
-def test_quantities_have_scales(number, scale):
+def test_quantities_have_suffixes(number, scale):
     letter, factor = scale
     assert parse_quantity(f"{number!r}{letter}") == pytest.approx(number * factor)
     assert parse_quantity(number) == number
 
 
 @pytest.mark.parametrize("text", ["", "k", "-1", "0", "5x", "1 2", "nan", "inf", "1e400"])
-def test_bad_quantities_name_what_was_meant(text):
+def test_invalid_quantities_raise_an_error_that_names_them(text):
     with pytest.raises(UserError, match="is not a number of crumbs"):
         parse_quantity(text, what="number of crumbs")
 
 
-def test_seconds_are_spelt_for_people():
+def test_seconds_are_formatted_for_people():
     assert [format_seconds(8.34), format_seconds(291), format_seconds(3729)] == ["8.3 s", "4:51", "1:02:09"]
 
 
@@ -88,28 +88,29 @@ def test_the_process_started_before_now():
 
 
 @pytest.mark.parametrize("given", [{}, {"time": "5m", "epochs": 3}, {"epochs": 1, "flops": 1}])
-def test_exactly_one_budget_is_given(given):
+def test_anything_but_one_budget_raises_an_error(given):
     with pytest.raises(UserError, match="one of time, epochs or flops"):
         Budget(**given)
 
 
-def test_the_reserve_is_fixed_costs_and_images_at_the_measured_pace(clock):
+def test_the_reserve_is_fixed_seconds_and_images_at_the_measured_speed(clock):
     budget = Budget("100s")
     budget.reserve("exit", 2.0)
     budget.reserve("evaluate", 1.0, images=500)
     assert budget.reserved == 3.0
-    budget.pace = 0.01
-    assert budget.reserved == pytest.approx(3.0 + CAUTION * 5.0)
+    budget.seconds_per_pass = 0.01
+    assert budget.reserved == pytest.approx(3.0 + SAFETY_FACTOR * 5.0)
     budget.reserve("evaluate", images=100)
-    assert budget.reserved == pytest.approx(2.0 + CAUTION * 1.0)
+    assert budget.reserved == pytest.approx(2.0 + SAFETY_FACTOR * 1.0)
     clock.now += 60
     assert budget.remaining == pytest.approx(40 - 3.2)
     clock.now += 60
     assert budget.remaining == 0.0
 
 
-def test_paying_writes_the_ledger_and_drops_the_debt(clock):
-    budget = Budget("100s", ledger={"load": 1.0})
+def test_tracking_updates_the_ledger_and_releases_the_reserve(clock):
+    budget = Budget("100s")
+    budget.ledger["load"] = 1.0
     budget.reserve("evaluate", 5.0)
     for _ in range(2):
         with budget.track("evaluate"):
@@ -122,16 +123,20 @@ def test_paying_writes_the_ledger_and_drops_the_debt(clock):
     assert budget.spent == 8.0
 
 
-def test_the_clock_goes_on_after_an_interruption(clock):
-    budget = Budget("100s", started=90.0, spent=30.0)
+def test_a_resumed_budget_continues_where_it_stopped(clock):
+    ledger = {"load": 30.0}
+    budget = Budget.resume("100s", started=90.0, before=30.0, spent=0.0, ledger=ledger)
     assert budget.elapsed == budget.spent == 40.0
+    assert budget.ledger == ledger and budget.ledger is not ledger
+    counted = Budget.resume(epochs=3, started=90.0, before=30.0, spent=1.5, ledger=ledger)
+    assert (counted.elapsed, counted.spent, counted.remaining) == (40.0, 1.5, 1.5)
 
 
-def test_windows_divide_what_is_left_by_weight(clock):
+def test_windows_divide_what_remains_by_weight(clock):
     budget = Budget("100s", steps={"select": 1, "train": 2, "prune": 1})
     select = budget.window("select")
     assert (select.start, select.end) == (0.0, 25.0)
-    clock.now += 20  # five seconds are handed on
+    clock.now += 20  # five seconds remain for later steps
     train = budget.window("train")
     assert train.length == pytest.approx(80 * 2 / 3)
     assert train.fraction == 0.0
@@ -143,10 +148,10 @@ def test_windows_divide_what_is_left_by_weight(clock):
     last = budget.window("prune")
     assert last.end == pytest.approx(100.0)
     assert budget.window("something else").end == 100.0
-    assert budget.window("train", share=0.0).fraction == 1.0
+    assert budget.window("train", fraction=0.0).fraction == 1.0
 
 
-def test_a_window_that_starts_anew_ends_where_it_did(clock):
+def test_a_restarted_window_has_the_same_end(clock):
     budget = Budget("100s", steps={"train": 1, "prune": 1})
     budget.reserve("exit", 4)
     window = budget.window("train")
@@ -166,14 +171,14 @@ def test_the_end_of_a_window_moves_with_the_reserve(clock):
     budget = Budget("100s", steps=("train",))
     window = budget.window("train")
     budget.reserve("evaluate", images=100)
-    budget.pace = 0.1
+    budget.seconds_per_pass = 0.1
     assert window.end == pytest.approx(88.0)
-    budget.pace = 0.2
+    budget.seconds_per_pass = 0.2
     assert window.end == pytest.approx(76.0)
 
 
 @given(st.floats(1, 1e4), st.lists(st.floats(0, 100), max_size=30))
-def test_fractions_never_leave_0_to_1_nor_go_back(total, steps):
+def test_fractions_stay_within_0_to_1_and_never_decrease(total, steps):
     budget = Budget(epochs=total, steps=("train",))
     window, before = budget.window("train"), 0.0
     for step in steps:
@@ -192,24 +197,23 @@ def test_counted_budgets_count_only_their_own_unit():
     seconds = Budget("10s")
     seconds.charge(epochs=3, flops=5)
     assert seconds.counted == 0.0
-    assert Budget(epochs=3, spent=1.5).remaining == 1.5
 
 
-def test_a_refusal_names_the_least_that_works():
-    refusal = Budget("10s").refuse(12.3, why="ten steps would not fit")
-    assert isinstance(refusal, BudgetTooSmall)
-    assert refusal.least == 13.0
-    assert str(refusal) == "--time 10s is too small: ten steps would not fit. The least that works is --time 13s."
-    assert "The least that works is --epochs 2.35." in str(Budget(epochs=1).refuse(2.345678, why="no"))
+def test_the_error_names_the_least_that_works():
+    error = Budget("10s").too_small(12.3, why="ten steps would not fit")
+    assert isinstance(error, BudgetTooSmall)
+    assert error.least == 13.0
+    assert str(error) == "--time 10s is too small: ten steps would not fit. The least that works is --time 13s."
+    assert "The least that works is --epochs 2.35." in str(Budget(epochs=1).too_small(2.345678, why="no"))
 
 
-def test_refusal_tells_what_the_end_takes_where_that_is_most():
+def test_the_error_names_the_reserve_if_most_of_the_budget_is_reserved():
     budget = Budget("10s")
     budget.reserve("evaluate", 0.5, images=5000)
-    budget.pace = 0.0005
-    assert "evaluation" not in str(budget.refuse(12.3, why="it would not fit"))
-    budget.pace = 0.002
-    assert str(budget.refuse(30, why="it would not fit")) == (
+    budget.seconds_per_pass = 0.0005
+    assert "evaluation" not in str(budget.too_small(12.3, why="it would not fit"))
+    budget.seconds_per_pass = 0.002
+    assert str(budget.too_small(30, why="it would not fit")) == (
         "--time 10s is too small: it would not fit, as evaluation on 5,000 images and the end take 12.5 s. "
         "The least that works is --time 30s."
     )

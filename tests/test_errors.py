@@ -74,11 +74,11 @@ def test_command_line_messages_mention_flags(capsys, tmp_path):
     error = capsys.readouterr().err
     assert "--epochs 0.001 is too small" in error and "The least that works is --epochs" in error
     with pytest.raises(BudgetTooSmall, match=r"epochs=0\.001"):
-        raise Budget(epochs=0.001).refuse(1.0, why="so it is")
+        raise Budget(epochs=0.001).too_small(1.0, why="so it is")
 
 
 def test_errors_can_be_pickled():
-    error = pickle.loads(pickle.dumps(Budget(epochs=2).refuse(7.5, why="so it is")))
+    error = pickle.loads(pickle.dumps(Budget(epochs=2).too_small(7.5, why="so it is")))
     assert (
         isinstance(error, BudgetTooSmall) and error.least == 7.5 and "The least that works is epochs=7.5." in str(error)
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from shoestring.budget import USUAL_EPOCHS, Budget
+from shoestring.budget import DEFAULT_EPOCHS, Budget
 from shoestring.config import registry
 from shoestring.config.recipe import Prune, Select, Train
 from shoestring.config.resolve import CALL, resolve
@@ -126,7 +126,7 @@ def train(
     recipe, _ = resolve((CALL, {"train": {"model": model, **settings}, "grow": growth}))
     check_trainable(images, validation)
     context = context or prepare(seed=seed)
-    budget = budget or Budget(epochs=USUAL_EPOCHS, steps=("train",))
+    budget = budget or Budget(epochs=DEFAULT_EPOCHS, steps=("train",))
     reserve_calibration(budget, recipe.train, images, validation)
     with threads.restore_threads():
         planner = Planner(recipe.train, recipe.grow, Profiler(budget, context), context)
@@ -164,7 +164,10 @@ def calibrated(model: Model, validation: Images | None, budget: Budget) -> Model
     timed = budget.unit == "seconds"
     left = partial(budget.remaining_for, "calibrate") if timed else None
     predictor = Predictor(
-        replace(model, temperature=1.0), remaining=left, pending=len(validation), seconds_per_pass=budget.pace
+        replace(model, temperature=1.0),
+        remaining=left,
+        pending=len(validation),
+        seconds_per_pass=budget.seconds_per_pass,
     )
     with budget.track("calibrate"):
         return with_temperature(predictor, validation)[0]
@@ -253,7 +256,7 @@ def prune(
         reserve_calibration(budget, settings, images, validation)
     with threads.restore_threads():
         small, _ = run_prune(model, images, wanted, settings, budget=budget, context=context)
-        return calibrated(small, validation, budget or Budget(epochs=USUAL_EPOCHS))
+        return calibrated(small, validation, budget or Budget(epochs=DEFAULT_EPOCHS))
 
 
 def run_prune(

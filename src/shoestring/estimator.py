@@ -15,7 +15,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import check_is_fitted
 
 from shoestring import api
-from shoestring.budget import USUAL_EPOCHS, Budget
+from shoestring.budget import DEFAULT_EPOCHS, Budget
 from shoestring.config.recipe import Prune, Train
 from shoestring.config.resolve import CALL, resolve
 from shoestring.data import Images
@@ -197,7 +197,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
         if len(given) > 1:
             raise UserError(f"give one budget, not {' and '.join(given)}.")
         return Budget(
-            **(given or {"epochs": USUAL_EPOCHS}), steps=[name for name, wanted_here in here.items() if wanted_here]
+            **(given or {"epochs": DEFAULT_EPOCHS}), steps=[name for name, wanted_here in here.items() if wanted_here]
         )
 
     def __sklearn_tags__(self) -> Any:

@@ -370,7 +370,7 @@ def test_a_plan_that_is_far_off_is_made_anew_early(images, make_model, context, 
     model = replace(model, module=_Working(model.module))
     budget, asked = Budget(time=60, steps=("train",)), []
     window = budget.window("train")
-    clock.slow_down = lambda: 1.0 if budget.pace is None else 3.0  # from the first step on
+    clock.slow_down = lambda: 1.0 if budget.seconds_per_pass is None else 3.0  # from the first step on
 
     def plan_anew(ratio: float) -> bool:
         asked.append((ratio, window.fraction))

@@ -126,7 +126,7 @@ def test_a_score_is_taken_only_when_it_fits_into_the_time_left(
     clock, model, taken = [0.0], make_model(images), []
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     window = Budget(100, steps=("train",)).window("train")
-    window.budget.pace = pace
+    window.budget.seconds_per_pass = pace
 
     def measure(_) -> float:
         taken.append(clock[0])
@@ -143,7 +143,7 @@ def test_a_score_is_taken_only_when_it_fits_into_the_time_left(
 
 def test_scores_of_a_counted_budget_are_all_taken(images, make_model):
     window = Budget(epochs=1, steps=("train",)).window("train")
-    window.budget.pace = 1e9
+    window.budget.seconds_per_pass = 1e9
     window.budget.charge(epochs=0.99)
     assert Patience(1, Score(lambda model: float("-inf"), passes=1e9)).stops(make_model(images), window)
 

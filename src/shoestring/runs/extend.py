@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from shoestring.budget import USUAL_EPOCHS
+from shoestring.budget import DEFAULT_EPOCHS
 from shoestring.config.recipe import BUDGETS, Recipe, as_dict, without_budget
 from shoestring.config.units import parse_quantity, parse_seconds
 from shoestring.errors import UserError
@@ -35,7 +35,7 @@ def _amount(content: Mapping[str, Any]) -> tuple[str, float]:
     """Unit and number of a budget."""
     unit = next((unit for unit in BUDGETS if content.get(unit) is not None), None)
     if unit is None:
-        return "epochs", USUAL_EPOCHS
+        return "epochs", DEFAULT_EPOCHS
     return unit, parse_seconds(content[unit]) if unit == "time" else parse_quantity(content[unit])
 
 

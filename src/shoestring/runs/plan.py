@@ -32,7 +32,7 @@ def make_plan(run: Run, images: Images) -> Planned | None:
     count = training_images(run, images)
     stretch = stretch_of(run.budget, "train", count=count, later=run.recipe.prune, pending=pending)
     planned = planner(images, stretch)
-    run.budget.pace = planned.train.times.predict or None
+    run.budget.seconds_per_pass = planned.train.times.predict or None
     return planned
 
 

@@ -138,7 +138,7 @@ def check_budget(run: Run, images: Images) -> None:
             _check_shape(run, network)
         _check_time(run, images, network)
     if run.budget.unit == "seconds" and network is not None and run.recipe.train.model != "auto":
-        run.budget.pace = _profiled(run, images, network, run.recipe.train).predict
+        run.budget.seconds_per_pass = _profiled(run, images, network, run.recipe.train).predict
 
 
 def _check_shape(run: Run, network: Model) -> None:
@@ -186,7 +186,7 @@ def _check_time(run: Run, images: Images, network: Model | None) -> None:
         return
     tightest, least = lack
     total = budget.spent + budget.reserved + _CAUTION * least
-    raise budget.refuse(total, why=f"{LEAST_STEPS} steps of training would not fit into its share for {tightest}")
+    raise budget.too_small(total, why=f"{LEAST_STEPS} steps of training would not fit into its share for {tightest}")
 
 
 def trains_proxy(run: Run, images: Images) -> bool:
@@ -223,7 +223,7 @@ def _needed(run: Run, model: Model, settings: Train, count: int, times: Times) -
     if run.budget.unit == "flops":
         return LEAST_STEPS * TRAINING_FLOPS_PER_MAC * count_macs(model) * size
     found = times(model, settings)
-    run.budget.pace = found.predict
+    run.budget.seconds_per_pass = found.predict
     smallest = settings.batch_size or min(size, SMALLEST)
     return LEAST_STEPS * found.step(smallest) + _OVERHEAD * found.train
 

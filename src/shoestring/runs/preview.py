@@ -50,7 +50,7 @@ def preview(recipe: Recipe, folder: RunDir, *, context: Context, started: float 
     planned = make_plan(this, data.train)
     assert planned is not None
     images = data.train[np.arange(training_images(this, data.train))]
-    window = budget.window("train", share=shares["train"])
+    window = budget.window("train", fraction=shares["train"])
     found = look_ahead(prepare(planned.model, images, window, planned.train, this.context, Fresh()), window)
     divided = {step: share * left for step, share in shares.items()}
     return {

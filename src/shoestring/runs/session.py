@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from shoestring.budget import USUAL_EPOCHS, Budget
+from shoestring.budget import DEFAULT_EPOCHS, Budget
 from shoestring.config.recipe import Recipe, as_dict, to_yaml
 from shoestring.data import Dataset, Images, load, load_unlabelled, source_key
 from shoestring.errors import UserError
@@ -235,14 +235,14 @@ def begin(recipe: Recipe, folder: RunDir, *, context: Context, started: float | 
     }
     spent, ledger = folder.spent()
     timed = recipe.time is not None
-    budget = Budget(
+    budget = Budget.resume(
         recipe.time,
-        epochs=recipe.epochs or (USUAL_EPOCHS if not timed and recipe.flops is None else None),
+        epochs=recipe.epochs or (DEFAULT_EPOCHS if not timed and recipe.flops is None else None),
         flops=recipe.flops,
         steps=[name for name, here in wanted.items() if here and only in (None, name)],
         started=started,
-        spent=spent if timed else folder.run.get("counted", 0.0),
         before=spent,
+        spent=folder.run.get("counted", 0.0),
         ledger=ledger,
     )
     budget.ledger["start"] = ledger.get("start", 0.0) + budget.elapsed - spent

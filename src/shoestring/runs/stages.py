@@ -204,7 +204,7 @@ def _predictor(this: Run, model: Model, data: Dataset) -> Predictor:
     if this.budget.unit != "seconds":
         return Predictor(model)
     coming, left = len(data.validation) + len(data.test), partial(this.budget.remaining_for, "evaluate")
-    return Predictor(model, remaining=left, pending=coming, seconds_per_pass=this.budget.pace)
+    return Predictor(model, remaining=left, pending=coming, seconds_per_pass=this.budget.seconds_per_pass)
 
 
 def _described(this: Run, model: Model) -> Model:

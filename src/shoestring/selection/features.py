@@ -117,7 +117,7 @@ def _extract(model: Model, images: Images, budget: Budget, context: Context) -> 
     window = budget.window("select")
     if budget.unit == "seconds" and needed > window.remaining:
         total = budget.total * needed / max(window.remaining, 1e-9)
-        raise budget.refuse(total, why=f"computing features of {len(images):,} images takes about {needed:.0f} s")
+        raise budget.too_small(total, why=f"computing features of {len(images):,} images takes about {needed:.0f} s")
     context.log(f"features: {model.name} at {model.preprocessing.resolution} px, {precision}, about {needed:.0f} s")
     features, _ = embed(
         model, images, precision=precision, progress=lambda fraction: context.on_progress("features", fraction, {})

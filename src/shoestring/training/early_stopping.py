@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from shoestring.budget import CAUTION, Window
+from shoestring.budget import SAFETY_FACTOR, Window
 from shoestring.models.model import Model
 
 
@@ -50,8 +50,8 @@ class Patience:
     def _fits(self, score: Score, window: Window) -> bool:
         if window.budget.unit != "seconds":
             return True
-        seconds = score.passes * (window.budget.pace or 0.0) if self._took is None else self._took
-        return CAUTION * seconds <= window.remaining
+        seconds = score.passes * (window.budget.seconds_per_pass or 0.0) if self._took is None else self._took
+        return SAFETY_FACTOR * seconds <= window.remaining
 
     def over(self, score: float, module: nn.Module, fraction: float) -> bool:
         """Take a score (higher is better) of the module as it is; whether to stop."""

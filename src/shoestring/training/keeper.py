@@ -71,6 +71,6 @@ class Keeper:
 
     def _save(self, *, ended: bool, **more: Any) -> None:
         window = self.window
-        place = {"window": (window.start, window.share), "counted": window.budget.counted}
+        place = {"window": (window.start, window.portion), "counted": window.budget.counted}
         about = {"total": window.budget.total, "ended": ended}
         self.checkpoint.save(self.progress.pack() | place | about | more)

@@ -139,7 +139,7 @@ class _Loop:
             return True
         self.budget.charge(epochs=price["epochs"], flops=price["flops"])
         self.budget.slowdown = progress.pace.slowdown
-        self.budget.pace = progress.predict_seconds * self.budget.slowdown
+        self.budget.seconds_per_pass = progress.predict_seconds * self.budget.slowdown
         self.budget.reserve("uneven steps", progress.pace.excess)
         return True
 

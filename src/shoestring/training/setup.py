@@ -98,7 +98,7 @@ def _continue(progress: Progress, window: Window, start: Start, context: Context
         budget.counted = max(budget.counted, saved["counted"])
         window.start = budget.spent
     else:
-        window.start, window.share = saved["window"]
+        window.start, window.portion = saved["window"]
         budget.counted = saved["counted"]
     context.log(f"going on after {progress.steps:,} steps")
 
@@ -154,12 +154,12 @@ def _check_size(batches: Batches, module: nn.Module) -> None:
 def _refuse_if_too_small(window: Window, batches: Batches, plan: TrainPlan, macs: float) -> None:
     """Raise `BudgetTooSmall`, naming the smallest total that works, if fewer than ten steps fit."""
     budget, size = window.budget, batches.size
-    budget.pace = plan.times.predict
+    budget.seconds_per_pass = plan.times.predict
     flops = TRAINING_FLOPS_PER_MAC * macs * size
     price: dict[str, Any] = {"seconds": plan.times.step(size), "epochs": size / len(batches), "flops": flops}
     needed = LEAST_STEPS * price[budget.unit]
     if window.remaining >= needed:
         return
     used = budget.spent - window.start
-    least = window.start + budget.reserved + 1.1 * (used + needed) / window.share
-    raise budget.refuse(least, why=f"{LEAST_STEPS} training steps would not fit")
+    least = window.start + budget.reserved + 1.1 * (used + needed) / window.portion
+    raise budget.too_small(least, why=f"{LEAST_STEPS} training steps would not fit")
