@@ -120,7 +120,7 @@ def test_bad_data(capsys, tmp_path: Path, make: Callable[[Path], Path], message:
         ("--prune.norm l1", "--macs"),
         ("--baseline", "--examples"),
         ("--batch-size 0", "at least 1"),
-        ("--batch-size 1 --model convnet", "two images a step"),
+        ("--batch-size 1 --model convnet", "two images per step"),
         ("--resolution 1 --model convnet", "does not take images of 1 x 1 pixels"),
         ("--model timm:vit_tiny_patch16_224", "does not take images of 8 x 8 pixels"),
         ("--learning-rate nan", "above 0"),

@@ -12,8 +12,8 @@ from shoestring.cli.main import main
 from shoestring.cli.progress import Progress
 from shoestring.runs.session import of_whole
 
-PHASES = ["loading PyTorch", "loading digits", "measuring speed", "selecting", "training a proxy"]
-PHASES += ["choosing the network", "training convnet", "evaluating before pruning", "pruning", "training the pruned"]
+PHASES = ["loading PyTorch", "loading digits", "measuring speed", "choosing the network", "selecting"]
+PHASES += ["training a proxy", "training convnet", "evaluating before pruning", "pruning", "training the pruned"]
 PHASES += ["evaluating on", "baseline"]
 
 

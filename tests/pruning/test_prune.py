@@ -206,7 +206,7 @@ def test_networks_that_fail_after_pruning_raise_one_line(monkeypatch):
     model = Model(Brittle(), model.name, {}, model.classes, model.preprocessing)
     with pytest.raises(UserError, match=r"cannot be reached.*are frozen: when pruned, the network raises RuntimeError"):
         shrink(model, [], macs=0.5)
-    module = importlib.import_module("shoestring.pruning.shrink")
+    module = importlib.import_module("shoestring.pruning.shrinking")
     monkeypatch.setattr(module, "trace", lambda module, example: trace(module, example, verify=False))
     with pytest.raises(UserError, match="RuntimeError") as caught:
         shrink(model, [], macs=0.5)

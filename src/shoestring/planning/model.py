@@ -27,7 +27,7 @@ _OPTIONS = ("width", "norm", "dropout", "shortcut")
 _TRIAL = 0.5  # width that is profiled, and the default where the budget is not a time
 # Epochs that are worth more than a wider network grow with the root of the FLOPs of training over this number: five in
 # five minutes on two cores. In equal times of training the four of a wider network are 0.4 points better, and three
-# worse again (benchmarks/results/validation_trials.json); but eval_mode a wider one takes of that time, and in whole
+# worse again (benchmarks/results/validation_trials.json); but evaluating a wider one takes of that time, and in whole
 # runs it comes out behind on the same validation images. The speed runs of 94 and 95 % (Jordan 2024) have a quarter
 # fewer.
 _EPOCH_FLOPS = 3e12

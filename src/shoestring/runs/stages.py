@@ -110,7 +110,7 @@ def prune(this: Run, model: Model, images: Images, validation: Images) -> Model:
         return model
 
     def make() -> Model:
-        this.context.log("eval_mode before pruning")
+        this.context.log("evaluating before pruning")
         model.module.to(this.context.device)
         with this.budget.track("validate"):
             before = {
@@ -143,7 +143,7 @@ def evaluate(this: Run, model: Model, data: Dataset, images: Images, subset: Sub
     views (`Predictor`), and the time of a batch is not measured.
     """
     budget = this.budget
-    this.context.log(f"eval_mode on {len(data.validation):,} validation and {len(data.test):,} test images")
+    this.context.log(f"evaluating on {len(data.validation):,} validation and {len(data.test):,} test images")
     model.module.to(this.context.device)
     with budget.track("evaluate"):
         predictor = _predictor(this, model, data)
