@@ -1,4 +1,4 @@
-"""Trainings by a team, for test_team.py: each process leaves the weights that it ended with in a folder.
+"""Distributed trainings for test_distributed.py: each process saves its final weights in a folder.
 
 Run by torchrun; the first process then trains the same alone.
 """

@@ -71,16 +71,16 @@ def test_in_float16_the_scale_falls_when_training_goes_back(images, make_model):
     assert (gradients[0].norm() / gradients[1].norm()).item() == pytest.approx(16, rel=0.05)
 
 
-def test_what_changes_a_step_is_recorded_anew(images, make_model, monkeypatch):
+def test_changes_of_a_step_discard_its_recording(images, make_model, monkeypatch):
     state = _begun(images, make_model(images, "convnet"))
-    forgotten = []
-    monkeypatch.setattr(state.stepper.replay, "reset", lambda: forgotten.append(1))
+    resets = []
+    monkeypatch.setattr(state.stepper.replay, "reset", lambda: resets.append(1))
     saved = state.pack()
     watch, unpack = (lambda: state.watch(Recorder(len(images)))), (lambda: state.unpack(saved))
-    for change in (unpack, state.halve, state.finish, watch):
-        forgotten.clear()
+    for change in (unpack, state.halve_batch_size, state.finish, watch):
+        resets.clear()
         change()
-        assert forgotten
+        assert resets
 
 
 def test_a_training_leaves_no_circle_behind(images, make_model):

@@ -18,7 +18,7 @@ _TIMING_FRACTION = 0.01  # of a time budget, for timing all stages
 
 @dataclass(frozen=True)
 class StagePreview:
-    """Stage of growth; `width` and `depth` are fractions of the network, `fraction` of the training, `side` in pixels."""
+    """A growth stage: fractions of the network (`width`, `depth`) and of the training, and image size in pixels."""
 
     width: float
     depth: float
