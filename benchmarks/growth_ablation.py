@@ -5,7 +5,7 @@
     python benchmarks/growth_ablation.py --page docs/growth.md
 
 DATA is a folder of CIFAR-10 as Parquet, or any other name that `shoestring train` takes. Each run is a process of its
-own; its row is added to results/growth_ablation.json at once, so it can be stopped and gone on with. All arms
+own; its row is added to results/growth_ablation.json at once, so it can be stopped and resumed. All arms
 of a network come with the first seed before any comes with the second, so what is compared was measured in the same
 minutes. With `--here` one training after another is done in this process, and the seconds are those of training alone:
 for accelerators, on which starting a process takes longer than some trainings.
@@ -23,6 +23,7 @@ from commands import Case, measure
 from intervals import half_interval
 from machine import machine
 from measured import Row, Rows, fill
+from planned_training import train
 from shoestring import Budget, api, load
 from shoestring.config.recipe import Grow, Train
 from shoestring.runtime import context
@@ -97,15 +98,15 @@ def run(data: str, network: str, arm: str, flags: tuple[str, ...], seconds: int,
 
 
 def trained(data: str, flags: tuple[str, ...], seconds: int, seed: int) -> Row:
-    """A training in this process, of so many seconds from calibration to the finished model."""
-    around, images = context.prepare(seed=seed), loaded(data)
+    """A training in this process, of so many seconds from profiling to the finished model."""
+    prepared, images = context.prepare(seed=seed), loaded(data)
     settings = {name.removeprefix("--"): value for name, value in zip(flags[::2], flags[1::2])}
     grow = Grow(settings.pop("grow"))
     if "width" in settings:
         settings["width"] = float(settings["width"])
     began = time.monotonic()
     budget = Budget(seconds, steps=("train",))
-    model, training = api.run_train(images.train, Train(**settings), grow, budget=budget, context=around)
+    model, training = train(images.train, Train(**settings), grow, budget=budget, context=prepared)
     return {
         "wall_seconds": round(time.monotonic() - began, 2),
         "accuracy": api.accuracy(model, images.test),

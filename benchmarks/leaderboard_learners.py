@@ -19,8 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frozen_features import cached, features
+from planned_training import train
 from shoestring import load
-from shoestring.api import evaluate, run_train
+from shoestring.api import evaluate
 from shoestring.budget import Budget
 from shoestring.config.recipe import Grow, Select, Train
 from shoestring.data.images import Images
@@ -97,14 +98,14 @@ class Scratch:
         """Accuracy after training on these images, and how it was trained."""
         chosen = self.pool[indices]
         budget = Budget(epochs=(self.samples or SEEN[len(chosen)]) / len(chosen), steps=("train",))
-        model, went = run_train(chosen, NETWORK, Grow(), budget=budget, context=prepare(seed=seed))
-        found = evaluate(model, self.scored)
+        model, training = train(chosen, NETWORK, Grow(), budget=budget, context=prepare(seed=seed))
+        metrics = evaluate(model, self.scored)
         return {
-            "accuracy": round(found.accuracy, 5),
-            "scored": found.images,
-            "samples": round(went.epochs * len(chosen)),
-            "steps": went.steps,
-            "precision": went.precision,
+            "accuracy": round(metrics.accuracy, 5),
+            "scored": metrics.images,
+            "samples": round(training.epochs * len(chosen)),
+            "steps": training.steps,
+            "precision": training.precision,
         }
 
 

@@ -74,6 +74,7 @@ def _images(where: str | None) -> tuple[Any, Any]:
 
 def trial(row: Row, train: Any, validation: Any) -> Row:
     """One training: its optimizer and accuracy on the validation images."""
+    from planned_training import train as run_training
     from shoestring import Budget, api
     from shoestring.config.recipe import Grow, Train
     from shoestring.runtime import context
@@ -81,11 +82,11 @@ def trial(row: Row, train: Any, validation: Any) -> Row:
     network, options = row["network"].partition(" ")[0], NETWORKS[row["network"]]
     settings = Train(model=network, optimizer=row["optimizer"], learning_rate=row["rate"], **options)
     budget, began = Budget(epochs=EPOCHS[row["data"]], steps=("train",)), time.process_time()
-    around = context.prepare(seed=row["seed"], threads=1, device="cpu")
-    model, went = api.run_train(train, settings, Grow(), budget=budget, context=around)
+    prepared = context.prepare(seed=row["seed"], threads=1, device="cpu")
+    model, summary = run_training(train, settings, Grow(), budget=budget, context=prepared)
     seconds = time.process_time() - began
     accuracy = api.accuracy(model, validation)
-    return {"chosen": went.optimizer, "steps": went.steps, "cpu_seconds": round(seconds, 1), "accuracy": accuracy}
+    return {"chosen": summary.optimizer, "steps": summary.steps, "cpu_seconds": round(seconds, 1), "accuracy": accuracy}
 
 
 def table() -> str:

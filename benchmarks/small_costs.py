@@ -67,28 +67,32 @@ def _input_share(source: str) -> dict[str, float]:
     from shoestring import Budget, load
     from shoestring.config.recipe import Train
     from shoestring.data.batches import Batches
-    from shoestring.planning.model import choose_model
+    from shoestring.planning.model import Network, build_network
+    from shoestring.planning.plan import plan_training, stretch_of
+    from shoestring.planning.profiling import Profiler
     from shoestring.runtime import context
     from shoestring.training.loop import fit
 
     spent = 0.0
     draw = Batches.draw
 
-    def timed(*arguments, **keywords):
+    def timed(*args, **kwargs):
         nonlocal spent
-        began = time.monotonic()
-        batch = draw(*arguments, **keywords)
-        spent += time.monotonic() - began
+        start = time.monotonic()
+        batch = draw(*args, **kwargs)
+        spent += time.monotonic() - start
         return batch
 
     images = load(source).train
-    around = context.prepare()
+    prepared = context.prepare()
     settings = Train(model="convnet", width=0.5, precision="bfloat16")
-    model = choose_model(images, settings, context=around, seconds=None)
+    model = build_network(Network("convnet", {"width": 0.5}), images, settings, seed=prepared.seed)
     budget = Budget(epochs=40 * 500 / len(images), steps=("train",))
+    stretch = stretch_of(budget, "train", count=len(images))
+    plan = plan_training(model, images, settings, stretch, Profiler(budget, prepared))
     Batches.draw = timed
     began = time.monotonic()
-    fit(model, images, budget.window("train"), settings=settings, context=around)
+    fit(model, images, budget.window("train"), plan, prepared)
     total = time.monotonic() - began
     Batches.draw = draw
     return {"drawing_seconds": round(spent, 3), "training_seconds": round(total, 3), "share": round(spent / total, 4)}

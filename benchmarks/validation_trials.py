@@ -56,18 +56,19 @@ def main() -> None:
 
 
 def trial(given: argparse.Namespace) -> dict[str, Any]:
+    from planned_training import train
     from shoestring import Budget, api, load, select
     from shoestring.config.recipe import Grow, Prune, Train
     from shoestring.evaluation.cost import count_macs
     from shoestring.models.inference import log_probabilities
     from shoestring.runtime import context
 
-    around = context.prepare(seed=given.seed, threads=given.threads)
+    prepared = context.prepare(seed=given.seed, threads=given.threads)
     images = load(given.data).train
     rows = np.random.default_rng(7).permutation(len(images))
     validation, images = images[rows[:HELD_OUT]], images[rows[HELD_OUT:]]
     if given.examples:
-        images = images[select(images, given.examples, method="random", context=around)]
+        images = images[select(images, given.examples, method="random", context=prepared)]
     shares = {"train": given.cut, "prune": 1 - given.cut} if given.cut else ("train",)
     budget = Budget(None if given.epochs else given.seconds, epochs=given.epochs, steps=shares)
     if not given.epochs:
@@ -81,13 +82,13 @@ def trial(given: argparse.Namespace) -> dict[str, Any]:
     more = {name: getattr(given, name) for name in passed_on}
     more |= {name: json.loads(value) for name, value in (pair.split("=", 1) for pair in given.set)}
     settings = Train(model=given.model, **more)
-    model, went = api.run_train(images, settings, Grow(given.grow), budget=budget, context=around)
-    found: dict[str, Any] = {"steps": went.steps}
-    if given.cut:
+    prune = Prune("magnitude", given.macs, None) if given.cut else None
+    model, training = train(images, settings, Grow(given.grow), budget=budget, context=prepared, later=prune)
+    found: dict[str, Any] = {"steps": training.steps}
+    if prune is not None:
         found["before_the_cut"] = accuracy(model)
-        wanted = Prune("magnitude", given.macs, None)
-        model, went = api.run_prune(model, images, wanted, settings, budget=budget, context=around)
-        found["steps_after_the_cut"] = went.steps if went else 0
+        model, recovery = api.run_prune(model, images, prune, settings, budget=budget, context=prepared)
+        found["steps_after_the_cut"] = recovery.steps if recovery else 0
     found["trained_seconds"] = round(budget.elapsed, 2)
     views = {"one": {"mirror": False, "shift": 0}, "flip": {"shift": 0}, "crops": {}}
     found["views"] = {name: accuracy(model, **seen) for name, seen in views.items()}

@@ -95,7 +95,7 @@ def context() -> Context:
 @pytest.fixture
 def every_step(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reports and checkpoints after each step, not after so many seconds."""
-    monkeypatch.setattr(loop, "_TICK", -1.0)
+    monkeypatch.setattr(loop, "_REPORT_SECONDS", -1.0)
     monkeypatch.setattr(Checkpoint, "due", lambda self: self.file is not None)
 
 

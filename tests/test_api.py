@@ -66,7 +66,7 @@ def test_one_schedule_runs_through_training_and_recovery(images, context):
     around = replace(context, on_progress=on_progress)
     budget = Budget(epochs=20, steps={"train": 1, "prune": 3})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "_TICK", 0.0)
+        patch.setattr(loop, "_REPORT_SECONDS", 0.0)
         model = train(images, budget=budget, context=around, **SMALL)
         trained, rates = rates, []
         prune(model, images, macs=0.5, budget=budget, context=around, settings=Train(batch_size=16))
@@ -209,7 +209,7 @@ def test_an_interrupted_training_keeps_the_options_of_its_network(make_images, c
 
     around = replace(context, folder=tmp_path / "state")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "_TICK", 0.0)
+        patch.setattr(loop, "_REPORT_SECONDS", 0.0)
         patch.setattr(Checkpoint, "due", lambda self: True)
         with pytest.raises(KeyboardInterrupt):
             train_on(replace(around, on_progress=interrupt))

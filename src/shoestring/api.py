@@ -23,7 +23,8 @@ from shoestring.models.tta import expected_passes
 from shoestring.planning.model import preprocessing
 from shoestring.planning.plan import Planned, Planner, plan_training, stretch_of
 from shoestring.planning.profiling import Profiler
-from shoestring.planning.proxy import method_for, pool_of
+from shoestring.planning.proxy import pool_of
+from shoestring.planning.selection_method import choose_method
 from shoestring.pruning import shrink
 from shoestring.runtime import threads
 from shoestring.runtime.context import Context, prepare
@@ -78,7 +79,7 @@ def run_select(
 ) -> Subset:
     """`select` with its settings as a recipe has them."""
     assert settings.examples is not None
-    method = method_for(settings, images)
+    method = choose_method(settings, images)
     if settings.method == "auto":
         context.log(f"method {method}: {registry.summary('select', method)}")
     pool = pool_of(images, settings, budget, context)

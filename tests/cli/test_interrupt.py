@@ -39,7 +39,7 @@ def test_a_killed_run_resumes(capsys, tmp_path: Path, number: str, code: int) ->
     assert "result" not in json.loads((out / "run.json").read_text())
     assert main([word for word in words if word != "--quiet"]) == 0
     captured = capsys.readouterr()
-    assert "going on after" in captured.err
+    assert "resuming after" in captured.err
     assert json.loads(captured.out)["out"] == str(out)
     left = [file.name for file in out.rglob("*") if file.name.startswith(".") or file.name == "state.pt"]
     assert left == [".lock"]

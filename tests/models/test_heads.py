@@ -19,7 +19,7 @@ from shoestring.data.memory import in_memory
 from shoestring.growth.widening import GrowableChannels
 from shoestring.models import Model, Preprocessing, build, timm
 from shoestring.models.inference import embed
-from shoestring.training.optimizers.optimizer import make
+from shoestring.training.optimizer import make_optimizer
 from trainings import fit
 
 CLASSES = ("ant", "bee", "cat", "dog", "elk")
@@ -171,7 +171,7 @@ def test_convolution_that_produces_logits_is_a_head(dark_and_light, squeezed, co
     model = squeezed(images, norm=norm)
     assert model.heads == (("final.weight",) if norm else ("final.weight", "final.bias"))
     assert _first_loss(model) == pytest.approx(math.log(3), rel=0.1)
-    muon = make(model, TrainPlan(32, "float32", "muon", 0.2, 0.0)).parts[0]
+    muon = make_optimizer(model, TrainPlan(32, "float32", "muon", 0.2, 0.0)).parts[0]
     assert [id(weight) for group in muon.param_groups for weight in group["params"]] == [
         id(model.module.trunk[0].weight)
     ]

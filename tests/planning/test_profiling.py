@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from shoestring.planning import profiling
-from shoestring.planning.profiling import few_of, images_to_time
+from shoestring.planning.profiling import first_batch, images_to_time
 from shoestring.runtime.timing import Timing
 
 
@@ -41,7 +41,9 @@ class _Machine:
 def test_the_number_of_threads_is_measured(images, make_model, monkeypatch, seconds, count, price):
     machine = _Machine(monkeypatch, seconds)
     model = make_model(images)
-    found = profiling.profile(model, few_of(model, images, 10, "cpu"), precision="auto", limit=1, threads=max(seconds))
+    found = profiling.profile(
+        model, first_batch(model, images, 10, "cpu"), precision="auto", limit=1, threads=max(seconds)
+    )
     assert (machine.count, found.times.train * 10, found.times.crowded) == (count, pytest.approx(price), False)
     assert found.times.predict * 10 == pytest.approx(price)
 
@@ -49,7 +51,7 @@ def test_the_number_of_threads_is_measured(images, make_model, monkeypatch, seco
 def test_beside_other_work_one_thread_tells_what_the_work_takes(images, make_model, monkeypatch):
     machine = _Machine(monkeypatch, {1: 1.0, 2: 30.0}, crowded=1.5)
     model = make_model(images)
-    found = profiling.profile(model, few_of(model, images, 10, "cpu"), precision="auto", limit=1, threads=2)
+    found = profiling.profile(model, first_batch(model, images, 10, "cpu"), precision="auto", limit=1, threads=2)
     assert (machine.count, found.times.train * 10, found.times.crowded) == (1, pytest.approx(1.0), True)
     assert set(machine.timed) == {1}
 
@@ -57,7 +59,7 @@ def test_beside_other_work_one_thread_tells_what_the_work_takes(images, make_mod
 def test_a_number_of_threads_that_was_asked_for_stays(images, make_model, monkeypatch):
     machine = _Machine(monkeypatch, {2: 0.6})
     model = make_model(images)
-    found = profiling.profile(model, few_of(model, images, 10, "cpu"), precision="auto", limit=1)
+    found = profiling.profile(model, first_batch(model, images, 10, "cpu"), precision="auto", limit=1)
     assert (machine.count, found.times.train * 10) == (2, pytest.approx(0.6))
 
 

@@ -10,8 +10,9 @@ from shoestring.config import registry
 from shoestring.config.recipe import Select
 from shoestring.data.images import Images
 from shoestring.errors import UserError
-from shoestring.planning import proxy
-from shoestring.planning.proxy import method_for, pool_of, signals_of
+from shoestring.planning import proxy, selection_method
+from shoestring.planning.proxy import pool_of, signals_of
+from shoestring.planning.selection_method import choose_method
 from shoestring.runtime.context import Context
 
 
@@ -57,22 +58,22 @@ def test_images_are_compared_on_the_device_of_the_run(make_images):
     ],
 )
 def test_auto_goes_by_how_many_are_taken_and_by_what_will_learn_from_them(images, settings, expected):
-    assert method_for(Select(**{"examples": 3, **settings}), images) == expected
+    assert choose_method(Select(**{"examples": 3, **settings}), images) == expected
     assert expected in registry.names("select")
 
 
 def test_auto_compares_no_images_where_there_are_very_many(images, monkeypatch):
-    monkeypatch.setattr(proxy, "_COMPARED", len(images))
-    assert method_for(Select(examples=3), images) == "d2"
-    monkeypatch.setattr(proxy, "_COMPARED", len(images) - 1)
-    assert method_for(Select(examples=3), images) == "margin"
+    monkeypatch.setattr(selection_method, "_MAX_COMPARED", len(images))
+    assert choose_method(Select(examples=3), images) == "d2"
+    monkeypatch.setattr(selection_method, "_MAX_COMPARED", len(images) - 1)
+    assert choose_method(Select(examples=3), images) == "margin"
 
 
 def test_auto_covers_very_many_images_without_labels_in_one_pass(images, monkeypatch):
     unlabelled = Images(images.pixels, None, (), images.ids, fingerprint="unlabelled", mirrored=False)
-    assert method_for(Select(examples=3), unlabelled) == "facility_location"
-    monkeypatch.setattr(proxy, "_COVERED", len(images) - 1)
-    assert method_for(Select(examples=3), unlabelled) == "streaming"
+    assert choose_method(Select(examples=3), unlabelled) == "facility_location"
+    monkeypatch.setattr(selection_method, "_MAX_COVERED", len(images) - 1)
+    assert choose_method(Select(examples=3), unlabelled) == "streaming"
 
 
 @pytest.mark.parametrize(
@@ -80,11 +81,14 @@ def test_auto_covers_very_many_images_without_labels_in_one_pass(images, monkeyp
     [
         (
             {"method": "margin"},
-            "margin needs a network .* with --features, and take one",
+            "margin needs a network .* pass --features, and use a method",
         ),
-        ({"method": "margin", "features": "x.npy"}, "margin needs a network .* none: take one that needs nothing else"),
-        ({"method": "herding", "features": "x.npy", "within": "easiest:0.5"}, "--within needs .* none: leave it out"),
-        ({"method": "herding", "features": "x.npy", "drop_suspects": True}, "--drop-suspects needs .*: leave it out"),
+        (
+            {"method": "margin", "features": "x.npy"},
+            "margin needs a network .* none: use a method that needs no",
+        ),
+        ({"method": "herding", "features": "x.npy", "within": "easiest:0.5"}, "--within needs .* none: omit it"),
+        ({"method": "herding", "features": "x.npy", "drop_suspects": True}, "--drop-suspects needs .*: omit it"),
     ],
 )
 def test_what_needs_labels_is_named(images, context, settings, told):
@@ -99,4 +103,4 @@ def test_a_proxy_at_chance_is_warned_about(make_images, monkeypatch, collapsed):
     if collapsed:
         monkeypatch.setattr(proxy, "margins", lambda logits, labels: np.where(labels == 0, 1.0, -1.0))
     signals_of(make_images(60), Select(), Budget(epochs=30, steps=("select", "train")), Context(log=said.append))
-    assert any("no better than always naming" in text for text in said) is collapsed
+    assert any("no more accurate than always" in text for text in said) is collapsed

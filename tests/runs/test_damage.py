@@ -158,7 +158,7 @@ STATES = {
 def test_a_damaged_state_names_the_file_to_remove(cut, context, spoil):
     file = cut / "train" / "state.pt"
     file.write_bytes(spoil(file.read_bytes()))
-    with pytest.raises(UserError, match=r"state\.pt .*Remove it to start the step anew") as caught:
+    with pytest.raises(UserError, match=r"state\.pt .*Remove it to start the step from scratch") as caught:
         pipeline.run(RECIPE, cut, context=context)
     assert "\n" not in str(caught.value)
     file.unlink()

@@ -14,8 +14,8 @@ from shoestring.runs.extend import reopen
 from shoestring.runs.session import usable_model
 from shoestring.training import loop
 from shoestring.training.checkpoint import Checkpoint
-from shoestring.training.early_stopping import Patience
-from shoestring.training.keeper import Keeper
+from shoestring.training.early_stopping import EarlyStopping
+from shoestring.training.saving import Saver
 from shoestring.training.snapshots import newest
 
 ANYTIME = Recipe(epochs=2, train=Train(model="convnet", width=0.125, batch_size=30, schedule="anytime"), device="cpu")
@@ -40,7 +40,7 @@ def test_a_finished_run_goes_on_with_more_to_spend(tmp_path, context):
     before = Model.load(tmp_path / "train").module.state_dict()
     second = _run(LONGER, tmp_path, context, notes)
     assert any("ended after" in note for note in notes)
-    assert any("going on after 20 steps" in note for note in notes)
+    assert any("resuming after 20 steps" in note for note in notes)
     assert second["budget"]["total"] == 5 and second["ledger"]["train"] > first["ledger"]["train"]
     assert RunDir(tmp_path).run["training"]["steps"] == 50
     after = Model.load(tmp_path / "train").module.state_dict()
@@ -51,7 +51,7 @@ def test_a_finished_run_goes_on_with_more_to_spend(tmp_path, context):
 
 
 def test_its_learning_rate_goes_on_from_where_the_longer_schedule_is_by_then(tmp_path, context, monkeypatch):
-    monkeypatch.setattr(loop, "_TICK", -1.0)
+    monkeypatch.setattr(loop, "_REPORT_SECONDS", -1.0)
     _run(ANYTIME, tmp_path, context)
     before = len(_rates(tmp_path))
     _run(LONGER, tmp_path, context)
@@ -73,7 +73,7 @@ def test_it_can_be_extended_again_and_again(tmp_path, context):
 
 def test_an_interrupted_run_takes_the_larger_budget_too(tmp_path, context, monkeypatch):
     monkeypatch.setattr(Checkpoint, "due", lambda self: self.file is not None)
-    monkeypatch.setattr(loop, "_TICK", -1.0)
+    monkeypatch.setattr(loop, "_REPORT_SECONDS", -1.0)
 
     def stop(name: str, fraction: float, values: dict) -> None:
         if name == "train" and fraction > 0.4:
@@ -88,7 +88,7 @@ def test_an_interrupted_run_takes_the_larger_budget_too(tmp_path, context, monke
 def test_while_it_goes_on_there_is_a_model_and_the_same_command_resumes(tmp_path, context, monkeypatch):
     _run(ANYTIME, tmp_path, context)
     before = Model.load(tmp_path / "train").module.state_dict()
-    monkeypatch.setattr(loop, "_TICK", -1.0)
+    monkeypatch.setattr(loop, "_REPORT_SECONDS", -1.0)
     monkeypatch.setattr(Checkpoint, "due", lambda self: self.file is not None)
 
     def stop(name: str, fraction: float, values: dict) -> None:
@@ -105,7 +105,7 @@ def test_while_it_goes_on_there_is_a_model_and_the_same_command_resumes(tmp_path
 
 
 def test_what_has_grown_does_not_shrink_again(tmp_path, context, monkeypatch):
-    monkeypatch.setattr(loop, "_TICK", -1.0)
+    monkeypatch.setattr(loop, "_REPORT_SECONDS", -1.0)
     growing = {"train": replace(ANYTIME.train, width=0.25), "grow": Grow(stages="0.5@1,1@1")}
     _run(replace(ANYTIME, **growing), tmp_path, context)
     before = len(_stages(tmp_path))
@@ -189,8 +189,8 @@ def test_with_patience_the_longer_run_counts_anew(tmp_path, context, monkeypatch
         looks.append(seen(self, -1.0 if self._weights else score, module, fraction))  # never better than the first
         return looks[-1]
 
-    seen = Patience.over
-    monkeypatch.setattr(Patience, "over", over)
+    seen = EarlyStopping.update
+    monkeypatch.setattr(EarlyStopping, "update", over)
     _run(replace(ANYTIME, **patient), tmp_path, context)
     assert looks == [False, False, True]
     _run(replace(LONGER, epochs=12, **patient), tmp_path, context)
@@ -217,7 +217,7 @@ def test_a_training_that_was_killed_at_its_very_end_is_not_trained_twice(tmp_pat
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     _run(ANYTIME, whole, context)
     with monkeypatch.context() as patch:
-        patch.setattr(Keeper, "end", _ended_and_killed)
+        patch.setattr(Saver, "end", _ended_and_killed)
         with pytest.raises(KeyboardInterrupt):
             _run(ANYTIME, cut, context)
     _run(ANYTIME, cut, context)
@@ -227,10 +227,10 @@ def test_a_training_that_was_killed_at_its_very_end_is_not_trained_twice(tmp_pat
     assert all(torch.equal(weight, weights[1][name]) for name, weight in weights[0].items())
 
 
-_END = Keeper.end
+_END = Saver.end
 
 
-def _ended_and_killed(self: Keeper, **more) -> None:
+def _ended_and_killed(self: Saver, **more) -> None:
     _END(self, **more)
     raise KeyboardInterrupt
 

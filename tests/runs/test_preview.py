@@ -25,8 +25,8 @@ def test_a_plan_is_what_the_run_does(tmp_path, context):
     grow = {"grow": Grow(stages="0.5@1@0.5:0.25,1@1")}
     found = _plan(tmp_path, context, **grow)["training"]
     assert not (tmp_path / "run").exists()
-    assert [(p["width"], p["depth"], p["share"]) for p in found["phases"]] == [(0.5, 0.5, 0.25), (1.0, 1.0, 0.75)]
-    assert found["passes"] == pytest.approx(6) and [p["steps"] for p in found["phases"]] == [15, 45]
+    assert [(p["width"], p["depth"], p["fraction"]) for p in found["phases"]] == [(0.5, 0.5, 0.25), (1.0, 1.0, 0.75)]
+    assert found["epochs"] == pytest.approx(6) and [p["steps"] for p in found["phases"]] == [15, 45]
     result = pipeline.run(replace(RECIPE, **grow), RunDir(tmp_path / "run"), context=context)
     went = RunDir(tmp_path / "run").run["training"]
     assert (found["network"], found["options"]) == (result["model"], result["options"])
@@ -38,7 +38,7 @@ def test_a_plan_is_what_the_run_does(tmp_path, context):
 def test_a_finished_run_does_not_count_in_a_plan(tmp_path, context):
     pipeline.run(RECIPE, RunDir(tmp_path / "run"), context=context)
     before = {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*")}
-    assert _plan(tmp_path, context)["training"]["passes"] == pytest.approx(6)
+    assert _plan(tmp_path, context)["training"]["epochs"] == pytest.approx(6)
     assert {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*")} == before
 
 
@@ -57,9 +57,9 @@ def test_a_plan_divides_the_budget_between_the_steps(tmp_path, context):
 
 def test_a_timed_plan_has_the_speed_of_each_stage(tmp_path, context):
     found = _plan(tmp_path, context, epochs=None, time="60s", grow=Grow("width"))
-    speeds = [p["images_a_second"] for p in found["training"]["phases"]]
+    speeds = [p["images_per_second"] for p in found["training"]["phases"]]
     assert len(speeds) == 2 and min(speeds) > 0
-    spent = sum(p["passes"] * 300 / p["images_a_second"] for p in found["training"]["phases"])
+    spent = sum(p["epochs"] * 300 / p["images_per_second"] for p in found["training"]["phases"])
     assert spent == pytest.approx(found["training"]["length"], rel=0.01)
     assert found["budget"]["spent"] + found["budget"]["train"] + found["budget"]["kept"] == pytest.approx(60, rel=0.1)
 

@@ -67,7 +67,7 @@ def _bypassed(module: nn.Module) -> list[str]:
 @pytest.mark.parametrize("schedule", [STAGES, ALL_THREE], ids=["depth", "all three"])
 @EVERY
 def test_training_ends_with_exactly_the_network_asked_for(make, context, monkeypatch, name, options, schedule):
-    monkeypatch.setattr(loop, "_TICK", -1.0)
+    monkeypatch.setattr(loop, "_REPORT_SECONDS", -1.0)
     images, model = make(name, options)
     asked = {key: value.shape for key, value in model.module.state_dict().items()}
     macs, told = count_macs(model), []
@@ -131,7 +131,7 @@ def test_blocks_come_in_without_a_jump_and_learn_at_the_next_step(make, context,
 def test_a_training_interrupted_in_any_stage_goes_on_as_if_it_had_not_been(
     make, context, tmp_path, monkeypatch, optimiser, stop
 ):
-    monkeypatch.setattr(loop, "_TICK", -1.0)
+    monkeypatch.setattr(loop, "_REPORT_SECONDS", -1.0)
     monkeypatch.setattr(Checkpoint, "due", lambda self: self.file is not None)
     settings = replace(SETTINGS, optimizer=optimiser)
 
@@ -153,7 +153,7 @@ def test_a_training_interrupted_in_any_stage_goes_on_as_if_it_had_not_been(
         run(replace(around, on_progress=interrupt))
     assert seen[-1] == {2: (0.5, 0.3), 7: (0.5, 0.7), 12: (0.7, 0.7), 17: (1.0, 1.0)}[stop]
     weights = run(around)
-    assert notes == [f"going on after {stop - 1} steps"]
+    assert notes == [f"resuming after {stop - 1} steps"]
     assert all(torch.equal(value, expected[name]) for name, value in weights.items())
 
 
@@ -172,7 +172,7 @@ def test_a_snapshot_of_a_shallow_network_is_exact_in_the_whole_one(make, context
 
 
 def test_a_training_that_goes_astray_goes_back_to_a_shallower_network_too(make, context, monkeypatch):
-    monkeypatch.setattr(loop, "_TICK", -1.0)
+    monkeypatch.setattr(loop, "_REPORT_SECONDS", -1.0)
     images, model = make("resnet20", {"width": 0.25})
     asked, steps, seen, notes = set(model.module.state_dict()), [0], [], []
 
@@ -186,7 +186,7 @@ def test_a_training_that_goes_astray_goes_back_to_a_shallower_network_too(make, 
     )
     schedule = compose("depth", {"until": 0.5})
     fit(model, images, _window(10), settings=SETTINGS, context=around, schedule=schedule)
-    assert notes == ["the loss is nan: back to step 28, with half of the learning rate"]
+    assert notes == ["the loss is nan: back to step 28, with half the learning rate"]
     assert seen == [0.5] * 30 + [None] * 31  # what was lost stays spent, so it is deepened anew
     assert set(model.module.state_dict()) == asked and not _bypassed(model.module)
 

@@ -58,7 +58,7 @@ def test_a_training_that_goes_astray_goes_back_at_half_of_the_rate(images, make_
 
     monkeypatch.setattr(Progress, "step", watched)
     model, notes, steps = _trained(images, make_model, context, (30,))
-    assert notes == ["the loss is nan: back to step 25, with half of the learning rate"]
+    assert notes == ["the loss is nan: back to step 25, with half the learning rate"]
     assert steps == 55  # five of the sixty were lost
     assert factors[30] == pytest.approx(factors[29] / 2, rel=0.05)
     assert all(value.isfinite().all() for value in model.module.state_dict().values())
@@ -69,7 +69,7 @@ def test_a_training_that_goes_astray_goes_back_at_half_of_the_rate(images, make_
 
 def test_weights_that_are_no_numbers_are_found_before_the_loss_is(images, make_model, context):
     _, notes, _ = _trained(images, make_model, context, (60,), weights=True)
-    assert len(notes) == 1 and "with half of the learning rate" in notes[0]
+    assert len(notes) == 1 and "with half the learning rate" in notes[0]
 
 
 def test_it_goes_back_to_a_narrower_network_too_and_ends_with_the_whole(images, make_model, context):
@@ -113,8 +113,8 @@ def _after(steps: int):
 
 
 def test_what_diverges_late_names_the_model_of_before(images, make_model, context, tmp_path, monkeypatch):
-    monkeypatch.setattr(snapshots, "_LEAST", 0.0)
-    monkeypatch.setattr(snapshots, "_COST", 1e9)
+    monkeypatch.setattr(snapshots, "_MIN_INTERVAL", 0.0)
+    monkeypatch.setattr(snapshots, "_OVERHEAD", 1e9)
     around = replace(context, folder=tmp_path)
     with pytest.raises(UserError, match=r"diverged .* An earlier model is in .*snapshot"):
         _trained(images, make_model, around, tuple(range(30, 200)), anytime=True)

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from shoestring.models.inference import autocast
-from shoestring.training.dynamics import Recorder, lengths_seen, margins
+from shoestring.training.dynamics import Recorder, feature_norms, margins
 
 
 def test_margins_are_the_label_less_the_best_other():
@@ -59,7 +59,7 @@ def test_error_times_length_is_the_length_of_the_gradient_of_the_last_layer(bias
     module = nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 3, bias=bias))
     batch, labels = torch.randn(6, 5), torch.tensor([0, 1, 2, 0, 1, 2])
     recorder = Recorder(6)
-    with lengths_seen(module) as lengths:
+    with feature_norms(module) as lengths:
         recorder(torch.arange(6), module(batch), labels, lengths[-1])
     module(batch)
     assert len(lengths) == 1  # nobody watches any more
@@ -76,7 +76,7 @@ def test_lengths_are_seen_in_low_precision_and_through_a_compiled_network():
     found = []
     compiled = torch.compile(module, backend="eager")
     for network, precision in ((module, "float32"), (module, "bfloat16"), (compiled, "float32")):
-        with autocast("cpu", precision), lengths_seen(network) as lengths:
+        with autocast("cpu", precision), feature_norms(network) as lengths:
             network(batch)
         found.append(lengths[-1])
     assert found[1].dtype == torch.float32

@@ -81,7 +81,7 @@ def _timm(images, make_model, name: str) -> Model:
 
 
 def test_resolution_and_width_are_functions_of_the_fraction_spent(make_images, make_model, context, monkeypatch):
-    monkeypatch.setattr(loop, "_TICK", -1.0)
+    monkeypatch.setattr(loop, "_REPORT_SECONDS", -1.0)
     images, told = make_images(side=16), []
     around = replace(context, on_progress=lambda step, fraction, values: told.append((fraction, values)))
     model = make_model(images, "convnet", width=0.25)
@@ -139,7 +139,7 @@ def _moments(state) -> list[tuple[torch.Tensor, torch.Tensor]]:
 def test_a_training_interrupted_in_any_stage_goes_on_as_if_it_had_not_been(
     images, make_model, context, tmp_path, monkeypatch, optimiser, stop
 ):
-    monkeypatch.setattr(loop, "_TICK", -1.0)
+    monkeypatch.setattr(loop, "_REPORT_SECONDS", -1.0)
     monkeypatch.setattr(Checkpoint, "due", lambda self: self.file is not None)
     settings = replace(SETTINGS, optimizer=optimiser)
 
@@ -161,7 +161,7 @@ def test_a_training_interrupted_in_any_stage_goes_on_as_if_it_had_not_been(
         run(replace(around, on_progress=interrupt))
     assert seen[-1] == {2: 0.5, 8: 0.7, 17: 1.0}[stop]
     weights = run(around)
-    assert notes[-1] == f"going on after {stop - 1} steps"
+    assert notes[-1] == f"resuming after {stop - 1} steps"
     assert all(torch.equal(value, expected[name]) for name, value in weights.items())
 
 

@@ -42,7 +42,7 @@ def _accuracy(model: Model, images) -> float:
 @pytest.fixture
 def every_step(monkeypatch):
     """Reports and checkpoints after each step, not after so many seconds."""
-    monkeypatch.setattr(loop, "_TICK", -1.0)
+    monkeypatch.setattr(loop, "_REPORT_SECONDS", -1.0)
     monkeypatch.setattr(Checkpoint, "due", lambda self: self.file is not None)
 
 
@@ -166,7 +166,7 @@ def test_interrupted_and_continued_is_as_if_it_had_not_been(
     assert not notes
     budget = Budget(epochs=3, steps=("train",))
     weights, again = run(around, budget)
-    assert notes == [f"going on after {stop - 1} steps"]
+    assert notes == [f"resuming after {stop - 1} steps"]
     assert budget.spent == pytest.approx(3.0)
     assert _same(weights, expected)
     assert all(torch.equal(value, again.state()[name]) for name, value in record.state().items())
@@ -208,7 +208,7 @@ def test_a_step_that_runs_out_of_memory_halves_the_batch_and_says_so(images, mak
     window = Budget(epochs=4, steps=("train",)).window("train")
     settings = replace(SETTINGS, batch_size=20)
     went = fit(greedy, images, window, settings=settings, context=replace(context, log=notes.append))
-    assert notes == [f"out of memory: going on with {size} images a step" for size in (10, 5)]
+    assert notes == [f"out of memory: continuing with a batch size of {size}" for size in (10, 5)]
     assert went.batch_size == 5
     assert went.epochs == 4.0
 

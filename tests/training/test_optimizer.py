@@ -14,24 +14,23 @@ from shoestring.config.recipe import Train
 from shoestring.errors import UserError
 from shoestring.models.model import build
 from shoestring.models.preprocessing import Preprocessing
-from shoestring.training.optimizers.muon import Muon, orthogonalise
-from shoestring.training.optimizers.optimizer import Optimizer, name_of, peak_rates, update_seconds
-from shoestring.training.optimizers.optimizer import make as make_planned
+from shoestring.training.optimizer import CombinedOptimizer, make_optimizer, optimizer_name, peak_rates, update_seconds
+from shoestring.training.optimizers.muon import Muon, orthogonalize
 
 
-def make(model, settings: Train, *, batch_size: int, scale: float = 1.0) -> Optimizer:
+def make(model, settings: Train, *, batch_size: int, scale: float = 1.0) -> CombinedOptimizer:
     """The optimizer of these settings."""
-    name = name_of(model, settings)
+    name = optimizer_name(model, settings)
     rate, decay = peak_rates(model, settings, name, batch_size=batch_size)
     plan = TrainPlan(batch_size, "float32", name, scale * rate, decay, schedule=settings.schedule)
-    return make_planned(model, plan)
+    return make_optimizer(model, plan)
 
 
 @pytest.mark.parametrize("shape", [(16, 64), (64, 16), (48, 16), (8, 72)])
-def test_orthogonalise_brings_singular_values_near_one(shape):
+def test_orthogonalize_brings_singular_values_near_one(shape):
     torch.manual_seed(0)
     matrix = 100 * torch.randn(shape)
-    found = orthogonalise(matrix)
+    found = orthogonalize(matrix)
     values = torch.linalg.svdvals(found)
     assert values.min() > 0.5 and values.max() < 1.3
     left, _, right = torch.linalg.svd(matrix, full_matrices=False)
@@ -42,9 +41,9 @@ def test_orthogonalise_brings_singular_values_near_one(shape):
 def test_less_work_gives_the_same(shape):
     torch.manual_seed(0)
     matrix = torch.randn(shape) @ torch.diag(torch.logspace(0, -3, shape[1]))
-    step_by_step = orthogonalise(matrix.double())
-    assert torch.allclose(orthogonalise(matrix), step_by_step.float(), atol=1e-5)
-    assert torch.allclose(orthogonalise(matrix, steps=0), matrix / matrix.norm(), atol=1e-6)
+    step_by_step = orthogonalize(matrix.double())
+    assert torch.allclose(orthogonalize(matrix), step_by_step.float(), atol=1e-5)
+    assert torch.allclose(orthogonalize(matrix, steps=0), matrix / matrix.norm(), atol=1e-6)
 
 
 def test_a_step_of_muon_by_hand():
@@ -57,7 +56,7 @@ def test_a_step_of_muon_by_hand():
         parameter.grad = gradient.clone()
         muon.step()
         velocity = 0.6 * velocity + gradient
-        step = orthogonalise((gradient + 0.6 * velocity).reshape(4, 18)).reshape(weight.shape)
+        step = orthogonalize((gradient + 0.6 * velocity).reshape(4, 18)).reshape(weight.shape)
         expected = expected * (1 - 0.1 * 0.5) - 0.1 * step
     assert torch.allclose(parameter, expected, atol=1e-6)
 
@@ -103,7 +102,7 @@ def test_muon_takes_convolutions_that_lie_channels_last():
 
 @given(st.sampled_from(["deadline", "anytime"]), st.floats(0, 0.5), st.floats(0, 1), st.floats(0, 1))
 def test_the_factor_rises_and_then_falls_to_zero(schedule, warm_up, one, other):
-    optimiser = Optimizer([], name="x", warm_up=warm_up, schedule=schedule)
+    optimiser = CombinedOptimizer([], name="x", warm_up=warm_up, schedule=schedule)
     assert optimiser.factor(1.0) == 0.0
     assert optimiser.factor(warm_up) == 1.0
     low, high = sorted([one, other])
@@ -115,7 +114,7 @@ def test_the_factor_rises_and_then_falls_to_zero(schedule, warm_up, one, other):
 
 
 def test_the_anytime_factor_falls_with_a_power_and_in_the_last_fifth_to_zero():
-    optimiser = Optimizer([], name="x", warm_up=0.1, schedule="anytime")
+    optimiser = CombinedOptimizer([], name="x", warm_up=0.1, schedule="anytime")
     assert [optimiser.factor(spent) for spent in (0.05, 0.1)] == [0.5, 1]
     assert optimiser.factor(0.4) == pytest.approx(0.25**0.75)
     assert optimiser.factor(0.8) == pytest.approx(0.125**0.75)
@@ -216,16 +215,16 @@ def test_only_muon_takes_long_for_few_images(images, make_model):
     assert 0 < update_seconds(model, Train()) < 1
 
 
-def _peaks(optimiser: Optimizer) -> list[float]:
-    return [group["lr"] for part in optimiser.parts for group in part.param_groups]
+def _peaks(optimizer: CombinedOptimizer) -> list[float]:
+    return [group["lr"] for part in optimizer.parts for group in part.param_groups]
 
 
 def test_the_users_rate_counts_and_scale_multiplies_it(images, make_model):
     model = make_model(images)
     settings = Train(optimizer="sgd", learning_rate=0.02, weight_decay=0.1)
-    optimiser = make(model, settings, batch_size=1000, scale=0.5)
-    assert _peaks(optimiser) == [0.01, 0.01]
-    assert optimiser.parts[0].param_groups[0]["weight_decay"] == 0.1
+    optimizer = make(model, settings, batch_size=1000, scale=0.5)
+    assert _peaks(optimizer) == [0.01, 0.01]
+    assert optimizer.parts[0].param_groups[0]["weight_decay"] == 0.1
     for norm, expected in [(True, [0.05, 0.1, 0.4]), (False, [0.01, 0.02, 0.08])]:
         model = make_model(images, norm=norm)
         usual = [_peaks(make(model, Train(optimizer="sgd"), batch_size=size))[0] for size in (64, 128, 5000)]
@@ -257,7 +256,7 @@ def test_small_batches_move_networks_without_norms_less(images, make_model):
 
 
 def test_operations_of_muon_are_counted_from_the_shapes_of_its_matrices(images, make_model):
-    from shoestring.training.optimizers.optimizer import update_flops
+    from shoestring.training.optimizer import update_flops
 
     model = make_model(images, "resnet20")
     found = update_flops(model, Train(optimizer="muon"))

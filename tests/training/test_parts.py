@@ -20,15 +20,15 @@ from shoestring.planning.model import build_network, choose_network, preprocessi
 from shoestring.planning.profiling import Profile, Profiler
 from shoestring.runtime.context import Context
 from shoestring.training.checkpoint import Checkpoint
-from shoestring.training.early_stopping import Patience, Score
-from shoestring.training.ema import Average
-from shoestring.training.pace import Pace
+from shoestring.training.early_stopping import EarlyStopping, Score
+from shoestring.training.ema import WeightAverage
+from shoestring.training.step_times import StepTimer
 
 
 def test_the_average_follows_its_formula():
     torch.manual_seed(0)
     module = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
-    average = Average(module, share=0.5, every=2)
+    average = WeightAverage(module, fraction=0.5, every=2)
     expected = module[0].weight.detach().clone()
     for step in range(1, 12):
         module(torch.randn(4, 2))
@@ -38,120 +38,120 @@ def test_the_average_follows_its_formula():
         if step % 2 == 0:
             weight = min(1.0, 2 / (0.5 * step))
             expected = (1 - weight) * expected + weight * module[0].weight.detach()
-    twin = Average(module, share=0.5, every=2)
+    twin = WeightAverage(module, fraction=0.5, every=2)
     twin.restore(average.state())
     twin.apply(module)
     assert torch.allclose(module[0].weight, expected, atol=1e-6)
     assert module[1].num_batches_tracked == 11
 
 
-def test_pace_smooths_the_next_step():
-    pace = Pace(1.0, memory=0.5)
-    assert pace.expect(0.25) == 0.25
+def test_step_times_are_smoothed():
+    timer = StepTimer(1.0, memory=0.5)
+    assert timer.expected(0.25) == 0.25
     for seconds in (2.0, 2.0, 6.0):
-        pace.add(1.0, seconds)
-    assert pace.expect(1.0) == 4.0
-    assert pace.expect(0.25) == 0.25
+        timer.add(1.0, seconds)
+    assert timer.expected(1.0) == 4.0
+    assert timer.expected(0.25) == 0.25
 
 
-def test_pace_bears_a_clock_that_shows_no_time():
-    pace = Pace(1.0)
+def test_step_timer_with_a_coarse_clock():
+    timer = StepTimer(1.0)
     for seconds in (0.0, 0.0, 0.1):
-        pace.add(1.0, seconds)
-    assert 0 < pace.expect(1.0) < 0.1
-    assert pace.slowdown >= 1.0
+        timer.add(1.0, seconds)
+    assert 0 < timer.expected(1.0) < 0.1
+    assert timer.slowdown >= 1.0
 
 
-def test_pace_knows_a_machine_that_stays_slow_from_one_that_stalls():
-    pace = Pace(1.0)
-    assert pace.slowdown == 1.0
+def test_slowdown_ignores_a_single_slow_step():
+    timer = StepTimer(1.0)
+    assert timer.slowdown == 1.0
     for _ in range(100):
-        pace.add(1.0, 0.1)
-    assert pace.slowdown == 1.0
-    pace.add(1.0, 0.5)  # one step in which the machine stalled
-    assert pace.slowdown < 1.3
-    for _ in range(100):  # twenty seconds at half of the speed
-        pace.add(1.0, 0.2)
-    assert pace.slowdown == pytest.approx(2.0, abs=0.05)
+        timer.add(1.0, 0.1)
+    assert timer.slowdown == 1.0
+    timer.add(1.0, 0.5)  # one step in which the machine stalled
+    assert timer.slowdown < 1.3
+    for _ in range(100):  # twenty seconds at half the speed
+        timer.add(1.0, 0.2)
+    assert timer.slowdown == pytest.approx(2.0, abs=0.05)
     for _ in range(60):
-        pace.add(1.0, 5.0)
-    assert pace.slowdown == pytest.approx(3.0, abs=0.01)  # no worse is planned for
+        timer.add(1.0, 5.0)
+    assert timer.slowdown == pytest.approx(3.0, abs=0.01)  # the maximum
     for _ in range(400):
-        pace.add(1.0, 0.1)
-    assert pace.slowdown == pytest.approx(1.0, abs=0.05)
+        timer.add(1.0, 0.1)
+    assert timer.slowdown == pytest.approx(1.0, abs=0.05)
 
 
-def test_pace_knows_other_work_from_the_first_step_on_where_one_thread_tells():
-    pace = Pace(1.0)
+def test_slowdown_from_the_first_step_on_with_processor_times():
+    timer = StepTimer(1.0)
     for _ in range(200):
-        pace.add(1.0, 0.2, 0.1)
-    assert pace.slowdown == pytest.approx(2.0, abs=0.05)
+        timer.add(1.0, 0.2, 0.1)
+    assert timer.slowdown == pytest.approx(2.0, abs=0.05)
 
 
-def test_pace_remembers_by_how_much_a_step_exceeded_what_was_expected():
-    pace = Pace(1.0)
-    pace.add(1.0, 5.0)  # the first one prepares what later ones use
-    assert pace.excess == 0
+def test_excess_of_a_slow_step_decays():
+    timer = StepTimer(1.0)
+    timer.add(1.0, 5.0)  # the first step includes setup
+    assert timer.excess == 0
     for _ in range(50):
-        pace.add(1.0, 0.1)
-    pace.add(1.0, 2.0)
-    assert pace.excess == pytest.approx(1.9, abs=0.05)
+        timer.add(1.0, 0.1)
+    timer.add(1.0, 2.0)
+    assert timer.excess == pytest.approx(1.9, abs=0.05)
     for _ in range(400):
-        pace.add(1.0, 0.1)
-    assert 0 < pace.excess < 0.5
+        timer.add(1.0, 0.1)
+    assert 0 < timer.excess < 0.5
 
 
-def test_patience_counts_misses_in_a_row():
+def test_early_stopping_counts_scores_without_improvement():
     module = nn.Linear(1, 1, bias=False)
-    patience = Patience(2, every=0.1)
-    assert not patience.due(0.05)
+    stopping = EarlyStopping(2, every=0.1)
+    assert not stopping.due(0.05)
     for fraction, score, stop in [(0.1, 1.0, False), (0.21, 0.5, False), (0.32, 2.0, False), (0.43, 2.0, False)]:
-        assert patience.due(fraction)
+        assert stopping.due(fraction)
         module.weight.data.fill_(score)
-        assert patience.over(score, module, fraction) is stop
-        assert not patience.due(fraction + 0.05)
-    assert patience.over(1.0, module, 0.54)
-    assert patience.restore_best(module)
+        assert stopping.update(score, module, fraction) is stop
+        assert not stopping.due(fraction + 0.05)
+    assert stopping.update(1.0, module, 0.54)
+    assert stopping.restore_best(module)
     assert module.weight.item() == 2.0
 
 
 @pytest.mark.parametrize(
-    ("pace", "took", "due", "scored"),
+    ("prediction", "seconds", "due", "scored"),
     [(0.01, 1.0, [6, 96], [6, 96]), (0.2, 1.0, [6], [6]), (0.2, 1.0, [90], []), (0.01, 6.0, [6, 48, 96], [6, 48])],
 )
-def test_a_score_is_taken_only_when_it_fits_into_the_time_left(
-    monkeypatch, images, make_model, pace, took, due, scored
+def test_scoring_only_if_it_fits_into_the_remaining_time(
+    monkeypatch, images, make_model, prediction, seconds, due, scored
 ):
-    """Of 100 seconds; by the pace the first score takes 100 forward passes, afterwards all are as long as the last."""
+    """Of 100 seconds; the first score is expected to take 100 predictions, later ones as long as the slowest so far."""
     clock, model, taken = [0.0], make_model(images), []
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     window = Budget(100, steps=("train",)).window("train")
-    window.budget.seconds_per_pass = pace
+    window.budget.seconds_per_pass = prediction
 
     def measure(_) -> float:
         taken.append(clock[0])
-        clock[0] += took
+        clock[0] += seconds
         return 0.0
 
-    patience = Patience(9, Score(measure, passes=100))
+    stopping = EarlyStopping(9, Score(measure, passes=100))
     for second in due:
         clock[0] = float(second)
-        patience.stops(model, window)
+        stopping.should_stop(model, window)
         assert clock[0] <= 100
     assert taken == scored
 
 
-def test_scores_of_a_counted_budget_are_all_taken(images, make_model):
+def test_counted_budgets_skip_no_score(images, make_model):
     window = Budget(epochs=1, steps=("train",)).window("train")
     window.budget.seconds_per_pass = 1e9
     window.budget.charge(epochs=0.99)
-    assert Patience(1, Score(lambda model: float("-inf"), passes=1e9)).stops(make_model(images), window)
+    assert EarlyStopping(1, Score(lambda model: float("-inf"), passes=1e9)).should_stop(make_model(images), window)
 
 
-def test_without_a_limit_patience_never_asks():
-    patience = Patience(None)
-    assert not patience.due(1.0)
-    assert not patience.restore_best(nn.Linear(1, 1))
+def test_no_early_stopping_without_a_limit():
+    stopping = EarlyStopping(None)
+    assert not stopping.due(1.0)
+    assert not stopping.restore_best(nn.Linear(1, 1))
 
 
 def test_checkpoints_are_whole_or_absent(tmp_path, monkeypatch):
@@ -294,8 +294,8 @@ def test_devices_without_bfloat16_of_their_own_are_timed_in_float16(monkeypatch)
 
 def test_the_end_is_known_only_by_a_late_score():
     """Where scores stopped fitting into the time at half of it, the best of them says nothing about the end."""
-    patience, module = Patience(9, every=0.05), nn.Linear(1, 1)
-    patience.over(1.0, module, 0.5)
-    assert not patience.knows_end(1.0)
-    patience.over(0.9, module, 0.93)
-    assert patience.knows_end(1.0)
+    stopping, module = EarlyStopping(9, every=0.05), nn.Linear(1, 1)
+    stopping.update(1.0, module, 0.5)
+    assert not stopping.is_current(1.0)
+    stopping.update(0.9, module, 0.93)
+    assert stopping.is_current(1.0)

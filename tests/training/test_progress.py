@@ -10,7 +10,7 @@ from torch import nn
 from shoestring.budget import Budget
 from shoestring.config.recipe import Train
 from shoestring.growth.compose import compose
-from shoestring.planning.outlook import look_ahead
+from shoestring.planning.preview import preview_training
 from shoestring.runtime.context import Context
 from shoestring.training.dynamics import Recorder
 from trainings import prepare as begin
@@ -23,7 +23,7 @@ def test_an_anytime_training_remembers_more_steps(images, make_model):
         window = Budget(epochs=20, steps=("train",)).window("train")
         settings = Train(schedule=schedule)
         around = {"context": Context(), "schedule": compose("constant", {})}
-        shares[schedule] = begin(model, images, window, settings=settings, **around).average.share
+        shares[schedule] = begin(model, images, window, settings=settings, **around).average.fraction
     assert shares == {"deadline": 0.05, "anytime": 0.1}
 
 
@@ -71,16 +71,16 @@ def test_in_float16_the_scale_falls_when_training_goes_back(images, make_model):
     assert (gradients[0].norm() / gradients[1].norm()).item() == pytest.approx(16, rel=0.05)
 
 
-def test_what_changes_a_step_is_recorded_anew(images, make_model, monkeypatch):
+def test_changes_of_a_step_discard_its_recording(images, make_model, monkeypatch):
     state = _begun(images, make_model(images, "convnet"))
-    forgotten = []
-    monkeypatch.setattr(state.stepper.replay, "reset", lambda: forgotten.append(1))
+    resets = []
+    monkeypatch.setattr(state.stepper.replay, "reset", lambda: resets.append(1))
     saved = state.pack()
     watch, unpack = (lambda: state.watch(Recorder(len(images)))), (lambda: state.unpack(saved))
-    for change in (unpack, state.halve, state.finish, watch):
-        forgotten.clear()
+    for change in (unpack, state.halve_batch_size, state.finish, watch):
+        resets.clear()
         change()
-        assert forgotten
+        assert resets
 
 
 def test_a_training_leaves_no_circle_behind(images, make_model):
@@ -107,6 +107,6 @@ def test_a_plan_halves_a_batch_that_does_not_fit_into_memory(images, make_model)
     around = {"context": Context(), "schedule": schedule}
     state = begin(model, images, window, settings=Train(batch_size=32), **around)
     model.module.register_forward_pre_hook(full)
-    found = look_ahead(state, window)
+    found = preview_training(state, window)
     assert found.batch_size == 16
-    assert found.phases[0].passes == pytest.approx(found.phases[0].steps * 16 / len(images), rel=0.01)
+    assert found.phases[0].epochs == pytest.approx(found.phases[0].steps * 16 / len(images), rel=0.01)

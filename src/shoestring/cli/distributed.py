@@ -31,7 +31,7 @@ def run_worker() -> int:
 
     Termination signals are sent to all processes of a job; only rank 0 handles them.
     """
-    from shoestring.training.distributed import Helper
+    from shoestring.training.distributed import Worker
 
     with process_group() as job:
         assert job is not None
@@ -39,7 +39,7 @@ def run_worker() -> int:
             signal.signal(number, signal.SIG_IGN)
         try:
             if (settings := job.receive()) is not None:
-                Helper(job, prepare_all(settings, job)).work()
+                Worker(job, prepare_all(settings, job)).run()
         except UserError:  # printed by rank 0
             return 2
         except RuntimeError as error:

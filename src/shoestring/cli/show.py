@@ -51,7 +51,7 @@ def _plan(result: dict[str, Any]) -> None:
     two_columns(
         [
             ("budget", f"{budget['total']:.4g} {unit}: {', '.join(parts)}"),
-            ("training images", f"{result['examples']:,}, {training['passes']:.1f} epochs"),
+            ("training images", f"{result['examples']:,}, {training['epochs']:.1f} epochs"),
             ("parameters, MACs per image", f"{training['parameters']:,}, {training['macs']:,}"),
         ]
     )
@@ -86,9 +86,9 @@ def _is_on(value: Any) -> bool:
 
 def _stages(training: dict[str, Any]) -> Iterable[Sequence[str]]:
     for number, phase in enumerate(training["phases"], 1):
-        speed = "-" if phase["images_a_second"] is None else f"{phase['images_a_second']:,.0f}"
+        speed = "-" if phase["images_per_second"] is None else f"{phase['images_per_second']:,.0f}"
         sizes = [f"{phase[name]:.3g}" for name in ("width", "depth", "side")]
-        work = [f"{100 * phase['share']:.0f} %", speed, f"{phase['passes']:.2f}", f"{phase['steps']:,}"]
+        work = [f"{100 * phase['fraction']:.0f} %", speed, f"{phase['epochs']:.2f}", f"{phase['steps']:,}"]
         yield [str(number), *sizes, *work]
 
 

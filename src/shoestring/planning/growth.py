@@ -22,7 +22,7 @@ def requested_schedule(grow: Grow, settings: Train) -> Schedule:
     if settings.weights is not None and min(first.width, first.depth) < 1:
         word, part = ("narrow", "width") if first.width < 1 else ("shallow", "depth")
         raise UserError(
-            f"a network that starts {word} starts from scratch: leave out --weights, or {part} in --grow or --stages."
+            f"a network that starts {word} starts from scratch: omit --weights, or {part} in --grow or --stages."
         )
     return schedule
 

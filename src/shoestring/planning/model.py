@@ -27,23 +27,23 @@ _OPTIONS = ("width", "norm", "dropout", "shortcut")
 _TRIAL = 0.5  # width that is profiled, and the default where the budget is not a time
 # Epochs that are worth more than a wider network grow with the root of the FLOPs of training over this number: five in
 # five minutes on two cores. In equal times of training the four of a wider network are 0.4 points better, and three
-# worse again (benchmarks/results/validation_trials.json); but evaluating a wider one takes of that time, and in whole
-# runs it comes out behind on the same validation images. The speed runs of 94 and 95 % (Jordan 2024) have a quarter
+# worse again (benchmarks/results/validation_trials.json); but evaluating a wider one takes from that time, and in whole
+# runs it is worse on the same validation images. The speed runs of 94 and 95 % (Jordan 2024) have a quarter
 # fewer.
 _EPOCH_FLOPS = 3e12
-_MIN_SEEN = 160_000  # images to see, each time counted, where there are few
+_MIN_SEEN = 160_000  # images to see, repetitions included, if there are few
 # Seconds per image and per Muon update grow with these powers of the width (measured on two cores, widths 0.5 to 2).
 _IMAGE_GROWTH, _UPDATE_GROWTH = 1.65, 2.3
 _WIDTH_STEP = 0.25  # the first block then has a multiple of 16 filters, which processors compute together
 _NARROWEST, _WIDEST = 0.25, 2.0
-_SHIFT = 1 / 32  # fraction of the side by which the further crops of an uncertain image are moved (Jordan 2024)
+_SHIFT = 1 / 32  # fraction of the side by which the additional crops of an uncertain image are shifted (Jordan 2024)
 # Images, and pixels of all of them, that the mean color and the first layer are computed from.
 _SAMPLE, _SAMPLE_PIXELS = 2000, 8_192_000
 
 
 @dataclass(frozen=True)
 class Network:
-    """Name and options of a network, and why it was taken."""
+    """Name and options of a network, and why it was chosen."""
 
     name: str
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -61,8 +61,8 @@ def choose_network(
     options = {key: getattr(settings, key) for key in _OPTIONS if getattr(settings, key) is not None}
     if settings.model != "auto":
         return Network(settings.model, options)
-    if settings.weights is not None and (known := read_network(Path(settings.weights))) is not None:
-        return Network(known[0], known[1] | options, "the network of the weights")
+    if settings.weights is not None and (saved := read_network(Path(settings.weights))) is not None:
+        return Network(saved[0], saved[1] | options, "the network of the weights")
     if "width" in options:
         return Network("convnet", options, "the default network")
     if seconds is None:
@@ -102,7 +102,7 @@ def _check_runs(model: Model) -> None:
         side = model.preprocessing.resolution
         raise UserError(
             f"{model.name} does not take images of {side} x {side} pixels ({str(error).splitlines()[0]}). "
-            "Take another --resolution or --model."
+            "Use another --resolution or --model."
         ) from None
 
 

@@ -22,19 +22,19 @@ from shoestring.planning.profiling import Profiler
 from shoestring.runtime.context import Context
 from shoestring.runtime.threads import set_threads
 from shoestring.training.checkpoint import Checkpoint, Saved
-from shoestring.training.optimizers.optimizer import name_of, peak_rates
+from shoestring.training.optimizer import optimizer_name, peak_rates
 
 _COST = 0.65  # seconds per step grow with this power of the MACs
-_FINE_TUNING = 0.1  # fraction of the usual learning rate for a network that starts from trained weights
+_FINE_TUNING = 0.1  # fraction of the default learning rate for a network that starts from trained weights
 _CONSTANT = "constant"
 
 
 @dataclass(frozen=True)
 class Stretch:
-    """The part of a budget that a training may use, in the unit of the budget, and of how many images.
+    """The part of a budget that a training may use, in the unit of the budget, and its number of images.
 
-    `full_size` are the seconds that the whole network could train for the work that fits into training and recovery;
-    a network that is pruned on the way trains faster from there on. It is None where the budget is not a time.
+    `full_size` is the number of seconds in which the unpruned network could do the work of training and recovery: more
+    than the time left if it is pruned, as it then trains faster. It is None if the budget is not a time.
     """
 
     count: int
@@ -67,7 +67,7 @@ class Planner:
         self, settings: Train, grow: Grow, profiler: Profiler, context: Context, *, later: Prune | None = None
     ) -> None:
         if settings.precision == "float16" and context.device.startswith("cpu"):
-            raise UserError("float16 is for accelerators, processors crawl with it. Take --precision bfloat16 or auto.")
+            raise UserError("float16 is for accelerators; processors crawl with it. Use --precision bfloat16 or auto.")
         self.settings, self.grow, self.profiler, self.context, self.later = settings, grow, profiler, context, later
 
     def __call__(self, images: Images, stretch: Stretch, *, load: float | None = None) -> Planned:
@@ -98,7 +98,7 @@ class Planner:
 
     @property
     def saved(self) -> Saved | None:
-        """The training that was begun in the folder of the context, if there is one."""
+        """The training that was started in the folder of the context, if there is one."""
         return Checkpoint(self.context.folder).load()
 
     def build(self, network: Network, images: Images) -> Model:
@@ -113,20 +113,20 @@ class Planner:
             if settings.weights is None and settings.model != "auto":
                 size = settings.batch_size or default_batch_size(stretch.count, self.context.device)
                 times = self.profiler(model, images, settings, batch_size=size).times
-        optimizer = name_of(model, settings)
+        optimizer = optimizer_name(model, settings)
         return choose_growth(model, settings, optimizer, count=stretch.count, seconds=seconds, times=times)
 
     def _continued(self, images: Images, stretch: Stretch, saved: Saved) -> Planned:
-        """The plan of the saved training; if it had ended and has more to spend now, with a plan for the rest of it."""
-        network = Network(*saved.network, "the network of the training that goes on")
+        """The plan of the saved training; extended if it had ended and the budget is larger now."""
+        network = Network(*saved.network, "the network of the saved training")
         model, train = self.build(network, images), saved.plan
-        if saved.longer_in(self.profiler.budget.total):
+        if saved.can_extend(self.profiler.budget.total):
             profile = self.profiler(model, images, self.settings, batch_size=train.batch_size)
             seen = saved.images_seen / stretch.count
             epochs = _epochs(model, replace(train, times=profile.times), stretch, self.profiler.budget) + seen
             changes = augmentation(self.settings, stretch.count, mirrored=images.mirrored, epochs=epochs)
             train = replace(train, extended=True, augment=changes, times=profile.times)
-        return Planned(network, model, train, {"model": network.reason, "grow": "as begun"})
+        return Planned(network, model, train, {"model": network.reason, "grow": "as before"})
 
 
 def plan_training(
@@ -139,7 +139,7 @@ def plan_training(
     schedule: Schedule | None = None,
     load: float = 1.0,
 ) -> TrainPlan:
-    """The plan for training this network on images like these, which grows by the schedule (not at all, when None)."""
+    """The plan for training this network on images like these, which grows by the schedule (not at all if None)."""
     schedule = schedule or compose(_CONSTANT, {})
     size = min(settings.batch_size or default_batch_size(stretch.count, profiler.context.device), stretch.count)
     profile = profiler(model, images, settings, batch_size=size)
@@ -148,7 +148,7 @@ def plan_training(
     if settings.batch_size is None and profiler.budget.unit == "seconds":
         side = model.preprocessing.resolution
         size = fitting_batch_size(size, stretch.length / load, profile.times, schedule, side)
-    optimizer = name_of(model, settings)
+    optimizer = optimizer_name(model, settings)
     rate, decay = peak_rates(model, settings, optimizer, batch_size=size)
     plan = TrainPlan(
         size,
@@ -179,7 +179,7 @@ def _epochs(model: Model, plan: TrainPlan, stretch: Stretch, budget: Budget) -> 
 
 
 def _reasons(settings: Train) -> dict[str, str]:
-    """Why the other answers are what they are."""
+    """The reasons of the other answers."""
     given = {"optimizer": settings.optimizer, "precision": settings.precision}
     reasons = {name: "by the network" if name == "optimizer" else "measured" for name in given}
     reasons |= {name: "as requested" for name, value in given.items() if value != "auto"}
@@ -191,10 +191,10 @@ def _reasons(settings: Train) -> dict[str, str]:
 def stretch_of(
     budget: Budget, step: str, *, count: int, later: Prune | None = None, pending: Sequence[str] = ()
 ) -> Stretch:
-    """What a step may use of what remains; the steps before it are done, except `pending` ones, which use their parts.
+    """What a step may use of the remaining budget; earlier steps are done, except `pending` ones, which use their part.
 
-    One learning-rate schedule runs through training and recovery: a network that will be pruned is not annealed before,
-    and one that was trained elsewhere is taken up where it would have been pruned.
+    One learning-rate schedule covers training and recovery: a network that will be pruned is not annealed before, and
+    one that was trained elsewhere continues where it would have been pruned.
     """
     order = list(budget.weights)
     after = order[order.index(step) :] if step in order else []

@@ -24,15 +24,15 @@ from shoestring.runtime.cuda_graph import synchronous
 from shoestring.runtime.device import out_of_memory, safe_convolutions, synchronize
 from shoestring.runtime.threads import candidates, set_threads
 from shoestring.runtime.timing import time_calls
-from shoestring.training.optimizers.optimizer import update_seconds
+from shoestring.training.optimizer import update_seconds
 
 _LIMIT = 0.02  # fraction of a time budget for profiling one network
-_SLOWEST = 2e10  # operations per second that nearly every processor reaches
+_SLOWEST = 2e10  # FLOPs per second that nearly every processor reaches
 _STEPS_TIMED = 8  # about: two in each precision, and predictions
 _FEWEST_IMAGES, _MOST_IMAGES = 16, 128
 _CROWDED = 1.25  # wall-clock over processor seconds of one thread from which other processes are assumed to run
 _GAIN = 0.95  # a lower precision or more threads must take at most this fraction of the time
-_PROBE = 384  # rows and columns of the matrices that bfloat16 is tried on
+_PROBE = 384  # rows and columns of the matrices that bfloat16 is timed on
 
 Precision = str  # "float32", "bfloat16" or "float16"
 
@@ -80,11 +80,11 @@ class Profiler:
         processes = context.rank_and_size[1]
         step = max(batch_size // processes, 1)
         count = images_to_time(count_macs(model), limit, most=_MOST_IMAGES, step=step, device=context.device)
-        batch = few_of(model, images, min(count, batch_size), context.device)
-        found = profile(model, batch, precision=settings.precision, limit=limit, threads=context.threads)
+        batch = first_batch(model, images, min(count, batch_size), context.device)
+        result = profile(model, batch, precision=settings.precision, limit=limit, threads=context.threads)
         update = update_seconds(model, settings)
-        times = replace(found.times, train=found.times.train / processes, update=update)
-        return replace(found, times=times)
+        times = replace(result.times, train=result.times.train / processes, update=update)
+        return replace(result, times=times)
 
 
 def _faster(one: Profile, other: Profile) -> Profile:
@@ -170,7 +170,7 @@ def _square(matrix: torch.Tensor) -> None:
 def images_to_time(macs: float, limit: float, *, most: int, step: int, device: str, least: int = _FEWEST_IMAGES) -> int:
     """Number of images of `macs` each to time, so that a slow processor takes about `limit` seconds.
 
-    `most` are enough for a processor; accelerators are timed on all images of a `step`, as few leave them idle.
+    At most `most` on a processor; accelerators are timed on all images of a `step`, as fewer would not fill them.
     """
     if not device.startswith("cpu"):
         return step
@@ -178,12 +178,12 @@ def images_to_time(macs: float, limit: float, *, most: int, step: int, device: s
     return min(most, max(fitting, least))
 
 
-def few_of(model: Model, images: Images, count: int, device: str) -> Batch:
+def first_batch(model: Model, images: Images, count: int, device: str) -> Batch:
     """The first `count` images, or all of fewer, prepared for the model; both are moved to the device."""
     model.module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    few = images[np.arange(min(count, len(images)))]
-    labels = torch.from_numpy(np.array(few.targets)).to(device)
-    return Batch(torch.arange(len(few)), model.prepare(on_device(few.pixels, device)), labels)
+    sample = images[np.arange(min(count, len(images)))]
+    labels = torch.from_numpy(np.array(sample.targets)).to(device)
+    return Batch(torch.arange(len(sample)), model.prepare(on_device(sample.pixels, device)), labels)
 
 
 def _step(module: torch.nn.Module, batch: Batch, precision: Precision) -> Callable[[], None]:

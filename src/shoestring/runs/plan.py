@@ -9,7 +9,7 @@ from shoestring.config.recipe import Recipe
 from shoestring.data import Images
 from shoestring.planning.model import Network
 from shoestring.planning.plan import Planned, Planner, stretch_of
-from shoestring.planning.proxy import method_for
+from shoestring.planning.selection_method import choose_method
 from shoestring.runs.preflight import trains_proxy
 from shoestring.runs.session import Run
 from shoestring.selection.subset_files import load_subset
@@ -76,7 +76,7 @@ def selection_method(recipe: Recipe, images: Images) -> str | None:
         return None
     if settings.learner == "auto" and recipe.train.weights is not None:
         settings = replace(settings, learner="features")
-    return method_for(settings, images)
+    return choose_method(settings, images)
 
 
 def training_images(run: Run, images: Images) -> int:

@@ -21,8 +21,8 @@ from shoestring.pruning import shrink
 from shoestring.runs.session import Run
 from shoestring.runtime import threads
 from shoestring.selection.subset_files import load_subset
-from shoestring.training.optimizers.optimizer import update_flops
-from shoestring.training.setup import LEAST_STEPS, prepare_growth
+from shoestring.training.optimizer import update_flops
+from shoestring.training.setup import MIN_STEPS, prepare_growth
 
 _OVERHEAD = 1000  # images whose training takes as long as profiling before a step, at worst
 _LONGEST_CHECK = 0.25  # fraction of a time budget after which it is refused without measuring again
@@ -186,7 +186,7 @@ def _check_time(run: Run, images: Images, network: Model | None) -> None:
         return
     tightest, least = lack
     total = budget.spent + budget.reserved + _CAUTION * least
-    raise budget.too_small(total, why=f"{LEAST_STEPS} steps of training would not fit into its share for {tightest}")
+    raise budget.too_small(total, why=f"{MIN_STEPS} steps of training would not fit into its share for {tightest}")
 
 
 def trains_proxy(run: Run, images: Images) -> bool:
@@ -219,13 +219,13 @@ def _needed(run: Run, model: Model, settings: Train, count: int, times: Times) -
     """What ten steps cost in the unit of the budget, with the profiling before them."""
     size = min(settings.batch_size or default_batch_size(count, run.context.device), count)
     if run.budget.unit == "epochs":
-        return LEAST_STEPS * size / count
+        return MIN_STEPS * size / count
     if run.budget.unit == "flops":
-        return LEAST_STEPS * TRAINING_FLOPS_PER_MAC * count_macs(model) * size
+        return MIN_STEPS * TRAINING_FLOPS_PER_MAC * count_macs(model) * size
     found = times(model, settings)
     run.budget.seconds_per_pass = found.predict
     smallest = settings.batch_size or min(size, SMALLEST)
-    return LEAST_STEPS * found.step(smallest) + _OVERHEAD * found.train
+    return MIN_STEPS * found.step(smallest) + _OVERHEAD * found.train
 
 
 def _slow_times(model: Model, settings: Train) -> StepTimes:

@@ -11,7 +11,7 @@ from shoestring.config.plan import to_dict
 from shoestring.config.recipe import Recipe
 from shoestring.data import Images
 from shoestring.errors import UserError
-from shoestring.planning.outlook import look_ahead
+from shoestring.planning.preview import preview_training
 from shoestring.runs.directory import RunDir
 from shoestring.runs.extend import extends
 from shoestring.runs.plan import make_plan, plan_record, training_images
@@ -24,7 +24,7 @@ from shoestring.training.setup import prepare
 
 
 def preview(recipe: Recipe, folder: RunDir, *, context: Context, started: float | None = None) -> dict[str, Any]:
-    """What `pipeline.run` would do, as plain values: `budget` by step, and the `training` as `outlook.Outlook` has it.
+    """What `pipeline.run` would do, as plain values: `budget` by step, and the `training` as a `TrainingPreview`.
 
     Images are loaded, and steps timed as before a training; nothing is trained, and nothing written. Raises what a run
     would raise before its first step.
@@ -51,12 +51,12 @@ def preview(recipe: Recipe, folder: RunDir, *, context: Context, started: float 
     assert planned is not None
     images = data.train[np.arange(training_images(this, data.train))]
     window = budget.window("train", fraction=shares["train"])
-    found = look_ahead(prepare(planned.model, images, window, planned.train, this.context, Fresh()), window)
+    found = preview_training(prepare(planned.model, images, window, planned.train, this.context, Fresh()), window)
     divided = {step: share * left for step, share in shares.items()}
     return {
         "budget": {"unit": budget.unit, "total": budget.total, "spent": spent, **divided, "kept": budget.reserved},
         "examples": len(images),
-        "training": {**asdict(found), "passes": found.passes},
+        "training": {**asdict(found), "epochs": found.epochs},
         "plan": to_dict(plan_record(this, planned, data.train)),
     }
 

@@ -1,7 +1,7 @@
-"""The state of an interrupted training on disk: complete or absent, and written at one percent of the time.
+"""Checkpoints of a training on disk: always complete, and written in at most one percent of the time.
 
-`state.pt` begins with a line that names the format and a checksum (BLAKE2b) of what follows, which is what `torch.save`
-writes: `torch.load` alone would take flipped bits in a tensor for weights.
+`state.pt` starts with a line with the format version and a checksum (BLAKE2b) of the output of `torch.save` that
+follows: `torch.load` alone would not notice flipped bits in a tensor.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from shoestring.config.plan import TrainPlan, train_plan
 from shoestring.errors import UserError
 from shoestring.runtime.files import atomic_write
 
-_SHARE = 0.01
-_FORMAT = 6  # changes when another version could not read what is in the state
-_FIRST_LINE = b"shoestring state "
-_KEYS = {  # what a state holds, and of which type it is
+_OVERHEAD = 0.01  # fraction of the time that saving may take
+_FORMAT = 6  # changes when the content is no longer readable by other versions
+_MAGIC = b"shoestring state "
+_KEYS = {  # required content and types
     "network": tuple,
     "plan": dict,
     "sizes": dict,
@@ -46,7 +46,7 @@ _KEYS = {  # what a state holds, and of which type it is
 
 @dataclass(frozen=True)
 class Saved:
-    """A training as it was saved."""
+    """A saved training."""
 
     content: dict[str, Any]
 
@@ -57,21 +57,21 @@ class Saved:
 
     @property
     def plan(self) -> TrainPlan:
-        """The plan that it follows."""
+        """The training plan."""
         return train_plan(self.content["plan"])
 
     @property
     def images_seen(self) -> int:
-        """Images seen so far, each time counted."""
+        """Number of images seen so far, repetitions included."""
         return self.content["counts"][1]
 
     @property
     def ended(self) -> bool:
-        """Whether its budget was spent."""
+        """Whether the training had spent its budget."""
         return self.content["ended"]
 
-    def longer_in(self, total: float) -> bool:
-        """Whether it had ended and has more to spend now."""
+    def can_extend(self, total: float) -> bool:
+        """Whether the training had ended and `total` is a larger budget."""
         return self.ended and total > self.content["total"]
 
 
@@ -82,14 +82,14 @@ class Fresh:
 
 @dataclass(frozen=True)
 class Resumed:
-    """A training that was interrupted, and continues with the plan and the part of the budget that it had."""
+    """An interrupted training, which continues with its plan and its part of the budget."""
 
     saved: Saved
 
 
 @dataclass(frozen=True)
 class Extended:
-    """A training of the schedule "anytime" that had ended, and continues with a larger budget."""
+    """A finished training with the schedule "anytime", which continues with a larger budget."""
 
     saved: Saved
 
@@ -98,44 +98,47 @@ Start = Fresh | Resumed | Extended
 
 
 class Checkpoint:
-    """`state.pt` in a folder, or nowhere when the folder is None."""
+    """`state.pt` in a folder; nothing is saved if the folder is None."""
 
     def __init__(self, folder: Path | None) -> None:
         self.folder, self.file = folder, folder / "state.pt" if folder else None
         self._due = time.monotonic() + 1.0
-        self.took = 0.0  # seconds that the last one took to write
+        self.seconds = 0.0  # that the last checkpoint took to write
 
     def start(self, total: float) -> Start:
-        """How a training with this total budget starts."""
+        """How a training with this total budget starts: from scratch, resumed or extended."""
         saved = self.load()
         if saved is None:
             return Fresh()
-        return Extended(saved) if saved.longer_in(total) else Resumed(saved)
+        return Extended(saved) if saved.can_extend(total) else Resumed(saved)
 
     def load(self) -> Saved | None:
-        """The last state, if there is one; tensors and plain values only, so nothing in the file can run."""
+        """The last checkpoint, if there is one. Loads tensors and plain values only, so no code in the file can run.
+
+        Raises UserError if the file is damaged or of another version.
+        """
         if self.file is None or not self.file.exists():
             return None
         with self.file.open("rb") as content:
-            first, packed = content.readline(100).rstrip(b"\n"), content.read()
-        if not first.startswith(_FIRST_LINE + f"{_FORMAT} ".encode()):
+            header, packed = content.readline(100).rstrip(b"\n"), content.read()
+        if not header.startswith(_MAGIC + f"{_FORMAT} ".encode()):
             raise self._unusable("was written by another version of shoestring, or is damaged")
-        if first != _first_line(packed):
-            raise self._unusable("is damaged: its checksum does not fit its content")
+        if header != _header(packed):
+            raise self._unusable("is damaged: the checksum does not match")
         try:
             saved = torch.load(io.BytesIO(packed), map_location="cpu", weights_only=True)
         except (RuntimeError, EOFError, KeyError, ValueError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
-            raise self._unusable(f"does not hold the state of a training ({type(error).__name__})") from None
+            raise self._unusable(f"is not the state of a training ({type(error).__name__})") from None
         if not _is_state(saved):
-            raise self._unusable("does not hold the state of a training")
+            raise self._unusable("is not the state of a training")
         return Saved(saved)
 
-    def _unusable(self, how: str) -> UserError:
-        return UserError(f"{self.file} {how}. Remove it to start the step anew.")
+    def _unusable(self, reason: str) -> UserError:
+        return UserError(f"{self.file} {reason}. Remove it to start the step from scratch.")
 
     @contextlib.contextmanager
     def restoring(self) -> Iterator[None]:
-        """Turn what goes wrong with a state that is of something else than this training into a `UserError`."""
+        """Raise `UserError` where the checkpoint does not belong to this training."""
         try:
             yield
         except (KeyError, IndexError, TypeError, AttributeError, ValueError, RuntimeError) as error:
@@ -144,35 +147,35 @@ class Checkpoint:
             raise self._unusable(f"does not fit this training ({type(error).__name__})") from error
 
     def remove(self) -> None:
-        """Delete the state, if there is one."""
+        """Delete the checkpoint, if there is one."""
         if self.file is not None:
             self.file.unlink(missing_ok=True)
 
     def due(self) -> bool:
-        """Whether it is time to save again."""
+        """Whether the next checkpoint is due."""
         return self.file is not None and time.monotonic() >= self._due
 
     def save(self, state: dict[str, Any]) -> None:
-        """Replace the state on disk."""
+        """Replace the checkpoint on disk."""
         if self.folder is None or self.file is None:
             return
-        before = time.monotonic()
-        packed = io.BytesIO()  # written by Python, because torch tells of a full disk in its own words
+        start = time.monotonic()
+        packed = io.BytesIO()  # written by Python, because torch raises its own errors for a full disk
         torch.save(state, packed)
-        self.folder.mkdir(exist_ok=True)  # but not the run's folder anew, which may have been removed
+        self.folder.mkdir(exist_ok=True)  # without its parents: the run's folder may have been removed
         with atomic_write(self.file) as temporary, temporary.open("wb") as out:
-            out.write(_first_line(packed.getbuffer()) + b"\n")
+            out.write(_header(packed.getbuffer()) + b"\n")
             out.write(packed.getbuffer())
-        self.took = time.monotonic() - before
-        self._due = time.monotonic() + max(1.0, self.took / _SHARE)
+        self.seconds = time.monotonic() - start
+        self._due = time.monotonic() + max(1.0, self.seconds / _OVERHEAD)
 
 
-def _first_line(packed: bytes | memoryview) -> bytes:
-    return _FIRST_LINE + f"{_FORMAT} {hashlib.blake2b(packed, digest_size=16).hexdigest()}".encode()
+def _header(packed: bytes | memoryview) -> bytes:
+    return _MAGIC + f"{_FORMAT} {hashlib.blake2b(packed, digest_size=16).hexdigest()}".encode()
 
 
-def _is_state(saved: Any) -> bool:
-    """Whether what was read has the parts that are looked at before the training itself takes it up."""
-    if not isinstance(saved, dict) or not all(isinstance(saved.get(key), kind) for key, kind in _KEYS.items()):
+def _is_state(content: Any) -> bool:
+    """Whether the content has the parts that are read before the training itself is restored."""
+    if not isinstance(content, dict) or not all(isinstance(content.get(key), kind) for key, kind in _KEYS.items()):
         return False
-    return list(map(type, saved["network"])) == [str, dict] and isinstance(saved["batches"].get("size"), int)
+    return list(map(type, content["network"])) == [str, dict] and isinstance(content["batches"].get("size"), int)

@@ -1,4 +1,4 @@
-"""Training by several processes: the first decides before every step what all do, and their gradients are averaged."""
+"""Distributed training: rank 0 decides every step and broadcasts it, and gradients are averaged over all processes."""
 
 from __future__ import annotations
 
@@ -20,160 +20,162 @@ from shoestring.runtime.device import out_of_memory
 from shoestring.runtime.distributed import Distributed
 from shoestring.training.progress import Progress
 
-_FIRST = "cuda:0"  # the device of the first process, if it is an accelerator
+_RANK_0_DEVICE = "cuda:0"  # of rank 0, if it is an accelerator
 
 
-class Shared:
-    """The network as each process runs it forward; on the way back its gradients are averaged over all of them."""
+class DistributedForward:
+    """The forward pass on each process; in the backward pass gradients are averaged over all processes."""
 
-    def __init__(self, module: nn.Module, team: Distributed) -> None:
-        self._module, self._team = module, team
+    def __init__(self, module: nn.Module, distributed: Distributed) -> None:
+        self._module, self._distributed = module, distributed
         self._wrapped: nn.Module | None = None
         self._shapes: list[torch.Size] = []
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Logits of this process's images (B, C, H, W); a network of another width is taken up anew."""
+        """Logits of this process's images (B, C, H, W); the network is wrapped again after its width changed."""
         shapes = [weight.shape for weight in self._module.parameters()]
         if self._wrapped is None or shapes != self._shapes:
-            self._wrapped = None  # what the old one keeps of each weight has its old shape, and must go first
-            self._wrapped, self._shapes = self._taken_up(images[:2]), shapes
+            self._wrapped = None  # frees the old wrapper's hooks first, which hold tensors of the old shapes
+            self._wrapped, self._shapes = self._wrap(images[:2]), shapes
         return self._wrapped(images)
 
-    def _taken_up(self, few: Tensor) -> nn.Module:
-        return DistributedDataParallel(
-            self._module, process_group=self._team.gradient_group, find_unused_parameters=_some_idle(self._module, few)
-        )
+    def _wrap(self, sample: Tensor) -> nn.Module:
+        group, unused = self._distributed.gradient_group, _has_unused_parameters(self._module, sample)
+        return DistributedDataParallel(self._module, process_group=group, find_unused_parameters=unused)
 
 
-def _some_idle(module: nn.Module, few: Tensor) -> bool:
-    """Whether some weights have no part in what comes out for a few images, and so will get no gradient."""
+def _has_unused_parameters(module: nn.Module, sample: Tensor) -> bool:
+    """Whether some trainable weights do not affect the output for a sample of images, and so get no gradient."""
     trial = copy.deepcopy(module)
-    trial(few).sum().backward()
+    trial(sample).sum().backward()
     return any(weight.requires_grad and weight.grad is None for weight in trial.parameters())
 
 
-class Lead:
-    """The first process's hold on the others: they get its state, and then do each step that it does.
+class Rank0:
+    """Rank 0's side of a training: the workers receive its state, and then do each step that it does.
 
-    Without a team, steps are those of the state, and nobody is told. Raises `UserError` when a process cannot take
-    part, as where its images are others.
+    In a single process, steps are those of `progress`. Raises `UserError` if a worker cannot take part, as when its
+    images are different.
     """
 
-    def __init__(self, state: Progress, images: Images, context: Context) -> None:
-        self.state, self.team, self._log = state, context.distributed, context.log
-        self._setbacks = state.stepper.setbacks
-        if self.team is None:
+    def __init__(self, progress: Progress, images: Images, context: Context) -> None:
+        self.progress, self.distributed, self._log = progress, context.distributed, context.log
+        self._setbacks = progress.stepper.setbacks
+        if self.distributed is None:
             return
-        self.team.broadcast(("take", _packed(state, images)))
-        state.stepper.replay = None  # processes wait for each other in the middle of a step
-        with self.team.shared_errors():
-            state.stepper.forward = Shared(state.model.module, self.team)
+        self.distributed.broadcast(("start", _pack(progress, images)))
+        progress.stepper.replay = None  # processes wait for each other in the middle of a step
+        with self.distributed.shared_errors():
+            progress.stepper.forward = DistributedForward(progress.model.module, self.distributed)
 
     def step(self, stage: Stage, factor: float, *, fraction: float) -> Tensor | None:
-        """`Progress.step` on all processes, in a stage that the state is in already; the loss on this one's images.
+        """`Progress.step` on all processes, in a stage that `progress` has entered; the loss on this process's images.
 
-        None where memory did not suffice: steps have half of the images from here on.
+        Returns None if the step ran out of memory; the batch size is halved then.
         """
-        if self.team is not None and self.state.stepper.setbacks != self._setbacks:
-            self._setbacks = self.state.stepper.setbacks
-            self.team.broadcast(("back", _bytes(self.state.pack())))
-        if self.team is not None:
-            self.team.broadcast(("step", stage, factor, fraction))
-            self.team.in_collective = True
+        progress, distributed = self.progress, self.distributed
+        if distributed is not None and progress.stepper.setbacks != self._setbacks:
+            self._setbacks = progress.stepper.setbacks
+            distributed.broadcast(("roll_back", _to_bytes(progress.pack())))
+        if distributed is not None:
+            distributed.broadcast(("step", stage, factor, fraction))
+            distributed.in_collective = True
         try:
-            loss = self.state.step(factor, fraction=fraction)
-            if self.team is not None:
-                self.team.in_collective = False
+            loss = progress.step(factor, fraction=fraction)
+            if distributed is not None:
+                distributed.in_collective = False
             return loss
         except RuntimeError as error:
-            size = self.state.batches.size
-            if not out_of_memory(error) or (size == 1 and self.team is None):
+            size = progress.batches.size
+            if not out_of_memory(error) or (size == 1 and distributed is None):
                 raise
-            if self.team is not None:
-                told = f"{size} images a step do not fit into memory. Take a smaller --batch-size."
-                raise UserError(told) from None
-        self.state.halve()
-        self._log(f"out of memory: going on with {self.state.batches.size} images a step")
+            if distributed is not None:
+                raise UserError(
+                    f"a batch size of {size} does not fit into memory. Use a smaller --batch-size."
+                ) from None
+        progress.halve_batch_size()
+        self._log(f"out of memory: continuing with a batch size of {progress.batches.size}")
         return None
 
 
-def _packed(state: Progress, images: Images) -> bytes:
-    """The state without pixels, and without what only the first process needs; which images it is about."""
-    few = copy.copy(state)
-    few.batches = few.average = few.record = None  # type: ignore[assignment]
-    few.stepper = copy.copy(state.stepper)
-    few.stepper.forward = few.stepper.replay = None
-    batches = state.batches
-    whole = images.at(images.rows)
-    about = {"rows": whole.rows, "fingerprint": whole.fingerprint, "augment": batches.augment}
-    return _bytes({"state": few, "batches": batches.state(), "device": str(batches.labels.device), **about})
+def _pack(progress: Progress, images: Images) -> bytes:
+    """The state that workers need, without pixels, and which images it belongs to."""
+    state = copy.copy(progress)
+    state.batches = state.average = state.record = None  # type: ignore[assignment]
+    state.stepper = copy.copy(progress.stepper)
+    state.stepper.forward = state.stepper.replay = None
+    batches = progress.batches
+    stored = images.at(images.rows)
+    source = {"rows": stored.rows, "fingerprint": stored.fingerprint, "augment": batches.augment}
+    return _to_bytes({"state": state, "batches": batches.state(), "device": str(batches.labels.device), **source})
 
 
-def _bytes(what: Any) -> bytes:
-    """Tensors that belong together, as the weights of a network and of its optimiser do, do so still when read."""
+def _to_bytes(value: Any) -> bytes:
+    """Serialize; tensors that are shared, as between a network and its optimizer, are still shared when loaded."""
     buffer = io.BytesIO()
-    torch.save(what, buffer)
+    torch.save(value, buffer)
     return buffer.getvalue()
 
 
-class Helper:
-    """Every other process: does what the first one tells, until all is done, and leaves no files."""
+class Worker:
+    """Every process except rank 0: repeats the steps of rank 0 until it is done, and writes no files."""
 
-    def __init__(self, team: Distributed, context: Context) -> None:
-        self.team, self.context = team, context
-        self._state: Progress | None = None
+    def __init__(self, distributed: Distributed, context: Context) -> None:
+        self.distributed, self.context = distributed, context
+        self._progress: Progress | None = None
         self._data: Dataset | None = None
-        self._failed: Exception | None = None
+        self._load_error: Exception | None = None
 
-    def work(self) -> None:
-        """Follow until the first process is done. Raises `UserError` where this one cannot take part."""
-        while (word := self.team.receive()) is not None:
-            name, *rest = word
-            {"load": self._load, "take": self._take, "back": self._back, "step": self._step}[name](*rest)
+    def run(self) -> None:
+        """Follow rank 0 until it is done. Raises `UserError` if this process cannot take part."""
+        while (message := self.distributed.receive()) is not None:
+            name, *rest = message
+            {"load": self._load, "start": self._start, "roll_back": self._roll_back, "step": self._step}[name](*rest)
 
     def _load(self, arguments: dict[str, Any]) -> None:
-        """Load images while the first process goes on; what goes wrong is told when they are needed."""
-        self._data = self._failed = self._state = None
+        """Load images while rank 0 continues; errors are raised when the images are needed."""
+        self._data = self._load_error = self._progress = None
         try:
             self._data = load(**arguments)
         except (UserError, OSError) as error:
-            self._failed = error
+            self._load_error = error
 
-    def _take(self, packed: bytes) -> None:
-        """Take part in another training."""
-        with self.team.shared_errors():
-            told = self._unpacked(packed)
-            images, state = self._same(told["rows"], told["fingerprint"]), told["state"]
-            state.batches = Batches(
+    def _start(self, packed: bytes) -> None:
+        """Join another training."""
+        with self.distributed.shared_errors():
+            message = self._unpack(packed)
+            images, progress = self._images(message["rows"], message["fingerprint"]), message["state"]
+            progress.batches = Batches(
                 images,
-                state.model.prepare,
+                progress.model.prepare,
                 size=len(images),
-                augment=told["augment"],
+                augment=message["augment"],
                 device=self.context.device,
-                part=(self.team.rank, self.team.size),
+                part=(self.distributed.rank, self.distributed.size),
             )
-            state.batches.restore(told["batches"])
-            state.stepper.forward = Shared(state.model.module, self.team)
-            self._state = state
+            progress.batches.restore(message["batches"])
+            progress.stepper.forward = DistributedForward(progress.model.module, self.distributed)
+            self._progress = progress
 
-    def _unpacked(self, packed: bytes) -> dict[str, Any]:
-        return torch.load(io.BytesIO(packed), map_location={_FIRST: self.context.device}, weights_only=False)
+    def _unpack(self, packed: bytes) -> dict[str, Any]:
+        device = self.context.device
+        return torch.load(io.BytesIO(packed), map_location={_RANK_0_DEVICE: device}, weights_only=False)
 
-    def _same(self, rows: Any, fingerprint: str) -> Images:
-        """The images of these rows, the very ones that the first process trains on."""
-        if self._failed is not None:
-            raise self._failed
+    def _images(self, rows: Any, fingerprint: str) -> Images:
+        """The images of these rows, if they are those that rank 0 trains on."""
+        if self._load_error is not None:
+            raise self._load_error
         assert self._data is not None
         images = self._data.train.at(rows) if rows.max() < len(self._data.train.store) else None
         if images is None or images.fingerprint != fingerprint:
-            raise UserError("the images here are not those of the first process: bring the same to every machine.")
+            raise UserError("the images here differ from those of rank 0: every machine needs the same images.")
         return images
 
-    def _back(self, packed: bytes) -> None:
-        assert self._state is not None
-        self._state.unpack(self._unpacked(packed))
+    def _roll_back(self, packed: bytes) -> None:
+        assert self._progress is not None
+        self._progress.unpack(self._unpack(packed))
 
     def _step(self, stage: Stage, factor: float, fraction: float) -> None:
-        assert self._state is not None
-        self._state.enter(stage)
-        self._state.step(factor, fraction=fraction)
+        assert self._progress is not None
+        self._progress.enter(stage)
+        self._progress.step(factor, fraction=fraction)

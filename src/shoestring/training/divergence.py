@@ -1,4 +1,4 @@
-"""A training that goes astray goes back: to a state from before, with half of the learning rate from there on."""
+"""Recovery from divergence: training goes back to an earlier state and continues with half the learning rate."""
 
 from __future__ import annotations
 
@@ -13,48 +13,48 @@ from torch.utils._pytree import tree_map
 from shoestring.errors import UserError
 from shoestring.training.progress import Progress
 
-_EVERY = 0.05  # share of the training between two states that are kept
-_TIMES = 3
+_INTERVAL = 0.05  # fraction of the training between two states
+_MAX_ROLLBACKS = 3
 
 
-class Rescue:
-    """Two states in memory, some time apart: the newer one may have been on its way to trouble already.
+class DivergenceGuard:
+    """Holds two states in memory, some time apart: the newer one may already have been about to diverge.
 
-    They are kept by the fraction spent, not by the clock, so that a counted training can be repeated exactly.
+    They are taken by the fraction of the budget spent, not by the clock, so that a counted training is reproducible.
     """
 
     def __init__(self, progress: Progress, log: Callable[[str], None]) -> None:
-        self._older = self._newer = _copied(progress.pack())
+        self._older = self._newer = _on_cpu(progress.pack())
         self._log = log
-        self._next = _EVERY
+        self._next = _INTERVAL
 
-    def keep(self, progress: Progress, fraction: float) -> None:
-        """Take a state that is well, when it is time for the next one."""
+    def save(self, progress: Progress, fraction: float) -> None:
+        """Copy a state that is finite, if the next one is due."""
         if fraction >= self._next:
-            self._older, self._newer, self._next = self._newer, _copied(progress.pack()), fraction + _EVERY
+            self._older, self._newer, self._next = self._newer, _on_cpu(progress.pack()), fraction + _INTERVAL
 
-    def stray(self, loss: Tensor, progress: Progress) -> bool:
-        """Whether the loss or the weights were no numbers any more: then the state is now one from before.
+    def roll_back(self, loss: Tensor, progress: Progress) -> bool:
+        """Restore an earlier state if the loss or a weight is not finite; returns whether that was so.
 
-        Raises `UserError` when this has happened three times already.
+        Raises `UserError` if training has been rolled back three times already.
         """
         value = loss.item()
-        if math.isfinite(value) and _finite(progress):
+        if math.isfinite(value) and _is_finite(progress):
             return False
-        if progress.stepper.setbacks == _TIMES:
+        if progress.stepper.setbacks == _MAX_ROLLBACKS:
             raise UserError(f"training diverged (the loss is {value}). Use a lower --learning-rate.")
         setbacks = progress.stepper.setbacks + 1
-        progress.unpack(_copied(self._older))
+        progress.unpack(_on_cpu(self._older))
         progress.stepper.setbacks = setbacks
         self._newer = self._older
-        self._log(f"the loss is {value}: back to step {progress.steps}, with half of the learning rate")
+        self._log(f"the loss is {value}: back to step {progress.steps}, with half the learning rate")
         return True
 
 
-def _finite(progress: Progress) -> bool:
+def _is_finite(progress: Progress) -> bool:
     return bool(torch.stack([weight.detach().sum() for weight in progress.model.module.parameters()]).isfinite().all())
 
 
-def _copied(packed: dict[str, Any]) -> dict[str, Any]:
-    """The same in ordinary memory, where the training does not reach it."""
-    return tree_map(lambda value: value.detach().to("cpu", copy=True) if isinstance(value, Tensor) else value, packed)
+def _on_cpu(state: dict[str, Any]) -> dict[str, Any]:
+    """A copy in host memory, which training does not modify."""
+    return tree_map(lambda value: value.detach().to("cpu", copy=True) if isinstance(value, Tensor) else value, state)

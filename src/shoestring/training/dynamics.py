@@ -1,4 +1,4 @@
-"""What training tells about each image: how often it was forgotten, how clearly it was told from the other classes."""
+"""Training dynamics of each image: forgetting events, margins, and errors and gradients epoch by epoch."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from shoestring.models.heads import head_inputs, last_layer
 
 @dataclass(frozen=True)
 class Dynamics:
-    """Per image (N,): forgetting events, whether it was ever learnt, and the mean margin over all times it was seen.
+    """Per image (N,): forgetting events, whether it was ever learned, and the mean margin over all times it was seen.
 
-    Epoch by epoch (E, N), NaN where an image was not seen: `confidence`, the probability of the label, `error`, the
-    length of the vector of probabilities less the label's, and `gradient`, the length of the gradient of the
-    cross-entropy with respect to the weights of the last linear layer.
+    Per epoch (E, N), NaN where an image was not seen: `confidence`, the probability of the label; `error`, the norm of
+    the probabilities minus the one-hot label; and `gradient`, the norm of the gradient of the cross-entropy with
+    respect to the weights of the last linear layer.
     """
 
     forgotten: NDArray[np.int64]
@@ -32,7 +32,7 @@ class Dynamics:
 
 
 def margins(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.float64]:
-    """The logit of the label less the best other (N,), from logits (N, C) and labels (N,)."""
+    """The logit of the label minus the largest other (N,), from logits (N, C) and labels (N,)."""
     rows = np.arange(len(labels))
     others = logits.astype(np.float64)
     truth = others[rows, labels]
@@ -41,33 +41,33 @@ def margins(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[n
 
 
 @contextlib.contextmanager
-def lengths_seen(module: nn.Module, heads: Collection[str] = ()) -> Iterator[list[Tensor]]:
-    """Lengths (B,) of what the last layer sees, for each call of the module in this block; `heads` are its tensors.
+def feature_norms(module: nn.Module, heads: Collection[str] = ()) -> Iterator[list[Tensor]]:
+    """Norms (B,) of the inputs of the last layer, for each call of the module in this block.
 
-    A bias counts as a one among the inputs, so that error times length is the length of the layer's gradient (for the
-    logits as they leave the layer: a network that scales them scales all gradients alike).
+    `heads` are the names of the layer's tensors. A bias counts as an input of one, so that error times norm is the norm
+    of the layer's gradient (for the logits that the layer returns: scaling them scales all gradients alike).
     """
-    found: list[Tensor] = []
+    norms: list[Tensor] = []
 
-    def note(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    def record(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         squares = head_inputs(layer, inputs).square().sum(1)
-        found.append((squares + (layer.bias is not None)).sqrt())
+        norms.append((squares + (layer.bias is not None)).sqrt())
 
-    hook = last_layer(module, heads).register_forward_pre_hook(note)
+    hook = last_layer(module, heads).register_forward_pre_hook(record)
     try:
-        yield found
+        yield norms
     finally:
         hook.remove()
 
 
 class Recorder:
-    """Watches the batches of one training (Toneva et al. 2019): an event is a step from right to wrong."""
+    """Records the dynamics of one training; a forgetting event is a change from right to wrong (Toneva et al. 2019)."""
 
     def __init__(self, count: int, device: str = "cpu") -> None:
         self.right = torch.zeros(count, dtype=torch.bool, device=device)
         self.learnt = torch.zeros_like(self.right)
         self.forgotten = torch.zeros(count, dtype=torch.int64, device=device)
-        exact = torch.float32 if torch.device(device).type == "mps" else torch.float64  # which MPS does not have
+        exact = torch.float32 if torch.device(device).type == "mps" else torch.float64  # MPS has no float64
         self.margin = torch.zeros(count, dtype=exact, device=device)
         self.seen = torch.zeros(count, dtype=torch.int64, device=device)
         self.confidence = torch.empty(0, count, device=device)
@@ -75,43 +75,43 @@ class Recorder:
         self.gradient = torch.empty(0, count, device=device)
 
     @torch.no_grad()
-    def __call__(self, index: Tensor, logits: Tensor, labels: Tensor, lengths: Tensor) -> None:
-        """Take note of one batch: image numbers, logits (B, C) before the step, labels, `lengths_seen`; else (B,)."""
+    def __call__(self, index: Tensor, logits: Tensor, labels: Tensor, norms: Tensor) -> None:
+        """Record a batch: image indices (B,), logits (B, C) before the step, labels (B,) and `feature_norms` (B,)."""
         logits = logits.detach().float()
         truth = logits.gather(1, labels[:, None]).squeeze(1)
         others = logits.scatter(1, labels[:, None], -torch.inf).amax(1)
-        now = truth > others
-        self.forgotten[index] += self.right[index] & ~now
-        self.right[index] = now
-        self.learnt[index] |= now
+        right = truth > others
+        self.forgotten[index] += self.right[index] & ~right
+        self.right[index] = right
+        self.learnt[index] |= right
         self.margin[index] += (truth - others).to(self.margin.dtype)
-        self._note_epoch(index, logits.softmax(1), labels, lengths)
+        self._record_epoch(index, logits.softmax(1), labels, norms)
         self.seen[index] += 1
 
-    def _note_epoch(self, index: Tensor, shares: Tensor, labels: Tensor, lengths: Tensor) -> None:
-        """Probabilities (B, C) of images that are seen once an epoch."""
+    def _record_epoch(self, index: Tensor, probabilities: Tensor, labels: Tensor, norms: Tensor) -> None:
+        """Record probabilities (B, C) of images that are seen once per epoch."""
         epoch = self.seen[index]
         if int(epoch.max()) == len(self.confidence):
             blank = torch.full((1, len(self.seen)), torch.nan, device=self.seen.device)
             for name in ("confidence", "error", "gradient"):
                 setattr(self, name, torch.cat([getattr(self, name), blank]))
-        own = shares.gather(1, labels[:, None])
-        self.confidence[epoch, index] = own.squeeze(1)
-        error = shares.scatter_add(1, labels[:, None], -torch.ones_like(own)).norm(dim=1)
+        confidence = probabilities.gather(1, labels[:, None])
+        self.confidence[epoch, index] = confidence.squeeze(1)
+        error = probabilities.scatter_add(1, labels[:, None], -torch.ones_like(confidence)).norm(dim=1)
         self.error[epoch, index] = error
-        self.gradient[epoch, index] = error * lengths
+        self.gradient[epoch, index] = error * norms
 
     def state(self) -> dict[str, Tensor]:
-        """All counts so far."""
+        """The state for `restore`."""
         return dict(vars(self))
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        """Go on from counts taken before."""
+        """Continue from a saved state."""
         for name, value in state.items():
             setattr(self, name, value.to(self.right.device))
 
     def result(self) -> Dynamics:
-        """The counts as plain arrays; an image never seen has margin minus infinity and was never learnt."""
+        """The dynamics as arrays; an image that was never seen has margin minus infinity and was never learned."""
         mean = torch.where(self.seen > 0, self.margin / self.seen.clamp(min=1), -torch.inf).cpu().double()
-        found = (self.forgotten, self.learnt, mean, self.confidence, self.error, self.gradient)
-        return Dynamics(*(values.cpu().numpy() for values in found))
+        tensors = (self.forgotten, self.learnt, mean, self.confidence, self.error, self.gradient)
+        return Dynamics(*(values.cpu().numpy() for values in tensors))

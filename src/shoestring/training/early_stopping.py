@@ -1,4 +1,4 @@
-"""Early stopping: keep the best weights, and stop when nothing better has come for a while."""
+"""Early stopping: keep the best weights, and stop when the score has not improved for a while."""
 
 from __future__ import annotations
 
@@ -15,46 +15,46 @@ from shoestring.models.model import Model
 
 @dataclass(frozen=True)
 class Score:
-    """How good a model is, by `measure` (higher is better), which takes about so many forward passes of an image."""
+    """The score of a model (higher is better); it takes about as long as `passes` forward passes of an image."""
 
     measure: Callable[[Model], float]
     passes: float = 0.0
 
 
-class Patience:
-    """Counts scores in a row that brought nothing; never stops when `limit` is None.
+class EarlyStopping:
+    """Stops after `limit` scores in a row without improvement; never if `limit` is None.
 
-    Of a budget of time, a score is taken only when it fits into what is left, by what the slowest one took so far; the
-    first by the budget's pace.
+    The model is scored every `every` of the budget. With a time budget it is scored only if that fits into the
+    remaining time, judged by the slowest score so far, or by the budget's prediction time for the first one.
     """
 
     def __init__(self, limit: int | None, score: Score | None = None, *, every: float = 0.05) -> None:
         self.limit, self.every, self.score = limit, every, score
-        self._took: float | None = None
+        self._seconds: float | None = None
         self._next, self._best, self._misses = every, float("-inf"), 0
         self._weights: dict[str, Tensor] | None = None
 
     def due(self, fraction: float) -> bool:
-        """Whether a score is wanted at this fraction of the budget."""
+        """Whether a score is due at this fraction of the budget."""
         return self.limit is not None and fraction >= self._next
 
-    def stops(self, model: Model, window: Window) -> bool:
-        """Score the model if that is due and fits into the time; whether to stop training."""
+    def should_stop(self, model: Model, window: Window) -> bool:
+        """Score the model if that is due and fits into the time; returns whether to stop training."""
         if self.score is None or not self.due(window.fraction) or not self._fits(self.score, window):
             return False
-        began = time.monotonic()
+        start = time.monotonic()
         score = self.score.measure(model)
-        self._took = max(time.monotonic() - began, self._took or 0.0)
-        return self.over(score, model.module, window.fraction)
+        self._seconds = max(time.monotonic() - start, self._seconds or 0.0)
+        return self.update(score, model.module, window.fraction)
 
     def _fits(self, score: Score, window: Window) -> bool:
         if window.budget.unit != "seconds":
             return True
-        seconds = score.passes * (window.budget.seconds_per_pass or 0.0) if self._took is None else self._took
+        seconds = score.passes * (window.budget.seconds_per_pass or 0.0) if self._seconds is None else self._seconds
         return SAFETY_FACTOR * seconds <= window.remaining
 
-    def over(self, score: float, module: nn.Module, fraction: float) -> bool:
-        """Take a score (higher is better) of the module as it is; whether to stop."""
+    def update(self, score: float, module: nn.Module, fraction: float) -> bool:
+        """Add a score (higher is better) of the current weights; returns whether to stop."""
         assert self.limit is not None
         self._next = fraction + self.every
         if score > self._best:
@@ -65,24 +65,24 @@ class Patience:
         return self._misses >= self.limit
 
     def state(self) -> dict[str, Any]:
-        """What `restore` needs."""
+        """The state for `restore`."""
         return {"next": self._next, "best": self._best, "misses": self._misses, "weights": self._weights}
 
-    def restore(self, state: dict[str, Any], *, anew: bool = False) -> None:
-        """Go on from a state taken before; `anew`, only the best so far is known, and the counting begins again."""
+    def restore(self, state: dict[str, Any], *, reset: bool = False) -> None:
+        """Continue from a saved state; with `reset` only the best score and weights are kept."""
         self._best, self._weights = state["best"], state["weights"]
-        if not anew:
+        if not reset:
             self._next, self._misses = state["next"], state["misses"]
 
-    def knows_end(self, fraction: float) -> bool:
-        """Whether the last score is of about this fraction of the budget: later ones may not have fitted into the time.
+    def is_current(self, fraction: float) -> bool:
+        """Whether the last score is recent at this fraction of the budget: later scores may not have fitted.
 
-        The best weights of a training that went on long after are not the best ones.
+        If training continued long after the last score, the best scored weights are no longer the best ones.
         """
         return fraction <= self._next + self.every
 
     def restore_best(self, module: nn.Module) -> bool:
-        """Give the module the weights of its best score; whether there are any."""
+        """Load the weights of the best score; returns False if there are none."""
         if self._weights is not None:
             module.load_state_dict(self._weights)
         return self._weights is not None

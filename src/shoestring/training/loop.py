@@ -1,4 +1,4 @@
-"""The training loop: until its part of the budget is spent, when the learning rate reaches zero."""
+"""The training loop: ends when its part of the budget is spent and the learning rate has reached zero."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from shoestring.runtime.signals import GracePeriod
 from shoestring.runtime.threads import ThreadTuner
 from shoestring.runtime.timing import Stopwatch
 from shoestring.training.checkpoint import Checkpoint, Extended, Fresh, Resumed, Start
-from shoestring.training.distributed import Lead
+from shoestring.training.distributed import Rank0
 from shoestring.training.dynamics import Recorder
-from shoestring.training.early_stopping import Patience, Score
-from shoestring.training.keeper import Keeper
+from shoestring.training.early_stopping import EarlyStopping, Score
 from shoestring.training.progress import Progress, Training
+from shoestring.training.saving import Saver
 from shoestring.training.setup import growth_of, prepare
 
-_TICK = 0.5  # seconds between progress reports
-_CHECKED, _OFF = 0.05, 1.5  # fraction at which the plan is checked, and ratio of step times from which it is revised
-REPLAN = "plan"  # how a training ended that is to be planned again
+_REPORT_SECONDS = 0.5  # seconds between progress reports
+_CHECK_AT, _MAX_RATIO = 0.05, 1.5  # fraction at which the plan is checked, ratio of step times from which it is revised
+REPLAN = "plan"  # `Training.ended` of a training to be planned again
 
 
 @dataclass(frozen=True)
 class Hooks:
-    """What may take part in a training.
+    """Optional parts of a training.
 
-    `record` records training dynamics. `score` scores the model for early stopping. With `anytime` a usable model is on
-    disk from a tenth of the training on, and a signal anneals the learning rate before it interrupts. `replan` is
-    called once, early, if steps take another time than planned, with the ratio; if it returns True, training ends.
+    `record` records training dynamics. `score` scores the model for early stopping. With `anytime`, snapshots are saved
+    from a tenth of the training on, and SIGTERM anneals the learning rate before it interrupts. `replan` is called
+    once, early, with the ratio of measured to planned step time if they differ; if it returns True, training ends.
     """
 
     record: Recorder | None = None
@@ -51,18 +51,18 @@ def fit(
 ) -> Training:
     """Train the model in place on the images until the window of the budget is spent.
 
-    With early stopping, training stops when that many scores in a row brought nothing better, and the best weights are
-    restored; otherwise the weights are averaged over the last steps (EMA). An interrupted training continues from the
-    state in `context.folder`, with the plan that it had.
+    With early stopping, training stops after `plan.patience` scores in a row without improvement, and the best weights
+    are restored; otherwise the final weights are an exponential moving average (EMA). An interrupted training continues
+    from the checkpoint in `context.folder`, with its own plan.
 
     Raises `BudgetTooSmall` before the first step if fewer than ten steps fit, and `UserError` for a growth schedule
-    that the network cannot follow, and if the loss is not finite again and again.
+    that the network does not support, and if training diverges repeatedly.
     """
     start = Checkpoint(context.folder).start(window.budget.total)
     if isinstance(start, Resumed):
         plan = start.saved.plan
     progress = prepare(model, images, window, plan, context, start)
-    if isinstance(start, Extended):  # the schedule of a longer training, from where the shorter one ended
+    if isinstance(start, Extended):  # continue the schedule where the shorter training ended
         last = plan.lr_range[1]
         progress.plan = replace(plan, lr_range=(last * window.start / window.end, last))
     loop = _Loop(progress, images, window, context, hooks or Hooks(), start)
@@ -80,14 +80,14 @@ class _Loop:
         self.schedule = growth_of(plan)
         if hooks.record is not None:
             progress.watch(hooks.record)
-        self.patience, self.grace = Patience(plan.patience, hooks.score), GracePeriod()
-        self.over = False
+        self.early_stopping, self.grace = EarlyStopping(plan.patience, hooks.score), GracePeriod()
+        self.ended = False
         if not isinstance(start, Fresh):
             with Checkpoint(context.folder).restoring():
-                self.patience.restore(start.saved.content["patience"], anew=isinstance(start, Extended))
-            self.over = isinstance(start, Resumed) and start.saved.ended
-        self.lead = Lead(progress, images, context)
-        self.keeper = Keeper(progress, window, context, anytime=hooks.anytime)
+                self.early_stopping.restore(start.saved.content["patience"], reset=isinstance(start, Extended))
+            self.ended = isinstance(start, Resumed) and start.saved.ended
+        self.rank0 = Rank0(progress, images, context)
+        self.saver = Saver(progress, window, context, anytime=hooks.anytime)
         self.timed = self.budget.unit == "seconds"
         self.threads = ThreadTuner(context.threads) if self.timed and context.threads is not None else None
         self.watch = Stopwatch[float](context.device)
@@ -96,12 +96,12 @@ class _Loop:
         self.loss: Tensor | None = None
 
     def run(self) -> Training:
-        """Train to the end."""
+        """Train until the end of the window."""
         progress, budget = self.progress, self.budget
         budget.reserve("norms", images=progress.norm_images)
         ended = "budget"
         with self.grace if self.hooks.anytime else nullcontext():
-            while self.grace.remaining and not self.over and self._step():
+            while self.grace.remaining and not self.ended and self._step():
                 if self.loss is None:
                     continue
                 if self._revises_plan():
@@ -110,11 +110,11 @@ class _Loop:
                 if self._stops():
                     ended = "patience"
                     break
-                self._keep()
+                self._save()
             if self.loss is not None:
-                self.keeper.stray(self.loss)
+                self.saver.roll_back(self.loss)
             if self.grace.started:
-                self.keeper.snapshots.save(progress.usable)
+                self.saver.snapshots.save(progress.usable)
                 self.context.log("SIGTERM: annealed the learning rate and saved a snapshot")
                 raise KeyboardInterrupt
         return self._finish(ended)
@@ -124,67 +124,68 @@ class _Loop:
         progress, window = self.progress, self.window
         stage = self.stage = self.schedule(window.fraction)
         progress.enter(stage)
-        price = progress.price
-        cost = price[self.budget.unit]
-        pending = self.watch.pending * cost if self.timed else 0.0  # asked for, but not spent yet
+        costs = progress.step_cost
+        cost = costs[self.budget.unit]
+        pending = self.watch.pending * cost if self.timed else 0.0  # launched, but not finished
         if window.remaining < pending + (cost if self.timed else cost / 2):
             return False
         first, last = progress.plan.lr_range
         fraction = first + (last - first) * window.ahead(pending + cost / 2)
         self.factor = self.grace.remaining * progress.stepper.optimizer.factor(fraction)
-        with self.watch(progress.stages.work, self._note):
-            self.loss = self.lead.step(stage, self.factor, fraction=fraction)
+        with self.watch(progress.stages.work, self._add_time):
+            self.loss = self.rank0.step(stage, self.factor, fraction=fraction)
         if self.loss is None:
             self.watch.reset()
             return True
-        self.budget.charge(epochs=price["epochs"], flops=price["flops"])
-        self.budget.slowdown = progress.pace.slowdown
+        self.budget.charge(epochs=costs["epochs"], flops=costs["flops"])
+        self.budget.slowdown = progress.timer.slowdown
         self.budget.seconds_per_pass = progress.predict_seconds * self.budget.slowdown
-        self.budget.reserve("uneven steps", progress.pace.excess)
+        self.budget.reserve("uneven steps", progress.timer.excess)
         return True
 
-    def _note(self, work: float, seconds: float, busy: float) -> None:
-        """Take note of the seconds of a step, and of the processor seconds in it."""
+    def _add_time(self, work: float, seconds: float, busy: float) -> None:
+        """Add the wall-clock and processor seconds of a step."""
         alone = self.threads is not None and self.threads.count == 1
-        self.progress.pace.add(work, seconds, min(seconds, busy) if alone else None)
+        self.progress.timer.add(work, seconds, min(seconds, busy) if alone else None)
         if self.threads is not None:
             self.threads.add(work, seconds, busy)
 
     def _revises_plan(self) -> bool:
         """Whether training ends here to be planned again.
 
-        Seconds do not follow operations: only steps of the whole network tell whether the plan was right.
+        Only steps of the whole network show whether the plan is right, as time is not proportional to FLOPs.
         """
         progress, fraction = self.progress, self.window.fraction
-        known = self.timed and progress.stages.work == 1 and progress.pace.knows(1.0)
-        if self.replan is None or not known or fraction < _CHECKED:
+        reliable = self.timed and progress.stages.work == 1 and progress.timer.is_reliable(1.0)
+        if self.replan is None or not reliable or fraction < _CHECK_AT:
             return False
         replan, self.replan = self.replan, None
-        ratio = progress.off_by
-        return fraction < 2 * _CHECKED and max(ratio, 1 / ratio) > _OFF and replan(ratio)
+        ratio = progress.time_ratio
+        return fraction < 2 * _CHECK_AT and max(ratio, 1 / ratio) > _MAX_RATIO and replan(ratio)
 
     def _report(self) -> None:
-        if time.monotonic() - self.reported > _TICK and self.loss is not None:
+        if time.monotonic() - self.reported > _REPORT_SECONDS and self.loss is not None:
             self.reported = time.monotonic()
             values = {"loss": self.loss.item(), "learning_rate": self.factor, **self.progress.values}
             self.context.on_progress("train", self.window.fraction, values)
 
     def _stops(self) -> bool:
         """Whether early stopping ends the training; only the whole network is scored."""
-        return self.stage == Stage() and self.patience.stops(self.progress.model, self.window)
+        return self.stage == Stage() and self.early_stopping.should_stop(self.progress.model, self.window)
 
-    def _keep(self) -> None:
-        """Save what is due, if the training is sound; otherwise it continues from an earlier state."""
-        if self.loss is None or self.grace.started or not self.keeper.due():
+    def _save(self) -> None:
+        """Save what is due; if training diverged, continue from an earlier state."""
+        if self.loss is None or self.grace.started or not self.saver.due():
             return
-        if not self.keeper.well(self.loss, patience=self.patience.state()):
+        if not self.saver.save(self.loss, patience=self.early_stopping.state()):
             self.loss = None
 
     def _finish(self, ended: str) -> Training:
         progress = self.progress
-        progress.enter(Stage())  # where a stalled machine has missed the last stage
-        self.keeper.end(patience=self.patience.state())
-        if not (self.patience.knows_end(self.window.fraction) and self.patience.restore_best(progress.model.module)):
+        progress.enter(Stage())  # in case a stalled machine skipped the last stage
+        self.saver.end(patience=self.early_stopping.state())
+        stopping = self.early_stopping
+        if not (stopping.is_current(self.window.fraction) and stopping.restore_best(progress.model.module)):
             progress.finish()
         rate = progress.stepper.optimizer.factor(progress.plan.lr_range[1])
         summary = self._release(ended)
@@ -192,7 +193,7 @@ class _Loop:
         return summary
 
     def _release(self, ended: str) -> Training:
-        """Release what was reserved, and return the summary."""
+        """Release the reserves, and return the summary."""
         self.budget.release("norms")
         self.budget.release("uneven steps")
         return self.progress.summary(self.factor, ended)

@@ -1,4 +1,4 @@
-"""Where a training stands: everything that changes while a network is trained, so that it can be saved and resumed."""
+"""The state of a training: everything that changes while a network is trained, so that it can be saved and resumed."""
 
 from __future__ import annotations
 
@@ -21,12 +21,13 @@ from shoestring.models.layers import resize_tensors
 from shoestring.models.model import Model
 from shoestring.runtime.device import out_of_memory, synchronize
 from shoestring.training.dynamics import Recorder
-from shoestring.training.ema import Average
-from shoestring.training.pace import Pace
+from shoestring.training.ema import WeightAverage
 from shoestring.training.stages import Stages
+from shoestring.training.step_times import StepTimer
 from shoestring.training.stepper import Stepper
 
-_NORM_IMAGES, _FEWEST_NORM_IMAGES = 2048, 128  # that batch-norm statistics are re-estimated on; at most two batches
+# Images that batch-norm statistics are re-estimated on: at most two batches, unless these are fewer than the minimum.
+_NORM_IMAGES, _MIN_NORM_IMAGES = 2048, 128
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Training:
 
 
 class Progress:
-    """The state of one training: network, optimizer, coming batches, averaged weights, stage of growth, counters."""
+    """The state of one training: network, optimizer, upcoming batches, averaged weights, growth stage, counters."""
 
     def __init__(
         self,
@@ -53,14 +54,14 @@ class Progress:
         batches: Batches,
         stages: Stages,
         *,
-        average: Average | None = None,
+        average: WeightAverage | None = None,
     ) -> None:
         self.plan, self.stepper, self.batches, self.stages, self.average = plan, stepper, batches, stages, average
         self.predict_seconds = plan.times.predict
-        self.pace = Pace(plan.times.step(batches.size))
+        self.timer = StepTimer(plan.times.step(batches.size))
         self.record: Recorder | None = None
         self.steps = 0
-        self.images = 0  # seen so far, each time counted
+        self.images = 0  # seen so far, repetitions included
         self._recorded: dict[str, Tensor] | None = None
 
     @property
@@ -81,23 +82,23 @@ class Progress:
         return {"epoch": self.epoch, "side": stages.side, "width": stages.width, **depth}
 
     def enter(self, stage: Stage) -> None:
-        """Train this stage from here on."""
+        """Continue with this growth stage."""
         averages = [] if self.average is None else [self.average.values]
         if self.stages.advance(stage, self.stepper.optimizer, averages):
-            self.stepper.forget()
+            self.stepper.reset()
 
     def step(self, factor: float, *, fraction: float = 0.0) -> Tensor:
         """Train on one batch at this factor of the peak learning rate; returns the loss.
 
-        Augmentation is that of this fraction of the training. The next step may overwrite the loss.
+        `fraction` of the training sets the strength of augmentation. The next step may overwrite the loss.
         """
         batches = self.batches
         batch = batches.draw(progress=fraction, **resizing(self.stages.side, self.stages.full))
         smoothing, weighted = self.plan.label_smoothing, batches.weights is not None
-        loss, logits, lengths = self.stepper(batch, factor, smoothing=smoothing, weighted=weighted)
+        loss, logits, norms = self.stepper(batch, factor, smoothing=smoothing, weighted=weighted)
         if self.record is not None:
-            assert lengths is not None
-            self.record(batch.index, logits, batch.labels, lengths)
+            assert norms is not None
+            self.record(batch.index, logits, batch.labels, norms)
         if self.average is not None:
             self.average.update(self.model.module)
         self.steps += 1
@@ -105,82 +106,82 @@ class Progress:
         return loss
 
     @property
-    def off_by(self) -> float:
-        """Seconds that the next step is expected to take over those planned."""
+    def time_ratio(self) -> float:
+        """Expected over planned seconds of the next step."""
         work = self.stages.work
-        return self.pace.expect(work) / (self.plan.times.step(self.batches.size) * work)
+        return self.timer.expected(work) / (self.plan.times.step(self.batches.size) * work)
 
     @property
-    def price(self) -> dict[str, float]:
-        """What the next step costs, by the unit of a budget; the seconds are an estimate."""
+    def step_cost(self) -> dict[str, float]:
+        """Cost of the next step in each unit of a budget; the seconds are an estimate."""
         size, work = self.batches.size, self.stages.work
         flops = TRAINING_FLOPS_PER_MAC * self.stages.macs * work * size
-        return {"seconds": self.pace.expect(work), "epochs": size / len(self.batches), "flops": flops}
+        return {"seconds": self.timer.expected(work), "epochs": size / len(self.batches), "flops": flops}
 
-    def halve(self) -> None:
-        """Halve the batch size from here on, after a step that ran out of memory."""
+    def halve_batch_size(self) -> None:
+        """Halve the batch size after a step that ran out of memory."""
         self.batches.size //= 2
-        self.stepper.optimizer.clear()
-        self.stepper.forget()
-        self.pace = Pace(self.plan.times.step(self.batches.size))
+        self.stepper.optimizer.zero_grad()
+        self.stepper.reset()
+        self.timer = StepTimer(self.plan.times.step(self.batches.size))
 
     def watch(self, record: Recorder) -> None:
-        """Record training dynamics of all batches from here on, continuing the saved ones if there are any."""
-        self.batches.augment = replace(self.batches.augment, mixup=0.0)  # dynamics are those of whole images
+        """Record training dynamics from here on, continuing saved ones if there are any."""
+        self.batches.augment = replace(self.batches.augment, mixup=0.0)  # dynamics are those of single images
         if self._recorded is not None:
             record.restore(self._recorded)
         self.record = record
         self.stepper.norms = True
-        self.stepper.forget()
+        self.stepper.reset()
 
     def usable(self) -> Model:
         """A copy of the model with averaged weights and re-estimated batch norms, as if training ended here.
 
-        The time of that also shows how long predictions take, on more images than were profiled.
+        This also updates the prediction time, as it is measured on more images than were profiled.
         """
         model = replace(self.model, module=copy.deepcopy(self.model.module))
-        began = time.monotonic()
+        start = time.monotonic()
         try:
-            estimated = self._settle(model)
+            estimated = self._finalize(model)
         except RuntimeError as error:
-            self.stepper.forget()  # frees what recorded steps hold
+            self.stepper.reset()  # frees the memory that recorded steps hold
             if not out_of_memory(error):
                 raise
-            estimated = self._settle(model)
+            estimated = self._finalize(model)
         if estimated and self.stages.complete:
-            took = (time.monotonic() - began) / len(self._norm_rows)
-            self.predict_seconds = min(self.predict_seconds, took)
+            seconds = (time.monotonic() - start) / len(self._norm_rows)
+            self.predict_seconds = min(self.predict_seconds, seconds)
         return model
 
     def finish(self) -> None:
-        """Give the model averaged weights and re-estimated batch norms: nothing is trained any more."""
-        self.stepper.forget()  # frees what recorded steps hold
-        self._settle(self.model)
+        """Apply averaged weights and re-estimate batch norms at the end of the training."""
+        self.stepper.reset()  # frees the memory that recorded steps hold
+        self._finalize(self.model)
 
     @property
     def norm_images(self) -> int:
-        """Number of images that batch norms are re-estimated on in the end."""
+        """Number of images that batch norms are re-estimated on at the end."""
         normed = any(isinstance(part, _BatchNorm) for part in self.model.module.modules())
         return len(self._norm_rows) if normed else 0
 
     @property
     def _norm_rows(self) -> Tensor:
-        """The same rows each time, drawn at random: every n-th would miss classes where they alternate."""
+        """The same random rows each time; every n-th row would miss classes where they alternate."""
         rows = self.batches.rows
-        count = min(len(rows), _NORM_IMAGES, max(2 * self.batches.size, _FEWEST_NORM_IMAGES))
+        count = min(len(rows), _NORM_IMAGES, max(2 * self.batches.size, _MIN_NORM_IMAGES))
         drawn = np.random.default_rng(self.batches.seed).choice(len(rows), count, replace=False)
         return rows[torch.from_numpy(drawn).to(rows.device)]
 
-    def _settle(self, model: Model) -> bool:
-        """Apply the averaged weights and re-estimate batch norms; whether there are any.
+    def _finalize(self, model: Model) -> bool:
+        """Apply averaged weights and re-estimate batch norms; returns whether there are any.
 
-        Running statistics are of other weights and smaller images, and after few steps mostly of the first ones.
+        Running statistics belong to other weights and smaller images, and after few steps mostly to the first ones.
         """
         if self.average is not None:
             self.average.apply(model.module)
         rows = self._norm_rows
-        parts = rows.tensor_split(max(1, len(rows) // self.batches.size))  # none smaller than a batch
-        estimated = reestimate_batchnorm(model.module, (model.prepare(self.batches.pixels[part]) for part in parts))
+        batches = rows.tensor_split(max(1, len(rows) // self.batches.size))  # at least a batch each
+        estimated = reestimate_batchnorm(model.module, (model.prepare(self.batches.pixels[batch]) for batch in batches))
         synchronize(rows.device)
         return estimated
 
@@ -191,7 +192,7 @@ class Progress:
         return Training(self.steps, self.epoch, self.batches.size, plan.optimizer, plan.precision, grow, factor, ended)
 
     def pack(self) -> dict[str, Any]:
-        """Tensors and plain values that `unpack` restores."""
+        """The state for `unpack`: tensors and plain values."""
         return {
             "network": (self.model.name, self.model.options),
             "plan": to_dict(self.plan),
@@ -207,7 +208,7 @@ class Progress:
         }
 
     def unpack(self, saved: dict[str, Any]) -> None:
-        """Continue where `pack` was called: the same network of the same width and depth, the same coming batches."""
+        """Continue where `pack` was called: same network, width and depth, same upcoming batches."""
         module, tensors = self.model.module, saved["module"]
         resize_tensors(module, {name: tensor.shape for name, tensor in tensors.items()}, saved["sizes"])
         module.load_state_dict(tensors)
@@ -220,4 +221,4 @@ class Progress:
         self._recorded = saved["record"]
         self.steps, self.images, self.stepper.setbacks = saved["counts"]
         self.stages.restore(saved["width"], saved["depth"])
-        self.stepper.forget()
+        self.stepper.reset()

@@ -1,4 +1,4 @@
-"""Before the first step: batches, optimizer and growth as planned, or all of them as they were saved."""
+"""Prepare a training before its first step: batches, optimizer and growth as planned, or as saved."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from shoestring.growth.widening import GrowableChannels
 from shoestring.models.model import Model
 from shoestring.runtime.context import Context
 from shoestring.training.checkpoint import Checkpoint, Extended, Fresh, Start
-from shoestring.training.ema import AVERAGED, Average
-from shoestring.training.optimizers.optimizer import make
+from shoestring.training.ema import EMA_FRACTIONS, WeightAverage
+from shoestring.training.optimizer import make_optimizer
 from shoestring.training.progress import Progress
 from shoestring.training.stages import Stages
 from shoestring.training.stepper import Stepper
 
-LEAST_STEPS = 10  # a shorter training is refused
+MIN_STEPS = 10  # fewer raise BudgetTooSmall
 
 
 def growth_of(plan: TrainPlan) -> Schedule:
@@ -42,7 +42,7 @@ def growth_of(plan: TrainPlan) -> Schedule:
 
 
 def prepare(model: Model, images: Images, window: Window, plan: TrainPlan, context: Context, start: Start) -> Progress:
-    """A training that is ready for its next step.
+    """Return a training that is ready for its next step.
 
     Raises `BudgetTooSmall` if fewer than ten steps fit into the window, and `UserError` for a batch size of one with
     batch normalization, and for a growth schedule that the network cannot follow.
@@ -65,8 +65,8 @@ def prepare(model: Model, images: Images, window: Window, plan: TrainPlan, conte
         _refuse_if_too_small(window, batches, plan, macs)
     _check_size(batches, model.module)
     stages = _stages(model, macs, schedule, context, fresh=fresh)
-    stepper = Stepper(model, make(model, plan), precision=plan.precision, device=batches.pixels.device)
-    average = Average(model.module, share=AVERAGED[plan.schedule]) if plan.ema else None
+    stepper = Stepper(model, make_optimizer(model, plan), precision=plan.precision, device=batches.pixels.device)
+    average = WeightAverage(model.module, fraction=EMA_FRACTIONS[plan.schedule]) if plan.ema else None
     progress = Progress(plan, stepper, batches, stages, average=average)
     if not isinstance(start, Fresh):
         _continue(progress, window, start, context)
@@ -76,20 +76,20 @@ def prepare(model: Model, images: Images, window: Window, plan: TrainPlan, conte
 
 
 def _stages(model: Model, macs: float, schedule: Schedule, context: Context, *, fresh: bool) -> Stages:
-    """The first stage of the network; a new one starts narrow or shallow."""
-    growing, blocks = prepare_growth(model, schedule, seed=context.seed)
+    """The stages of the network; a new one starts narrow or shallow."""
+    channels, blocks = prepare_growth(model, schedule, seed=context.seed)
     side, first = model.preprocessing.resolution, schedule(0.0)
     if fresh and cannot_shrink(schedule, side):
-        context.log(f"resolution does not grow: images of {side} x {side} pixels are not made smaller")
-    if growing and fresh:
-        growing.narrow(model.module, first.width)
+        context.log(f"resolution does not grow: images of {side} x {side} pixels are too small to be reduced")
+    if channels and fresh:
+        channels.narrow(model.module, first.width)
     if blocks and fresh:  # after narrowing, which measures norms
         blocks.start(model.module, first.depth)
-    return Stages(model, macs, first, growing=growing, blocks=blocks)
+    return Stages(model, macs, first, channels=channels, blocks=blocks)
 
 
 def _continue(progress: Progress, window: Window, start: Start, context: Context) -> None:
-    """Restore what was saved, and the part of the budget that belongs to this training."""
+    """Restore the saved state, and the part of the budget that belongs to this training."""
     assert not isinstance(start, Fresh)
     saved, budget = start.saved.content, window.budget
     with Checkpoint(context.folder).restoring():
@@ -100,13 +100,13 @@ def _continue(progress: Progress, window: Window, start: Start, context: Context
     else:
         window.start, window.portion = saved["window"]
         budget.counted = saved["counted"]
-    context.log(f"going on after {progress.steps:,} steps")
+    context.log(f"resuming after {progress.steps:,} steps")
 
 
 def prepare_growth(
     model: Model, schedule: Schedule, *, seed: int = 0
 ) -> tuple[GrowableChannels | None, GrowableBlocks | None]:
-    """The channels and blocks of the whole network that come later, None where width or depth stays.
+    """The channels and blocks of the network that are added during training, None where width or depth does not grow.
 
     Raises `UserError` if a stage cannot be trained.
     """
@@ -117,15 +117,15 @@ def prepare_growth(
         except (RuntimeError, ValueError, AssertionError) as error:
             reason = str(error).splitlines()[0]
             raise UserError(
-                f"{model.name} does not take images of {side} x {side} pixels ({reason}), with which training is to "
-                "start. Leave resolution out of --grow, or write other --stages."
+                f"{model.name} does not take images of {side} x {side} pixels ({reason}), the size that "
+                "training starts with. Leave resolution out of --grow, or change --stages."
             ) from None
     shape, generator = (1, size.channels, size.resolution, size.resolution), torch.Generator().manual_seed(0)
     example = torch.randn(shape, generator=generator).to(next(model.module.parameters()).device)
-    growing = blocks = None
+    channels = blocks = None
     if any(stage.width < 1 for stage in stages):
         try:
-            growing = GrowableChannels(model.module, example, seed=seed)
+            channels = GrowableChannels(model.module, example, seed=seed)
         except ValueError as error:
             raise UserError(f"{model.name} cannot be widened: {error} Leave width out of --grow.") from None
     if any(stage.depth < 1 for stage in stages):
@@ -133,7 +133,7 @@ def prepare_growth(
             blocks = GrowableBlocks(model.module, example)
         except ValueError as error:
             raise UserError(f"{model.name} {error} Leave depth out of --grow.") from None
-    return growing, blocks
+    return channels, blocks
 
 
 def _check_size(batches: Batches, module: nn.Module) -> None:
@@ -156,10 +156,10 @@ def _refuse_if_too_small(window: Window, batches: Batches, plan: TrainPlan, macs
     budget, size = window.budget, batches.size
     budget.seconds_per_pass = plan.times.predict
     flops = TRAINING_FLOPS_PER_MAC * macs * size
-    price: dict[str, Any] = {"seconds": plan.times.step(size), "epochs": size / len(batches), "flops": flops}
-    needed = LEAST_STEPS * price[budget.unit]
+    cost: dict[str, Any] = {"seconds": plan.times.step(size), "epochs": size / len(batches), "flops": flops}
+    needed = MIN_STEPS * cost[budget.unit]
     if window.remaining >= needed:
         return
     used = budget.spent - window.start
-    least = window.start + budget.reserved + 1.1 * (used + needed) / window.portion
-    raise budget.too_small(least, why=f"{LEAST_STEPS} training steps would not fit")
+    smallest = window.start + budget.reserved + 1.1 * (used + needed) / window.portion
+    raise budget.too_small(smallest, why=f"{MIN_STEPS} training steps would not fit")

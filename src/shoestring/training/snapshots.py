@@ -1,4 +1,4 @@
-"""A model that can be used at any time: from a tenth of the training on one is on disk, whole, whatever happens."""
+"""Model snapshots: from a tenth of the training on, a complete, usable model is on disk whatever happens."""
 
 from __future__ import annotations
 
@@ -11,50 +11,50 @@ from shoestring.models.model import Model
 from shoestring.runtime.files import publish
 
 _FOLDER = "snapshot"
-_FIRST, _LAST = 0.1, 0.95  # fractions of the training between which snapshots are taken
-_EVERY, _LEAST = 0.05, 2.0  # share of the time between two, and seconds at least
-_COST = 0.02  # share of the time that making and writing them may take
+_FIRST, _LAST = 0.1, 0.95  # fractions of the training between which snapshots are saved
+_INTERVAL, _MIN_INTERVAL = 0.05, 2.0  # fraction of the training between two, and seconds at least
+_OVERHEAD = 0.02  # fraction of the time that making and writing them may take
 
 
 class Snapshots:
-    """`snapshot/<number>/` in a folder, the highest number counts; nothing when the folder is None.
+    """`snapshot/<number>/` in a folder, of which the highest number counts; saves nothing if the folder is None.
 
-    Each is written aside and then takes its name, and only then the ones before go: tensors and description are always
-    of one moment. `seconds` is how long the training is, zero where that is not known.
+    Each snapshot is written to a temporary folder and then renamed, and only then are older ones removed, so tensors
+    and description always belong together. `seconds` is the length of the training, zero if it is not known.
     """
 
     def __init__(self, folder: Path | None, seconds: float) -> None:
         self.folder = None if folder is None else folder / _FOLDER
-        self._pause = max(_LEAST, _EVERY * seconds)
+        self._interval = max(_MIN_INTERVAL, _INTERVAL * seconds)
         self._next = 0.0
 
     def due(self, fraction: float) -> bool:
-        """Whether it is time for the next one."""
+        """Whether the next snapshot is due."""
         return self.folder is not None and _FIRST <= fraction <= _LAST and time.monotonic() >= self._next
 
     def save(self, make: Callable[[], Model]) -> None:
-        """Put the model that `make` gives in the place of the last one."""
+        """Replace the last snapshot by the model that `make` returns."""
         if self.folder is None:
             return
-        began = time.monotonic()
+        start = time.monotonic()
         model = make()
-        before = _numbered(self.folder)
-        name = str(1 + max((int(old.name) for old in before), default=0))
-        unnamed = self.folder / f".{name}"
-        shutil.rmtree(unnamed, ignore_errors=True)  # what a process that was killed had begun
-        self.folder.parent.mkdir(exist_ok=True)  # but not the run's folder anew, which may have been removed
+        older = _numbered(self.folder)
+        name = str(1 + max((int(folder.name) for folder in older), default=0))
+        temporary = self.folder / f".{name}"
+        shutil.rmtree(temporary, ignore_errors=True)  # from a process that was killed
+        self.folder.parent.mkdir(exist_ok=True)  # without its parents: the run's folder may have been removed
         self.folder.mkdir(exist_ok=True)
-        model.save(unnamed)
-        publish(unnamed, self.folder / name)
-        for old in before:
-            shutil.rmtree(old)
-        ended = time.monotonic()
-        self._next = ended + max(self._pause, (ended - began) / _COST)
+        model.save(temporary)
+        publish(temporary, self.folder / name)
+        for folder in older:
+            shutil.rmtree(folder)
+        end = time.monotonic()
+        self._next = end + max(self._interval, (end - start) / _OVERHEAD)
 
 
 def newest(folder: Path) -> Path | None:
     """The last snapshot of the training in a folder, if there is one."""
-    return max(_numbered(folder / _FOLDER), key=lambda one: int(one.name), default=None)
+    return max(_numbered(folder / _FOLDER), key=lambda path: int(path.name), default=None)
 
 
 def remove(folder: Path) -> None:
@@ -63,4 +63,4 @@ def remove(folder: Path) -> None:
 
 
 def _numbered(folder: Path) -> list[Path]:
-    return [one for one in folder.iterdir() if one.name.isdigit()] if folder.is_dir() else []
+    return [path for path in folder.iterdir() if path.name.isdigit()] if folder.is_dir() else []

@@ -1,4 +1,4 @@
-"""Which stage of growth a network in training is in."""
+"""The growth stage of a network in training."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from shoestring.growth.deepening import GrowableBlocks
 from shoestring.growth.image_size import stage_side
 from shoestring.growth.widening import GrowableChannels
 from shoestring.models.model import Model
-from shoestring.training.optimizers.optimizer import Optimizer
+from shoestring.training.optimizer import CombinedOptimizer
 
 
 class Stages:
-    """Takes a network from stage to stage; `width` and `depth` are fractions of the whole, `side` is in pixels.
+    """Grows a network from stage to stage; `width` and `depth` are fractions of the whole, `side` is in pixels.
 
-    `growing` and `blocks` know the channels and blocks that come later (None where width or depth stays). `macs` are
-    those of one image for the whole network at full resolution.
+    `channels` and `blocks` hold the channels and blocks to be added (None where width or depth does not grow). `macs`
+    is per image, for the whole network at full resolution.
     """
 
     def __init__(
@@ -26,33 +26,33 @@ class Stages:
         macs: float,
         first: Stage,
         *,
-        growing: GrowableChannels | None = None,
+        channels: GrowableChannels | None = None,
         blocks: GrowableBlocks | None = None,
     ) -> None:
-        self.model, self.macs, self.growing, self.blocks = model, macs, growing, blocks
+        self.model, self.macs, self.channels, self.blocks = model, macs, channels, blocks
         self.width, self.depth = first.width, first.depth
         self.full = self.side = model.preprocessing.resolution
         self._measure()
 
     @property
     def work(self) -> float:
-        """Operations of a step over those of the whole network at full resolution."""
+        """FLOPs of a step over those of the whole network at full resolution."""
         return self._fraction * (self.side / self.full) ** 2
 
     @property
     def complete(self) -> bool:
-        """Whether all channels and blocks are there."""
+        """Whether all channels and blocks have been added."""
         return self.width == self.depth == 1
 
-    def advance(self, stage: Stage, optimizer: Optimizer, averages: list[dict[str, Tensor]]) -> bool:
-        """Enter this stage; whether the network has grown.
+    def advance(self, stage: Stage, optimizer: CombinedOptimizer, averages: list[dict[str, Tensor]]) -> bool:
+        """Enter this stage; returns whether the network has grown.
 
-        Channels and blocks that are there stay: the fraction spent falls a little when the reserve turns out smaller.
+        It never shrinks, although the fraction spent decreases a little when a reserve is reduced.
         """
         module, grown = self.model.module, False
         if stage.width > self.width:
-            assert self.growing is not None
-            self.growing.widen(module, self.width, stage.width, optimizers=optimizer.parts, averages=averages)
+            assert self.channels is not None
+            self.channels.widen(module, self.width, stage.width, optimizers=optimizer.parts, averages=averages)
             self.width, grown = stage.width, True
         if stage.depth > self.depth:
             assert self.blocks is not None
@@ -64,7 +64,7 @@ class Stages:
         return grown
 
     def restore(self, width: float, depth: float) -> None:
-        """Continue in the stage of a network that was saved and has been loaded."""
+        """Continue in the stage of a loaded network."""
         self.width, self.depth = width, depth
         if self.blocks is not None:
             self.blocks.deepen(self.model.module, depth)

@@ -15,12 +15,12 @@ from shoestring.models.inference import autocast
 from shoestring.models.model import Model
 from shoestring.runtime.cuda_graph import Replay
 from shoestring.runtime.device import safe_convolutions
-from shoestring.training.dynamics import lengths_seen
-from shoestring.training.optimizers.optimizer import Optimizer
+from shoestring.training.dynamics import feature_norms
+from shoestring.training.optimizer import CombinedOptimizer
 
-# Loss scale, so that small gradients do not vanish in float16 (Micikevicius et al. 2018), and by how much it is divided
-# when training goes back to an earlier state: gradients may have overflowed.
-_LOSS_SCALE, _DIVIDED = 1024.0, 16.0
+# Loss scale, so that small gradients do not vanish in float16 (Micikevicius et al. 2018), and its divisor each time
+# that training is rolled back: gradients may have overflowed.
+_LOSS_SCALE, _LOSS_SCALE_DIVISOR = 1024.0, 16.0
 
 Outputs = tuple[Tensor, Tensor, Tensor | None]
 
@@ -28,43 +28,44 @@ Outputs = tuple[Tensor, Tensor, Tensor | None]
 class Stepper:
     """Runs training steps of a model.
 
-    `forward` runs the network where several processes train it (the module itself, when None). With `norms`, steps
-    also return the lengths of the features of each image. After `setbacks` the learning rate is halved that many times.
+    `forward` replaces the forward pass of the module in distributed training (None otherwise). With `norms`, steps also
+    return the feature norm of each image. `setbacks` is how often training was rolled back; each halves the learning
+    rate.
     """
 
-    def __init__(self, model: Model, optimizer: Optimizer, *, precision: str, device: torch.device) -> None:
+    def __init__(self, model: Model, optimizer: CombinedOptimizer, *, precision: str, device: torch.device) -> None:
         self.model, self.optimizer, self.precision = model, optimizer, precision
         self.forward: Callable[[Tensor], Tensor] | None = None
         self.norms = False
         self.setbacks = 0
         self._smoothing, self._weight, self._weighted = 0.0, 1.0, False
-        this = weakref.proxy(self)  # no reference cycle, which would keep memory after training
-        self.replay: Replay | None = Replay(lambda *tensors: this._learn(*tensors), device=device)
+        stepper = weakref.proxy(self)  # a reference cycle would hold memory after training
+        self.replay: Replay | None = Replay(lambda *tensors: stepper._run(*tensors), device=device)
 
-    def forget(self) -> None:
-        """Record the step again: weights are elsewhere now, or a step does something else. Frees recorded memory."""
+    def reset(self) -> None:
+        """Discard the recorded step, as after a change of its weights or operations. Frees the memory that it holds."""
         if self.replay is not None:
             self.replay.reset()
 
     def __call__(self, batch: Batch, factor: float, *, smoothing: float, weighted: bool) -> Outputs:
         """Update the weights at this factor of the peak learning rate.
 
-        Returns the loss, the logits (B, C), and the lengths (B,) of the features if `norms` is set; the next step may
-        overwrite them. `weighted` says that the labels (B, C) of each image add up to its weight.
+        Returns the loss, the logits (B, C), and the feature norms (B,) if `norms` is set; the next step may overwrite
+        them. With `weighted`, the labels (B, C) of each image add up to its weight.
         """
         self._smoothing, self._weight, self._weighted = smoothing, batch.weight, weighted
         rate: float | Tensor = factor * 0.5**self.setbacks
         if batch.images.is_cuda:
             rate = torch.full((), rate, dtype=torch.float32, device=batch.images.device)
-        return (self.replay or self._learn)(batch.images, batch.labels, rate)
+        return (self.replay or self._run)(batch.images, batch.labels, rate)
 
-    def _learn(self, images: Tensor, labels: Tensor, rate: float | Tensor) -> Outputs:
-        self.optimizer.clear()  # gradients that a failed step has left
+    def _run(self, images: Tensor, labels: Tensor, rate: float | Tensor) -> Outputs:
+        self.optimizer.zero_grad()  # of a step that failed
         module = self.model.module
-        noted = lengths_seen(module, self.model.heads) if self.norms else contextlib.nullcontext([])
-        scale = _LOSS_SCALE / _DIVIDED**self.setbacks if self.precision == "float16" else 1.0
+        recording = feature_norms(module, self.model.heads) if self.norms else contextlib.nullcontext([])
+        scale = _LOSS_SCALE / _LOSS_SCALE_DIVISOR**self.setbacks if self.precision == "float16" else 1.0
         with safe_convolutions(module, images.device):
-            with autocast(images.device, self.precision), noted as lengths:
+            with autocast(images.device, self.precision), recording as norms:
                 logits = (self.forward or module)(images)
             loss = self._loss(logits.float(), labels)
             (loss * (self._weight * scale)).backward()
@@ -72,7 +73,7 @@ class Stepper:
             for gradient in (weight.grad for weight in module.parameters() if weight.grad is not None):
                 gradient.div_(scale)
         self.optimizer.step(rate)
-        return loss.detach(), logits.detach(), lengths[-1] if lengths else None
+        return loss.detach(), logits.detach(), norms[-1] if norms else None
 
     def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Mean cross-entropy of logits (B, C) and labels (B,), or (B, C) that add up to the weight of each image."""

@@ -1,4 +1,4 @@
-"""Muon: momentum whose update is made orthogonal, for weights that are matrices (Jordan et al. 2024)."""
+"""Muon: momentum with orthogonalized updates, for weight matrices (Jordan et al. 2024)."""
 
 from __future__ import annotations
 
@@ -8,48 +8,49 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from shoestring.training.optimizers.rules import Rule
+from shoestring.training.optimizers.base import Optimizer
 
-# Quintic iteration x -> a x + b x^3 + c x^5 that drives singular values near one fastest (Jordan et al. 2024).
+# Coefficients of the iteration x -> a x + b x^3 + c x^5, which brings singular values close to one fastest (Jordan et
+# al. 2024).
 _QUINTIC = (3.4445, -4.7750, 2.0315)
 ITERATIONS = 3
-_WIDE = 2  # columns for each row from which the square is less work
+_WIDE = 2  # ratio of columns to rows from which iterating on x x^T takes fewer operations
 
 
-def orthogonalise(matrix: Tensor, steps: int = ITERATIONS) -> Tensor:
-    """The nearest semi-orthogonal matrix (R, C), approximately, by Newton-Schulz iteration."""
+def orthogonalize(matrix: Tensor, steps: int = ITERATIONS) -> Tensor:
+    """Approximate the nearest semi-orthogonal matrix (R, C) by Newton-Schulz iteration."""
     x = matrix / (matrix.norm() + 1e-7)
     tall = x.shape[0] > x.shape[1]
     if tall:
         x = x.T
     wide = x.dtype == torch.float32 and x.shape[1] >= _WIDE * x.shape[0]
-    x = _by_its_square(x, steps) if wide else _directly(x, steps)
+    x = _iterate_on_square(x, steps) if wide else _iterate(x, steps)
     return x.T if tall else x
 
 
-def working(matrix: Tensor) -> Tensor:
-    """The matrix in the precision that it is made orthogonal in: low where that is much faster, on accelerators."""
+def to_working_precision(matrix: Tensor) -> Tensor:
+    """Cast a matrix to the precision for `orthogonalize`: bfloat16 on CUDA devices, where it is much faster."""
     return matrix.to(torch.bfloat16 if matrix.is_cuda else torch.float32)
 
 
-def _by_its_square(x: Tensor, steps: int) -> Tensor:
+def _iterate_on_square(x: Tensor, steps: int) -> Tensor:
     """All steps on the small matrix x x^T, whose polynomials commute, and one product with x.
 
-    Half of the work for the filters of a 3x3 convolution.
+    Takes half the operations for the filters of a 3x3 convolution.
     """
     a, b, c = _QUINTIC
     square, all_steps = x @ x.T, None
-    for left in reversed(range(steps)):
+    for remaining in reversed(range(steps)):
         step = torch.addmm(square, square, square, beta=b, alpha=c)
         step.diagonal().add_(a)
         all_steps = step if all_steps is None else step @ all_steps
-        if left:
+        if remaining:
             square = step @ square @ step
     return x if all_steps is None else all_steps @ x
 
 
-def _directly(x: Tensor, steps: int) -> Tensor:
-    """One step after the other: in low precision the square would lose what is small in x."""
+def _iterate(x: Tensor, steps: int) -> Tensor:
+    """Iterate on x itself: in low precision the square would lose small values of x."""
     a, b, c = _QUINTIC
     for _ in range(steps):
         square = x @ x.T
@@ -57,12 +58,12 @@ def _directly(x: Tensor, steps: int) -> Tensor:
     return x
 
 
-class Muon(Rule):
-    """Nesterov momentum, orthogonalised; a convolution counts as the matrix (filters, inputs x height x width).
+class Muon(Optimizer):
+    """Orthogonalized Nesterov momentum; a convolution is treated as a matrix (filters, inputs x height x width).
 
-    With `fixed_norm` each weight keeps the norm that it has: right where a normalisation follows, which makes the scale
-    of the weights meaningless. The learning rate is the size of a step then, relative to a weight whose singular values
-    are all alike. Elsewhere weights decay, and so do those that start at zero: they have no norm to keep.
+    With `fixed_norm` each weight keeps its norm, which is right before a normalization layer, where the scale of the
+    weights has no effect. The learning rate is then the size of a step relative to a weight with equal singular values.
+    Other weights decay, and so do those that start at zero, which have no norm to keep.
     """
 
     def __init__(
@@ -77,21 +78,21 @@ class Muon(Rule):
         settings = {"momentum": momentum, "weight_decay": weight_decay, "fixed_norm": fixed_norm}
         super().__init__([{"params": list(params)}], lr=lr, **settings)
 
-    def _start(self, weight: Tensor, group: dict[str, Any]) -> dict[str, Any]:
+    def _initial_state(self, weight: Tensor, group: dict[str, Any]) -> dict[str, Any]:
         fixed = group["fixed_norm"] and bool(weight.any())
         return {"momentum_buffer": torch.zeros_like(weight), "fixed_norm": fixed}
 
-    def _move(self, weights: list[Tensor], group: dict[str, Any], rate: float | Tensor) -> None:
+    def _update(self, weights: list[Tensor], group: dict[str, Any], rate: float | Tensor) -> None:
         for weight in weights:
             assert weight.grad is not None
-            self._update(weight, weight.grad, group, rate)
+            self._update_weight(weight, weight.grad, group, rate)
 
-    def _update(self, weight: Tensor, gradient: Tensor, group: dict[str, Any], rate: float | Tensor) -> None:
+    def _update_weight(self, weight: Tensor, gradient: Tensor, group: dict[str, Any], rate: float | Tensor) -> None:
         state = self.state[weight]
         velocity = state["momentum_buffer"].mul_(group["momentum"]).add_(gradient)
-        ahead = gradient.add(velocity, alpha=group["momentum"])
-        matrix = ahead.reshape(len(ahead), -1)
-        step = orthogonalise(working(matrix)).to(weight.dtype).reshape(weight.shape)
+        nesterov = gradient.add(velocity, alpha=group["momentum"])
+        matrix = nesterov.reshape(len(nesterov), -1)
+        step = orthogonalize(to_working_precision(matrix)).to(weight.dtype).reshape(weight.shape)
         if state["fixed_norm"]:
             norm = weight.norm()
             weight.sub_(step * (norm * rate / len(weight) ** 0.5))

@@ -1,4 +1,4 @@
-"""Trainings by a team, for test_team.py: each process leaves the weights that it ended with in a folder.
+"""Distributed trainings for test_distributed.py: each process saves its final weights in a folder.
 
 Run by torchrun; the first process then trains the same alone.
 """
@@ -20,7 +20,7 @@ from shoestring.models.model import Model, build
 from shoestring.models.preprocessing import Preprocessing
 from shoestring.runtime.context import Context
 from shoestring.runtime.distributed import Distributed, process_group
-from shoestring.training.distributed import Helper
+from shoestring.training.distributed import Worker
 from shoestring.training.progress import Progress
 from trainings import fit
 
@@ -44,14 +44,14 @@ def main(folder: Path) -> None:
             if team.rank == 0:
                 trained = train(options, schedule, context, team, astray=name == "astray")
             else:
-                helper = Helper(team, context)
-                helper.work()
-                assert helper._state is not None
-                trained = helper._state.model
+                worker = Worker(team, context)
+                worker.run()
+                assert worker._progress is not None
+                trained = worker._progress.model
             save(trained, folder / f"{name}-{team.rank}.pt")
     if team.rank == 0:
         for name, (options, schedule) in CASES.items():
-            alone = train(options, schedule, replace(context, team=None), None, astray=name == "astray")
+            alone = train(options, schedule, replace(context, distributed=None), None, astray=name == "astray")
             save(alone, folder / f"{name}-alone.pt")
 
 

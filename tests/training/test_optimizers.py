@@ -7,8 +7,10 @@ import pytest
 import torch
 from torch import nn
 
+from shoestring.training.optimizers.adamw import AdamW
+from shoestring.training.optimizers.base import Optimizer
 from shoestring.training.optimizers.muon import Muon
-from shoestring.training.optimizers.rules import SGD, AdamW, Rule
+from shoestring.training.optimizers.sgd import SGD
 
 FACTORS = (1.0, 0.7, 0.1)
 
@@ -44,12 +46,12 @@ PAIRS = {
 @pytest.mark.parametrize("name", PAIRS)
 def test_a_rule_does_what_torch_does(name):
     ours, theirs = _weights(), _weights()
-    rule, known = PAIRS[name][0](_groups(ours)), PAIRS[name][1](_groups(theirs))
+    optimizer, known = PAIRS[name][0](_groups(ours)), PAIRS[name][1](_groups(theirs))
     peaks = [group["lr"] for group in known.param_groups]
     for seed, factor in enumerate(FACTORS):
         _give_gradients(ours, seed)
         _give_gradients(theirs, seed)
-        rule.step(factor)
+        optimizer.step(factor)
         for group, peak in zip(known.param_groups, peaks):
             group["lr"] = peak * factor
         known.step()
@@ -62,10 +64,10 @@ def test_a_factor_may_be_a_tensor(make):
     found = []
     for kind in (float, torch.tensor):
         weights = _weights()
-        rule = make(_groups(weights))
+        optimizer = make(_groups(weights))
         for seed, factor in enumerate(FACTORS):
             _give_gradients(weights, seed)
-            rule.step(kind(factor))
+            optimizer.step(kind(factor))
         found.append(weights)
     assert all(torch.allclose(one, other, atol=1e-6) for one, other in zip(*found))
 
@@ -75,14 +77,14 @@ def test_a_rule_goes_on_from_what_it_remembered(name):
     found = []
     for stop in (None, 1):
         weights = _weights()
-        rule = PAIRS[name][0](_groups(weights))
+        optimizer = PAIRS[name][0](_groups(weights))
         for seed in range(3):
             if seed == stop:
-                saved = rule.state_dict()
-                rule = PAIRS[name][0](_groups(weights))
-                rule.load_state_dict(saved)
+                saved = optimizer.state_dict()
+                optimizer = PAIRS[name][0](_groups(weights))
+                optimizer.load_state_dict(saved)
             _give_gradients(weights, seed)
-            rule.step()
+            optimizer.step()
         found.append(weights)
     assert all(torch.equal(one, other) for one, other in zip(*found))
 
@@ -92,14 +94,14 @@ def test_what_lies_otherwise_in_memory_is_laid_as_the_weight_does(name):
     found = []
     for laid in (torch.channels_last, torch.contiguous_format):
         weights = _weights()
-        rule = PAIRS[name][0](_groups(weights))
+        optimizer = PAIRS[name][0](_groups(weights))
         for seed in range(2):
             _give_gradients(weights, seed)
-            for remembered in rule.state.values():
+            for remembered in optimizer.state.values():
                 for key, value in remembered.items():
                     remembered[key] = value.contiguous(memory_format=laid) if value.ndim == 4 else value
             weights[0].grad = weights[0].grad.contiguous(memory_format=laid)
-            rule.step()
+            optimizer.step()
         found.append(weights)
     assert all(torch.equal(one, other) for one, other in zip(*found))
 
@@ -107,11 +109,11 @@ def test_what_lies_otherwise_in_memory_is_laid_as_the_weight_does(name):
 def test_weights_without_a_gradient_stay():
     weights = _weights()
     before = [weight.detach().clone() for weight in weights]
-    rule: Rule = SGD(_groups(weights), lr=0.2)
+    optimizer: Optimizer = SGD(_groups(weights), lr=0.2)
     _give_gradients(weights[:1], 0)
-    rule.step()
+    optimizer.step()
     assert [torch.equal(one, other) for one, other in zip(weights, before)] == [False, True, True]
-    rule.clear()
+    optimizer.zero_grad()
     assert all(weight.grad is None for weight in weights)
 
 

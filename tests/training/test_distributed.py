@@ -13,9 +13,9 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from shoestring.training.distributed import _some_idle
+from shoestring.training.distributed import _has_unused_parameters
 
-CASES = Path(__file__).with_name("team_cases.py")
+CASES = Path(__file__).with_name("distributed_cases.py")
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
 
@@ -77,7 +77,7 @@ def test_a_run_is_one_and_goes_on_the_same_after_an_interruption(tmp_path: Path)
     process = train(cut)
     _, error = process.communicate()
     assert process.returncode == 0, error
-    assert "going on after" in error
+    assert "resuming after" in error
     one, other = (load_file(path / "train" / "model.safetensors") for path in (whole, cut))
     assert all(torch.equal(value, other[name]) for name, value in one.items())
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cut", "whole"]
@@ -90,5 +90,5 @@ def test_weights_that_take_no_part_are_found() -> None:
 
     frozen = nn.Linear(3, 2).requires_grad_(False)
     few = torch.zeros(2, 3)
-    assert _some_idle(Partly(nn.Linear(3, 2), nn.Linear(3, 2)), few)
-    assert not _some_idle(Partly(nn.Linear(3, 2), frozen), few)
+    assert _has_unused_parameters(Partly(nn.Linear(3, 2), nn.Linear(3, 2)), few)
+    assert not _has_unused_parameters(Partly(nn.Linear(3, 2), frozen), few)

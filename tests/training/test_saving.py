@@ -32,8 +32,8 @@ def _window(epochs: float):
 
 @pytest.mark.parametrize("grow", ["constant", "width"])
 def test_from_a_tenth_on_there_is_a_model_to_use(images, make_model, context, tmp_path, monkeypatch, grow):
-    monkeypatch.setattr(snapshots, "_LEAST", 0.0)
-    monkeypatch.setattr(snapshots, "_COST", 1e9)
+    monkeypatch.setattr(snapshots, "_MIN_INTERVAL", 0.0)
+    monkeypatch.setattr(snapshots, "_OVERHEAD", 1e9)
     found = []
 
     def on_progress(step: str, fraction: float, values: dict) -> None:
@@ -46,7 +46,7 @@ def test_from_a_tenth_on_there_is_a_model_to_use(images, make_model, context, tm
         assert len(list(folder.parent.iterdir())) == 1
         found.append(Model.load(folder))
 
-    monkeypatch.setattr(loop, "_TICK", -1.0)
+    monkeypatch.setattr(loop, "_REPORT_SECONDS", -1.0)
     model = make_model(images, "convnet", width=0.25)
     around, schedule = replace(context, folder=tmp_path, on_progress=on_progress), compose(grow, {})
     fit(model, images, _window(10), settings=SETTINGS, context=around, schedule=schedule, anytime=True)
@@ -192,7 +192,7 @@ def test_what_making_a_snapshot_takes_counts(images, make_model, tmp_path, monke
 def test_a_termination_signal_anneals_saves_and_interrupts(images, make_model, context, tmp_path, monkeypatch):
     now, factors = [0.0], []
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(loop, "_TICK", -1.0)
+    monkeypatch.setattr(loop, "_REPORT_SECONDS", -1.0)
     monkeypatch.setattr(Checkpoint, "due", lambda self: self.file is not None)
 
     def on_progress(step: str, fraction: float, values: dict) -> None:

@@ -1,0 +1,22 @@
+"""Train by a recipe's settings: plan the training, then run it."""
+
+from __future__ import annotations
+
+from shoestring import Budget, api
+from shoestring.config.recipe import Grow, Prune, Train
+from shoestring.data.images import Images
+from shoestring.models.model import Model
+from shoestring.planning.plan import Planner, stretch_of
+from shoestring.planning.profiling import Profiler
+from shoestring.runtime.context import Context
+from shoestring.training.progress import Training
+
+
+def train(
+    images: Images, settings: Train, grow: Grow, *, budget: Budget, context: Context, later: Prune | None = None
+) -> tuple[Model, Training]:
+    """Plan and train a network; returns it with the summary. `later` is the pruning that will follow."""
+    planner = Planner(settings, grow, Profiler(budget, context), context, later=later)
+    planned = planner(images, stretch_of(budget, "train", count=len(images), later=later))
+    model, training, _ = api.run_train(images, planner, planned, budget=budget)
+    return model, training

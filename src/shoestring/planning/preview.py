@@ -1,0 +1,90 @@
+"""Preview of a training: its network, and the throughput, epochs and steps of each growth stage."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from shoestring.budget import Window
+from shoestring.growth.compose import stages_of
+from shoestring.runtime.device import out_of_memory, synchronize
+from shoestring.runtime.timing import min_seconds
+from shoestring.training.progress import Progress
+from shoestring.training.setup import growth_of
+
+_TIMING_FRACTION = 0.01  # of a time budget, for timing all stages
+
+
+@dataclass(frozen=True)
+class StagePreview:
+    """A growth stage: fractions of the network (`width`, `depth`) and of the training, and image size in pixels."""
+
+    width: float
+    depth: float
+    side: int
+    fraction: float
+    images_per_second: float | None  # None if the budget is not a time, and nothing is timed
+    epochs: float
+    steps: int
+
+
+@dataclass(frozen=True)
+class TrainingPreview:
+    """Preview of a training; `length` is in the unit of the budget."""
+
+    network: str
+    options: dict[str, Any]
+    parameters: int
+    macs: int  # of one image
+    grow: str
+    precision: str
+    optimizer: str
+    batch_size: int
+    length: float
+    phases: list[StagePreview]
+
+    @property
+    def epochs(self) -> float:
+        """Epochs of the whole training."""
+        return sum(phase.epochs for phase in self.phases)
+
+
+def preview_training(progress: Progress, window: Window) -> TrainingPreview:
+    """Preview a training that is ready to start: go through all stages and time a step of each, without learning.
+
+    The training cannot be continued afterwards.
+    """
+    stages, length, budget = stages_of(growth_of(progress.plan)), window.remaining, window.budget
+    limit = _TIMING_FRACTION * budget.total / len(stages)
+    phases = []
+    for stage, fraction in stages.items():
+        progress.enter(stage)
+        timed = budget.unit == "seconds"
+        cost = _step_seconds(progress, limit) if timed else progress.step_cost[budget.unit]
+        size, current = progress.batches.size, progress.stages
+        steps, speed = fraction * length / cost, size / cost if timed else None
+        epochs = steps * size / len(progress.batches)
+        phases.append(StagePreview(current.width, current.depth, current.side, fraction, speed, epochs, round(steps)))
+    model, plan = progress.model, progress.plan
+    parameters = sum(weight.numel() for weight in model.module.parameters())
+    sizes = (parameters, round(progress.stages.macs), plan.grow, plan.precision, plan.optimizer, progress.batches.size)
+    return TrainingPreview(model.name, dict(model.options), *sizes, length, phases)
+
+
+def _step_seconds(progress: Progress, limit: float) -> float:
+    """Seconds of a step; the batch size is halved if it does not fit into memory, as in training."""
+    try:
+        for _ in range(0 if progress.stepper.replay is None else progress.stepper.replay.warmup_calls):
+            _step(progress)
+        return min_seconds(partial(_step, progress), limit)
+    except RuntimeError as error:
+        if progress.batches.size == 1 or not out_of_memory(error):
+            raise
+    progress.halve_batch_size()
+    return _step_seconds(progress, limit)
+
+
+def _step(progress: Progress) -> None:
+    progress.step(0.0)
+    synchronize(progress.batches.pixels.device)

@@ -1,0 +1,76 @@
+"""Save a training while it runs: states to roll back to, a checkpoint to resume from, snapshots to use."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from shoestring.budget import Window
+from shoestring.errors import UserError
+from shoestring.runtime.context import Context
+from shoestring.training.checkpoint import Checkpoint
+from shoestring.training.divergence import DivergenceGuard
+from shoestring.training.progress import Progress
+from shoestring.training.snapshots import Snapshots, newest
+
+_INTERVAL = 0.01  # fraction of the training between two checks of the loss, for which an accelerator has to wait
+_CAUTION = 1.5  # writing the last checkpoint may take this many times as long as the one before
+
+
+class Saver:
+    """Checks the loss now and then, and saves only finite states: in memory and in the context's folder.
+
+    With `anytime` model snapshots are saved as well.
+    """
+
+    def __init__(self, progress: Progress, window: Window, context: Context, *, anytime: bool) -> None:
+        self.progress, self.window, self.checkpoint = progress, window, Checkpoint(context.folder)
+        self.guard = DivergenceGuard(progress, context.log)
+        seconds = window.length if window.budget.unit == "seconds" else 0.0
+        self.snapshots = Snapshots(context.folder if anytime else None, seconds)
+        self._next = 0.0
+
+    def due(self) -> bool:
+        """Whether the loss is to be checked."""
+        return self.window.fraction >= self._next
+
+    def save(self, loss: Tensor, **extra: Any) -> bool:
+        """Save what is due; if training diverged, restore an earlier state instead and return False.
+
+        `extra` is saved with the checkpoint. Raises `UserError` if training diverged too often.
+        """
+        fraction = self.window.fraction
+        self._next = fraction + _INTERVAL
+        if self.roll_back(loss):
+            return False
+        self.guard.save(self.progress, fraction)
+        if self.checkpoint.due():
+            self._save_checkpoint(ended=False, **extra)
+            if self.progress.plan.extendable:
+                self.window.budget.reserve("state", _CAUTION * self.checkpoint.seconds)
+        if self.snapshots.due(fraction):
+            self.snapshots.save(self.progress.usable)
+        return True
+
+    def roll_back(self, loss: Tensor) -> bool:
+        """`DivergenceGuard.roll_back`, with an error that names the last snapshot."""
+        try:
+            return self.guard.roll_back(loss, self.progress)
+        except UserError as error:
+            folder = self.checkpoint.folder
+            if folder is None or (snapshot := newest(folder)) is None:
+                raise
+            raise UserError(f"{error} An earlier model is in {snapshot}.") from None
+
+    def end(self, **extra: Any) -> None:
+        """Save the final checkpoint if the training can be extended."""
+        if self.progress.plan.extendable:
+            self.window.budget.release("state")
+            self._save_checkpoint(ended=True, **extra)
+
+    def _save_checkpoint(self, *, ended: bool, **extra: Any) -> None:
+        window = self.window
+        budget = {"window": (window.start, window.portion), "counted": window.budget.counted}
+        end = {"total": window.budget.total, "ended": ended}
+        self.checkpoint.save(self.progress.pack() | budget | end | extra)
