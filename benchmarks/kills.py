@@ -23,7 +23,7 @@ from machine import machine
 from shoestring.api import accuracy
 from shoestring.data import load
 from shoestring.runs.directory import RunDir
-from shoestring.runs.session import usable_model
+from shoestring.runs.models import usable_model
 
 RESULTS = Path(__file__).parent / "results" / "kills.json"
 

@@ -10,7 +10,7 @@ import pytest
 from shoestring.budget import Budget
 from shoestring.cli.main import main
 from shoestring.cli.progress import Progress
-from shoestring.runs.session import of_whole
+from shoestring.runs.progress import with_run_fraction
 
 PHASES = ["loading PyTorch", "loading digits", "measuring speed", "choosing the network", "selecting"]
 PHASES += ["training a proxy", "training convnet", "evaluating before pruning", "pruning", "training the pruned"]
@@ -45,7 +45,7 @@ def test_the_bar_waits_when_a_step_restarts(capsys) -> None:
 def test_with_a_time_budget_the_fraction_is_that_of_the_clock() -> None:
     calls = []
     budget = Budget(100.0, started=time.monotonic() - 30.0)
-    of_whole(lambda *args: calls.append(args), budget)("train", 0.1, {"loss": 1.0})
+    with_run_fraction(lambda *args: calls.append(args), budget)("train", 0.1, {"loss": 1.0})
     [(name, fraction, values)] = calls
     assert (name, fraction, values["loss"]) == ("train", 0.1, 1.0)
     assert 0.3 <= values["run"] < 0.9 and values["left"] == pytest.approx(100 * (1 - values["run"]), abs=1.0)

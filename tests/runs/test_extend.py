@@ -11,7 +11,7 @@ from shoestring.models.model import Model
 from shoestring.runs import pipeline, session, stages
 from shoestring.runs.directory import RunDir
 from shoestring.runs.extend import reopen
-from shoestring.runs.session import usable_model
+from shoestring.runs.models import usable_model
 from shoestring.training import loop
 from shoestring.training.checkpoint import Checkpoint
 from shoestring.training.early_stopping import EarlyStopping

@@ -99,7 +99,7 @@ def evaluate(
     from shoestring.evaluation.metrics import collect_predictions, compute_metrics
     from shoestring.evaluation.warnings import find_warnings
     from shoestring.models.inference import Predictor
-    from shoestring.runs.session import usable_model
+    from shoestring.runs.models import usable_model
     from shoestring.runtime.context import prepare
 
     handle_signals()
@@ -141,13 +141,14 @@ def evaluate(
 def _own_images(run: Path, split: str, *, skip_bad: bool, on_progress: Callable[[int, int], None]) -> Images:
     """Return a split of the run's data, divided as in the run, so that its test images were never trained on."""
     from shoestring.data import load
-    from shoestring.runs.session import arguments, same_images
+    from shoestring.runs.inputs import check_same_images
+    from shoestring.runs.loading import load_arguments
 
     recipe = recorded(RunDir(run))
     if recipe is None:
         raise UserError(f"{run} does not record its training data: give the data as --on DATA.")
-    data = load(**{**arguments(recipe), "skip_bad": skip_bad or recipe.skip_bad}, progress=on_progress)
-    same_images(RunDir(run), data.train)
+    data = load(**{**load_arguments(recipe), "skip_bad": skip_bad or recipe.skip_bad}, progress=on_progress)
+    check_same_images(RunDir(run), data.train)
     splits = {"train": data.train, "validation": data.validation, "test": data.test}
     if split not in splits:
         raise unknown("split", split, splits)

@@ -58,7 +58,7 @@ def predict(
 
     from shoestring.data import Images, decode_file
     from shoestring.models.inference import log_probabilities
-    from shoestring.runs.session import usable_model
+    from shoestring.runs.models import usable_model
     from shoestring.runtime.context import prepare
 
     handle_signals()

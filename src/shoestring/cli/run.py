@@ -180,7 +180,7 @@ def _execute(verb: str, recipe: Recipe, command: dict[str, Any], started: float,
     try:
         result = work(recipe, folder, context=context, started=started)
         if copy is not None or table is not None:
-            pipeline.hand_out(recipe, folder, context=context, copy=copy, table=table, overwrite=overwrite)
+            pipeline.export_selection(recipe, folder, context=context, copy=copy, table=table, overwrite=overwrite)
     finally:
         progress.close()
     progress.warn(result.get("warnings", ()))

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from shoestring.config.recipe import Recipe
+from shoestring.data import Images
 from shoestring.errors import UserError
 from shoestring.models.description import model_folder
 from shoestring.runs.directory import RunDir
@@ -53,3 +54,13 @@ def check_same_files(recipe: Recipe, folder: RunDir) -> None:
                 f"{path} has changed since {folder.path} was begun, and the run there is of the file as it was then. "
                 "Bring it back, or start anew: choose another --out, or remove that folder."
             )
+
+
+def check_same_images(folder: RunDir, images: Images) -> None:
+    """Raise `UserError` if these are not the training images that the run in the folder began with."""
+    before = folder.run.get("data")
+    if before is not None and before["fingerprint"] != images.fingerprint:
+        raise UserError(
+            f"the images of {before['name']} have changed since {folder.path} was begun. Restore them, or "
+            "start over: choose another --out, or remove that folder."
+        )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,9 +13,11 @@ from shoestring.planning.plan import Planned
 from shoestring.reporting.markdown import write_report
 from shoestring.runs import stages
 from shoestring.runs.directory import RunDir
+from shoestring.runs.environment import environment
 from shoestring.runs.plan import make_plan, note_plan, planner_of, stored_plan
 from shoestring.runs.preflight import check_budget, settle
-from shoestring.runs.session import EXIT, begin, finished, surroundings
+from shoestring.runs.progress import of_several
+from shoestring.runs.session import EXIT, begin, finished
 from shoestring.runtime import threads
 from shoestring.runtime.context import Context
 from shoestring.selection import Subset
@@ -32,81 +33,69 @@ def run(recipe: Recipe, folder: RunDir, *, context: Context, started: float | No
     """
     if result := finished(recipe, folder, context=context):
         return result
-    shown = replace(context, on_progress=_part(context.on_progress, 0, 2)) if recipe.baseline else context
-    asked = begin(recipe, folder, context=shown, started=started)
-    data = asked.load()
-    asked_side = data.train.shape[0]
+    shown = replace(context, on_progress=of_several(context.on_progress, 0, 2)) if recipe.baseline else context
+    requested = begin(recipe, folder, context=shown, started=started)
+    data = requested.load()
+    requested_side = data.train.shape[0]
     context.log("measuring speed")
     with threads.single_thread(context.threads):
-        this, data = settle(asked, data)
+        run, data = settle(requested, data)
     plans: list[Planned | None] = []
 
     def check() -> None:
-        check_budget(this, data.train)
-        plans.append(make_plan(this, data.train))
+        check_budget(run, data.train)
+        plans.append(make_plan(run, data.train))
 
-    with asked.working(data.train, check=check):
+    with requested.working(data.train, check=check):
         if "result" in folder.run:  # another process has finished it meanwhile
             return folder.run["result"]
-        planned = plans[0] if plans else stored_plan(this, data.train)
-        this.note(surroundings=surroundings(context))
-        note_plan(this, planned, data.train)
-        planner, subset = planner_of(this), stages.select(this, data.train)
+        planned = plans[0] if plans else stored_plan(run, data.train)
+        run.note(surroundings=environment(context))
+        note_plan(run, planned, data.train)
+        planner, subset = planner_of(run), stages.select(run, data.train)
         images = data.train
         if subset is not None:
             images = data.train[subset]
             planned = planned and planned.built_for(images, planner)
-        stages.find_copies(this, images, data)
-        trained = stages.train(this, images, data.validation, planner, planned)
-        final = stages.prune(this, trained, images, data.validation)
-        result = stages.evaluate(this, final, data, images, subset)
-        stages.add_lateness(this, result)
+        stages.find_leaked_images(run, images, data)
+        trained = stages.train(run, images, data.validation, planner, planned)
+        final = stages.prune(run, trained, images, data.validation)
+        result = stages.evaluate(run, final, data, images, subset)
+        stages.add_lateness(run, result)
     if recipe.baseline:
-        settled = replace(recipe, train=this.recipe.train)  # with the same views, and images of the same size
-        if data.train.shape[0] != asked_side:
+        settled = replace(recipe, train=run.recipe.train)  # with the same views, and images of the same size
+        if data.train.shape[0] != requested_side:
             settled = replace(settled, resolution=data.train.shape[0])
         result["baseline"] = _baseline(settled, subset, len(images), folder, context)
         result["warnings"] += [f"with random images, {warning}" for warning in result["baseline"]["warnings"]]
     folder.check_present()
     write_report(folder.path, result)
-    return stages.finish(this, result)
-
-
-def _part(
-    tell: Callable[[str, float, dict[str, Any]], None], number: int, count: int
-) -> Callable[[str, float, dict[str, Any]], None]:
-    """Progress of one run of several of the same length, as that of all of them."""
-
-    def on_progress(name: str, fraction: float, values: dict[str, Any]) -> None:
-        whole = {"run": (number + values["run"]) / count} if "run" in values else {}
-        tell(name, fraction, {key: value for key, value in values.items() if key != "left"} | whole)
-
-    return on_progress
+    return stages.finish(run, result)
 
 
 def select_only(recipe: Recipe, folder: RunDir, *, context: Context, started: float | None = None) -> dict[str, Any]:
     """Choose images and stop there; what was chosen, and the file that says so."""
     if result := finished(recipe, folder, context=context, only="select"):
         return result
-    this = begin(recipe, folder, context=context, started=started, only="select")
-    data = None if recipe.unlabelled else this.load()
-    images = this.load_unlabelled() if data is None else data.train
-    this.budget.reserve("exit", EXIT)
+    run = begin(recipe, folder, context=context, started=started, only="select")
+    data = None if recipe.unlabelled else run.load()
+    images = run.load_unlabelled() if data is None else data.train
+    run.budget.reserve("exit", EXIT)
     context.log("measuring speed")
-    with this.working(images, check=None if data is None else partial(check_budget, this, images)):
-        subset = stages.select(this, images)
+    with run.working(images, check=None if data is None else partial(check_budget, run, images)):
+        subset = stages.select(run, images)
         assert subset is not None
-        result = stages.chosen(this, images, subset, data)
-        stages.add_lateness(this, result)
-    return stages.finish(this, result)
+        result = stages.selection_result(run, images, subset, data)
+        stages.add_lateness(run, result)
+    return stages.finish(run, result)
 
 
-def hand_out(
+def export_selection(
     recipe: Recipe, folder: RunDir, *, context: Context, copy: Path | None, table: Path | None, overwrite: bool = False
 ) -> None:
     """Copy the images that a finished choice took into a folder, and list them in a table, as far as wanted."""
-    this = begin(recipe, folder, context=replace(context, log=lambda text: None), started=None, only="select")
-    images = this.load_unlabelled() if recipe.unlabelled else this.load().train
+    run = begin(recipe, folder, context=replace(context, log=lambda text: None), started=None, only="select")
+    images = run.load_unlabelled() if recipe.unlabelled else run.load().train
     subset = Subset.load(folder / "select" / "subset.json")
     subset.indices_for(images)
     if copy is not None:
@@ -120,6 +109,6 @@ def _baseline(recipe: Recipe, subset: Subset | None, examples: int, folder: RunD
     context.log("baseline: random images, an equal budget")
     control = Select("random", examples, subset.balance if subset else recipe.select.balance)  # type: ignore[arg-type]
     other = replace(recipe, select=control, keep=never_held_out_file(recipe), seed=recipe.seed + 1, baseline=False)
-    around = replace(context, seed=other.seed, on_progress=_part(context.on_progress, 1, 2))
+    around = replace(context, seed=other.seed, on_progress=of_several(context.on_progress, 1, 2))
     result = run(other, RunDir(folder / "baseline"), context=around)
     return {key: result[key] for key in ("accuracy", "interval", "warnings", "seconds", "out")}

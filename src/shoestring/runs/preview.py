@@ -16,7 +16,8 @@ from shoestring.runs.directory import RunDir
 from shoestring.runs.extend import extends
 from shoestring.runs.plan import make_plan, plan_record, training_images
 from shoestring.runs.preflight import check_budget, settle, trains_proxy
-from shoestring.runs.session import Run, begin, of_whole
+from shoestring.runs.progress import with_run_fraction
+from shoestring.runs.session import Run, begin
 from shoestring.runs.validate import check, check_place
 from shoestring.runtime.context import Context
 from shoestring.training.checkpoint import Fresh
@@ -37,33 +38,33 @@ def preview(recipe: Recipe, folder: RunDir, *, context: Context, started: float 
     longer = extends(recipe, folder)
     if "result" in folder.run and not longer:
         folder = RunDir(folder / "plan")  # what a finished run has spent does not count in a plan for another one
-    this = begin(recipe, folder, context=context, started=started)
-    shown = of_whole(context.on_progress, this.budget)  # and nothing goes into the history
-    this = replace(this, context=replace(this.context, on_progress=shown))
-    data = this.load()
-    this.context.log("measuring speed")
-    this, data = settle(this, data)
-    check_budget(this, data.train)
-    budget = this.budget
-    shares = _shares(this, data.train)
+    run = begin(recipe, folder, context=context, started=started)
+    shown = with_run_fraction(context.on_progress, run.budget)  # and nothing goes into the history
+    run = replace(run, context=replace(run.context, on_progress=shown))
+    data = run.load()
+    run.context.log("measuring speed")
+    run, data = settle(run, data)
+    check_budget(run, data.train)
+    budget = run.budget
+    fractions = _fractions(run, data.train)
     spent, left = budget.spent, budget.remaining
-    planned = make_plan(this, data.train)
+    planned = make_plan(run, data.train)
     assert planned is not None
-    images = data.train[np.arange(training_images(this, data.train))]
-    window = budget.window("train", fraction=shares["train"])
-    found = preview_training(prepare(planned.model, images, window, planned.train, this.context, Fresh()), window)
-    divided = {step: share * left for step, share in shares.items()}
+    images = data.train[np.arange(training_images(run, data.train))]
+    window = budget.window("train", fraction=fractions["train"])
+    found = preview_training(prepare(planned.model, images, window, planned.train, run.context, Fresh()), window)
+    divided = {step: fraction * left for step, fraction in fractions.items()}
     return {
         "budget": {"unit": budget.unit, "total": budget.total, "spent": spent, **divided, "kept": budget.reserved},
         "examples": len(images),
         "training": {**asdict(found), "epochs": found.epochs},
-        "plan": to_dict(plan_record(this, planned, data.train)),
+        "plan": to_dict(plan_record(run, planned, data.train)),
     }
 
 
-def _shares(this: Run, images: Images) -> dict[str, float]:
+def _fractions(run: Run, images: Images) -> dict[str, float]:
     """How what is left is divided between the steps; choosing takes next to nothing where it trains no proxy."""
-    weights = dict(this.budget.weights)
-    if "select" in weights and not trains_proxy(this, images):
+    weights = dict(run.budget.weights)
+    if "select" in weights and not trains_proxy(run, images):
         weights["select"] = 0.0
     return {step: weight / sum(weights.values()) for step, weight in weights.items()}

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import platform
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,22 +12,22 @@ from typing import Any
 
 from shoestring.budget import DEFAULT_EPOCHS, Budget
 from shoestring.config.recipe import Recipe, as_dict, to_yaml
-from shoestring.data import Dataset, Images, load, load_unlabelled, source_key
+from shoestring.data import Dataset, Images, load, load_unlabelled
 from shoestring.errors import UserError
 from shoestring.evaluation.cost import MIN_PASSES
 from shoestring.evaluation.reserve import seconds_to_fit, seconds_to_predict, seconds_to_write
 from shoestring.models.description import model_folder
-from shoestring.models.model import Model
 from shoestring.models.tta import expected_passes
 from shoestring.planning.model import preprocessing
 from shoestring.planning.profiling import Profiler
 from shoestring.runs.directory import RunDir, write_skipped
 from shoestring.runs.extend import extends, reopen, trained
-from shoestring.runs.inputs import check_same_files, file_states
+from shoestring.runs.inputs import check_same_files, check_same_images, file_states
+from shoestring.runs.loading import current_key, load_arguments, read_arguments
+from shoestring.runs.models import final_model
+from shoestring.runs.progress import with_history, with_run_fraction
 from shoestring.runs.validate import check, check_place
 from shoestring.runtime.context import Context
-from shoestring.selection.subset_files import never_held_out
-from shoestring.training.snapshots import newest
 
 EXIT = 0.3  # seconds that writing the last files and leaving take
 _LEAVING = 0.05  # seconds from the last file to the end of the process, at least
@@ -60,10 +58,10 @@ class Run:
         recipe, log = self.recipe, self.context.log
         log(f"loading {recipe.data}")
         with self.budget.track("load"):
-            wanted = arguments(recipe)
-            data = load(**wanted, progress=self._loaded)
+            arguments = load_arguments(recipe)
+            data = load(**arguments, progress=self._loaded)
             if self.context.distributed is not None:
-                self.context.distributed.broadcast(("load", wanted))  # now that the cache holds them
+                self.context.distributed.broadcast(("load", arguments))  # now that the cache holds them
         log(
             f"{data.name}: {len(data.train):,} train, {len(data.validation):,} validation, {len(data.test):,} test, "
             f"{len(data.classes)} classes, {' x '.join(map(str, data.train.shape))}"
@@ -77,7 +75,7 @@ class Run:
         recipe = self.recipe
         self.context.log(f"loading {recipe.data}")
         with self.budget.track("load"):
-            images = load_unlabelled(recipe.data, **_reading(recipe), progress=self._loaded, log=self.context.log)
+            images = load_unlabelled(recipe.data, **read_arguments(recipe), progress=self._loaded, log=self.context.log)
         self.context.log(f"{len(images):,} images without labels, {' x '.join(map(str, images.shape))}")
         return images
 
@@ -147,7 +145,7 @@ class Run:
 
     def _enter(self, images: Images, check: Callable[[], None] | None) -> None:
         for folder in (self.folder, *([RunDir(Path(self.recipe.start))] if self.recipe.start else [])):
-            same_images(folder, images)
+            check_same_images(folder, images)
         check_same_files(self.recipe, self.folder)
         longer = self.only is None and extends(self.recipe, self.folder) and trained(self.folder)
         if check is not None and (longer or not self.folder.run):
@@ -194,31 +192,20 @@ def _check_unchanged(recipe: Recipe, folder: RunDir, context: Context) -> None:
     """
     noted = folder.run.get("data", {})
     try:
-        key = _key(recipe)
+        key = current_key(recipe)
     except UserError:
         return
     if noted.get("key", key) == key:
         return
     context.log(f"files of {noted['name']} have changed since {folder.path} was made: looking at the images")
-    images = load_unlabelled(recipe.data, **_reading(recipe)) if recipe.unlabelled else load(**arguments(recipe)).train
-    same_images(folder, images)
+    images = (
+        load_unlabelled(recipe.data, **read_arguments(recipe))
+        if recipe.unlabelled
+        else load(**load_arguments(recipe)).train
+    )
+    check_same_images(folder, images)
     with contextlib.suppress(OSError):  # the folder may be read-only
         folder.update(data={**noted, "key": key})
-
-
-def _key(recipe: Recipe) -> str:
-    return source_key(recipe.data, labels=not recipe.unlabelled)
-
-
-def _reading(recipe: Recipe) -> dict[str, Any]:
-    """How images are read, as `load` and `load_unlabelled` take it."""
-    return {"resolution": recipe.resolution, "skip_bad": recipe.skip_bad}
-
-
-def arguments(recipe: Recipe) -> dict[str, Any]:
-    """The data set of a recipe, as `load` takes it."""
-    divided = {"validation": recipe.validation, "split_seed": recipe.split_seed, "keep": never_held_out(recipe)}
-    return {"source": recipe.data, **_reading(recipe), **divided}
 
 
 def _content(recipe: Recipe, only: str | None) -> dict[str, Any]:
@@ -250,85 +237,8 @@ def begin(recipe: Recipe, folder: RunDir, *, context: Context, started: float | 
         how = "ended" if "result" in folder.run else "was interrupted"
         context.log(f"{folder.path} {how} after {spent:.0f} s; going on")
     around = replace(
-        context, folder=folder.path, on_progress=_logged(of_whole(context.on_progress, budget), folder, budget)
+        context,
+        folder=folder.path,
+        on_progress=with_history(with_run_fraction(context.on_progress, budget), folder, budget),
     )
-    return Run(recipe, folder, budget, around, Profiler(budget, around), only, _key(recipe))
-
-
-def of_whole(
-    tell: Callable[[str, float, dict[str, Any]], None], budget: Budget
-) -> Callable[[str, float, dict[str, Any]], None]:
-    """Progress that also tells which fraction of the whole budget is spent, as `run`, and the seconds `left` of it."""
-
-    def on_progress(name: str, fraction: float, values: dict[str, Any]) -> None:
-        whole: dict[str, Any] = {"run": min(budget.spent / budget.total, 1.0)}
-        if budget.unit == "seconds":
-            whole["left"] = max(budget.total - budget.elapsed, 0.0)
-        tell(name, fraction, {**values, **whole})
-
-    return on_progress
-
-
-def _logged(
-    tell: Callable[[str, float, dict[str, Any]], None], folder: RunDir, budget: Budget
-) -> Callable[[str, float, dict[str, Any]], None]:
-    """Progress that also goes into history.jsonl, once this run has begun there, with the seconds spent."""
-
-    def on_progress(name: str, fraction: float, values: dict[str, Any]) -> None:
-        tell(name, fraction, values)
-        if folder.begun:  # until then the folder may be another process's
-            rounded = {key: _plain(value) for key, value in values.items()}
-            folder.append_history(seconds=round(budget.elapsed, 3), step=name, fraction=round(fraction, 4), **rounded)
-
-    return on_progress
-
-
-def _plain(value: Any) -> Any:
-    """A value as JSON takes it: numbers rounded, and None for those that JSON does not have."""
-    if isinstance(value, float):
-        return round(value, 5) if math.isfinite(value) else None
-    return value
-
-
-def same_images(folder: RunDir, images: Images) -> None:
-    """Raise `UserError` when these are not the images that the run in the folder held out others of."""
-    before = folder.run.get("data")
-    if before is not None and before["fingerprint"] != images.fingerprint:
-        raise UserError(
-            f"the images of {before['name']} have changed since {folder.path} was begun, and it is of those of then. "
-            "Bring them back, or start anew: choose another --out, or remove that folder."
-        )
-
-
-def surroundings(context: Context) -> dict[str, Any]:
-    """Versions and device, for run.json."""
-    import torch
-
-    from shoestring import __version__
-
-    return {
-        "shoestring": __version__,
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "device": torch.cuda.get_device_name(context.device) if context.device.startswith("cuda") else context.device,
-        "threads": torch.get_num_threads(),
-        "at": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-    }
-
-
-def usable_model(run: Path, log: Callable[[str], None]) -> Model:
-    """The model that a run ended with; while it has not, the last snapshot of its training, and `say` is told so."""
-    snapshot = newest(run / "prune") or newest(run / "train")
-    if model_folder(run) is not None or snapshot is None:
-        return final_model(run)
-    log(f"{run} is not finished: this is its model as it was while training")
-    return Model.load(snapshot)
-
-
-def final_model(run: Path) -> Model:
-    """The model that a run ended with, pruned or as trained, or the one in a model folder; `UserError` when none is."""
-    folder = model_folder(run)
-    if folder is None:
-        raise UserError(f"{run} holds no model: give the folder of a finished run.")
-    return Model.load(folder)
+    return Run(recipe, folder, budget, around, Profiler(budget, around), only, current_key(recipe))

@@ -19,8 +19,9 @@ from shoestring.models.description import model_folder
 from shoestring.models.inference import Predictor
 from shoestring.models.model import Model
 from shoestring.planning.plan import Planned, Planner
+from shoestring.runs.models import final_model
 from shoestring.runs.plan import note_plan, selection_method
-from shoestring.runs.session import Run, final_model
+from shoestring.runs.session import Run
 from shoestring.runtime import threads
 from shoestring.selection import Subset
 from shoestring.selection.near_duplicates import find_leaked
@@ -28,33 +29,33 @@ from shoestring.selection.subset_files import load_subset, never_held_out
 from shoestring.training.snapshots import remove
 
 
-def select(this: Run, images: Images) -> Subset | None:
+def select(run: Run, images: Images) -> Subset | None:
     """The subset of the recipe: chosen before, chosen now, or None for all images."""
-    wanted = this.recipe.select
-    if wanted.subset is not None:
-        return load_subset(wanted.subset, images)
-    if wanted.examples is None:
+    settings = run.recipe.select
+    if settings.subset is not None:
+        return load_subset(settings.subset, images)
+    if settings.examples is None:
         return None
-    method = selection_method(this.recipe, images)
+    method = selection_method(run.recipe, images)
     assert method is not None
-    if wanted.method == "auto":
-        this.context.log(f"method {method}: {registry.summary('select', method)}")
-    wanted = replace(wanted, method=method)
-    already = None if wanted.already is None else load_subset(wanted.already, images)
+    if settings.method == "auto":
+        run.context.log(f"method {method}: {registry.summary('select', method)}")
+    settings = replace(settings, method=method)
+    already = None if settings.already is None else load_subset(settings.already, images)
 
-    def choose() -> Subset:
-        this.context.log(f"selecting {wanted.examples:,} of {len(images):,} images")
-        with this.budget.track("select"):
-            subset = api.run_select(images, wanted, budget=this.budget, context=this.step("select"), already=already)
-            rows = never_held_out(this.recipe)
+    def make() -> Subset:
+        run.context.log(f"selecting {settings.examples:,} of {len(images):,} images")
+        with run.budget.track("select"):
+            subset = api.run_select(images, settings, budget=run.budget, context=run.step("select"), already=already)
+            rows = never_held_out(run.recipe)
             subset = replace(subset, never_held_out=None if rows is None else tuple(rows.tolist()))
-        this.note()
+        run.note()
         return subset
 
-    return this.folder.once("select/subset.json", choose, Subset.save, Subset.load)
+    return run.folder.once("select/subset.json", make, Subset.save, Subset.load)
 
 
-def chosen(this: Run, images: Images, subset: Subset, data: Dataset | None) -> dict[str, Any]:
+def selection_result(run: Run, images: Images, subset: Subset, data: Dataset | None) -> dict[str, Any]:
     """What was chosen, as plain values; with duplicates in mind also how many test images training has a copy of."""
     result: dict[str, Any] = {
         "examples": len(subset),
@@ -64,110 +65,110 @@ def chosen(this: Run, images: Images, subset: Subset, data: Dataset | None) -> d
         "method": subset.method,
         "per_class": dict(zip(images.classes, images[subset].counts().tolist())) if data is not None else None,
     }
-    if data is not None and this.recipe.select.drop_duplicates:
-        result["test_images_in_training"] = _in_training(images, data)
+    if data is not None and run.recipe.select.drop_duplicates:
+        result["test_images_in_training"] = _leaked_names(images, data)
     return {
         **result,
-        "subset": str(this.folder / "select" / "subset.json"),
-        "seconds": round(this.budget.elapsed, 3),
-        "out": str(this.folder.path),
+        "subset": str(run.folder / "select" / "subset.json"),
+        "seconds": round(run.budget.elapsed, 3),
+        "out": str(run.folder.path),
     }
 
 
-def find_copies(this: Run, images: Images, data: Dataset) -> None:
+def find_leaked_images(run: Run, images: Images, data: Dataset) -> None:
     """Note which test images have a near duplicate in training, if duplicates are minded, before the time is spent."""
-    if this.recipe.select.drop_duplicates and "test_images_in_training" not in this.folder.run:
-        with this.budget.track("select"):
-            found = _in_training(images, data)
-        this.note(test_images_in_training=found)
+    if run.recipe.select.drop_duplicates and "test_images_in_training" not in run.folder.run:
+        with run.budget.track("select"):
+            found = _leaked_names(images, data)
+        run.note(test_images_in_training=found)
 
 
-def _in_training(images: Images, data: Dataset) -> list[str]:
+def _leaked_names(images: Images, data: Dataset) -> list[str]:
     """The names of test images that have a near duplicate among these."""
     return [str(name) for name in data.test.ids[find_leaked(images, data.test)]]
 
 
-def train(this: Run, images: Images, validation: Images, planner: Planner, planned: Planned | None) -> Model:
+def train(run: Run, images: Images, validation: Images, planner: Planner, planned: Planned | None) -> Model:
     """The trained model: that of the run to start from, that in the folder, or one trained now as planned."""
-    if this.recipe.start is not None:
-        return final_model(Path(this.recipe.start))
+    if run.recipe.start is not None:
+        return final_model(Path(run.recipe.start))
 
     def make() -> Model:
         assert planned is not None
-        with this.budget.track("train"):
-            model, went, plan = api.run_train(images, planner, planned, budget=this.budget, validation=validation)
-        this.note(training=asdict(went))
+        with run.budget.track("train"):
+            model, summary, plan = api.run_train(images, planner, planned, budget=run.budget, validation=validation)
+        run.note(training=asdict(summary))
         if plan is not planned:
-            note_plan(this, plan, images)
+            note_plan(run, plan, images)
         return model
 
-    return _kept(this, "train", make)
+    return _load_or_make(run, "train", make)
 
 
-def prune(this: Run, model: Model, images: Images, validation: Images) -> Model:
+def prune(run: Run, model: Model, images: Images, validation: Images) -> Model:
     """The model cut to the recipe's size, or as it is when none is asked for; notes what it was before."""
-    if not this.recipe.prune.enabled:
+    if not run.recipe.prune.enabled:
         return model
 
     def make() -> Model:
-        this.context.log("evaluating before pruning")
-        model.module.to(this.context.device)
-        with this.budget.track("validate"):
+        run.context.log("evaluating before pruning")
+        model.module.to(run.context.device)
+        with run.budget.track("validate"):
             before = {
                 "validation": api.accuracy(model, validation),
                 "macs": count_macs(model),
                 "params": _params(model),
-                "finished": this.recipe.start is not None,
+                "finished": run.recipe.start is not None,
             }
-        this.note(before_pruning=before)
-        this.context.log("pruning")
-        with this.budget.track("prune"):
-            small, went = api.run_prune(
+        run.note(before_pruning=before)
+        run.context.log("pruning")
+        with run.budget.track("prune"):
+            small, summary = api.run_prune(
                 model,
                 images,
-                this.recipe.prune,
-                this.recipe.train,
-                budget=this.budget,
-                context=this.step("prune"),
+                run.recipe.prune,
+                run.recipe.train,
+                budget=run.budget,
+                context=run.step("prune"),
             )
-        this.note(recovery=asdict(went) if went else None)
+        run.note(recovery=asdict(summary) if summary else None)
         return small
 
-    return _kept(this, "prune", make)
+    return _load_or_make(run, "prune", make)
 
 
-def evaluate(this: Run, model: Model, data: Dataset, images: Images, subset: Subset | None) -> dict[str, Any]:
+def evaluate(run: Run, model: Model, data: Dataset, images: Images, subset: Subset | None) -> dict[str, Any]:
     """Measure the final model, once, on the test split; all results as plain values.
 
     Its temperature is fitted on the validation split before. Where the time runs short, predictions are made of fewer
     views (`Predictor`), and the time of a batch is not measured.
     """
-    budget = this.budget
-    this.context.log(f"evaluating on {len(data.validation):,} validation and {len(data.test):,} test images")
-    model.module.to(this.context.device)
+    budget = run.budget
+    run.context.log(f"evaluating on {len(data.validation):,} validation and {len(data.test):,} test images")
+    model.module.to(run.context.device)
     with budget.track("evaluate"):
-        predictor = _predictor(this, model, data)
+        predictor = _predictor(run, model, data)
         model, validation = api.with_temperature(predictor, data.validation)
-        predictor.model = _described(this, model)
+        predictor.model = _save_description(run, model)
         predictions = collect_predictions(predictor(data.test), data.test.targets, classes=len(model.classes))
         metrics = compute_metrics(predictions, classes=model.classes, split="test")
         budget.release("evaluate")
-        this.folder.check_present()
-        write_metrics(this.folder / "evaluate", metrics, predictions, data.test)
+        run.folder.check_present()
+        write_metrics(run.folder / "evaluate", metrics, predictions, data.test)
         budget.release("files")
-        seconds, limit = this.time_for_timing()
+        seconds, limit = run.time_for_timing()
         with threads.restore_threads():  # training may have ended with fewer
-            if this.context.threads is not None:
-                threads.set_threads(this.context.threads)
-            costs = measure_cost(model, device=this.context.device, seconds=seconds, limit=limit)
+            if run.context.threads is not None:
+                threads.set_threads(run.context.threads)
+            costs = measure_cost(model, device=run.context.device, seconds=seconds, limit=limit)
         budget.release("timing")
-    notes, copies = this.folder.run, {}
-    before = notes.get("before_pruning") if this.recipe.prune.enabled else None
+    saved, leaked = run.folder.run, {}
+    before = saved.get("before_pruning") if run.recipe.prune.enabled else None
     warnings = find_warnings(metrics.as_dict())
     if before is not None:
         warnings += pruning_warnings(before["validation"], validation.accuracy, len(validation))
-    if this.recipe.select.drop_duplicates:
-        copies["test_images_in_training"] = notes["test_images_in_training"]
+    if run.recipe.select.drop_duplicates:
+        leaked["test_images_in_training"] = saved["test_images_in_training"]
     return {
         **{key: value for key, value in metrics.as_dict().items() if key != "confusion"},
         "validation": validation.accuracy,
@@ -185,63 +186,63 @@ def evaluate(this: Run, model: Model, data: Dataset, images: Images, subset: Sub
         "examples": len(images),
         "skipped": len(data.skipped),
         "select": None if subset is None else subset.method,
-        **copies,
+        **leaked,
         "before_pruning": before,
         "warnings": warnings,
         "budget": {"unit": budget.unit, "total": budget.total},
         "seconds": round(budget.elapsed, 3),
         "ledger": {name: round(seconds, 3) for name, seconds in budget.ledger.items()},
-        "out": str(this.folder.path),
+        "out": str(run.folder.path),
     }
 
 
-def _predictor(this: Run, model: Model, data: Dataset) -> Predictor:
+def _predictor(run: Run, model: Model, data: Dataset) -> Predictor:
     """Predicts the validation and the test split within the time that is left for them, if time is the budget.
 
     The temperature that an interrupted evaluation may have left is not of it.
     """
     model = replace(model, temperature=1.0)
-    if this.budget.unit != "seconds":
+    if run.budget.unit != "seconds":
         return Predictor(model)
-    coming, left = len(data.validation) + len(data.test), partial(this.budget.remaining_for, "evaluate")
-    return Predictor(model, remaining=left, pending=coming, seconds_per_pass=this.budget.seconds_per_pass)
+    pending, remaining = len(data.validation) + len(data.test), partial(run.budget.remaining_for, "evaluate")
+    return Predictor(model, remaining=remaining, pending=pending, seconds_per_pass=run.budget.seconds_per_pass)
 
 
-def _described(this: Run, model: Model) -> Model:
+def _save_description(run: Run, model: Model) -> Model:
     """The model, after its description in the run is written anew."""
-    this.folder.check_present()
-    folder = model_folder(this.folder.path)
+    run.folder.check_present()
+    folder = model_folder(run.folder.path)
     assert folder is not None
     model.save_description(folder)
     return model
 
 
-def finish(this: Run, result: dict[str, Any]) -> dict[str, Any]:
+def finish(run: Run, result: dict[str, Any]) -> dict[str, Any]:
     """Keep the results in run.json: from here on the run is done.
 
     What interrupted steps would go on from goes, but not what a longer training would.
     """
-    for state in this.folder.path.glob("*/state.pt"):
-        if not (this.recipe.extendable and state.parent.name == "train"):
+    for state in run.folder.path.glob("*/state.pt"):
+        if not (run.recipe.extendable and state.parent.name == "train"):
             state.unlink()
     for step in ("train", "prune"):
-        remove(this.folder / step)
-    this.note(result=result)
+        remove(run.folder / step)
+    run.note(result=result)
     return result
 
 
-def add_lateness(this: Run, result: dict[str, Any]) -> None:
+def add_lateness(run: Run, result: dict[str, Any]) -> None:
     """Add `late_seconds` to the results, and a warning where the deadline is missed.
 
     To be called when all that the budget pays for is done but the last files.
     """
-    result["late_seconds"] = late = round(max(this.late, 0.0), 2)
+    result["late_seconds"] = late = round(max(run.late, 0.0), 2)
     if late:
-        result.setdefault("warnings", []).append(f"the deadline of {this.budget.total:g} s was missed by {late:g} s")
+        result.setdefault("warnings", []).append(f"the deadline of {run.budget.total:g} s was missed by {late:g} s")
 
 
-def _kept(this: Run, name: str, make: Callable[[], Model]) -> Model:
-    return this.folder.once(
+def _load_or_make(run: Run, name: str, make: Callable[[], Model]) -> Model:
+    return run.folder.once(
         f"{name}/model.json", make, lambda model, file: model.save(file.parent), lambda file: Model.load(file.parent)
     )
 

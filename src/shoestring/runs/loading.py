@@ -1,0 +1,25 @@
+"""How the images of a recipe are loaded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from shoestring.config.recipe import Recipe
+from shoestring.data import source_key
+from shoestring.selection.subset_files import never_held_out
+
+
+def current_key(recipe: Recipe) -> str:
+    """Return the key of the files of the data as they are now."""
+    return source_key(recipe.data, labels=not recipe.unlabelled)
+
+
+def read_arguments(recipe: Recipe) -> dict[str, Any]:
+    """Return the keyword arguments that `load` and `load_unlabelled` have in common."""
+    return {"resolution": recipe.resolution, "skip_bad": recipe.skip_bad}
+
+
+def load_arguments(recipe: Recipe) -> dict[str, Any]:
+    """Return the keyword arguments of `load` for a recipe."""
+    divided = {"validation": recipe.validation, "split_seed": recipe.split_seed, "keep": never_held_out(recipe)}
+    return {"source": recipe.data, **read_arguments(recipe), **divided}
