@@ -132,7 +132,7 @@ def test_whatever_happens_while_a_snapshot_is_written_the_last_one_is_whole(imag
         assert folder is not None
         return json.loads((folder / "model.json").read_text())["name"], Model.load(folder).name
 
-    for owner, what in ((Model, "describe"), (Path, "rename")):
+    for owner, what in ((Model, "save_description"), (Path, "rename")):
         with monkeypatch.context() as patch:
             patch.setattr(owner, what, _fails)
             with pytest.raises(KeyboardInterrupt):
