@@ -25,6 +25,7 @@ from shoestring.planning.plan import Planned, Planner, plan_training, stretch_of
 from shoestring.planning.profiling import Profiler
 from shoestring.planning.proxy import pool_of
 from shoestring.planning.selection_method import choose_method
+from shoestring.planning.tta import with_tta
 from shoestring.pruning import shrink
 from shoestring.runtime import threads
 from shoestring.runtime.context import Context, prepare
@@ -128,9 +129,11 @@ def train(
     check_trainable(images, validation)
     context = context or prepare(seed=seed)
     budget = budget or Budget(epochs=DEFAULT_EPOCHS, steps=("train",))
-    reserve_calibration(budget, recipe.train, images, validation)
+    profiler, evaluated = Profiler(budget, context), 0 if validation is None else len(validation)
     with threads.restore_threads():
-        planner = Planner(recipe.train, recipe.grow, Profiler(budget, context), context)
+        chosen = with_tta(recipe.train, images, evaluated=evaluated, profiler=profiler)
+        reserve_calibration(budget, chosen, images, validation)
+        planner = Planner(chosen, recipe.grow, profiler, context)
         planned = planner(images, stretch_of(budget, "train", count=len(images)))
         trained, _, _ = run_train(images, planner, planned, budget=budget, validation=validation)
         return calibrated(trained, validation, budget)

@@ -25,6 +25,7 @@ from shoestring.data.user_images import as_images, count_images
 from shoestring.errors import UserError
 from shoestring.planning.plan import Planner, stretch_of
 from shoestring.planning.profiling import Profiler
+from shoestring.planning.tta import with_tta
 from shoestring.runtime import context, threads
 from shoestring.selection import Subset
 
@@ -138,7 +139,9 @@ class Classifier(ClassifierMixin, BaseEstimator):
 
     def _run(self, images: Images, validation: Images | None, settings: Any, budget: Budget, around: Any) -> None:
         """Select, train, prune and calibrate."""
-        api.reserve_calibration(budget, settings.train, images, validation)
+        profiler, evaluated = Profiler(budget, around), 0 if validation is None else len(validation)
+        train = with_tta(settings.train, images, evaluated=evaluated, profiler=profiler)
+        api.reserve_calibration(budget, train, images, validation)
         self.subset_: Subset | None = None
         if settings.select.examples is not None:
             with budget.track("select"):
@@ -146,14 +149,13 @@ class Classifier(ClassifierMixin, BaseEstimator):
                 self.subset_ = api.run_select(plain, settings.select, budget=budget, context=around)
                 images = images[self.subset_.indices_for(plain)]
         with budget.track("train"):
-            profiler = Profiler(budget, around)
-            planner = Planner(settings.train, settings.grow, profiler, around, later=settings.prune)
+            planner = Planner(train, settings.grow, profiler, around, later=settings.prune)
             stretch = stretch_of(budget, "train", count=len(images), later=settings.prune)
             planned = planner(images, stretch)
             model, _, _ = api.run_train(images, planner, planned, budget=budget, validation=validation)
         if settings.prune.enabled:
             with budget.track("prune"):
-                model, _ = api.run_prune(model, images, settings.prune, settings.train, budget=budget, context=around)
+                model, _ = api.run_prune(model, images, settings.prune, train, budget=budget, context=around)
         self.model_ = api.calibrated(model, validation, budget)
 
     def predict_proba(self, X: Any) -> NDArray[np.float32]:

@@ -16,7 +16,7 @@ from shoestring.planning.defaults import SMALLEST, default_batch_size
 from shoestring.planning.growth import requested_schedule
 from shoestring.planning.model import Network, build_network, choose_network
 from shoestring.planning.proxy import PROXY, needs_proxy
-from shoestring.planning.tta import CHOICES, choose_tta
+from shoestring.planning.tta import CHOICES, with_tta
 from shoestring.pruning import shrink
 from shoestring.runs.session import Run
 from shoestring.runtime import threads
@@ -92,20 +92,10 @@ def _settled(content: dict[str, Any]) -> tuple[str, int | None] | None:
 
 
 def _tta(run: Run, data: Dataset) -> str:
-    """The most test-time augmentation that evaluation has time for."""
-    settings, timed = run.recipe.train, run.budget.unit == "seconds"
-
-    def predict_seconds() -> float:
-        with run.budget.track("forecast"):
-            return _profiled(run, data.train, _network(run, data.train), settings).predict
-
-    return choose_tta(
-        settings,
-        data.train,
-        evaluated=len(data.validation) + len(data.test),
-        seconds=run.budget.total if timed else None,
-        predict_seconds=predict_seconds,
-    )[0]
+    """Return the most expensive test-time augmentation that evaluation has time for."""
+    evaluated = len(data.validation) + len(data.test)
+    with run.budget.track("forecast"):
+        return with_tta(run.recipe.train, data.train, evaluated=evaluated, profiler=run.profiler).tta
 
 
 def _taken(run: Run, data: Dataset, way: _Way) -> tuple[Run, Dataset]:
