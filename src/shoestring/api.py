@@ -1,4 +1,4 @@
-"""The steps as plain functions: select, train, prune, evaluate. Each stands alone; a shared budget makes them a run."""
+"""The steps as functions: select, train, prune, evaluate. Each works alone, or shares a budget with the others."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from shoestring.training.loop import REPLAN, Hooks, fit
 from shoestring.training.progress import Training
 
 _PROXY_EPOCHS = 6
-_LEAST_SEEN = 400  # images a proxy sees at least
+_LEAST_SEEN = 400  # images that a proxy model is trained on at least, each time counted
 _CALIBRATION_IMAGES, _CALIBRATION_BATCH = 512, 128  # that layers compensate for removed channels on
 
 
@@ -53,15 +53,16 @@ def select(
     context: Context | None = None,
     **settings: Any,
 ) -> Subset:
-    """Choose `examples` of the images, best first.
+    """Select `examples` of the images, best first.
 
-    `settings` are the other fields of `recipe.Select` (`within="easiest:0.2"` lets the method see a part of the images
-    by difficulty, `features="timm:resnet18"` says what they are compared by) and the method's own options. The images
-    of `already` (a subset, or its file or run) are kept, come first, and count among the examples. `seed` is that of
-    the context where one is given. Methods that need training dynamics, or features
-    when none are given, train a small proxy network on all images, within the budget's share for `select` (six epochs
-    when there is no budget). Images without labels can be chosen by the methods that need none. Raises `UserError` for
-    what cannot be chosen, `BudgetTooSmall` when the proxy cannot be trained.
+    `settings` are the other fields of `recipe.Select` (`within="easiest:0.2"` restricts the method to a range of
+    difficulty, `features="timm:resnet18"` names the features to compare images by) and the options of the method. The
+    images of `already` (a subset, or its file or run folder) come first and count as examples. `seed` is ignored where a
+    context is given, which has its own. Methods that need training dynamics, or features if none are given, train a
+    small proxy model on all images within the part of the budget for `select` (six epochs without a budget). Images
+    without labels can be selected by methods that need none.
+
+    Raises `UserError` for unknown names and impossible numbers, and `BudgetTooSmall` if the proxy cannot be trained.
     """
     recipe, _ = resolve((CALL, {"select": {"method": method, "examples": examples, **settings}}))
     if recipe.select.subset is not None:
@@ -117,12 +118,13 @@ def train(
     context: Context | None = None,
     **settings: Any,
 ) -> Model:
-    """Train a network on the images until the budget's share for `train` is spent (ten epochs, when there is none).
+    """Train a network on the images until the part of the budget for `train` is spent (ten epochs without a budget).
 
-    `grow` names schedules ("resolution,width"), or `stages` writes them out ("0.5@0.75,1@1"). `settings` are the fields
-    of `recipe.Train`. On `validation` images, which were held out of training, the temperature of the model is fitted
-    (without them it stays 1), and `patience` scores; `seed` is that of the context where one is given. Raises
-    `UserError` for unknown names and settings, `BudgetTooSmall` before training when too little fits.
+    `grow` names growth schedules ("resolution,width"), or `stages` writes them out ("0.5@0.75,1@1"). `settings` are the
+    fields of `recipe.Train`. Held-out `validation` images are used to fit the temperature of the model (otherwise it is
+    1) and for early stopping. `seed` is ignored where a context is given, which has its own.
+
+    Raises `UserError` for unknown names and settings, and `BudgetTooSmall` before training if fewer than ten steps fit.
     """
     growth = {"method": grow} | ({"stages": stages} if stages is not None else {})
     recipe, _ = resolve((CALL, {"train": {"model": model, **settings}, "grow": growth}))
@@ -140,7 +142,7 @@ def train(
 
 
 def check_trainable(images: Images, validation: Images | None = None) -> None:
-    """Raise `UserError` for images that nothing can be learnt from: none, without labels, of one class or of others."""
+    """Raise `UserError` for images that cannot be trained on: none, unlabeled, of one class, or of different classes."""
     if images.labels is None:
         raise UserError("these images have no labels, and training needs them.")
     if not len(images):
@@ -155,14 +157,14 @@ def check_trainable(images: Images, validation: Images | None = None) -> None:
 
 
 def reserve_calibration(budget: Budget, settings: Train, images: Images, validation: Images | None) -> None:
-    """Keep as much of the budget as `calibrated` will take."""
+    """Reserve the time that `calibrated` will take."""
     if validation is not None:
         prepared = preprocessing(images[:1], mirror=settings.mirrors(images.mirrored), tta=settings.tta)
         budget.reserve("calibrate", images=round(len(validation) * expected_passes(prepared)))
 
 
 def calibrated(model: Model, validation: Images | None, budget: Budget) -> Model:
-    """The model with the temperature that fits validation images; as it is when there are none."""
+    """Return the model with its temperature fitted on validation images; unchanged if there are none."""
     if validation is None:
         return model
     timed = budget.unit == "seconds"
@@ -178,7 +180,7 @@ def calibrated(model: Model, validation: Images | None, budget: Budget) -> Model
 
 
 def with_temperature(predictor: Predictor, validation: Images) -> tuple[Model, Predictions]:
-    """The model of a predictor, with the temperature that fits validation images; and these, predicted at 1."""
+    """Return the model of a predictor with a fitted temperature, and the predictions at temperature 1."""
     classes = len(validation.classes)
     found = collect_predictions(
         predictor(validation), validation.targets, classes=classes, sample=images_to_fit(classes)
@@ -190,9 +192,9 @@ def with_temperature(predictor: Predictor, validation: Images) -> tuple[Model, P
 def run_train(
     images: Images, planner: Planner, planned: Planned, *, budget: Budget, validation: Images | None = None
 ) -> tuple[Model, Training, Planned]:
-    """Train as planned; the model, how the training went, and the plan that it followed in the end.
+    """Train as planned; return the model, a summary of the training, and the plan that it followed in the end.
 
-    Where steps take another time than planned, another plan may take its place early.
+    The plan may be revised once, early, if steps take much longer or shorter than planned.
     """
     context = planner.context
     if planned.train.patience is not None and validation is None:
@@ -226,7 +228,7 @@ def _score(images: Images, model: Model) -> Score:
 
 
 def accuracy(model: Model, images: Images) -> float:
-    """Fraction of images whose class the model predicts. Raises `UserError` without images."""
+    """Return the fraction of images that the model classifies correctly. Raises `UserError` without images."""
     predictions = collect_predictions(Predictor(model)(images), images.targets, classes=len(model.classes))
     if predictions.accuracy is None:
         raise UserError("there are no images to measure the accuracy on.")
@@ -247,11 +249,12 @@ def prune(
     settings: Train | None = None,
     **options: Any,
 ) -> Model:
-    """A smaller copy of the model: channels cut to a share (0.5) or number (20M) of MACs or parameters.
+    """Return a smaller copy of the model, pruned to a fraction (0.5) or number (20M) of MACs or parameters.
 
-    It is trained on with the images until the budget's share for `prune` is spent; without a budget it is only cut.
-    Its temperature is fitted on `validation` images; without them it is that of the model before. Raises `UserError`
-    when the target cannot be reached or nothing can be cut.
+    It is fine-tuned on the images until the part of the budget for `prune` is spent; without a budget it is only pruned.
+    Its temperature is fitted on `validation` images, or copied from the model.
+
+    Raises `UserError` if the target cannot be reached or nothing can be pruned.
     """
     wanted = Prune(method, None if macs is None else str(macs), None if params is None else str(params), options)
     context = context or prepare(seed=seed)
@@ -266,7 +269,7 @@ def prune(
 def run_prune(
     model: Model, images: Images, requested: Prune, settings: Train, *, budget: Budget | None, context: Context
 ) -> tuple[Model, Training | None]:
-    """`prune` with its settings as a recipe has them; also how the recovery went."""
+    """`prune` with the settings of a recipe; also returns a summary of the fine-tuning."""
     import torch
 
     sample = images[np.random.default_rng(context.seed).permutation(len(images))[:_CALIBRATION_IMAGES]]
@@ -284,9 +287,9 @@ def run_prune(
 
 
 def evaluate(model: Model, images: Images, *, split: str = "test") -> Metrics:
-    """Metrics of the model on images, in full precision, of all its views.
+    """Return metrics of the model on images, in full precision and with its test-time augmentation.
 
-    Raises `UserError` when there are no images, and when their classes are not the model's.
+    Raises `UserError` if there are no images, or if their classes are not those of the model.
     """
     if images.classes != model.classes:
         raise UserError(
