@@ -187,9 +187,9 @@ def test_resolution_and_width_grow_together(make_images, context, growth):
 
 def test_trained_weights_are_not_cut_to_a_narrow_start(images, context, make_model, tmp_path):
     make_model(images, "convnet", width=0.125).save(tmp_path)
-    with pytest.raises(UserError, match="starts from scratch: leave out --weights"):
+    with pytest.raises(UserError, match="starts from scratch: omit --weights"):
         train(images, grow="width", weights=str(tmp_path), budget=Budget(epochs=4), context=context)
-    with pytest.raises(UserError, match="starts shallow starts from scratch: leave out --weights, or depth in --grow"):
+    with pytest.raises(UserError, match="starts shallow starts from scratch: omit --weights, or depth in --grow"):
         train(images, grow="resolution,depth", weights=str(tmp_path), budget=Budget(epochs=4), context=context)
 
 

@@ -57,7 +57,7 @@ def select(
 
     `settings` are the other fields of `recipe.Select` (`within="easiest:0.2"` restricts the method to a range of
     difficulty, `features="timm:resnet18"` names the features to compare images by) and the options of the method. The
-    images of `already` (a subset, or its file or run folder) come first and count as examples. `seed` is ignored where a
+    images of `already` (a subset, or its file or run folder) come first and count as examples. `seed` is ignored if a
     context is given, which has its own. Methods that need training dynamics, or features if none are given, train a
     small proxy model on all images within the part of the budget for `select` (six epochs without a budget). Images
     without labels can be selected by methods that need none.
@@ -142,7 +142,7 @@ def train(
 
 
 def check_trainable(images: Images, validation: Images | None = None) -> None:
-    """Raise `UserError` for images that cannot be trained on: none, unlabeled, of one class, or of different classes."""
+    """Raise `UserError` for images that cannot be trained on: none, unlabeled, of one class, or of other classes."""
     if images.labels is None:
         raise UserError("these images have no labels, and training needs them.")
     if not len(images):
@@ -251,8 +251,8 @@ def prune(
 ) -> Model:
     """Return a smaller copy of the model, pruned to a fraction (0.5) or number (20M) of MACs or parameters.
 
-    It is fine-tuned on the images until the part of the budget for `prune` is spent; without a budget it is only pruned.
-    Its temperature is fitted on `validation` images, or copied from the model.
+    It is fine-tuned on the images until the part of the budget for `prune` is spent (not at all without a budget). Its
+    temperature is fitted on `validation` images, or copied from the model.
 
     Raises `UserError` if the target cannot be reached or nothing can be pruned.
     """

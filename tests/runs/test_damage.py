@@ -246,7 +246,7 @@ def test_a_folder_that_vanishes_leaves_nothing_that_passes_for_a_run(tmp_path, c
     assert left == (["note.txt"] if new else [])
 
 
-@pytest.mark.parametrize("where", [(stages, "_described"), (pipeline, "write_report"), (stages, "measure_cost")])
+@pytest.mark.parametrize("where", [(stages, "_save_description"), (pipeline, "write_report"), (stages, "measure_cost")])
 def test_a_folder_that_vanishes_late_leaves_nothing_either(tmp_path, context, monkeypatch, where):
     place, name = where
     work, folder = getattr(place, name), RunDir(tmp_path / "run")
