@@ -52,17 +52,21 @@ def main() -> None:
         listed = subprocess.run(
             [*mutmut, "results", "--all", "true"], cwd=work, capture_output=True, text=True, check=True
         )
-    found = statuses(listed.stdout)
+    report(statuses(listed.stdout), around)
+
+
+def report(found: dict[str, str], around: dict[str, object]) -> None:
+    """Write the score of each file, and the mutants that survived, to the results."""
+    checked = {name: status for name, status in found.items() if status != "not checked"}
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for name, status in found.items():
         counts[name.partition(".x")[0]][status] += 1
-    survived = sorted(name for name, status in found.items() if status not in NOTICED)
+    survived = sorted(name for name, status in checked.items() if status not in NOTICED)
     files = {name: dict(count) for name, count in sorted(counts.items())}
-    score = round(1 - len(survived) / len(found), 4)
-    OUT.write_text(
-        json.dumps({"machine": around, "score": score, "files": files, "survived": survived}, indent=1) + "\n"
-    )
-    print(f"{score:.1%} of {len(found):,} changes noticed")
+    score = round(1 - len(survived) / len(checked), 4)
+    numbers = {"score": score, "checked": len(checked), "mutants": len(found)}
+    OUT.write_text(json.dumps({"machine": around, **numbers, "files": files, "survived": survived}, indent=1) + "\n")
+    print(f"{score:.1%} of {len(checked):,} changes noticed")
 
 
 if __name__ == "__main__":
