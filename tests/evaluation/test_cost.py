@@ -61,6 +61,54 @@ def test_macs_match_the_counter_of_torch(name):
     assert count_macs(model) == counter.get_total_flops() // 2 > 0
 
 
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.Conv2d(3, 6, 3, groups=3),
+        nn.Conv2d(3, 6, 3, stride=2, dilation=2, bias=False),
+        nn.Conv2d(3, 6, 3, padding="same"),
+        nn.ConvTranspose2d(3, 6, 3, stride=2, groups=3),
+        nn.Sequential(nn.Flatten(2), nn.Conv1d(3, 4, 5)),
+        nn.Sequential(nn.Flatten(2), nn.ConvTranspose1d(3, 4, 5)),
+        nn.Sequential(nn.Unflatten(2, (2, 4)), nn.Conv3d(3, 4, 2)),
+        nn.Sequential(nn.Unflatten(2, (2, 4)), nn.ConvTranspose3d(3, 4, 2)),
+        nn.Linear(8, 5),
+        nn.Linear(8, 5, bias=False),
+    ],
+    ids=str,
+)
+def test_macs_of_layers_match_the_counter_of_torch(layer):
+    with torch.no_grad(), FlopCounterMode(display=False) as expected:
+        layer(torch.zeros(1, 3, 8, 8))
+    with mac_counter() as counter:
+        layer(torch.zeros(1, 3, 8, 8))
+    assert counter.macs == expected.get_total_flops() // 2 > 0
+
+
+_MATRIX, _BATCH, _VECTOR = torch.zeros(4, 6), torch.zeros(2, 3, 4, 6), torch.zeros(6)
+
+
+@pytest.mark.parametrize(
+    "product, macs",
+    [
+        (lambda: _MATRIX @ _MATRIX.T, 4 * 6 * 4),
+        (lambda: _MATRIX @ _VECTOR, 4 * 6),
+        (lambda: _VECTOR @ _VECTOR, 6),
+        (lambda: _VECTOR @ _MATRIX.T, 6 * 4),
+        (lambda: _BATCH @ _MATRIX.T, 2 * 3 * 4 * 6 * 4),
+        (lambda: _BATCH @ _BATCH.mT, 2 * 3 * 4 * 6 * 4),
+        (lambda: torch.bmm(_BATCH[0], _BATCH[0].mT), 3 * 4 * 6 * 4),
+        (lambda: torch.addmm(torch.zeros(4), _MATRIX, _MATRIX.T), 4 * 6 * 4),
+        (lambda: torch.baddbmm(torch.zeros(4), _BATCH[0], _BATCH[0].mT), 3 * 4 * 6 * 4),
+        (lambda: torch.einsum("bhij,kj->bhik", _BATCH, _MATRIX), 2 * 3 * 4 * 6 * 4),
+    ],
+)
+def test_macs_of_products_are_those_of_their_shapes(product, macs):
+    with mac_counter() as counter:
+        product()
+    assert counter.macs == macs
+
+
 def test_prediction_costs_are_those_of_its_forward_passes():
     found = Cost(10, 1000, 40, latency_ms=2.0, latency_batch_ms=0.5)
     assert found.of_prediction(2.4) == {"passes": 2.4, "macs": 2400, "latency_ms": 4.8, "latency_batch_ms": 1.2}

@@ -106,7 +106,11 @@ def mac_counter() -> Iterator[_Counter]:
 
 
 class _Counter(TorchDispatchMode):
-    """Counts operations by their shapes; torch's own counter would import its compiler, which takes seconds."""
+    """Counts operations by their shapes.
+
+    The formulas of `torch.utils.flop_counter` would do, but importing them, or decomposing a linear layer, imports
+    Triton and SymPy, which takes a second of every run.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -117,41 +121,54 @@ class _Counter(TorchDispatchMode):
         return False  # otherwise torch imports the compiler to disable it for this mode
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        from torch.utils.flop_counter import flop_registry
-
         kwargs = kwargs or {}
-        macs, flops = _MACS.get(func._schema.name), flop_registry.get(func._overloadpacket)
-        if macs is None and flops is None:
+        macs = _MACS.get(func._schema.name)
+        if macs is None:
             with self:
                 parts = func.decompose(*args, **kwargs)
-            if parts is not NotImplemented:
-                return parts
+            return func(*args, **kwargs) if parts is NotImplemented else parts
         result = func(*args, **kwargs)
-        if macs is not None:
-            self.macs += macs(func, *args)
-        elif flops is not None:
-            self.macs += flops(*args, **kwargs, out_val=result) // 2
+        self.macs += macs(func, result, *args)
         return result
 
 
-def _attention(func: Any, query: Tensor, key: Tensor, value: Tensor, *more: Any) -> int:
+def _product(func: Any, result: Tensor, left: Tensor, *more: Any) -> int:
+    """A matrix product contracts the last axis of its left factor."""
+    return result.numel() * left.shape[-1]
+
+
+def _shifted_product(func: Any, result: Tensor, shift: Tensor, left: Tensor, *more: Any) -> int:
+    return _product(func, result, left)
+
+
+def _convolution(func: Any, result: Tensor, inputs: Tensor, weight: Tensor, *more: Any) -> int:
+    """Each output of a convolution reads one filter; each input of a transposed one is multiplied by one."""
+    transposed = "transpose" in func._schema.name or (func._schema.name == "aten::convolution" and more[4])
+    return (inputs if transposed else result).numel() * (weight.numel() // weight.shape[0])
+
+
+def _attention(func: Any, result: Tensor, query: Tensor, key: Tensor, value: Tensor, *more: Any) -> int:
     """Products of queries (..., L, D) and keys (..., S, D), and of attention weights and values (..., S, V)."""
     return query.numel() // query.shape[-1] * key.shape[-2] * (query.shape[-1] + value.shape[-1])
 
 
-def _recurrent(func: Any, inputs: Tensor, *more: Any) -> int:
+def _recurrent(func: Any, result: Any, inputs: Tensor, *more: Any) -> int:
     """One multiplication by every weight at each step of inputs (..., features), in all layers and directions."""
     weights = more[2 if func._overloadname == "data" else 1]
     return inputs.numel() // inputs.shape[-1] * sum(weight.numel() for weight in weights if weight.ndim > 1)
 
 
-# Operations for which torch has no formula, or one that depends on the device.
+_PRODUCTS = ("linear", "matmul", "mm", "bmm", "mv", "dot")
+_SHIFTED_PRODUCTS = ("addmm", "baddbmm", "addmv")
+_CONVOLUTIONS = ("convolution", *(f"conv{kind}{n}d" for kind in ("", "_transpose") for n in (1, 2, 3)))
+_RECURRENT = ("lstm", "gru", "rnn_tanh", "rnn_relu")
+
 _MACS: dict[str, Callable[..., int]] = {
+    **{f"aten::{name}": _product for name in _PRODUCTS},
+    **{f"aten::{name}": _shifted_product for name in _SHIFTED_PRODUCTS},
+    **{f"aten::{name}": _convolution for name in _CONVOLUTIONS},
+    **{f"aten::{name}": _recurrent for name in _RECURRENT},
     "aten::scaled_dot_product_attention": _attention,
-    **dict.fromkeys(("aten::lstm", "aten::gru", "aten::rnn_tanh", "aten::rnn_relu"), _recurrent),
-    "aten::mv": lambda func, matrix, vector: matrix.numel(),
-    "aten::addmv": lambda func, shift, matrix, vector: matrix.numel(),
-    "aten::dot": lambda func, one, other: one.numel(),
 }
 
 
