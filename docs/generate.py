@@ -1,4 +1,4 @@
-"""Generate the pages of the site that are made from the code: a card for each method, and the reference.
+"""Generate the pages of the site that come from the code: a card for each method, and the reference.
 
     python docs/generate.py
 
@@ -28,7 +28,7 @@ DOCS = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Kind:
-    """How a kind of method is presented: title of its list, what is said there, and an example of its use."""
+    """How a kind of method is presented: title and introduction of its list, and an example command."""
 
     title: str
     about: str
@@ -39,7 +39,7 @@ class Kind:
 KINDS = {
     "select": Kind(
         "Selection methods",
-        "Which training images to use. [How to select images](../selection.md) says which method to take when, and the "
+        "Which training images to use. [How to select images](../selection.md) says which method to use when, and the "
         "[leaderboard](../leaderboard.md) compares them. `--within easiest:0.2` restricts any of them to a fraction of "
         "the images by difficulty.",
         "shoestring run DATA --examples 1000 --select {name}",
@@ -47,7 +47,7 @@ KINDS = {
     ),
     "grow": Kind(
         "Growth schedules",
-        "What part of the network and of the resolution is trained at each fraction of the training. "
+        "Width, depth and resolution at each fraction of the training. "
         "[How to grow networks](../growing.md) explains them; several can be combined.",
         "shoestring train DATA --time 5m --grow {name}",
         "--grow.{option}",
@@ -60,13 +60,13 @@ KINDS = {
     ),
     "models": Kind(
         "Models",
-        "Networks for small images. `timm:NAME` is any network of timm, and `auto` fits `convnet` to images and time.",
+        "Networks for small images. `timm:NAME` is any timm model, and `auto` fits `convnet` to images and time.",
         "shoestring train DATA --time 5m --model {name}",
         "--{option}",
     ),
     "data": Kind(
         "Sources of images",
-        "Where images come from; the kind of DATA decides. [How to load images](../data.md) has examples.",
+        "Where images come from; DATA determines the source. [How to load images](../data.md) has examples.",
         "",
     ),
 }
@@ -77,7 +77,7 @@ def generate(docs: Path) -> None:
     for name in ("methods", "reference"):
         shutil.rmtree(docs / name, ignore_errors=True)
     nav = ["---\nsearch:\n  exclude: true\n---\n", "* [Overview](index.md)"]
-    overview = ["# Methods", "One card for each method, made from its docstring and signature.\n"]
+    overview = ["# Methods", "One card for each method, generated from its docstring and signature.\n"]
     for kind, about in KINDS.items():
         names = registry.names(kind)
         nav += [f"* {about.title}", *(f"    * [{name}]({kind}/{name}.md)" for name in names)]
@@ -137,9 +137,10 @@ def recipe_page() -> str:
     parts = [
         "---\nhide: [toc]\n---",
         "# Recipe fields and flags",
-        "A recipe is a YAML or JSON file, given by `--recipe FILE`. Every field is also a flag, and flags win over the "
-        "recipe, the recipe over defaults. `--dry-run` prints every value and where it comes from. Options of a method "
-        "stand beside its name: `--select.order hardest`, or `order: hardest` in the section `select`.",
+        "A recipe is a YAML or JSON file, given by `--recipe FILE`. Every field is also a flag, and flags take "
+        "precedence over the recipe, and the recipe over defaults. `--dry-run` prints every value and its origin. "
+        "Options of a method are written beside its name: `--select.order hardest`, or `order: hardest` in the section "
+        "`select`.",
         "## The whole run",
         _fields(Recipe, ""),
     ]
@@ -186,7 +187,7 @@ def _verbs(section: str, field: str) -> Iterable[str]:
 
 def commands_page() -> str:
     """`--help` of every command."""
-    parts = ["# Commands", "What `shoestring VERB --help` prints."]
+    parts = ["# Commands", "The output of `shoestring VERB --help`."]
     for verb in VERBS:
         text = io.StringIO()
         with contextlib.redirect_stdout(text), contextlib.suppress(SystemExit):
@@ -196,7 +197,7 @@ def commands_page() -> str:
 
 
 def values(kind: Any) -> str:
-    """The values of a type, for people."""
+    """The values of a type, in words."""
     if typing.get_origin(kind) is Literal:
         return ", ".join(f"`{value}`" for value in typing.get_args(kind))
     inner = [one for one in typing.get_args(kind) if one is not type(None)]

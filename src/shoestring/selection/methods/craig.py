@@ -18,12 +18,12 @@ _MAX_DISTANCE = 2 * math.sqrt(2)  # upper bound of the distance of two vectors o
 def craig(
     pool: Pool, size: int, *, rng: np.random.Generator, already: NDArray[np.int64] = NO_INDICES
 ) -> NDArray[np.int64]:
-    """Facility location on gradients: each image has a selected one nearby (CRAIG, Mirzasoleiman et al. 2020).
+    """Facility location on gradients instead of features (CRAIG, Mirzasoleiman et al. 2020).
 
-    Greedy: each step reduces most the sum over all images of the distance from their gradient to the nearest selected
-    one. As its authors do for networks, the gradient with respect to the logits stands for that of all weights: the
-    probabilities of the trained proxy minus the one-hot label. If classes are balanced, images are compared within
-    their class. O(N^2 C) time for C classes, without a distance matrix.
+    Greedy: each step takes the image that most reduces the sum over all images of the distance from their gradient to
+    the nearest selected one. As in the paper, the gradient with respect to the logits is used in place of that of all
+    weights: the probabilities of the trained proxy minus the one-hot label. If classes are balanced, images are
+    compared within their class. O(N^2 C) time for C classes, without a distance matrix.
     """
     gradients = pool.probabilities.astype(np.float64)
     gradients[np.arange(len(pool)), pool.labels] -= 1

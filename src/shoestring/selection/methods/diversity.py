@@ -30,8 +30,8 @@ def diversity(
     For unit vectors the sum over all pairs is (k^2 - |sum of the selected|^2) / 2, so each greedy step takes the image
     with the lowest inner product with the sum so far: O(N D) per step, without a distance matrix. Then up to `swaps`
     selected images are replaced, best swap first. The search "annealing" uses simulated annealing, "random" takes the
-    best of `draws` random subsets, which is hardly better than one; both return their images in greedy order. Images
-    in `already` count in the sum and stay. Raises `UserError` for fewer than one draw.
+    best of `draws` random subsets, which is hardly better than a single one; both return their images in greedy order.
+    Images in `already` count in the sum and are never replaced. Raises `UserError` for fewer than one draw.
     """
     check_range(draws, "diversity's draws", ge=1)
     features = pool.features

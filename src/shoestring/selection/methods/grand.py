@@ -22,9 +22,9 @@ def grand(
 ) -> NDArray[np.int64]:
     """Lowest (easiest) or highest gradient norm of the loss early in training (GraNd, Paul et al. 2021).
 
-    The gradient with respect to the last linear layer stands for that of all weights; its norm is averaged over the
-    first fraction `early` of the epochs of a proxy, whereas the paper averages over several training runs. The first
-    fraction `offset` of the ranking is skipped. Images not seen by then count as the hardest. Raises `UserError` for
-    fractions out of range.
+    The gradient with respect to the last linear layer is used in place of that of all weights; its norm is averaged
+    over the first fraction `early` of the epochs of a proxy, whereas the paper averages over several training runs. The
+    first fraction `offset` of the ranking is skipped. Images not seen by then count as the hardest. Raises `UserError`
+    for fractions out of range.
     """
     return rank_by_early_mean(pool.gradient, size, rng=rng, method="grand", order=order, early=early, offset=offset)

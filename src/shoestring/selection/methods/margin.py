@@ -22,8 +22,8 @@ def margin(
 ) -> NDArray[np.int64]:
     """Highest (easiest) or lowest margin of a trained proxy: label logit minus highest other (Sorscher et al. 2022).
 
-    Easy images are best for small subsets, hard ones for large subsets. With `among` above 1,
-    `size` images are drawn at random from the first `among` * `size`: the easiest of all are very similar. Ties are
+    Easy images are best for small subsets, hard ones for large subsets. With `among` above 1, `size` images are drawn
+    at random from the first `among` * `size`, because the easiest images are very similar to each other. Ties are
     broken at random. Raises `UserError` for `among` below 1.
     """
     check_range(among, "margin's among", ge=1)

@@ -24,9 +24,9 @@ def max_herding(
 ) -> NDArray[np.int64]:
     """Maximum coverage with a Gaussian kernel (MaxHerding, generalized coverage, Bae et al. 2024).
 
-    Greedy: each step increases most the sum over all images of exp(-d^2 / (2 bandwidth^2)) with d the distance to the
-    nearest selected one. Bandwidth 0 stands for the median distance between images (of a sample of 1,000).
-    Raises `UserError` for a negative bandwidth.
+    Greedy: each step takes the image that most increases the sum over all images of exp(-d^2 / (2 bandwidth^2)), where
+    d is the distance to the nearest selected image. Bandwidth 0 means the median distance between images (of a sample
+    of 1,000). Raises `UserError` for a negative bandwidth.
     """
     check_range(bandwidth, "max_herding's bandwidth", ge=0)
     features = pool.features

@@ -26,10 +26,10 @@ def prob_cover(
 ) -> NDArray[np.int64]:
     """Maximum number of images within one radius of the selected ones (ProbCover, Yehuda et al. 2022).
 
-    Greedy: each step covers the most images that are in no ball yet. Radius 0 stands for the largest one with which
-    95 % of all balls are pure, as in the paper: contain images of a single k-means cluster. The number of clusters is
-    that of the classes, or without labels `size`, up to 50. When all images are covered the rest is random. Raises
-    `UserError` for a negative radius.
+    Greedy: each step covers as many uncovered images as possible. Radius 0 means the largest radius at which 95 % of
+    all balls are pure, as in the paper: all images of a pure ball are in one k-means cluster. There are as many
+    clusters as classes, or, without labels, `size` clusters, up to 50. Once all images are covered, the rest is random.
+    Raises `UserError` for a negative radius.
     """
     check_range(radius, "prob_cover's radius", ge=0)
     features = pool.features

@@ -16,7 +16,7 @@ def prototypes(
 ) -> NDArray[np.int64]:
     """From each of `size` k-means clusters the image nearest to or farthest from its center (Sorscher et al. 2022).
 
-    Large clusters come first. If there are fewer distinct images than clusters, second images fill up the subset.
+    Large clusters come first. If there are fewer distinct images than clusters, further images of the clusters follow.
     """
     labels, distances = kmeans(pool.features, size, rng)
     return round_robin(labels, distances if order == "easiest" else -distances, rng)[:size]

@@ -27,9 +27,9 @@ def streaming(
 ) -> NDArray[np.int64]:
     """Facility location in one pass over the features, for data larger than memory (merge and reduce; Wei et al. 2014).
 
-    From each chunk of the images, of one class if classes are balanced, four times as many images as its part of the
-    result are kept, selected greedily, and a sample of the others. From all that is kept the result is selected
-    greedily. Memory grows with the size of the subset, not of the pool.
+    Each chunk of images (of one class, if classes are balanced) is reduced by greedy selection to four times its part
+    of the result, plus a sample of its other images. The result is selected greedily from what was kept. Memory grows
+    with the size of the subset, not of the pool.
     """
     labels = np.zeros(len(pool), dtype=np.int64) if counts is None else pool.labels
     requested = np.array([size]) if counts is None else counts

@@ -22,8 +22,8 @@ def typiclust(
     """From each of `size` k-means clusters the image in the densest neighborhood (TypiClust, Hacohen et al. 2022).
 
     Density is measured by the mean distance to the nearest `neighbours` in the same cluster. Large clusters come first;
-    there is one cluster for each image to select, however many. With images in `already` there are as many more
-    clusters, and those that contain such images come last. Raises `UserError` for fewer than one neighbor.
+    there is one cluster per image to select, without a limit. Images in `already` add as many clusters, and clusters
+    that contain such images come last. Raises `UserError` for fewer than one neighbor.
     """
     check_range(neighbours, "typiclust's neighbours", ge=1)
     features = pool.features
