@@ -24,7 +24,7 @@ from intervals import half_interval
 from machine import machine
 from measured import Row, Rows, fill
 from planned_training import train
-from shoestring import Budget, api, load
+from shoestring import Budget, execute, load
 from shoestring.config.recipe import Grow, Train
 from shoestring.runtime import context
 
@@ -109,8 +109,8 @@ def trained(data: str, flags: tuple[str, ...], seconds: int, seed: int) -> Row:
     model, training = train(images.train, Train(**settings), grow, budget=budget, context=prepared)
     return {
         "wall_seconds": round(time.monotonic() - began, 2),
-        "accuracy": api.accuracy(model, images.test),
-        "validation": api.accuracy(model, images.validation),
+        "accuracy": execute.accuracy(model, images.test),
+        "validation": execute.accuracy(model, images.validation),
         "training": asdict(training),
         "machine": machine(),
     }

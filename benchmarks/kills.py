@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from machine import machine
-from shoestring.api import accuracy
 from shoestring.data import load
+from shoestring.execute import accuracy
 from shoestring.runs.directory import RunDir
 from shoestring.runs.models import usable_model
 

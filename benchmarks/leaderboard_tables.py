@@ -14,7 +14,7 @@ from intervals import half_interval
 from measured import Row
 from shoestring.config.recipe import Select
 from shoestring.data.memory import in_memory
-from shoestring.planning.selection_method import choose_method
+from shoestring.planning.selection_method import with_method
 
 Cell = list[Row]  # the rows of one method at one size, a seed each
 
@@ -75,7 +75,7 @@ def automatic_method(consumer: str, examples: int, count: int) -> str:
     """What `auto` takes today for so many of `count` labelled images."""
     images = in_memory(np.zeros((count, 1, 1), np.uint8), np.zeros(count, np.int64), classes=("any",))
     learner = {"scratch": "scratch", "probe": "features"}[consumer]
-    return choose_method(Select(examples=examples, learner=learner), images)  # type: ignore[arg-type]
+    return with_method(Select(examples=examples, learner=learner), images).method  # type: ignore[arg-type]
 
 
 def line(entries: Iterable[str], bold: bool = False) -> str:

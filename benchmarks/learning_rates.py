@@ -75,7 +75,7 @@ def _images(where: str | None) -> tuple[Any, Any]:
 def trial(row: Row, train: Any, validation: Any) -> Row:
     """One training: its optimizer and accuracy on the validation images."""
     from planned_training import train as run_training
-    from shoestring import Budget, api
+    from shoestring import Budget, execute
     from shoestring.config.recipe import Grow, Train
     from shoestring.runtime import context
 
@@ -85,7 +85,7 @@ def trial(row: Row, train: Any, validation: Any) -> Row:
     prepared = context.prepare(seed=row["seed"], threads=1, device="cpu")
     model, summary = run_training(train, settings, Grow(), budget=budget, context=prepared)
     seconds = time.process_time() - began
-    accuracy = api.accuracy(model, validation)
+    accuracy = execute.accuracy(model, validation)
     return {"chosen": summary.optimizer, "steps": summary.steps, "cpu_seconds": round(seconds, 1), "accuracy": accuracy}
 
 

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from shoestring import api, load
+from shoestring import execute, load
 from shoestring.budget import process_started
 from shoestring.data.augment import Augment
 from shoestring.data.batches import Batch, Batches
@@ -61,7 +61,7 @@ def main() -> None:
         if number == count:
             break
         policy.step()
-    accuracy = api.accuracy(model, data.test)
+    accuracy = execute.accuracy(model, data.test)
     found: dict[str, Any] = {"accuracy": accuracy, "steps": count, "epochs": round(count * BATCH / len(stream), 3)}
     print(json.dumps({**found, "seconds": round(time.monotonic() - started, 2)}))
 
@@ -74,7 +74,7 @@ def loss(module: torch.nn.Module, batch: Batch) -> Tensor:
 
 def evaluating(model: Any, images: Any) -> float:
     """Seconds that scoring these images takes."""
-    return timed(lambda: api.accuracy(model, images))
+    return timed(lambda: execute.accuracy(model, images))
 
 
 def timed(work: Callable[[], object]) -> float:

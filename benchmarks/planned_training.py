@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shoestring import Budget, api
+from shoestring import Budget, execute
 from shoestring.config.recipe import Grow, Prune, Train
 from shoestring.data.images import Images
 from shoestring.models.model import Model
@@ -18,5 +18,5 @@ def train(
     """Plan and train a network; returns it with the summary. `later` is the pruning that will follow."""
     planner = Planner(settings, grow, Profiler(budget, context), context, later=later)
     planned = planner(images, stretch_of(budget, "train", count=len(images), later=later))
-    model, training, _ = api.run_train(images, planner, planned, budget=budget)
+    model, training, _ = execute.train(images, planner, planned, budget=budget)
     return model, training

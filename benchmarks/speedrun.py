@@ -32,7 +32,7 @@ from commands import Case, measure
 from intervals import half_interval
 from machine import machine
 from measured import Row, Rows, fill
-from shoestring import Budget, api, load
+from shoestring import Budget, api, execute, load
 
 ROWS = Rows("speedrun.json", ("what", "asked", "seed"))
 COLD, WARM = "shoestring, from process start", "shoestring, warm"
@@ -103,7 +103,7 @@ def warm(data: str, seconds: float, seeds: int) -> float:
             began = time.monotonic()
             budget = Budget(seconds if seed >= 0 else FIRST, steps=("train",))
             model = api.train(images.train, budget=budget, seed=max(seed, 0))
-            accuracy = api.accuracy(model, images.test)
+            accuracy = execute.accuracy(model, images.test)
             took = time.monotonic() - began
             if seed < 0:
                 continue

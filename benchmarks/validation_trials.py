@@ -57,7 +57,7 @@ def main() -> None:
 
 def trial(given: argparse.Namespace) -> dict[str, Any]:
     from planned_training import train
-    from shoestring import Budget, api, load, select
+    from shoestring import Budget, execute, load, select
     from shoestring.config.recipe import Grow, Prune, Train
     from shoestring.evaluation.cost import count_macs
     from shoestring.models.inference import log_probabilities
@@ -87,7 +87,7 @@ def trial(given: argparse.Namespace) -> dict[str, Any]:
     found: dict[str, Any] = {"steps": training.steps}
     if prune is not None:
         found["before_the_cut"] = accuracy(model)
-        model, recovery = api.run_prune(model, images, prune, settings, budget=budget, context=prepared)
+        model, recovery = execute.prune(model, images, prune, settings, budget=budget, context=prepared)
         found["steps_after_the_cut"] = recovery.steps if recovery else 0
     found["trained_seconds"] = round(budget.elapsed, 2)
     views = {"one": {"mirror": False, "shift": 0}, "flip": {"shift": 0}, "crops": {}}

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from shoestring import Budget, BudgetTooSmall, UserError, api, evaluate, load, prune, select, train
+from shoestring import Budget, BudgetTooSmall, UserError, api, evaluate, execute, load, prune, select, train
 from shoestring.budget import WEIGHTS
 from shoestring.config import registry
 from shoestring.config.recipe import Grow, Recipe, Select, Train
@@ -18,6 +18,7 @@ from shoestring.evaluation.cost import count_macs
 from shoestring.models import Model, Preprocessing, build
 from shoestring.planning.model import preprocessing
 from shoestring.planning.proxy import needs_proxy
+from shoestring.planning.selection_method import with_method
 from shoestring.reporting.markdown import summary
 from shoestring.runs import stages
 from shoestring.runs.directory import RunDir
@@ -114,8 +115,8 @@ def test_what_the_proxy_told_is_kept_and_read_again(images, context, tmp_path):
 def test_a_proxy_is_trained_only_where_one_is_needed(images, tmp_path):
     assert not needs_proxy(Select("random", 9), images)
     assert needs_proxy(Select("random", 9, within="easiest:0.5"), images)
-    assert needs_proxy(Select("auto", 3), images)
-    assert not needs_proxy(Select("auto", 50), images)
+    assert needs_proxy(with_method(Select("auto", 3), images), images)
+    assert not needs_proxy(with_method(Select("auto", 50), images), images)
     for name in registry.names("select"):
         assert needs_proxy(Select(name, 9), images) == (name != "random")
     file = tmp_path / "signals.npz"
@@ -217,7 +218,7 @@ def test_an_interrupted_training_keeps_the_options_of_its_network(make_images, c
 
 
 def test_images_of_other_classes_are_refused(images, make_images, make_model):
-    with pytest.raises(UserError, match="the validation images of class0, class1:"):
+    with pytest.raises(UserError, match="those of the validation images class0, class1:"):
         train(images, validation=make_images(classes=2))
     with pytest.raises(UserError, match="one class only"):
         train(make_images(classes=1))
@@ -296,7 +297,7 @@ def test_losses_that_are_not_numbers_are_null_in_the_history(context, tmp_path):
 
 def test_an_accuracy_without_images_is_refused(images, make_model):
     with pytest.raises(UserError, match="no images"):
-        api.accuracy(make_model(images), images[[]])
+        execute.accuracy(make_model(images), images[[]])
     with pytest.raises(UserError, match="no images"):
         evaluate(make_model(images), images[[]])
 
@@ -336,7 +337,7 @@ def test_what_is_given_from_python_is_taken_or_refused(images, tmp_path):
     counts = images[select(images, 9, method="random", balance={"class1": 7})].counts()
     assert counts.tolist() == [1, 7, 1]
     for settings, told in (
-        ({"subset": "first.json"}, "needs no choosing"),
+        ({"subset": "first.json"}, "a finished selection"),
         ({"features": np.ones((60, 2))}, "features must be text"),
         ({"balance": {"class1": -1}}, "is not a number of images"),
     ):

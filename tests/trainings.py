@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from unittest.mock import patch
 
-from shoestring import api
+from shoestring import execute
 from shoestring.budget import Budget, Window
 from shoestring.config.plan import TrainPlan
 from shoestring.config.recipe import Grow, Prune, Train
@@ -105,7 +105,7 @@ def run_train(
     validation: Images | None = None,
     later: Prune | None = None,
 ) -> tuple[Model, Training]:
-    """`api.run_train`, planned for these images."""
+    """`execute.train`, planned for these images."""
     planner = Planner(settings, grow, Profiler(budget, context), context, later=later)
     planned = planner(images, stretch_of(budget, "train", count=len(images), later=later))
-    return api.run_train(images, planner, planned, budget=budget, validation=validation)[:2]
+    return execute.train(images, planner, planned, budget=budget, validation=validation)[:2]

@@ -14,7 +14,7 @@ from sklearn.utils import _safe_indexing, check_random_state
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import check_is_fitted
 
-from shoestring import api
+from shoestring import execute
 from shoestring.budget import DEFAULT_EPOCHS, Budget
 from shoestring.config.recipe import Prune, Train
 from shoestring.config.resolve import CALL, resolve
@@ -25,6 +25,7 @@ from shoestring.data.user_images import as_images, count_images
 from shoestring.errors import UserError
 from shoestring.planning.plan import Planner, stretch_of
 from shoestring.planning.profiling import Profiler
+from shoestring.planning.selection_method import with_method
 from shoestring.planning.tta import with_tta
 from shoestring.runtime import context, threads
 from shoestring.selection import Subset
@@ -141,22 +142,23 @@ class Classifier(ClassifierMixin, BaseEstimator):
         """Select, train, prune and calibrate."""
         profiler, evaluated = Profiler(budget, around), 0 if validation is None else len(validation)
         train = with_tta(settings.train, images, evaluated=evaluated, profiler=profiler)
-        api.reserve_calibration(budget, train, images, validation)
+        execute.reserve_calibration(budget, train, images, validation)
         self.subset_: Subset | None = None
         if settings.select.examples is not None:
             with budget.track("select"):
                 plain = images.weighted(None)
-                self.subset_ = api.run_select(plain, settings.select, budget=budget, context=around)
+                chosen = with_method(settings.select, plain, pretrained=train.weights is not None)
+                self.subset_ = execute.select(plain, chosen, budget=budget, context=around)
                 images = images[self.subset_.indices_for(plain)]
         with budget.track("train"):
             planner = Planner(train, settings.grow, profiler, around, later=settings.prune)
             stretch = stretch_of(budget, "train", count=len(images), later=settings.prune)
             planned = planner(images, stretch)
-            model, _, _ = api.run_train(images, planner, planned, budget=budget, validation=validation)
+            model, _, _ = execute.train(images, planner, planned, budget=budget, validation=validation)
         if settings.prune.enabled:
             with budget.track("prune"):
-                model, _ = api.run_prune(model, images, settings.prune, train, budget=budget, context=around)
-        self.model_ = api.calibrated(model, validation, budget)
+                model, _ = execute.prune(model, images, settings.prune, train, budget=budget, context=around)
+        self.model_ = execute.calibrated(model, validation, budget)
 
     def predict_proba(self, X: Any) -> NDArray[np.float32]:
         """Probabilities (N, classes) of images, in the order of `classes_`."""

@@ -112,7 +112,7 @@ def test_bad_data(capsys, tmp_path: Path, make: Callable[[Path], Path], message:
         ("--model timm:resnt18", "Did you mean 'resnet18'?"),
         ("--optimizer adm", "Did you mean 'adamw'?"),
         ("--time 5m", "one budget"),
-        ("--epochs 0", "above zero"),
+        ("--epochs 0", "epochs must be above 0"),
         ("--epochs inf", "must be finite"),
         ("--macs 0", "above zero"),
         ("--macs 0.5x", "not a size"),

@@ -97,7 +97,7 @@ def test_a_run_stands_for_its_subset(call, refused, tmp_path):
 def test_unused_signals_are_logged(capsys, tmp_path):
     words = ("select", "digits", "--examples", 20, "--method", "random", "--out", tmp_path / "out")
     assert main([*map(str, words), "--signals", str(tmp_path / "signals.npz")]) == 0
-    assert f"random asks for no signals: {tmp_path / 'signals.npz'} is not written" in capsys.readouterr().err
+    assert f"random uses no training signals: {tmp_path / 'signals.npz'} is not written" in capsys.readouterr().err
 
 
 def test_images_of_arrays_are_written_as_files(call, tmp_path):
@@ -214,7 +214,7 @@ def test_changed_images_are_not_copied(call, refused, photos, tmp_path):
 def test_keep_and_subset_are_not_combined(refused, tmp_path):
     np.save(tmp_path / "list.npy", np.arange(40))
     words = ("train", "digits", "--subset", tmp_path / "list.npy", "--keep", tmp_path / "list.npy", "--epochs", 1)
-    assert "leave out --keep" in refused(*words, "--out", tmp_path / "out")
+    assert "omit --keep" in refused(*words, "--out", tmp_path / "out")
 
 
 def test_a_class_that_already_exceeds_its_count_is_named(refused, photos, tmp_path):
@@ -246,9 +246,9 @@ def test_class_names_that_are_not_folder_names_stay_inside(call, tmp_path):
 
 def test_images_are_not_copied_into_the_data(call, refused, photos, tmp_path):
     words = ("select", photos, "--examples", 4, "--method", "random", "--out", tmp_path / "out")
-    assert "lie in the data" in refused(*words, "--copy-to", photos / "chosen")
+    assert "overlap" in refused(*words, "--copy-to", photos / "chosen")
     call(*words)
-    assert "lie in the data" in refused(*words, "--copy-to", photos / "chosen")  # also of a choice that is done
+    assert "overlap" in refused(*words, "--copy-to", photos / "chosen")  # also for a finished selection
 
 
 @pytest.mark.parametrize("option", ["--cut 0.2 --method ccs", "--samples 8 --method zcore"])
@@ -261,7 +261,7 @@ def test_unused_features_are_logged(call, refused, capsys, photos, rows, tmp_pat
     words = ["select", photos, "--examples", 4, "--method", "random", "--out", tmp_path / "out", "--features"]
     assert "nowhere.npy: give an .npy file" in refused(*words, "nowhere.npy")
     assert main([*map(str, words), str(rows)]) == 0
-    assert f"random compares no images: {rows} is not looked at" in capsys.readouterr().err
+    assert f"random compares no images: {rows} is not used" in capsys.readouterr().err
 
 
 def test_a_class_name_with_a_comma_is_set_in_a_recipe(call, photos, tmp_path):

@@ -18,7 +18,7 @@ FLAGS = {"seed": "4", "select": {"examples": 50}, "train": {"learning_rate": "1e
 
 def test_flags_override_the_file_and_the_file_overrides_defaults():
     recipe, origin = resolve(("recipe.yaml", FILE), ("flags", FLAGS))
-    assert (recipe.seed, recipe.time, recipe.data) == (4, "5m", "digits")
+    assert (recipe.seed, recipe.time, str(recipe.time), recipe.data) == (4, 300, "5m", "digits")
     assert recipe.select == Select("diversity", 50, options={"swaps": 7})
     assert recipe.train.learning_rate == 0.001
     assert origin["seed"] == origin["select.examples"] == origin["train.learning_rate"] == "flags"

@@ -5,13 +5,13 @@ import pytest
 from shoestring.config.plan import StepTimes
 from shoestring.config.recipe import Train
 from shoestring.planning.growth import choose_growth
-from shoestring.training.optimizer import optimizer_name
+from shoestring.planning.optimizer import choose_optimizer
 
 
 def _chosen(images, network, seconds, **settings) -> tuple[str, str]:
     """The schedule, where an image takes a second, and the reason."""
     settings = Train(**{"model": "x", **settings})
-    optimizer = optimizer_name(network, settings)
+    optimizer = choose_optimizer(network, settings)
     times = StepTimes(1.0, 1.0)
     schedule, reason = choose_growth(network, settings, optimizer, count=len(images), seconds=seconds, times=times)
     return schedule.text, reason

@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 
-from shoestring import api
+from shoestring import execute
 from shoestring.budget import Budget
 from shoestring.config.plan import Plan, StepTimes, TrainPlan, run_plan, to_dict, train_plan
 from shoestring.config.recipe import Grow, Prune, Train
@@ -117,6 +117,6 @@ def test_a_training_that_was_interrupted_keeps_its_plan(images, context, tmp_pat
         patch.setattr(Checkpoint, "due", lambda self: True)
         patch.setattr("shoestring.training.loop._Loop._report", report)
         with pytest.raises(KeyboardInterrupt):
-            api.run_train(images, first, planned, budget=budget)
+            execute.train(images, first, planned, budget=budget)
     again = planner(batch_size=8, learning_rate=1.0)(images, stretch_of(budget, "train", count=60))
     assert again.train == planned.train

@@ -12,7 +12,7 @@ from shoestring.data.images import Images
 from shoestring.errors import UserError
 from shoestring.planning import proxy, selection_method
 from shoestring.planning.proxy import pool_of, signals_of
-from shoestring.planning.selection_method import choose_method
+from shoestring.planning.selection_method import with_method
 from shoestring.runtime.context import Context
 
 
@@ -58,22 +58,22 @@ def test_images_are_compared_on_the_device_of_the_run(make_images):
     ],
 )
 def test_auto_goes_by_how_many_are_taken_and_by_what_will_learn_from_them(images, settings, expected):
-    assert choose_method(Select(**{"examples": 3, **settings}), images) == expected
+    assert with_method(Select(**{"examples": 3, **settings}), images).method == expected
     assert expected in registry.names("select")
 
 
 def test_auto_compares_no_images_where_there_are_very_many(images, monkeypatch):
     monkeypatch.setattr(selection_method, "_MAX_COMPARED", len(images))
-    assert choose_method(Select(examples=3), images) == "d2"
+    assert with_method(Select(examples=3), images).method == "d2"
     monkeypatch.setattr(selection_method, "_MAX_COMPARED", len(images) - 1)
-    assert choose_method(Select(examples=3), images) == "margin"
+    assert with_method(Select(examples=3), images).method == "margin"
 
 
 def test_auto_covers_very_many_images_without_labels_in_one_pass(images, monkeypatch):
     unlabelled = Images(images.pixels, None, (), images.ids, fingerprint="unlabelled", mirrored=False)
-    assert choose_method(Select(examples=3), unlabelled) == "facility_location"
+    assert with_method(Select(examples=3), unlabelled).method == "facility_location"
     monkeypatch.setattr(selection_method, "_MAX_COVERED", len(images) - 1)
-    assert choose_method(Select(examples=3), unlabelled) == "streaming"
+    assert with_method(Select(examples=3), unlabelled).method == "streaming"
 
 
 @pytest.mark.parametrize(

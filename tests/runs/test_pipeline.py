@@ -245,15 +245,14 @@ def test_selection_alone(context, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"time": "5m"}, "give one budget, not --time and --epochs"),
+        ({"time": "5m"}, "set one budget, not --time and --epochs"),
         ({"select": Select("randm", 10)}, "Did you mean 'random'"),
         ({"select": Select("random", 10, options={"x": 1})}, "has no options"),
         ({"select": Select("random", 10_000)}, "there are 300 training images"),
         ({"train": Train(model="convnett")}, "Did you mean 'convnet'"),
-        ({"prune": Prune(macs="half")}, "'half' is not a size for --macs"),
         ({"prune": Prune(macs="0.00001"), "epochs": 8}, "cannot be reached"),
         ({"select": Select(subset="none.json")}, r"no subset file .*none\.json"),
-        ({"select": Select(), "baseline": True}, "say how many with --examples"),
+        ({"select": Select(), "baseline": True}, "set its size with --examples"),
     ],
 )
 def test_mistakes_leave_no_folder_behind(context, tmp_path, changes, message):

@@ -5,9 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from shoestring.config.difficulty import Difficulty
 from shoestring.errors import UserError
 from shoestring.selection import Pool, Signals, Strategy, select_subset
-from shoestring.selection.difficulty import parse_within, within_range
+from shoestring.selection.difficulty import within_range
 
 
 def _signals(margins: np.ndarray) -> Signals:
@@ -32,7 +33,7 @@ def pool(images) -> Pool:
     ],
 )
 def test_the_range_is_by_the_final_margin(pool, within, expected):
-    rows = within_range(pool, np.arange(60), within, size=1, rng=np.random.default_rng(0))
+    rows = within_range(pool, np.arange(60), Difficulty.parse(within), size=1, rng=np.random.default_rng(0))
     assert np.array_equal(rows, np.sort(rows))
     assert sorted(pool.final_margin[rows].tolist()) == list(expected)
 
@@ -40,19 +41,24 @@ def test_the_range_is_by_the_final_margin(pool, within, expected):
 def test_ties_are_broken_at_random(images):
     pool = Pool(images, lambda: _signals(np.zeros(60)))
     rows = [
-        within_range(pool, np.arange(60), "easiest:0.2", size=1, rng=np.random.default_rng(seed)).tolist()
+        within_range(
+            pool, np.arange(60), Difficulty.parse("easiest:0.2"), size=1, rng=np.random.default_rng(seed)
+        ).tolist()
         for seed in (0, 0, 1)
     ]
     assert rows[0] == rows[1] != rows[2]
 
 
 def test_a_range_has_at_least_one_image(pool):
-    assert len(within_range(pool, np.arange(60), "easiest:0.001", size=1, rng=np.random.default_rng(0))) == 1
+    assert (
+        len(within_range(pool, np.arange(60), Difficulty.parse("easiest:0.001"), size=1, rng=np.random.default_rng(0)))
+        == 1
+    )
 
 
 @pytest.mark.parametrize("method", ["random", "margin", "diversity"])
 def test_every_method_selects_within_the_range_of_each_class(pool, method):
-    subset = select_subset(pool, 12, Strategy(method, within="easiest:0.3"), seed=3)
+    subset = select_subset(pool, 12, Strategy(method, within=Difficulty.parse("easiest:0.3")), seed=3)
     assert len(set(subset.indices.tolist())) == 12
     for label in range(3):
         rows = np.flatnonzero(pool.labels == label)
@@ -62,24 +68,24 @@ def test_every_method_selects_within_the_range_of_each_class(pool, method):
 
 
 def test_without_balance_the_range_is_of_all_images(pool):
-    subset = select_subset(pool, 6, Strategy("random", within="hardest:0.1"), balance="none", seed=0)
+    subset = select_subset(pool, 6, Strategy("random", within=Difficulty.parse("hardest:0.1")), balance="none", seed=0)
     assert sorted(pool.final_margin[subset.indices].tolist()) == list(range(6))
 
 
 def test_a_range_with_too_few_images_raises_an_error(pool):
     with pytest.raises(UserError, match="leaves 2 of 20 images, but 4 are to be selected"):
-        select_subset(pool, 12, Strategy("random", within="easiest:0.1"))
+        select_subset(pool, 12, Strategy("random", within=Difficulty.parse("easiest:0.1")))
 
 
 @pytest.mark.parametrize("text", ["easiest", "easiest:", "easiest:0", "hardest:1.5", "middle:half", "hardest:nan"])
 def test_a_range_is_a_kind_and_a_fraction(text):
     with pytest.raises(UserError, match="needs a fraction"):
-        parse_within(text)
+        Difficulty.parse(text)
 
 
 def test_an_unknown_kind_raises_an_error():
     with pytest.raises(UserError, match="Did you mean 'easiest'"):
-        parse_within("easyest:0.2")
+        Difficulty.parse("easyest:0.2")
 
 
 def test_signals_are_saved_and_loaded_for_the_same_images_only(images, tmp_path):

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 
 from pools import pool_of, some_features
+from shoestring.config.balance import parse_balance
+from shoestring.config.difficulty import Difficulty
 from shoestring.errors import UserError
 from shoestring.selection import NO_INDICES, Pool, Strategy, select_subset
-from shoestring.selection.balance import class_counts, parse_balance
+from shoestring.selection.balance import class_counts
 from shoestring.selection.strategy import BoundMethod
 
 NAMES = ("ant", "bee", "cow")
@@ -44,7 +46,7 @@ def test_a_method_that_declares_already_gets_the_images_selected_before():
         return _with_already(pool, size, rng=rng, already=already)
 
     pool = pool_of(some_features(9, seed=0), margins=-np.arange(9.0))
-    found = BoundMethod(method, {}, within="hardest:0.5")(
+    found = BoundMethod(method, {}, within=Difficulty.parse("hardest:0.5"))(
         pool, 2, rng=np.random.default_rng(0), already=np.array([8, 3])
     )
     assert seen == [(6, [5, 0])]  # the hardest five of nine, and the images selected before
@@ -55,7 +57,7 @@ def test_a_method_that_declares_counts_gets_all_classes_at_once():
     pool = pool_of(some_features(9, seed=0), classes=3, margins=-np.arange(9.0))
     selected = BoundMethod(_with_counts, {})(pool, 3, rng=np.random.default_rng(0), counts=np.array([2, 0, 1]))
     assert selected.tolist() == [6, 3, 8]
-    part = BoundMethod(_with_counts, {}, within="easiest:0.67")
+    part = BoundMethod(_with_counts, {}, within=Difficulty.parse("easiest:0.67"))
     assert part(pool, 3, rng=np.random.default_rng(0), counts=np.array([2, 0, 1])).tolist() == [6, 3, 8]
     assert part(pool, 3, rng=np.random.default_rng(0), counts=np.array([1, 1, 1])).tolist() == [6, 7, 8]
 
@@ -71,7 +73,7 @@ def test_indices_are_those_of_the_pool_with_everything_at_once():
     pool = pool_of(some_features(12, seed=0), margins=-np.arange(12.0))
     candidates, before = np.array([1, 3, 5, 6, 8, 9, 10, 11]), np.array([11, 3])
     arguments = {"rng": np.random.default_rng(0), "already": before, "candidates": candidates}
-    selected = BoundMethod(method, {}, within="hardest:0.5")(pool, 2, **arguments)
+    selected = BoundMethod(method, {}, within=Difficulty.parse("hardest:0.5"))(pool, 2, **arguments)
     assert seen == [([-3.0, -8.0, -9.0, -10.0, -11.0], [4, 0])]
     assert selected.tolist() == [8, 9]
 
@@ -80,7 +82,7 @@ def test_every_class_needs_enough_new_images_in_the_range():
     pool = pool_of(some_features(12, seed=0), classes=2, margins=-np.arange(12.0))
     arguments = {"rng": np.random.default_rng(0), "already": np.array([0, 2]), "counts": np.array([2, 1])}
     with pytest.raises(UserError, match="leaves 1 new images, but 2 are to be selected"):
-        BoundMethod(_with_counts, {}, within="easiest:0.5")(pool, 3, **arguments)
+        BoundMethod(_with_counts, {}, within=Difficulty.parse("easiest:0.5"))(pool, 3, **arguments)
 
 
 def test_images_selected_before_come_first_and_count(images):
@@ -119,7 +121,10 @@ def test_excluded_images_are_not_selected(images):
 )
 def test_numbers_of_new_images_per_class(already, size, balance, expected):
     labels, before = np.repeat([0, 1, 2], 10), np.array(already, dtype=np.int64)
-    assert class_counts(labels, size, balance=balance, names=NAMES, already=labels[before]).tolist() == expected
+    assert (
+        class_counts(labels, size, balance=parse_balance(balance), names=NAMES, already=labels[before]).tolist()
+        == expected
+    )
 
 
 @pytest.mark.parametrize(
@@ -149,7 +154,7 @@ def test_an_invalid_balance_raises_an_error(balance, message):
 )
 def test_numbers_that_do_not_fit_raise_errors(balance, message):
     with pytest.raises(UserError, match=message):
-        class_counts(np.repeat([0, 1, 2], [5, 9, 9]), 9, balance=balance, names=NAMES)
+        class_counts(np.repeat([0, 1, 2], [5, 9, 9]), 9, balance=parse_balance(balance), names=NAMES)
 
 
 def test_a_class_name_may_contain_an_equals_sign():

@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 from networks import difference
 from shoestring import data
-from shoestring.api import accuracy
 from shoestring.budget import Budget
 from shoestring.config.recipe import Grow, Train
+from shoestring.config.stages import Stages
 from shoestring.evaluation.cost import count_macs
+from shoestring.execute import accuracy
 from shoestring.growth.compose import compose
-from shoestring.growth.stages import parse_stages
 from shoestring.models.model import Model, build
 from shoestring.training import loop
 from shoestring.training.checkpoint import Checkpoint
@@ -24,8 +24,8 @@ from trainings import fit, run_train
 from trainings import prepare as begin
 
 SETTINGS = Train(batch_size=10, label_smoothing=0.0)
-STAGES = parse_stages("1@1@0.3,1@1@0.7,1@1")
-ALL_THREE = parse_stages("0.5@0.75@0.3,0.5@1@0.7,0.7@1@0.7,1@1")
+STAGES = compose(Stages.parse("1@1@0.3,1@1@0.7,1@1"))
+ALL_THREE = compose(Stages.parse("0.5@0.75@0.3,0.5@1@0.7,0.7@1@0.7,1@1"))
 NETWORKS = [
     ("resnet20", {"width": 0.25}),
     ("timm:test_vit", {"img_size": 16, "patch_size": 4}),

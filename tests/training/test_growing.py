@@ -10,9 +10,9 @@ from torch import nn
 from networks import difference
 from shoestring.budget import Budget
 from shoestring.config.recipe import Train
+from shoestring.config.stages import Stages
 from shoestring.errors import UserError
 from shoestring.growth.compose import compose
-from shoestring.growth.stages import parse_stages
 from shoestring.models.model import Model
 from shoestring.training import loop
 from shoestring.training.checkpoint import Checkpoint
@@ -22,7 +22,7 @@ from trainings import fit
 from trainings import prepare as begin
 
 SETTINGS = Train(batch_size=10, label_smoothing=0.0)
-STAGES = parse_stages("0.5@0.75,0.7@0.75,1@1")
+STAGES = compose(Stages.parse("0.5@0.75,0.7@0.75,1@1"))
 
 
 def _shapes(model: Model) -> dict[str, torch.Size]:
@@ -200,10 +200,11 @@ def test_a_growing_training_ends_at_its_deadline(images, make_model, context, mo
     asked, step = _shapes(model), 1e-5 * sum(weight.numel() for weight in model.module.parameters())
     budget = Budget(time=300 * step, steps=("train",))
     settings = replace(SETTINGS, precision="float32")
-    went = fit(model, images, budget.window("train"), settings=settings, context=context, schedule=parse_stages(stages))
+    schedule = compose(Stages.parse(stages))
+    summary = fit(model, images, budget.window("train"), settings=settings, context=context, schedule=schedule)
     assert 296 * step <= budget.spent <= 300 * step + 1e-6
-    assert went.steps > 350
-    assert went.final_learning_rate < 0.02
+    assert summary.steps > 350
+    assert summary.final_learning_rate < 0.02
     assert _shapes(model) == asked
 
 
@@ -226,11 +227,11 @@ def test_what_the_network_cannot_follow_is_told_before_training(make_images, mak
     images = make_images(side=16)
     stiff = replace(make_model(images), name="stiff", module=nn.Sequential(nn.Flatten(), nn.Linear(256, 3)))
     for schedule, message in (
-        (compose("resolution", {}), r"stiff does not take images of 12 x 12 pixels .* Leave resolution out"),
-        (parse_stages("1@0.5,1@1"), r"of 8 x 8 pixels"),
-        (compose("width", {}), r"stiff cannot be widened: it has no channels that can be added later"),
-        (compose("depth", {}), r"stiff has no residual blocks that can be skipped\. Leave depth out of --grow\."),
+        (compose("resolution"), r"stiff does not take images of 12 x 12 pixels .* Leave resolution out"),
+        (compose(Stages.parse("1@0.5,1@1")), r"of 8 x 8 pixels"),
+        (compose("width"), r"stiff cannot be widened: it has no channels that can be added later"),
+        (compose("depth"), r"stiff has no residual blocks that can be skipped\. Leave depth out of --grow\."),
     ):
         with pytest.raises(UserError, match=message):
             fit(stiff, images, _window(), settings=SETTINGS, context=context, schedule=schedule)
-    assert prepare_growth(make_model(images), compose("auto", {})) == (None, None)
+    assert prepare_growth(make_model(images), compose("constant")) == (None, None)

@@ -14,13 +14,14 @@ from shoestring.config.recipe import Train
 from shoestring.errors import UserError
 from shoestring.models.model import build
 from shoestring.models.preprocessing import Preprocessing
-from shoestring.training.optimizer import CombinedOptimizer, make_optimizer, optimizer_name, peak_rates, update_seconds
+from shoestring.planning.optimizer import choose_optimizer, peak_rates
+from shoestring.training.optimizer import CombinedOptimizer, make_optimizer, update_seconds
 from shoestring.training.optimizers.muon import Muon, orthogonalize
 
 
 def make(model, settings: Train, *, batch_size: int, scale: float = 1.0) -> CombinedOptimizer:
     """The optimizer of these settings."""
-    name = optimizer_name(model, settings)
+    name = choose_optimizer(model, settings)
     rate, decay = peak_rates(model, settings, name, batch_size=batch_size)
     plan = TrainPlan(batch_size, "float32", name, scale * rate, decay, schedule=settings.schedule)
     return make_optimizer(model, plan)
@@ -211,8 +212,8 @@ def test_fresh_networks_without_norms_that_muon_hardly_moves_get_adamw(images, m
 
 def test_only_muon_takes_long_for_few_images(images, make_model):
     model = make_model(images, "convnet")
-    assert update_seconds(model, Train(optimizer="sgd")) == 0
-    assert 0 < update_seconds(model, Train()) < 1
+    assert update_seconds(model, "sgd") == 0
+    assert 0 < update_seconds(model, "muon") < 1
 
 
 def _peaks(optimizer: CombinedOptimizer) -> list[float]:
@@ -259,7 +260,7 @@ def test_operations_of_muon_are_counted_from_the_shapes_of_its_matrices(images, 
     from shoestring.training.optimizer import update_flops
 
     model = make_model(images, "resnet20")
-    found = update_flops(model, Train(optimizer="muon"))
+    found = update_flops(model, "muon")
     assert found > 0
-    assert update_flops(make_model(images, "resnet20", width=0.25), Train(optimizer="muon")) > 4 * found
-    assert update_flops(model, Train(optimizer="sgd")) == 0
+    assert update_flops(make_model(images, "resnet20", width=0.25), "muon") > 4 * found
+    assert update_flops(model, "sgd") == 0

@@ -11,6 +11,7 @@ from torch import nn
 from shoestring.budget import Budget
 from shoestring.config.plan import StepTimes
 from shoestring.config.recipe import Train
+from shoestring.config.stages import Stages
 from shoestring.data.augment import Augment
 from shoestring.growth import Stage
 from shoestring.growth.compose import compose
@@ -186,7 +187,7 @@ def test_batches_are_halved_while_time_is_short():
     quick, slow = (StepTimes(seconds) for seconds in (0.001, 1.0))
 
     def size(seconds: float, times: StepTimes, stages: str = "1@1") -> int:
-        return defaults.fitting_batch_size(500, seconds, times, compose("auto", {}, stages), 32)
+        return defaults.fitting_batch_size(500, seconds, times, compose(Stages.parse(stages)), 32)
 
     assert size(long, quick) == 500
     assert size(short, quick) == 62

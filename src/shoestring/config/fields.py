@@ -1,4 +1,4 @@
-"""Fields of recipe sections: their help texts, limits and paths."""
+"""Fields of recipe sections: their help texts and limits, and what their text is parsed into."""
 
 from __future__ import annotations
 
@@ -10,25 +10,33 @@ from shoestring.config import paths
 from shoestring.errors import UserError
 
 
-def option(help: str, default: Any = None, **limits: float) -> Any:
-    """Return a field with its help text; `limits` are those of `values.check_range`."""
-    return dataclasses.field(default=default, metadata={"help": help, "limits": limits})
+def option(help: str, default: Any = None, *, parse: Callable[[Any], Any] | None = None, **limits: float) -> Any:
+    """Return a field with its help text.
+
+    `parse` is applied when the recipe is created, and returns what is parsed already unchanged; `limits` are those of
+    `values.check_range`.
+    """
+    metadata = {"help": help, "limits": limits} | ({} if parse is None else {"parse": parse})
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 def path(help: str, normalize: Callable[[str], str] = paths.file, default: str | None = None) -> Any:
     """Return a field that names a file or folder, which `normalize` makes absolute when the recipe is created."""
-    return dataclasses.field(default=default, metadata={"help": help, "limits": {}, "normalize": normalize})
+    return dataclasses.field(default=default, metadata={"help": help, "normalize": normalize})
 
 
-class WithPaths:
-    """Base of dataclasses whose paths are made absolute, so that they do not depend on the working directory."""
+class Section:
+    """Base of the dataclasses of a recipe: parses text, and makes paths independent of the working directory."""
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):  # type: ignore[arg-type]
-            normalize, value = field.metadata.get("normalize"), getattr(self, field.name)
-            if normalize is None or value is None:
+            value = getattr(self, field.name)
+            if value is None:
                 continue
-            try:
-                object.__setattr__(self, field.name, normalize(str(value)))
-            except UserError as error:
-                raise UserError(f"{field.name}: {error}") from None
+            if (parse := field.metadata.get("parse")) is not None:
+                object.__setattr__(self, field.name, parse(value))
+            if (normalize := field.metadata.get("normalize")) is not None:
+                try:
+                    object.__setattr__(self, field.name, normalize(str(value)))
+                except UserError as error:
+                    raise UserError(f"{field.name}: {error}") from None

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from shoestring.config.stages import Stages
 from shoestring.errors import UserError
 
 TRAINING_FLOPS_PER_MAC = 6.0  # two forward, and twice that backward
@@ -38,7 +39,7 @@ class TrainPlan:
     `learning_rate` is the peak, and `lr_range` the part of the learning-rate schedule that this training covers: one
     schedule ("deadline" or "anytime") runs through training and recovery. With `extendable` the training can continue
     after its end with a larger budget; one that is `extended` does so, and does not grow any more. `grow` names growth
-    schedules, with their options, or holds written-out stages. `augment` holds the fields of `data.augment.Augment`.
+    schedules, with their options, or is explicit stages. `augment` holds the fields of `data.augment.Augment`.
     """
 
     batch_size: int
@@ -53,7 +54,7 @@ class TrainPlan:
     label_smoothing: float = 0.0
     ema: bool = True
     patience: int | None = None
-    grow: str = "constant"
+    grow: str | Stages = "constant"
     grow_options: Mapping[str, Any] = field(default_factory=dict)
     augment: Mapping[str, Any] = field(default_factory=dict)
     times: StepTimes = StepTimes()
@@ -79,14 +80,17 @@ class Plan:
 
 def to_dict(plan: Plan | TrainPlan) -> dict[str, Any]:
     """The plan as nested plain values, as JSON and `state.pt` hold it."""
-    return dataclasses.asdict(plan)
+    if isinstance(plan, TrainPlan):
+        return {**dataclasses.asdict(plan), "grow": str(plan.grow)}
+    return {**dataclasses.asdict(plan), "train": None if plan.train is None else to_dict(plan.train)}
 
 
 def train_plan(content: Mapping[str, Any]) -> TrainPlan:
     """The plan of a training from plain values. Raises `UserError` if they are not one."""
     try:
-        values = {**content, "times": StepTimes(**content["times"]), "lr_range": tuple(content["lr_range"])}
-        return TrainPlan(**values)
+        grow = Stages.parse(content["grow"]) if "@" in content["grow"] else content["grow"]
+        parsed = {"times": StepTimes(**content["times"]), "lr_range": tuple(content["lr_range"]), "grow": grow}
+        return TrainPlan(**{**content, **parsed})
     except (TypeError, KeyError):
         raise UserError("the plan of the training is damaged, or of another version of shoestring.") from None
 

@@ -6,27 +6,36 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 from shoestring.config import paths
-from shoestring.config.fields import WithPaths, option, path
+from shoestring.config.balance import Balance, parse_balance
+from shoestring.config.difficulty import Difficulty
+from shoestring.config.fields import Section, option, path
+from shoestring.config.stages import Stages
+from shoestring.config.units import Bytes, Duration, Flops, Fractions, Size
 from shoestring.errors import UserError
 
 _MAX_SEED = 2**63 - 1
 
 
 @dataclass(frozen=True)
-class Select(WithPaths):
+class Select(Section):
     """Which training images are used."""
 
     method: str = option(
         "selection method, see `shoestring list select`; auto takes the one that did best in benchmarks", "auto"
     )
     examples: int | None = option("number of training images to use (default: all)", ge=1)
-    balance: str | Mapping[str, int] = option(
-        "images per class: equal, proportional (as in the data), none, or counts such as cat=50,dog=20", "equal"
+    balance: Balance = option(
+        "images per class: equal, proportional (as in the data), none, or counts such as cat=50,dog=20",
+        "equal",
+        parse=parse_balance,
     )
-    within: str | None = option("select only from a fraction of the images: easiest:0.2, hardest:0.1 or middle:0.5")
+    within: Difficulty | None = option(
+        "select only from a fraction of the images: easiest:0.2, hardest:0.1 or middle:0.5", parse=Difficulty.parse
+    )
     learner: Literal["auto", "scratch", "features"] = option(
         "what is trained on the subset, as the method auto assumes: a network from scratch, or a head on pretrained "
         "features",
@@ -51,7 +60,7 @@ class Select(WithPaths):
 
 
 @dataclass(frozen=True)
-class Train(WithPaths):
+class Train(Section):
     """The network and how it is trained."""
 
     model: str = option("network, see `shoestring list models`, or timm:NAME for any timm model", "auto")
@@ -89,10 +98,11 @@ class Train(WithPaths):
     mixup: float | None = option("fraction of images mixed with another image, labels included", ge=0, le=1)
     rotate: float = option("maximum rotation in degrees", 0.0, ge=0, le=180)
     zoom: float = option("maximum change of scale, as a fraction", 0.0, ge=0, lt=1)
-    strength: str = option(
+    strength: Fractions = option(
         "strength of the augmentation, as fractions at equal intervals of the training: 0.5,1 increases it, 1,1,0 "
         "decreases it in the second half",
         "1",
+        parse=Fractions,
     )
     ema: bool = option("use an exponential moving average (EMA) of the weights", True)
     tta: Literal["auto", "none", "flip", "crops"] = option(
@@ -109,19 +119,9 @@ class Train(WithPaths):
         """Return whether images are flipped: as set, otherwise if a mirrored image keeps its class."""
         return keeps_class if self.flip is None else self.flip
 
-    def strengths(self) -> tuple[float, ...]:
-        """Return `strength` as numbers. Raises `UserError` if they are not fractions."""
-        try:
-            strengths = tuple(float(part) for part in self.strength.split(","))
-        except ValueError:
-            strengths = ()
-        if not strengths or not all(0 <= fraction <= 1 for fraction in strengths):
-            raise UserError(f"--strength takes fractions from 0 to 1, such as 0.5,1 or 1,1,0, not '{self.strength}'.")
-        return strengths
-
 
 @dataclass(frozen=True)
-class Grow:
+class Grow(Section):
     """How image size and network grow during training."""
 
     method: str = option(
@@ -129,20 +129,39 @@ class Grow:
         "for the time budget",
         "auto",
     )
-    stages: str | None = option(
+    stages: Stages | None = option(
         "explicit stages instead, as WIDTH@RESOLUTION or WIDTH@RESOLUTION@DEPTH, optionally followed by :FRACTION of "
-        "the training: 0.5@0.5,1@0.75@0.5:0.3,1@1"
+        "the training: 0.5@0.5,1@0.75@0.5:0.3,1@1",
+        parse=Stages.parse,
     )
     options: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def is_auto(self) -> bool:
+        """Whether the schedule is left open."""
+        return self.method == "auto" and self.stages is None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.stages is not None and (self.method != "auto" or self.options):
+            raise UserError("--stages replaces growth schedules: leave out --grow and its options.")
+        if self.method == "auto" and self.options:
+            raise UserError(f"'{next(iter(self.options))}' is an option of a growth schedule: name one with --grow.")
+
 
 @dataclass(frozen=True)
-class Prune:
+class Prune(Section):
     """How small the trained network becomes."""
 
     method: str = option("criterion for the channels to keep, see `shoestring list prune`", "magnitude")
-    macs: str | None = option("target for the MACs of one forward pass: a fraction (0.5) or a number (20M)")
-    params: str | None = option("target for the number of parameters: a fraction (0.5) or a number (200k)")
+    macs: Size | None = option(
+        "target for the MACs of one forward pass: a fraction (0.5) or a number (20M)",
+        parse=partial(Size.parse, what="--macs"),
+    )
+    params: Size | None = option(
+        "target for the number of parameters: a fraction (0.5) or a number (200k)",
+        parse=partial(Size.parse, what="--params"),
+    )
     options: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -152,7 +171,7 @@ class Prune:
 
 
 @dataclass(frozen=True)
-class Recipe(WithPaths):
+class Recipe(Section):
     """A whole run."""
 
     start: str | None = path("finished run whose model is pruned; nothing is trained from scratch")
@@ -161,12 +180,17 @@ class Recipe(WithPaths):
         paths.source,
         "digits",
     )
-    time: str | None = option("time budget for everything, from process start to exit: 90s, 5m, 1h")
+    time: Duration | None = option(
+        "time budget for everything, from process start to exit: 90s, 5m, 1h", parse=Duration
+    )
     epochs: float | None = option(
         "budget in training epochs instead of time; reproducible for a fixed number of threads "
-        "(default without a budget: 10)"
+        "(default without a budget: 10)",
+        gt=0,
     )
-    flops: str | None = option("budget in training FLOPs instead of time; reproducible for a fixed number of threads")
+    flops: Flops | None = option(
+        "budget in training FLOPs instead of time; reproducible for a fixed number of threads", parse=Flops
+    )
     resolution: int | None = option("side of the square images in pixels (default: native, but at most 64)", ge=1)
     validation: float = option(
         "fraction of the training images held out for validation, at most 2,500 images", 0.1, gt=0, lt=1
@@ -179,13 +203,18 @@ class Recipe(WithPaths):
     unlabelled: bool = option("the images have no labels yet: select those worth labeling", False)
     seed: int = option("seed of everything but the held-out splits", 0, ge=0, le=_MAX_SEED)
     device: str = option("device: cpu, cuda, cuda:1, mps or auto", "auto")
-    memory: str | None = option("limit on accelerator memory: 2GB")
+    memory: Bytes | None = option("limit on accelerator memory: 2GB", parse=Bytes)
     threads: int | None = option("number of CPU threads (default: PyTorch's, or fewer where faster)", ge=1, le=1024)
     baseline: bool = option("also run with a random subset and a second, equal budget, to show the gain", False)
     select: Select = field(default_factory=Select)
     train: Train = field(default_factory=Train)
     grow: Grow = field(default_factory=Grow)
     prune: Prune = field(default_factory=Prune)
+
+    @property
+    def budget(self) -> dict[str, float]:
+        """The budgets that are set, by their names."""
+        return {name: getattr(self, name) for name in BUDGETS if getattr(self, name) is not None}
 
     @property
     def extendable(self) -> bool:
@@ -203,11 +232,17 @@ def as_dict(recipe: Recipe) -> dict[str, Any]:
     def flat(value: Any) -> Any:
         if not dataclasses.is_dataclass(value) or isinstance(value, type):
             return value
-        content = {f.name: flat(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        fields = {f.name: (getattr(value, f.name), "parse" in f.metadata) for f in dataclasses.fields(value)}
+        content = {name: _text(entry) if parsed else flat(entry) for name, (entry, parsed) in fields.items()}
         content |= content.pop("options", {})
         return {key: entry for key, entry in content.items() if entry is not None}
 
     return flat(recipe)
+
+
+def _text(value: Any) -> Any:
+    """Return a parsed value as text; a mapping stays one."""
+    return value if value is None or isinstance(value, Mapping) else str(value)
 
 
 def to_yaml(recipe: Recipe) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from shoestring.config.recipe import SECTIONS, Recipe
-from shoestring.config.values import check_range, coerce
+from shoestring.config.values import MAPPINGS, check_range, coerce
 from shoestring.errors import UserError, quoted, unknown
 from shoestring.suggestions import nearest
 
@@ -44,8 +44,7 @@ def _build(cls: type, layers: tuple[Layer, ...], prefix: str, origin: dict[str, 
                 values.setdefault("options", {})[key] = value  # checked against the method's options later
                 origin[prefix + key] = layer
             elif key not in SECTIONS:
-                limits = fields[key].metadata.get("limits", {})
-                values[key] = check_range(coerce(value, hints[key], shown), shown, **limits)
+                values[key] = _value(value, hints[key], fields[key].metadata, shown)
                 origin[prefix + key] = layer
             elif value is not None and not isinstance(value, Mapping):  # None: all lines of a section commented out
                 raise UserError(f"'{key}' in {layer} must be a mapping such as {key}: {{...}}, not {quoted(value)}.")
@@ -57,6 +56,18 @@ def _build(cls: type, layers: tuple[Layer, ...], prefix: str, origin: dict[str, 
         if key not in SECTIONS and key != "options":
             origin.setdefault(prefix + key, "default")
     return cls(**values)
+
+
+def _value(value: Any, kind: Any, metadata: Mapping[str, Any], shown: str) -> Any:
+    """Return a value of the type of its field; one that will be parsed as text, or as a mapping where it may be one."""
+    if "parse" not in metadata:
+        return check_range(coerce(value, kind, shown), shown, **metadata.get("limits", {}))
+    kinds = typing.get_args(kind)
+    if value is None and type(None) in kinds:
+        return None
+    if isinstance(value, Mapping) and any(typing.get_origin(inner) in MAPPINGS for inner in kinds):
+        return dict(value)
+    return coerce(value, str, shown)
 
 
 def _current(key: str, value: Any, fields: Mapping[str, Any]) -> tuple[str, Any]:

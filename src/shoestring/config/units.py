@@ -1,9 +1,14 @@
-"""Durations, quantities and sizes as users write them: 5m, 200k, 0.5."""
+"""Durations, quantities and sizes as users write them: 5m, 200k, 0.5.
+
+Each value remembers the text that it was parsed from, which is what recipes and run folders hold.
+"""
 
 from __future__ import annotations
 
 import math
 import re
+from dataclasses import dataclass, field
+from typing import Any
 
 from shoestring.errors import UserError
 
@@ -36,6 +41,8 @@ def parse_seconds(text: str | float) -> float:
 
 def parse_quantity(text: str | float, *, what: str = "number") -> float:
     """Parse '200k', '12M', '3e15', '0.5' or a number. Raises `UserError` for anything else, and unless above zero."""
+    if isinstance(text, float) and text > 0 and math.isfinite(text):
+        return float(text)
     match = re.fullmatch(r"\s*(\d+(?:\.\d*)?(?:[eE][+-]?\d+)?|\.\d+)\s*([kMGTPE]?)\s*", str(text))
     value = float(match[1]) * _SCALES[match[2]] if match else 0.0
     if not (value > 0 and math.isfinite(value)):
@@ -43,18 +50,94 @@ def parse_quantity(text: str | float, *, what: str = "number") -> float:
     return value
 
 
-def parse_size(text: str | float, *, what: str) -> tuple[float, bool]:
-    """Parse a target size into a number, and whether it is a fraction of the original (0.5) or a count (20M, 200k).
+class _Number(float):
+    """A number that remembers the text it was parsed from."""
 
-    Raises `UserError` for anything else, such as 1.5 or 50, which are neither.
-    """
-    value = parse_quantity(text, what=f"size for {what}")
-    plain = str(text).strip()[-1:].isdigit() or str(text).strip().endswith(".")
-    if plain and 1 < value < _MIN_COUNT:
-        raise UserError(
-            f"'{text}' is not a size for {what}: write a fraction up to 1 (0.5 for half) or a count (200k, 20M)."
-        )
-    return value, plain and value <= 1
+    def __init__(self, given: Any) -> None:
+        self.text = str(given)
+
+    def __str__(self) -> str:
+        return self.text
+
+    def __reduce__(self) -> Any:
+        return type(self), (self.text,)
+
+
+class Duration(_Number):
+    """Seconds, parsed from '90s', '5m' or '1h30m'."""
+
+    def __new__(cls, given: Any) -> Duration:  # noqa: D102
+        return super().__new__(cls, parse_seconds(given))
+
+
+class Flops(_Number):
+    """Floating-point operations, parsed from '3e15' or '3P'."""
+
+    def __new__(cls, given: Any) -> Flops:  # noqa: D102
+        return super().__new__(cls, parse_quantity(given, what="number of flops"))
+
+
+class Bytes(_Number):
+    """Bytes of memory, parsed from '2GB' or '2G'."""
+
+    def __new__(cls, given: Any) -> Bytes:  # noqa: D102
+        if isinstance(given, str):
+            given = re.sub("[bB]$", "", given.strip())
+        return super().__new__(cls, parse_quantity(given, what="memory size"))
+
+
+class Fractions(tuple[float, ...]):
+    """Fractions from 0 to 1, parsed from '0.5,1'."""
+
+    text: str
+
+    def __new__(cls, given: Any) -> Fractions:  # noqa: D102
+        try:
+            numbers = [float(part) for part in str(given).split(",")]
+        except ValueError:
+            numbers = []
+        if not numbers or not all(0 <= fraction <= 1 for fraction in numbers):
+            raise UserError(f"--strength takes fractions from 0 to 1, such as 0.5,1 or 1,1,0, not '{given}'.")
+        return super().__new__(cls, numbers)
+
+    def __init__(self, given: Any) -> None:
+        self.text = str(given)
+
+    def __str__(self) -> str:
+        return self.text
+
+    def __reduce__(self) -> Any:
+        return type(self), (self.text,)
+
+
+@dataclass(frozen=True)
+class Size:
+    """A target size: a fraction of the original (0.5), or a count (20M, 200k)."""
+
+    value: float
+    is_fraction: bool
+    text: str = field(compare=False)
+
+    @classmethod
+    def parse(cls, given: Size | str | float, *, what: str) -> Size:
+        """Parse a target for `what`. Raises `UserError` for what is neither a fraction nor a count, such as 1.5."""
+        if isinstance(given, Size):
+            return given
+        text = str(given).strip()
+        value = parse_quantity(text, what=f"size for {what}")
+        plain = text[-1:].isdigit() or text.endswith(".")
+        if plain and 1 < value < _MIN_COUNT:
+            raise UserError(
+                f"'{given}' is not a size for {what}: write a fraction up to 1 (0.5 for half) or a count (200k, 20M)."
+            )
+        return cls(value, plain and value <= 1, str(given))
+
+    def of(self, total: float) -> float:
+        """The target of a network whose size is `total`."""
+        return self.value * total if self.is_fraction else self.value
+
+    def __str__(self) -> str:
+        return self.text
 
 
 def format_seconds(amount: float) -> str:

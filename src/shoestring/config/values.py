@@ -18,14 +18,14 @@ def coerce(value: Any, kind: Any, name: str) -> Any:
         inner = [k for k in typing.get_args(kind) if k is not type(None)]
         if value is None and len(inner) < len(typing.get_args(kind)):
             return None
-        mappings = [k for k in inner if typing.get_origin(k) in _MAPPINGS and isinstance(value, Mapping)]
+        mappings = [k for k in inner if typing.get_origin(k) in MAPPINGS and isinstance(value, Mapping)]
         return coerce(value, [*mappings, *inner][0], name)
     if typing.get_origin(kind) is Literal:
         choices = typing.get_args(kind)
         if value not in choices:
             raise unknown(f"value of {name}", str(value), choices)
         return value
-    if typing.get_origin(kind) in _MAPPINGS:
+    if typing.get_origin(kind) in MAPPINGS:
         if not isinstance(value, Mapping):
             raise UserError(f"{name} must be a mapping, not {quoted(value)}.")
         return dict(value)
@@ -73,7 +73,7 @@ def _text(value: Any) -> str:
     return text
 
 
-_MAPPINGS = (dict, Mapping)
+MAPPINGS = (dict, Mapping)
 _TYPE_NAMES = {bool: "truth value (true or false)", int: "integer", float: "number", str: "text"}
 _PARSERS: dict[Any, Any] = {
     bool: lambda value: value if isinstance(value, bool) else {"true": True, "false": False}[str(value).lower()],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import astuple, dataclass
 
+from shoestring.config.stages import Stages
 from shoestring.errors import UserError
 
 
@@ -30,10 +31,15 @@ class Stage:
 
 @dataclass(frozen=True)
 class Schedule:
-    """The stage at each fraction of the budget; `text` is how the user wrote the schedule."""
+    """The stage at each fraction of the budget; `definition` names its schedules, or is explicit stages."""
 
-    text: str
+    definition: str | Stages
     at: Callable[[float], Stage]
+
+    @property
+    def text(self) -> str:
+        """The definition as the user wrote it."""
+        return str(self.definition)
 
     def __call__(self, spent: float) -> Stage:
         """Return the stage when this fraction of the budget, 0 to 1, is spent."""

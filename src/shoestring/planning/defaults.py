@@ -73,6 +73,6 @@ def augmentation(settings: Train, count: int, *, mirrored: bool, epochs: float) 
             mixup=choose(settings.mixup, _MIXUP if seen_often else 0.0),
             rotate=settings.rotate,
             zoom=settings.zoom,
-            strength=settings.strengths(),
+            strength=tuple(settings.strength),
         )
     )

@@ -16,8 +16,13 @@ _SCHEDULES = ("resolution,width,depth", "resolution,width", "resolution,depth", 
 
 
 def requested_schedule(grow: Grow, settings: Train) -> Schedule:
-    """The growth schedule of a recipe. Raises `UserError` if a smaller start would cut loaded weights."""
-    schedule = compose(grow.method, grow.options, grow.stages)
+    """The growth schedule of a recipe, constant where that is left open.
+
+    Raises `UserError` if a smaller start would cut loaded weights.
+    """
+    if grow.is_auto:
+        return compose("constant")
+    schedule = compose(grow.stages or grow.method, grow.options)
     first = schedule(0.0)
     if settings.weights is not None and min(first.width, first.depth) < 1:
         word, part = ("narrow", "width") if first.width < 1 else ("shallow", "depth")
@@ -25,11 +30,6 @@ def requested_schedule(grow: Grow, settings: Train) -> Schedule:
             f"a network that starts {word} starts from scratch: omit --weights, or {part} in --grow or --stages."
         )
     return schedule
-
-
-def is_open(grow: Grow) -> bool:
-    """Whether the recipe leaves the schedule open."""
-    return grow.method == "auto" and grow.stages is None
 
 
 def choose_growth(
@@ -40,7 +40,7 @@ def choose_growth(
     A network that would see few images is trained on smaller images, with fewer channels and fewer blocks first, as far
     as it supports that. Without seconds (None) nothing grows, so that runs are reproducible.
     """
-    constant = compose("constant", {})
+    constant = compose("constant")
     if seconds is None:
         return constant, "the budget is not a time"
     if settings.weights is not None:
@@ -51,7 +51,7 @@ def choose_growth(
     if seen >= (min(enough, _MUON_IMAGES) if optimizer == "muon" else enough):
         return constant, f"the whole {model.name} would see {seen:,.0f} images in the time, which is enough"
     for names in _SCHEDULES:
-        schedule = compose(names, {})
+        schedule = compose(names)
         try:
             prepare_growth(model, schedule)
         except UserError:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from shoestring.budget import WEIGHTS, Budget
 from shoestring.config.plan import TRAINING_FLOPS_PER_MAC, StepTimes, TrainPlan
 from shoestring.config.recipe import Grow, Prune, Train
-from shoestring.config.units import parse_quantity
 from shoestring.data.images import Images
 from shoestring.errors import UserError
 from shoestring.evaluation.cost import count_macs
@@ -16,17 +16,16 @@ from shoestring.growth import Schedule
 from shoestring.growth.compose import compose
 from shoestring.models.model import Model
 from shoestring.planning.defaults import augmentation, default_batch_size, fitting_batch_size
-from shoestring.planning.growth import choose_growth, is_open, requested_schedule
+from shoestring.planning.growth import choose_growth, requested_schedule
 from shoestring.planning.model import Network, build_network, choose_network
+from shoestring.planning.optimizer import choose_optimizer, peak_rates
 from shoestring.planning.profiling import Profiler
 from shoestring.runtime.context import Context
 from shoestring.runtime.threads import set_threads
 from shoestring.training.checkpoint import Checkpoint, Saved
-from shoestring.training.optimizer import optimizer_name, peak_rates
 
 _COST = 0.65  # seconds per step grow with this power of the MACs
 _FINE_TUNING = 0.1  # fraction of the default learning rate for a network that starts from trained weights
-_CONSTANT = "constant"
 
 
 @dataclass(frozen=True)
@@ -86,7 +85,7 @@ class Planner:
         if settings.model == "auto":
             width = f", width {network.options['width']:g}" if "width" in network.options else ""
             self.context.log(f"model {network.name}{width}: {network.reason}")
-        if is_open(self.grow):
+        if self.grow.is_auto:
             schedule, reasons["grow"] = self._growth(model, images, stretch, load)
             if seconds is not None:
                 self.context.log(f"grow {schedule.text}: {reasons['grow']}")
@@ -96,7 +95,7 @@ class Planner:
         train = replace(train, grow_options=dict(self.grow.options))
         return Planned(network, model, train, reasons | _reasons(settings))
 
-    @property
+    @cached_property
     def saved(self) -> Saved | None:
         """The training that was started in the folder of the context, if there is one."""
         return Checkpoint(self.context.folder).load()
@@ -113,7 +112,7 @@ class Planner:
             if settings.weights is None and settings.model != "auto":
                 size = settings.batch_size or default_batch_size(stretch.count, self.context.device)
                 times = self.profiler(model, images, settings, batch_size=size).times
-        optimizer = optimizer_name(model, settings)
+        optimizer = choose_optimizer(model, settings)
         return choose_growth(model, settings, optimizer, count=stretch.count, seconds=seconds, times=times)
 
     def _continued(self, images: Images, stretch: Stretch, saved: Saved) -> Planned:
@@ -140,7 +139,7 @@ def plan_training(
     load: float = 1.0,
 ) -> TrainPlan:
     """The plan for training this network on images like these, which grows by the schedule (not at all if None)."""
-    schedule = schedule or compose(_CONSTANT, {})
+    schedule = schedule or compose("constant")
     size = min(settings.batch_size or default_batch_size(stretch.count, profiler.context.device), stretch.count)
     profile = profiler(model, images, settings, batch_size=size)
     if profile.threads is not None:
@@ -148,7 +147,7 @@ def plan_training(
     if settings.batch_size is None and profiler.budget.unit == "seconds":
         side = model.preprocessing.resolution
         size = fitting_batch_size(size, stretch.length / load, profile.times, schedule, side)
-    optimizer = optimizer_name(model, settings)
+    optimizer = choose_optimizer(model, settings)
     rate, decay = peak_rates(model, settings, optimizer, batch_size=size)
     plan = TrainPlan(
         size,
@@ -162,7 +161,7 @@ def plan_training(
         label_smoothing=settings.label_smoothing,
         ema=settings.ema,
         patience=settings.patience,
-        grow=schedule.text,
+        grow=schedule.definition,
         times=profile.times,
     )
     epochs = _epochs(model, plan, stretch, profiler.budget)
@@ -207,6 +206,7 @@ def stretch_of(
     lr_range = (cut, 1.0) if step == "prune" else (0.0, cut if "prune" in budget.weights else 1.0)
     full_size = None
     if budget.unit == "seconds":
-        fraction = parse_quantity(later.macs) if later is not None and later.macs is not None else 1.0
-        full_size = remaining * (lr_range[1] + (1 - lr_range[1]) / min(fraction, 1.0) ** _COST)
+        target = None if later is None else later.macs
+        fraction = target.value if target is not None and target.is_fraction else 1.0
+        full_size = remaining * (lr_range[1] + (1 - lr_range[1]) / fraction**_COST)
     return Stretch(count, length, full_size, lr_range)

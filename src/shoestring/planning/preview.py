@@ -68,8 +68,9 @@ def preview_training(progress: Progress, window: Window) -> TrainingPreview:
         phases.append(StagePreview(current.width, current.depth, current.side, fraction, speed, epochs, round(steps)))
     model, plan = progress.model, progress.plan
     parameters = sum(weight.numel() for weight in model.module.parameters())
-    sizes = (parameters, round(progress.stages.macs), plan.grow, plan.precision, plan.optimizer, progress.batches.size)
-    return TrainingPreview(model.name, dict(model.options), *sizes, length, phases)
+    answers = (str(plan.grow), plan.precision, plan.optimizer, progress.batches.size)
+    macs = round(progress.stages.macs)
+    return TrainingPreview(model.name, dict(model.options), parameters, macs, *answers, length, phases)
 
 
 def _step_seconds(progress: Progress, limit: float) -> float:

@@ -19,6 +19,7 @@ from shoestring.data.images import Images
 from shoestring.evaluation.cost import count_macs
 from shoestring.models.inference import autocast
 from shoestring.models.model import Model
+from shoestring.planning.optimizer import choose_optimizer
 from shoestring.runtime.context import Context
 from shoestring.runtime.cuda_graph import synchronous
 from shoestring.runtime.device import out_of_memory, safe_convolutions, synchronize
@@ -82,7 +83,7 @@ class Profiler:
         count = images_to_time(count_macs(model), limit, most=_MOST_IMAGES, step=step, device=context.device)
         batch = first_batch(model, images, min(count, batch_size), context.device)
         result = profile(model, batch, precision=settings.precision, limit=limit, threads=context.threads)
-        update = update_seconds(model, settings)
+        update = update_seconds(model, choose_optimizer(model, settings))
         times = replace(result.times, train=result.times.train / processes, update=update)
         return replace(result, times=times)
 

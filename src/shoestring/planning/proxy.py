@@ -18,7 +18,6 @@ from shoestring.models.inference import embed
 from shoestring.planning.model import Network, build_network
 from shoestring.planning.plan import plan_training, stretch_of
 from shoestring.planning.profiling import Profiler
-from shoestring.planning.selection_method import choose_method
 from shoestring.runtime.context import Context
 from shoestring.selection import Pool, Signals
 from shoestring.selection.features import load_features
@@ -57,17 +56,20 @@ def signals_of(images: Images, settings: Select, budget: Budget, context: Contex
 
 
 def needs_proxy(settings: Select, images: Images) -> bool:
-    """Whether selecting from these images trains a proxy; the method is run on a few images to find out."""
+    """Whether selecting from these images trains a proxy; the method is run on a few images to find out.
+
+    The settings name a method other than "auto".
+    """
     if settings.signals is not None and Path(settings.signals).exists():
         return False
     if settings.within is not None or settings.drop_suspects:
         return True
-    method = choose_method(settings, images)
-    options = registry.bind("select", method, settings.options)
+    options = registry.bind("select", settings.method, settings.options)
     sample = images[:_TRIAL_IMAGES]
     features = None if settings.features is None else partial(np.eye, len(sample), dtype=np.float32)
+    pool, rng = Pool(sample, _raise, features), np.random.default_rng(0)
     try:
-        registry.find("select", method)(Pool(sample, _raise, features), 1, rng=np.random.default_rng(0), **options)
+        registry.find("select", settings.method)(pool, 1, rng=rng, **options)
     except (_SignalsUsed, UserError):
         return True
     return False

@@ -15,7 +15,7 @@ from shoestring.channels import compensate, drop, trace
 from shoestring.channels.copying import copy_module
 from shoestring.channels.outputs import compute_outputs
 from shoestring.config import registry
-from shoestring.config.units import parse_size
+from shoestring.config.units import Size
 from shoestring.errors import UserError, unknown
 from shoestring.models import Model, Preprocessing
 from shoestring.models.batchnorm import reestimate_batchnorm
@@ -27,8 +27,8 @@ def shrink(
     batches: Iterable[Tensor],
     *,
     method: str = "magnitude",
-    macs: str | float | None = None,
-    params: str | float | None = None,
+    macs: Size | str | float | None = None,
+    params: Size | str | float | None = None,
     scope: Scope = "global",
     log: Callable[[str], None] | None = None,
     **options: Any,
@@ -56,8 +56,8 @@ def shrink(
     with _as_user_errors():
         table = trace(model.module, example)
     sizes = {"macs": table.macs(), "params": table.params()}
-    targets = {"macs": macs, "params": params}
-    limits = {name: _absolute(target, sizes[name], name) for name, target in targets.items() if target is not None}
+    targets = {name: target for name, target in (("macs", macs), ("params", params)) if target is not None}
+    limits = {name: Size.parse(target, what=name).of(sizes[name]) for name, target in targets.items()}
     if all(sizes[name] <= limit for name, limit in limits.items()):
         (log or _warn)(_small_enough(sizes, limits))
         with _as_user_errors():
@@ -98,8 +98,3 @@ def _example(size: Preprocessing) -> Tensor:
     """Return an image of noise: a blank one would hide what an operation does."""
     shape = (1, size.channels, size.resolution, size.resolution)
     return torch.randn(shape, generator=torch.Generator().manual_seed(0))
-
-
-def _absolute(target: str | float, total: int, name: str) -> float:
-    value, is_fraction = parse_size(target, what=name)
-    return value * total if is_fraction else value

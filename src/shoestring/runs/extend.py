@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
 from functools import partial
-from typing import Any
 
 from shoestring.budget import DEFAULT_EPOCHS
-from shoestring.config.recipe import BUDGETS, Recipe, as_dict, without_budget
-from shoestring.config.units import parse_quantity, parse_seconds
+from shoestring.config.recipe import Recipe, as_dict, without_budget
+from shoestring.config.resolve import resolve
 from shoestring.errors import UserError
 from shoestring.models.description import model_folder
 from shoestring.models.model import Model
@@ -23,20 +21,14 @@ def extends(recipe: Recipe, folder: RunDir) -> bool:
     before = folder.run.get("recipe")
     if before is None or not recipe.extendable or without_budget(before) != without_budget(as_dict(recipe)):
         return False
-    had, has = _amount(before), _amount(as_dict(recipe))
-    if had[0] != has[0]:
+    default = {"epochs": DEFAULT_EPOCHS}
+    ((old_unit, old),) = (resolve((str(folder.path), before))[0].budget or default).items()
+    ((unit, total),) = (recipe.budget or default).items()
+    if unit != old_unit:
         return False
-    if has[1] < had[1]:
-        raise UserError(f"{folder.path} had more to spend already: a run can be extended, not shortened.")
-    return has[1] > had[1]
-
-
-def _amount(content: Mapping[str, Any]) -> tuple[str, float]:
-    """Unit and number of a budget."""
-    unit = next((unit for unit in BUDGETS if content.get(unit) is not None), None)
-    if unit is None:
-        return "epochs", DEFAULT_EPOCHS
-    return unit, parse_seconds(content[unit]) if unit == "time" else parse_quantity(content[unit])
+    if total < old:
+        raise UserError(f"{folder.path} already had a larger budget: a run can be extended, not shortened.")
+    return total > old
 
 
 def trained(folder: RunDir) -> bool:

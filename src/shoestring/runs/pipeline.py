@@ -40,20 +40,19 @@ def run(recipe: Recipe, folder: RunDir, *, context: Context, started: float | No
     context.log("measuring speed")
     with threads.single_thread(context.threads):
         run, data = settle(requested, data)
-    plans: list[Planned | None] = []
+    planner, plans = planner_of(run), list[Planned | None]()
 
     def check() -> None:
         check_budget(run, data.train)
-        plans.append(make_plan(run, data.train))
+        plans.append(make_plan(run, data.train, planner))
 
     with requested.working(data.train, check=check):
         if "result" in folder.run:  # another process has finished it meanwhile
             return folder.run["result"]
-        planned = plans[0] if plans else stored_plan(run, data.train)
+        planned = plans[0] if plans else stored_plan(run, data.train, planner)
         run.note(surroundings=environment(context))
         note_plan(run, planned, data.train)
-        planner, subset = planner_of(run), stages.select(run, data.train)
-        images = data.train
+        subset, images = stages.select(run, data.train), data.train
         if subset is not None:
             images = data.train[subset]
             planned = planned and planned.built_for(images, planner)

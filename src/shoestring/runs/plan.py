@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from shoestring.config.plan import Plan, run_plan, to_dict
-from shoestring.config.recipe import Recipe
 from shoestring.data import Images
 from shoestring.planning.model import Network
 from shoestring.planning.plan import Planned, Planner, stretch_of
-from shoestring.planning.selection_method import choose_method
 from shoestring.runs.preflight import trains_proxy
 from shoestring.runs.session import Run
 from shoestring.selection.subset_files import load_subset
@@ -21,11 +19,10 @@ def planner_of(run: Run) -> Planner:
     return Planner(recipe.train, recipe.grow, run.profiler, run.step("train"), later=recipe.prune)
 
 
-def make_plan(run: Run, images: Images) -> Planned | None:
+def make_plan(run: Run, images: Images, planner: Planner) -> Planned | None:
     """Plan the training on a selection of these images; None where the run starts from a finished one."""
     if run.recipe.start is not None:
         return None
-    planner = planner_of(run)
     if planner.saved is None:
         run.context.log("choosing the network and measuring its speed")
     pending = ("select",) if trains_proxy(run, images) else ()
@@ -36,11 +33,11 @@ def make_plan(run: Run, images: Images) -> Planned | None:
     return planned
 
 
-def stored_plan(run: Run, images: Images) -> Planned | None:
-    """The plan that the run was begun with; made now if it stopped before there was one."""
-    stored, planner = run.folder.run.get("plan"), planner_of(run)
+def stored_plan(run: Run, images: Images, planner: Planner) -> Planned | None:
+    """The plan that the run started with; made now if it was interrupted before there was one."""
+    stored = run.folder.run.get("plan")
     if stored is None or run.recipe.start is not None or planner.saved is not None:
-        return make_plan(run, images)
+        return make_plan(run, images, planner)
     plan = run_plan(stored)
     assert plan.model is not None and plan.train is not None
     network = Network(plan.model, plan.options, plan.reasons.get("model", ""))
@@ -55,7 +52,8 @@ def note_plan(run: Run, planned: Planned | None, images: Images) -> None:
 def plan_record(run: Run, planned: Planned | None, images: Images) -> Plan:
     """All answers as plain data."""
     recipe = run.recipe
-    plan = Plan(images.shape[0], recipe.train.tta, select=selection_method(recipe, images))
+    selection = run.selection(images)
+    plan = Plan(images.shape[0], recipe.train.tta, select=selection and selection.method)
     if planned is not None:
         network, reasons = planned.network, planned.reasons
         plan = replace(plan, model=network.name, options=dict(network.options), train=planned.train, reasons=reasons)
@@ -67,16 +65,6 @@ def plan_record(run: Run, planned: Planned | None, images: Images) -> Plan:
     if recipe.prune.enabled:
         plan, reasons["prune"] = replace(plan, prune=recipe.prune.method), "as requested, or the default"
     return replace(plan, reasons=reasons)
-
-
-def selection_method(recipe: Recipe, images: Images) -> str | None:
-    """The selection method of a recipe, "auto" answered; None where nothing is selected."""
-    settings = recipe.select
-    if settings.examples is None or settings.subset is not None:
-        return None
-    if settings.learner == "auto" and recipe.train.weights is not None:
-        settings = replace(settings, learner="features")
-    return choose_method(settings, images)
 
 
 def training_images(run: Run, images: Images) -> int:

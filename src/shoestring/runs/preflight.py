@@ -15,6 +15,7 @@ from shoestring.models.model import Model
 from shoestring.planning.defaults import SMALLEST, default_batch_size
 from shoestring.planning.growth import requested_schedule
 from shoestring.planning.model import Network, build_network, choose_network
+from shoestring.planning.optimizer import choose_optimizer
 from shoestring.planning.proxy import PROXY, needs_proxy
 from shoestring.planning.tta import CHOICES, with_tta
 from shoestring.pruning import shrink
@@ -181,8 +182,8 @@ def _check_time(run: Run, images: Images, network: Model | None) -> None:
 
 def trains_proxy(run: Run, images: Images) -> bool:
     """Whether the run will train a proxy model for its selection method."""
-    selected = (run.folder / "select" / "subset.json").exists()
-    return "select" in run.budget.weights and not selected and needs_proxy(run.recipe.select, images)
+    settings, selected = run.selection(images), (run.folder / "select" / "subset.json").exists()
+    return settings is not None and not selected and needs_proxy(settings, images)
 
 
 def _models(run: Run, images: Images, network: Model | None) -> dict[str, Model | None]:
@@ -221,7 +222,7 @@ def _needed(run: Run, model: Model, settings: Train, count: int, times: Times) -
 def _slow_times(model: Model, settings: Train) -> StepTimes:
     """The times of a slow processor, which need no profiling."""
     macs = count_macs(model)
-    update = update_flops(model, settings) / _SLOW
+    update = update_flops(model, choose_optimizer(model, settings)) / _SLOW
     return StepTimes(TRAINING_FLOPS_PER_MAC * macs / _SLOW, 2 * macs / _SLOW, update)
 
 

@@ -1,4 +1,4 @@
-"""The plan of a run without the run: what the time goes into, which network would be trained, and how."""
+"""Preview of a run: how its budget is divided, which network it would train, and how."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from shoestring.errors import UserError
 from shoestring.planning.preview import preview_training
 from shoestring.runs.directory import RunDir
 from shoestring.runs.extend import extends
-from shoestring.runs.plan import make_plan, plan_record, training_images
+from shoestring.runs.plan import make_plan, plan_record, planner_of, training_images
 from shoestring.runs.preflight import check_budget, settle, trains_proxy
 from shoestring.runs.progress import with_run_fraction
 from shoestring.runs.session import Run, begin
@@ -25,21 +25,21 @@ from shoestring.training.setup import prepare
 
 
 def preview(recipe: Recipe, folder: RunDir, *, context: Context, started: float | None = None) -> dict[str, Any]:
-    """What `pipeline.run` would do, as plain values: `budget` by step, and the `training` as a `TrainingPreview`.
+    """Return what `pipeline.run` would do: the `budget` by step, and the `training` as a `TrainingPreview`.
 
-    Images are loaded, and steps timed as before a training; nothing is trained, and nothing written. Raises what a run
-    would raise before its first step.
+    Images are loaded and steps are timed; nothing is trained, and nothing is written. Raises what a run would raise
+    before its first step.
     """
     check(recipe)
     check_place(recipe, folder.path)
     folder.check_free()
     if recipe.start is not None:
-        raise UserError("a plan is one of a training, and this recipe starts from a finished run.")
+        raise UserError("--plan shows how a network is trained, and this recipe starts from a finished run.")
     longer = extends(recipe, folder)
     if "result" in folder.run and not longer:
-        folder = RunDir(folder / "plan")  # what a finished run has spent does not count in a plan for another one
+        folder = RunDir(folder / "plan")  # does not count what the finished run spent
     run = begin(recipe, folder, context=context, started=started)
-    shown = with_run_fraction(context.on_progress, run.budget)  # and nothing goes into the history
+    shown = with_run_fraction(context.on_progress, run.budget)  # without the history
     run = replace(run, context=replace(run.context, on_progress=shown))
     data = run.load()
     run.context.log("measuring speed")
@@ -47,23 +47,23 @@ def preview(recipe: Recipe, folder: RunDir, *, context: Context, started: float 
     check_budget(run, data.train)
     budget = run.budget
     fractions = _fractions(run, data.train)
-    spent, left = budget.spent, budget.remaining
-    planned = make_plan(run, data.train)
+    spent, remaining = budget.spent, budget.remaining
+    planned = make_plan(run, data.train, planner_of(run))
     assert planned is not None
     images = data.train[np.arange(training_images(run, data.train))]
     window = budget.window("train", fraction=fractions["train"])
-    found = preview_training(prepare(planned.model, images, window, planned.train, run.context, Fresh()), window)
-    divided = {step: fraction * left for step, fraction in fractions.items()}
+    training = preview_training(prepare(planned.model, images, window, planned.train, run.context, Fresh()), window)
+    divided = {step: fraction * remaining for step, fraction in fractions.items()}
     return {
         "budget": {"unit": budget.unit, "total": budget.total, "spent": spent, **divided, "kept": budget.reserved},
         "examples": len(images),
-        "training": {**asdict(found), "epochs": found.epochs},
+        "training": {**asdict(training), "epochs": training.epochs},
         "plan": to_dict(plan_record(run, planned, data.train)),
     }
 
 
 def _fractions(run: Run, images: Images) -> dict[str, float]:
-    """How what is left is divided between the steps; choosing takes next to nothing where it trains no proxy."""
+    """Fractions of the remaining budget of the steps; selection takes almost nothing if it trains no proxy."""
     weights = dict(run.budget.weights)
     if "select" in weights and not trains_proxy(run, images):
         weights["select"] = 0.0

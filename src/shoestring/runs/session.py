@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from shoestring.budget import DEFAULT_EPOCHS, Budget
-from shoestring.config.recipe import Recipe, as_dict, to_yaml
+from shoestring.config.recipe import Recipe, Select, as_dict, to_yaml
 from shoestring.data import Dataset, Images, load, load_unlabelled
 from shoestring.errors import UserError
 from shoestring.evaluation.cost import MIN_PASSES
@@ -20,6 +20,7 @@ from shoestring.models.description import model_folder
 from shoestring.models.tta import expected_passes
 from shoestring.planning.model import preprocessing
 from shoestring.planning.profiling import Profiler
+from shoestring.planning.selection_method import with_method
 from shoestring.runs.directory import RunDir, write_skipped
 from shoestring.runs.extend import extends, reopen, trained
 from shoestring.runs.inputs import check_same_files, check_same_images, file_states
@@ -52,6 +53,13 @@ class Run:
     def step(self, name: str) -> Context:
         """The surroundings of one step: its states go into the folder of its name, its progress bears that name."""
         return replace(self.context.in_folder(name), on_progress=lambda _, *rest: self.context.on_progress(name, *rest))
+
+    def selection(self, images: Images) -> Select | None:
+        """The settings for selecting from these images, the method chosen; None if nothing is selected."""
+        settings = self.recipe.select
+        if settings.examples is None or settings.subset is not None:
+            return None
+        return with_method(settings, images, pretrained=self.recipe.train.weights is not None)
 
     def load(self) -> Dataset:
         """The data set of the recipe, with what loading noted."""

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from shoestring import api
+from shoestring import execute
 from shoestring.config import registry
 from shoestring.data import Dataset, Images
 from shoestring.evaluation.cost import count_macs, measure_cost
@@ -20,7 +20,7 @@ from shoestring.models.inference import Predictor
 from shoestring.models.model import Model
 from shoestring.planning.plan import Planned, Planner
 from shoestring.runs.models import final_model
-from shoestring.runs.plan import note_plan, selection_method
+from shoestring.runs.plan import note_plan
 from shoestring.runs.session import Run
 from shoestring.runtime import threads
 from shoestring.selection import Subset
@@ -31,22 +31,17 @@ from shoestring.training.snapshots import remove
 
 def select(run: Run, images: Images) -> Subset | None:
     """The subset of the recipe: chosen before, chosen now, or None for all images."""
-    settings = run.recipe.select
-    if settings.subset is not None:
-        return load_subset(settings.subset, images)
-    if settings.examples is None:
-        return None
-    method = selection_method(run.recipe, images)
-    assert method is not None
-    if settings.method == "auto":
-        run.context.log(f"method {method}: {registry.summary('select', method)}")
-    settings = replace(settings, method=method)
+    requested, settings = run.recipe.select, run.selection(images)
+    if settings is None:
+        return None if requested.subset is None else load_subset(requested.subset, images)
+    if requested.method == "auto":
+        run.context.log(f"method {settings.method}: {registry.summary('select', settings.method)}")
     already = None if settings.already is None else load_subset(settings.already, images)
 
     def make() -> Subset:
         run.context.log(f"selecting {settings.examples:,} of {len(images):,} images")
         with run.budget.track("select"):
-            subset = api.run_select(images, settings, budget=run.budget, context=run.step("select"), already=already)
+            subset = execute.select(images, settings, budget=run.budget, context=run.step("select"), already=already)
             rows = never_held_out(run.recipe)
             subset = replace(subset, never_held_out=None if rows is None else tuple(rows.tolist()))
         run.note()
@@ -96,7 +91,7 @@ def train(run: Run, images: Images, validation: Images, planner: Planner, planne
     def make() -> Model:
         assert planned is not None
         with run.budget.track("train"):
-            model, summary, plan = api.run_train(images, planner, planned, budget=run.budget, validation=validation)
+            model, summary, plan = execute.train(images, planner, planned, budget=run.budget, validation=validation)
         run.note(training=asdict(summary))
         if plan is not planned:
             note_plan(run, plan, images)
@@ -115,7 +110,7 @@ def prune(run: Run, model: Model, images: Images, validation: Images) -> Model:
         model.module.to(run.context.device)
         with run.budget.track("validate"):
             before = {
-                "validation": api.accuracy(model, validation),
+                "validation": execute.accuracy(model, validation),
                 "macs": count_macs(model),
                 "params": _params(model),
                 "finished": run.recipe.start is not None,
@@ -123,7 +118,7 @@ def prune(run: Run, model: Model, images: Images, validation: Images) -> Model:
         run.note(before_pruning=before)
         run.context.log("pruning")
         with run.budget.track("prune"):
-            small, summary = api.run_prune(
+            small, summary = execute.prune(
                 model,
                 images,
                 run.recipe.prune,
@@ -148,7 +143,7 @@ def evaluate(run: Run, model: Model, data: Dataset, images: Images, subset: Subs
     model.module.to(run.context.device)
     with budget.track("evaluate"):
         predictor = _predictor(run, model, data)
-        model, validation = api.with_temperature(predictor, data.validation)
+        model, validation = execute.with_temperature(predictor, data.validation)
         predictor.model = _save_description(run, model)
         predictions = collect_predictions(predictor(data.test), data.test.targets, classes=len(model.classes))
         metrics = compute_metrics(predictions, classes=model.classes, split="test")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from shoestring.config.units import Bytes
 from shoestring.errors import UserError, unknown
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class Context:
 def prepare(
     *,
     device: str = "auto",
-    memory: str | None = None,
+    memory: str | Bytes | None = None,
     threads: int | None = None,
     seed: int = 0,
     distributed: Distributed | None = None,
@@ -118,13 +119,11 @@ def _keep_freed_memory() -> None:
         library.mallopt(trim_threshold, (1 << 31) - 1)
 
 
-def _limit_memory(device: str, memory: str) -> None:
+def _limit_memory(device: str, memory: str | Bytes) -> None:
     """Limit the accelerator's memory to a size such as '2GB'."""
     import torch
 
-    from shoestring.config.units import parse_quantity
-
-    size = parse_quantity(memory.strip().removesuffix("B").removesuffix("b"), what="memory size")
+    size = Bytes(memory)
     if not device.startswith("cuda"):
         raise UserError(f"--memory limits accelerator memory, and the device is '{device}'. Remove --memory.")
     index = torch.device(device).index

@@ -2,41 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 from numpy.typing import NDArray
 
+from shoestring.config.balance import Balance
 from shoestring.errors import UserError, unknown
 from shoestring.selection.pool import NO_INDICES, Pool
 from shoestring.selection.strategy import BoundMethod
-
-Balance = str | Mapping[str, int]
-
-BALANCES = ("equal", "proportional", "none")
-
-
-def parse_balance(balance: Balance) -> Balance:
-    """Return 'equal', 'proportional' and 'none' unchanged, 'cat=50,dog=20' as a mapping.
-
-    Raises `UserError` for anything else.
-    """
-    if not isinstance(balance, str):
-        for name, number in balance.items():
-            if isinstance(number, bool) or not isinstance(number, int) or number < 0:
-                raise UserError(f"balance has {number!r} for class '{name}', which is not a number of images.")
-        return balance
-    if balance in BALANCES:
-        return balance
-    if "=" not in balance:
-        raise unknown("balance", balance, BALANCES, hint="Or give numbers for some classes: cat=50,dog=20.")
-    numbers: dict[str, int] = {}
-    for entry in balance.split(","):
-        name, _, number = (part.strip() for part in entry.rpartition("="))
-        if not name or not number.isascii() or not number.isdigit() or name in numbers:
-            raise UserError(f"'{entry.strip()}' in --balance is not a class with a number. Write cat=50,dog=20.")
-        numbers[name] = int(number)
-    return numbers
 
 
 def class_counts(
@@ -58,8 +30,8 @@ def class_counts(
     available, selected = (np.bincount(own, minlength=len(names)) for own in (labels, already))
     weights = available.astype(float) if balance == "proportional" else np.ones(len(names))
     fixed = np.full(len(names), -1)
-    if not isinstance(numbers := parse_balance(balance), str):
-        for name, number in numbers.items():
+    if not isinstance(balance, str):
+        for name, number in balance.items():
             if name not in names:
                 raise unknown("class in --balance", name, names)
             if selected[names.index(name)] > number:

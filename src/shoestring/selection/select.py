@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from shoestring.config.balance import Balance
 from shoestring.errors import UserError
-from shoestring.selection.balance import Balance, class_counts, select_per_class
+from shoestring.selection.balance import class_counts, select_per_class
 from shoestring.selection.pool import NO_INDICES, Pool
 from shoestring.selection.strategy import BoundMethod, Strategy
 from shoestring.selection.subset import Subset
@@ -40,7 +41,7 @@ def select_subset(
         dict(method.options),
         balance if isinstance(balance, str) else dict(balance),
         seed,
-        within=strategy.within,
+        within=None if strategy.within is None else str(strategy.within),
         kept=len(already),
         left_out=len(excluded),
     )

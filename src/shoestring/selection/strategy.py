@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shoestring.config import registry
+from shoestring.config.difficulty import Difficulty
 from shoestring.errors import UserError
 from shoestring.selection.difficulty import within_range
 from shoestring.selection.pool import NO_INDICES, Pool
@@ -20,13 +21,12 @@ from shoestring.selection.pool import NO_INDICES, Pool
 class Strategy:
     """Name and options of a selection method, and the difficulty range that it may select from.
 
-    `within` is "easiest:0.2", "hardest:0.1" or "middle:0.5", by margin and per class if classes are balanced; None: all
-    images.
+    The range is by margin, and per class if classes are balanced; None: all images.
     """
 
     method: str
     options: Mapping[str, Any] = field(default_factory=dict)
-    within: str | None = None
+    within: Difficulty | None = None
 
     def bind(self) -> BoundMethod:
         """Return the registered method with its options converted. Raises `UserError` for unknown names and options."""
@@ -45,7 +45,7 @@ class BoundMethod:
 
     function: Callable[..., NDArray[np.int64]]
     options: Mapping[str, Any]
-    within: str | None = None
+    within: Difficulty | None = None
 
     def accepts(self, name: str) -> bool:
         """Whether the function declares this argument."""

@@ -1,4 +1,4 @@
-"""Select the optimizer of a training, and which of its parts updates which weight."""
+"""The optimizer of a training: which of its parts updates which weight, and its learning-rate schedule."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 from torch import Tensor, nn
 
 from shoestring.config.plan import TrainPlan
-from shoestring.config.recipe import Train
 from shoestring.errors import UserError
 from shoestring.models.heads import head_weights
 from shoestring.models.model import Model
@@ -26,14 +25,8 @@ _NORMS = (
     nn.GroupNorm,
     nn.RMSNorm,
 )
-# Default peak learning rate and weight decay.
-_DEFAULTS = {"muon": (0.2, 0.0), "sgd": (0.1, 5e-4), "adamw": (1e-3, 5e-2)}
-# Networks without norms: some stay at chance with SGD at 0.1, and deep ones with Muon at 0.2. From three layers on the
-# learning rate of Muon is inversely proportional to their number (benchmarks/learning_rates.py), and below a batch size
-# of 32 proportional to it: its steps are as large for one image, and training ended at chance.
-_SGD_WITHOUT_NORMS, _MUON_LAYERS, _MUON_BATCH_SIZE = 0.02, 3, 32
-_MUON_FRACTION = 0.1  # of the weights that Muon would update, from which it pays (benchmarks/learning_rates.py)
-
+# Default peak learning rate and weight decay of each optimizer.
+DEFAULT_RATES = {"muon": (0.2, 0.0), "sgd": (0.1, 5e-4), "adamw": (1e-3, 5e-2)}
 _MAX_MATRIX = 1024  # rows or columns, whichever are fewer, up to which orthogonalizing pays
 _TIMING_SECONDS = 0.2
 _WARM_UP = 0.15  # fraction of the training, for SGD and AdamW
@@ -84,47 +77,34 @@ class CombinedOptimizer:
             part.load_state_dict(state)
 
 
-def update_seconds(model: Model, settings: Train) -> float:
+def update_seconds(model: Model, optimizer: str) -> float:
     """Seconds per step that do not depend on the batch size: those of Muon, which are not negligible."""
-    if optimizer_name(model, settings) != "muon":
+    if optimizer != "muon":
         return 0.0
-    matrices = [to_working_precision(weight.detach().flatten(1)) for weight in _partition(model)[0]]
+    matrices = [to_working_precision(weight.detach().flatten(1)) for weight in partition(model)[0]]
     if not matrices:
         return 0.0
     run = synchronous(lambda: [orthogonalize(matrix) for matrix in matrices], matrices[0].device)
     return min_seconds(run, _TIMING_SECONDS)
 
 
-def update_flops(model: Model, settings: Train) -> float:
+def update_flops(model: Model, optimizer: str) -> float:
     """FLOPs per step that do not depend on the batch size: those of Muon, as those of the others are negligible."""
-    if optimizer_name(model, settings) != "muon":
+    if optimizer != "muon":
         return 0.0
-    shapes = [sorted(weight.flatten(1).shape) for weight in _partition(model)[0]]
+    shapes = [sorted(weight.flatten(1).shape) for weight in partition(model)[0]]
     return sum(ITERATIONS * (4 * short * short * long + 2 * short**3) for short, long in shapes)
-
-
-def peak_rates(model: Model, settings: Train, name: str, *, batch_size: int) -> tuple[float, float]:
-    """Peak learning rate and weight decay of an optimizer for this network: the requested ones, or its defaults."""
-    rate, decay = _DEFAULTS[name]
-    matrices, _, _ = _partition(model)
-    normed = _has_norms(model.module)
-    if name == "sgd":
-        rate = (rate if normed else _SGD_WITHOUT_NORMS) * min(batch_size / 128, 4.0)
-    if name == "muon" and not normed:
-        rate *= min(1.0, _MUON_LAYERS / max(len(matrices), 1)) * min(1.0, batch_size / _MUON_BATCH_SIZE)
-    rate = rate if settings.learning_rate is None else settings.learning_rate
-    return rate, decay if settings.weight_decay is None else settings.weight_decay
 
 
 def make_optimizer(model: Model, plan: TrainPlan) -> CombinedOptimizer:
     """Create the optimizer of a plan for this model. Raises `UserError` if the model has no trainable weights."""
-    matrices, others, vectors = _partition(model)
+    matrices, others, vectors = partition(model)
     if not matrices and not others and not vectors:
         raise UserError(f"{model.name} has no weights to train.")
-    name, rate, decay, normed = plan.optimizer, plan.learning_rate, plan.weight_decay, _has_norms(model.module)
+    name, rate, decay, normed = plan.optimizer, plan.learning_rate, plan.weight_decay, has_norms(model.module)
     if name == "muon":
         parts = [Muon(matrices, lr=rate, weight_decay=decay, fixed_norm=normed)] if matrices else []
-        ratio = rate / _DEFAULTS["muon"][0]
+        ratio = rate / DEFAULT_RATES["muon"][0]
         groups = [
             {"params": vectors, "lr": 0.02 * ratio, "weight_decay": 0.0},
             {"params": others, "lr": 0.004 * ratio, "weight_decay": decay},
@@ -139,31 +119,13 @@ def make_optimizer(model: Model, plan: TrainPlan) -> CombinedOptimizer:
     return CombinedOptimizer([optimizer], name=name, warm_up=_WARM_UP, schedule=plan.schedule)
 
 
-def optimizer_name(model: Model, settings: Train) -> str:
-    """The requested optimizer; "auto" depends on the network.
-
-    AdamW for networks with layer normalization, as transformers have; Muon for new networks if it would update enough
-    of the weights. Of the rest, networks with norms or trained weights use SGD, and new networks without norms AdamW:
-    some of these stay at chance with SGD. After two epochs on CIFAR-10, ResNet-20 reaches a validation accuracy of 82 %
-    with Muon and 71 % with SGD (one seed, benchmarks/results/validation_trials.json).
-    """
-    if settings.optimizer != "auto":
-        return settings.optimizer
-    if any(isinstance(module, nn.LayerNorm) for module in model.module.modules()):
-        return "adamw"
-    matrices, others, _ = (sum(weight.numel() for weight in part) for part in _partition(model))
-    fresh = settings.weights is None
-    if fresh and matrices > _MUON_FRACTION * (matrices + others):
-        return "muon"
-    return "sgd" if not fresh or _has_norms(model.module) else "adamw"
-
-
-def _has_norms(module: nn.Module) -> bool:
+def has_norms(module: nn.Module) -> bool:
+    """Whether a network has normalization layers."""
     return any(isinstance(part, _NORMS) for part in module.modules())
 
 
-def _partition(model: Model) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
-    """Trainable weights as (matrices, others, vectors).
+def partition(model: Model) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+    """Return the trainable weights as (matrices, others, vectors).
 
     Muon updates the matrices: weights of linear layers and ungrouped convolutions, except heads and very large ones; in
     networks with norms only of layers without a bias, as these usually precede a norm. Others also have more than one
@@ -171,7 +133,7 @@ def _partition(model: Model) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
     """
     module, heads = model.module, set(head_weights(model.module, model.heads))
     normed, layers = (
-        _has_norms(module),
+        has_norms(module),
         [layer for layer in module.modules() if isinstance(layer, nn.Linear | nn.Conv2d)],
     )
     dense = {

@@ -187,8 +187,7 @@ class Progress:
 
     def summary(self, factor: float, ended: str) -> Training:
         """Summary of a training that ended at this factor of the learning rate, for this reason."""
-        plan = self.plan
-        grow = plan.grow
+        plan, grow = self.plan, str(self.plan.grow)
         return Training(self.steps, self.epoch, self.batches.size, plan.optimizer, plan.precision, grow, factor, ended)
 
     def pack(self) -> dict[str, Any]:

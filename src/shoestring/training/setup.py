@@ -34,11 +34,7 @@ MIN_STEPS = 10  # fewer raise BudgetTooSmall
 
 def growth_of(plan: TrainPlan) -> Schedule:
     """The growth schedule of a plan."""
-    if plan.extended:
-        return compose("constant", {})
-    if "@" in plan.grow:
-        return compose("auto", {}, plan.grow)
-    return compose(plan.grow, plan.grow_options)
+    return compose("constant") if plan.extended else compose(plan.grow, plan.grow_options)
 
 
 def prepare(model: Model, images: Images, window: Window, plan: TrainPlan, context: Context, start: Start) -> Progress:

@@ -1,0 +1,156 @@
+"""Execution of a plan: select, train, prune and calibrate within one budget."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from shoestring.budget import Budget
+from shoestring.config.recipe import Prune, Select, Train
+from shoestring.data import Images
+from shoestring.errors import UserError
+from shoestring.evaluation.calibration import fit_temperature, images_to_fit
+from shoestring.evaluation.metrics import Predictions, collect_predictions
+from shoestring.models.inference import Predictor
+from shoestring.models.model import Model
+from shoestring.models.tta import expected_passes
+from shoestring.planning.model import preprocessing
+from shoestring.planning.plan import Planned, Planner, plan_training, stretch_of
+from shoestring.planning.profiling import Profiler
+from shoestring.planning.proxy import pool_of
+from shoestring.pruning import shrink
+from shoestring.runtime.context import Context
+from shoestring.selection import NO_INDICES, Strategy, Subset, new_class_counts, select_subset
+from shoestring.selection.exclusions import find_excluded
+from shoestring.training.checkpoint import Checkpoint
+from shoestring.training.early_stopping import Score
+from shoestring.training.loop import REPLAN, Hooks, fit
+from shoestring.training.progress import Training
+
+_CALIBRATION_IMAGES, _CALIBRATION_BATCH = 512, 128  # that layers compensate for removed channels on
+
+
+def select(
+    images: Images, settings: Select, *, budget: Budget, context: Context, already: Subset | None = None
+) -> Subset:
+    """Select a subset of the images by the method of the settings, which is not "auto"; see `shoestring.select`."""
+    assert settings.examples is not None
+    method = settings.method
+    pool = pool_of(images, settings, budget, context)
+    before = NO_INDICES if already is None else already.indices_for(images)
+    # raises errors before a proxy model is trained
+    new_class_counts(pool, settings.examples, balance=settings.balance, already=before)
+    subset = select_subset(
+        pool,
+        settings.examples,
+        Strategy(method, settings.options, settings.within),
+        balance=settings.balance,
+        already=before,
+        excluded=find_excluded(
+            pool, before, duplicates=settings.drop_duplicates, label_errors=settings.drop_suspects, log=context.log
+        ),
+        seed=context.seed,
+    )
+    if settings.signals is not None and not Path(settings.signals).exists():
+        context.log(f"{method} uses no training signals: {settings.signals} is not written")
+    if settings.features is not None and not pool.features_used:
+        context.log(f"{method} compares no images: {settings.features} is not used")
+    return subset
+
+
+def reserve_calibration(budget: Budget, settings: Train, images: Images, validation: Images | None) -> None:
+    """Reserve the time that `calibrated` will take."""
+    if validation is not None:
+        prepared = preprocessing(images[:1], mirror=settings.mirrors(images.mirrored), tta=settings.tta)
+        budget.reserve("calibrate", images=round(len(validation) * expected_passes(prepared)))
+
+
+def calibrated(model: Model, validation: Images | None, budget: Budget) -> Model:
+    """Return the model with its temperature fitted on validation images; unchanged if there are none."""
+    if validation is None:
+        return model
+    predictor = Predictor(
+        replace(model, temperature=1.0),
+        remaining=partial(budget.remaining_for, "calibrate") if budget.unit == "seconds" else None,
+        pending=len(validation),
+        seconds_per_pass=budget.seconds_per_pass,
+    )
+    with budget.track("calibrate"):
+        return with_temperature(predictor, validation)[0]
+
+
+def with_temperature(predictor: Predictor, validation: Images) -> tuple[Model, Predictions]:
+    """Return the model of a predictor with a fitted temperature, and the predictions at temperature 1."""
+    classes = len(validation.classes)
+    predictions = collect_predictions(
+        predictor(validation), validation.targets, classes=classes, sample=images_to_fit(classes)
+    )
+    temperature = fit_temperature(predictions.sample, predictions.labels[predictions.sample_indices])
+    return replace(predictor.model, temperature=temperature), predictions
+
+
+def train(
+    images: Images, planner: Planner, planned: Planned, *, budget: Budget, validation: Images | None = None
+) -> tuple[Model, Training, Planned]:
+    """Train as planned; return the model, a summary of the training, and the plan that it followed in the end.
+
+    The plan may be revised once, early, if steps take much longer or shorter than planned.
+    """
+    context = planner.context
+    if planned.train.patience is not None and validation is None:
+        raise UserError("patience needs validation images to score on.")
+    window, plans = budget.window("train"), [planned]
+    revisable = context.distributed is None and planner.saved is None
+
+    def replan(ratio: float) -> bool:
+        stretch = stretch_of(budget, "train", count=len(images), later=planner.later)
+        revised = planner(images, replace(stretch, length=window.remaining), load=ratio)
+        if (revised.network.options, revised.train.grow) == (planned.network.options, planned.train.grow):
+            return False
+        Checkpoint(context.folder).remove()
+        context.log(f"steps take {ratio:.1f} times the planned seconds: starting again with another plan")
+        plans.append(revised)
+        return True
+
+    score = None if validation is None else _score(validation, planned.model)
+    hooks = Hooks(score=score, anytime=True, replan=replan if revisable else None)
+    context.log(f"training {planned.model.name} on {len(images):,} images")
+    summary = fit(planned.model, images, window, planned.train, context, hooks)
+    if summary.ended == REPLAN:
+        hooks = replace(hooks, replan=None)
+        summary = fit(plans[-1].model, images, window, plans[-1].train, context, hooks)
+    return plans[-1].model, summary, plans[-1]
+
+
+def _score(images: Images, model: Model) -> Score:
+    return Score(partial(accuracy, images=images), passes=len(images) * expected_passes(model.preprocessing))
+
+
+def accuracy(model: Model, images: Images) -> float:
+    """Return the fraction of images that the model classifies correctly. Raises `UserError` without images."""
+    predictions = collect_predictions(Predictor(model)(images), images.targets, classes=len(model.classes))
+    if predictions.accuracy is None:
+        raise UserError("there are no images to measure the accuracy on.")
+    return predictions.accuracy
+
+
+def prune(
+    model: Model, images: Images, requested: Prune, settings: Train, *, budget: Budget | None, context: Context
+) -> tuple[Model, Training | None]:
+    """Return a pruned copy of the model, and a summary of its fine-tuning (None without a budget)."""
+    sample = images[np.random.default_rng(context.seed).permutation(len(images))[:_CALIBRATION_IMAGES]]
+    pixels = torch.from_numpy(sample.pixels).to(context.device)
+    batches = [model.prepare(part) for part in pixels.split(_CALIBRATION_BATCH)]
+    model.module.to(context.device)
+    targets = {"macs": requested.macs, "params": requested.params}
+    small = shrink(model, batches, method=requested.method, log=context.log, **targets, **requested.options)
+    if budget is None:
+        return small, None
+    context.log("training the pruned network")
+    stretch = stretch_of(budget, "prune", count=len(images))
+    plan = plan_training(small, images, settings, stretch, Profiler(budget, context))
+    return small, fit(small, images, budget.window("prune"), plan, context, Hooks(anytime=True))
