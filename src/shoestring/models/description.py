@@ -91,7 +91,13 @@ def _parse(content: Any) -> Description:
         raise TypeError(f"preprocessing must be a mapping, not {inputs!r}.")
     mean, std = (_to_tuple(inputs[key], key) for key in ("mean", "std"))
     preprocessing = Preprocessing(
-        inputs["resolution"], inputs["channels"], mean, std, inputs["mirror"], inputs["shift"]
+        inputs["resolution"],
+        inputs["channels"],
+        mean,
+        std,
+        inputs["mirror"],
+        inputs["shift"],
+        inputs.get("interpolation", "bilinear"),  # absent in files of earlier versions
     )
     temperature = check_temperature(content["temperature"])
     return Description(name, options, _parse_classes(content["classes"]), preprocessing, temperature, sizes)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+INTERPOLATIONS = ("bilinear", "bicubic")
 _MAX_SIZE = 4096  # pixels per side, and channels
 
 
@@ -19,8 +20,9 @@ _MAX_SIZE = 4096  # pixels per side, and channels
 class Preprocessing:
     """The input of a network: square images of `resolution` pixels, scaled to 0..1 and normalized by mean and std.
 
-    `mirror` and `shift` configure test-time augmentation (`shoestring.models.tta`). Raises `ValueError` for impossible
-    values, such as a standard deviation of zero or as many means as there are no channels.
+    `interpolation` ("bilinear" or "bicubic") is how images of another size are resized. `mirror` and `shift` configure
+    test-time augmentation (`shoestring.models.tta`). Raises `ValueError` for impossible values, such as a standard
+    deviation of zero or another number of means than channels.
     """
 
     resolution: int
@@ -29,6 +31,7 @@ class Preprocessing:
     std: tuple[float, ...]
     mirror: bool = False  # average predictions over the image and its mirror image
     shift: int = 0  # where these are ambiguous, also over the image shifted by so many pixels along the diagonal
+    interpolation: str = "bilinear"
 
     def __post_init__(self) -> None:
         if not _is_integer(self.resolution, 1, _MAX_SIZE):
@@ -45,6 +48,8 @@ class Preprocessing:
             raise ValueError(f"mirror must be true or false, not {self.mirror!r}.")
         if not _is_integer(self.shift, 0, self.resolution - 1):
             raise ValueError(f"shift must be an integer from 0 to less than the resolution, not {self.shift!r}.")
+        if self.interpolation not in INTERPOLATIONS:
+            raise ValueError(f"interpolation must be one of {', '.join(INTERPOLATIONS)}, not {self.interpolation!r}.")
 
 
 def prepare(pixels: Tensor, preprocessing: Preprocessing, *, resolution: int | None = None) -> Tensor:
@@ -52,7 +57,7 @@ def prepare(pixels: Tensor, preprocessing: Preprocessing, *, resolution: int | N
 
     R is `resolution`, by default that of the preprocessing. Grayscale images are repeated for a color network; for a
     grayscale network, colors become luma (ITU-R 601, as image files are decoded). Images of another size are resized
-    bilinearly with antialiasing.
+    with antialiasing.
     """
     if pixels.dtype != torch.uint8 or pixels.ndim != 4:
         raise ValueError(f"pixels are uint8 (N, H, W, C), not {pixels.dtype} {tuple(pixels.shape)}.")
@@ -61,7 +66,10 @@ def prepare(pixels: Tensor, preprocessing: Preprocessing, *, resolution: int | N
     if images.shape[1] != preprocessing.channels:
         images = _to_grayscale(images).expand(-1, preprocessing.channels, -1, -1)
     if images.shape[2:] != (size, size):
-        images = functional.interpolate(images, (size, size), mode="bilinear", antialias=True, align_corners=False)
+        mode = preprocessing.interpolation
+        images = functional.interpolate(images, (size, size), mode=mode, antialias=True, align_corners=False)
+        if mode == "bicubic":  # overshoots at edges
+            images = images.clamp(0.0, 1.0)
     mean, std = (_per_channel(values, images.device) for values in (preprocessing.mean, preprocessing.std))
     return ((images - mean) / std).contiguous(memory_format=torch.channels_last)
 

@@ -85,36 +85,51 @@ def _cannot_create(name: str, options: Mapping[str, Any], error: Exception) -> U
 
 
 def _weights_source(name: str) -> dict[str, Any]:
-    """Return arguments for weights that are downloaded already. Raises `UserError` if they cannot be downloaded.
+    """Return arguments for weights on this machine. Raises `UserError` if there are none and no download is possible.
 
     The Hub is not asked for newer weights: timm publishes those under another name.
     """
     import timm
 
+    from shoestring.models.backbones import packaged_weights
+
+    if (state := packaged_weights(name)) is not None:
+        return {"pretrained_cfg_overlay": {"state_dict": state, "custom_load": False}}
     config = timm.get_pretrained_cfg(name)
     if config is None or not (config.hf_hub_id or config.url):
         return {}  # timm raises the error
-    if config.hf_hub_id:
-        file = None if config.hf_hub_filename else _cached_file(config.hf_hub_id)
-        if file is not None:
-            return {"pretrained_cfg_overlay": {"file": file, "custom_load": False}}
-        reason = hub_unreachable()
-    else:
-        url = str(config.url)
-        cached = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlsplit(url).path).name
-        reason = None if cached.is_file() else unreachable(url)
-    if reason is not None:
-        raise _no_weights(name, f"{reason}.")
+    file = _cached_file(config)
+    if file is not None and config.hf_hub_id:
+        return {"pretrained_cfg_overlay": {"file": str(file), "custom_load": False}}
+    if file is None:
+        reason = hub_unreachable() if config.hf_hub_id else unreachable(str(config.url))
+        if reason is not None:
+            raise _no_weights(name, f"{reason}.")
     return {}
 
 
-def _cached_file(repository: str) -> str | None:
-    """Return the weights of a Hub repository in the local cache, or None."""
-    from huggingface_hub import try_to_load_from_cache
+def is_cached(name: str) -> bool:
+    """Whether the pretrained weights of a timm network have been downloaded."""
+    import timm
 
-    name, _, revision = repository.partition("@")
-    file = try_to_load_from_cache(name, "model.safetensors", revision=revision or None)
-    return file if isinstance(file, str) else None
+    config = timm.get_pretrained_cfg(name)
+    return config is not None and _cached_file(config) is not None
+
+
+def _cached_file(config: Any) -> Path | None:
+    """Return the downloaded weights of a timm configuration, or None."""
+    if config.hf_hub_id:
+        if config.hf_hub_filename:
+            return None
+        from huggingface_hub import try_to_load_from_cache
+
+        name, _, revision = config.hf_hub_id.partition("@")
+        file = try_to_load_from_cache(name, "model.safetensors", revision=revision or None)
+        return Path(file) if isinstance(file, str) else None
+    if not config.url:
+        return None
+    file = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlsplit(str(config.url)).path).name
+    return file if file.is_file() else None
 
 
 def _no_weights(name: str, reason: str) -> UserError:
