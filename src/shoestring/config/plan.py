@@ -33,6 +33,22 @@ class StepTimes:
 
 
 @dataclass(frozen=True)
+class FineTune:
+    """How a pretrained network is fine-tuned.
+
+    `tune` names the blocks that are trained (see `models.blocks.tuned_blocks`). The learning rate of the head is
+    `head_factor` times that of the last block before it, and that of each earlier block `decay` times that of the next.
+    Batch norms use and keep their pretrained statistics. With `probe`, the head starts as a logistic regression on the
+    features of the pretrained network.
+    """
+
+    tune: str = "all"
+    head_factor: float = 1.0
+    decay: float = 1.0
+    probe: bool = False
+
+
+@dataclass(frozen=True)
 class TrainPlan:
     """How one network is trained.
 
@@ -40,6 +56,7 @@ class TrainPlan:
     schedule ("deadline" or "anytime") runs through training and recovery. With `extendable` the training can continue
     after its end with a larger budget; one that is `extended` does so, and does not grow any more. `grow` names growth
     schedules, with their options, or is explicit stages. `augment` holds the fields of `data.augment.Augment`.
+    `fine_tune` is None for a network that is trained from scratch.
     """
 
     batch_size: int
@@ -58,6 +75,7 @@ class TrainPlan:
     grow_options: Mapping[str, Any] = field(default_factory=dict)
     augment: Mapping[str, Any] = field(default_factory=dict)
     times: StepTimes = StepTimes()
+    fine_tune: FineTune | None = None
 
 
 @dataclass(frozen=True)
@@ -89,7 +107,13 @@ def train_plan(content: Mapping[str, Any]) -> TrainPlan:
     """The plan of a training from plain values. Raises `UserError` if they are not one."""
     try:
         grow = Stages.parse(content["grow"]) if "@" in content["grow"] else content["grow"]
-        parsed = {"times": StepTimes(**content["times"]), "lr_range": tuple(content["lr_range"]), "grow": grow}
+        parsed: dict[str, Any] = {
+            "times": StepTimes(**content["times"]),
+            "lr_range": tuple(content["lr_range"]),
+            "grow": grow,
+        }
+        if content.get("fine_tune") is not None:
+            parsed["fine_tune"] = FineTune(**content["fine_tune"])
         return TrainPlan(**{**content, **parsed})
     except (TypeError, KeyError):
         raise UserError("the plan of the training is damaged, or of another version of shoestring.") from None

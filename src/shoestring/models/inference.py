@@ -153,11 +153,13 @@ def embed(
     *,
     precision: str = "float32",
     batch_size: int | None = None,
+    normalize: bool = True,
     progress: Callable[[float], None] = lambda fraction: None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return features (N, D), the inputs of the last layer scaled to unit length, and logits (N, classes).
 
-    Both come from a single forward pass. `progress` is called with the fraction of the images that are done.
+    Without `normalize`, features keep their length. Both come from a single forward pass. `progress` is called with the
+    fraction of the images that are done.
     """
     captured: list[Tensor] = []
     last = last_layer(model.module, model.heads)
@@ -175,7 +177,7 @@ def embed(
             features, logits = map(torch.cat, zip(*parts))
     finally:
         hook.remove()
-    return functional.normalize(features).numpy(), logits.numpy()
+    return (functional.normalize(features) if normalize else features).numpy(), logits.numpy()
 
 
 def _batch_size(model: Model, images: Images) -> int:

@@ -65,8 +65,10 @@ def fit(
     if isinstance(start, Extended):  # continue the schedule where the shorter training ended
         last = plan.lr_range[1]
         progress.plan = replace(plan, lr_range=(last * window.start / window.end, last))
-    loop = _Loop(progress, images, window, context, hooks or Hooks(), start)
-    return loop.run()
+    try:
+        return _Loop(progress, images, window, context, hooks or Hooks(), start).run()
+    finally:
+        progress.unfreeze()
 
 
 class _Loop:

@@ -13,6 +13,7 @@ from shoestring.models.heads import head_weights
 from shoestring.models.model import Model
 from shoestring.runtime.cuda_graph import synchronous
 from shoestring.runtime.timing import min_seconds
+from shoestring.training.fine_tuning import rate_factors
 from shoestring.training.optimizers.adamw import AdamW
 from shoestring.training.optimizers.base import Optimizer
 from shoestring.training.optimizers.muon import ITERATIONS, Muon, orthogonalize, to_working_precision
@@ -111,12 +112,26 @@ def make_optimizer(model: Model, plan: TrainPlan) -> CombinedOptimizer:
         ]
         parts = [*parts, AdamW(groups, lr=0.0, betas=(0.85, 0.95))]
         return CombinedOptimizer(parts, name=name, warm_up=0.0, schedule=plan.schedule)
-    groups = [
-        {"params": [*matrices, *others], "weight_decay": decay},
-        {"params": vectors, "weight_decay": 0.0},
-    ]
+    if plan.fine_tune is None:
+        groups = [
+            {"params": [*matrices, *others], "weight_decay": decay},
+            {"params": vectors, "weight_decay": 0.0},
+        ]
+    else:
+        groups = _groups_by_rate(model, plan)
     optimizer: Optimizer = SGD(groups, lr=rate) if name == "sgd" else AdamW(groups, lr=rate)
     return CombinedOptimizer([optimizer], name=name, warm_up=_WARM_UP, schedule=plan.schedule)
+
+
+def _groups_by_rate(model: Model, plan: TrainPlan) -> list[dict[str, Any]]:
+    """Parameter groups of equal learning rate and weight decay."""
+    groups: dict[tuple[float, float], list[Tensor]] = {}
+    factors = rate_factors(model, plan.fine_tune)
+    for name, weight in model.module.named_parameters():
+        if weight.requires_grad:
+            decay = plan.weight_decay if weight.ndim > 1 else 0.0
+            groups.setdefault((plan.learning_rate * factors[name], decay), []).append(weight)
+    return [{"params": weights, "lr": rate, "weight_decay": decay} for (rate, decay), weights in groups.items()]
 
 
 def has_norms(module: nn.Module) -> bool:

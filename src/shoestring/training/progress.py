@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from shoestring.config.plan import TRAINING_FLOPS_PER_MAC, TrainPlan, to_dict
@@ -62,6 +62,7 @@ class Progress:
         self.record: Recorder | None = None
         self.steps = 0
         self.images = 0  # seen so far, repetitions included
+        self.frozen: list[nn.Parameter] = []  # trainable weights that are not tuned
         self._recorded: dict[str, Tensor] | None = None
 
     @property
@@ -158,10 +159,17 @@ class Progress:
         self.stepper.reset()  # frees the memory that recorded steps hold
         self._finalize(self.model)
 
+    def unfreeze(self) -> None:
+        """Let all weights be trained again that were frozen for this training."""
+        for weight in self.frozen:
+            weight.requires_grad_(True)
+
     @property
     def norm_images(self) -> int:
         """Number of images that batch norms are re-estimated on at the end."""
         normed = any(isinstance(part, _BatchNorm) for part in self.model.module.modules())
+        if self.plan.fine_tune is not None:
+            return 0
         return len(self._norm_rows) if normed else 0
 
     @property
@@ -179,6 +187,8 @@ class Progress:
         """
         if self.average is not None:
             self.average.apply(model.module)
+        if self.plan.fine_tune is not None:  # the statistics are the pretrained ones
+            return False
         rows = self._norm_rows
         batches = rows.tensor_split(max(1, len(rows) // self.batches.size))  # at least a batch each
         estimated = reestimate_batchnorm(model.module, (model.prepare(self.batches.pixels[batch]) for batch in batches))

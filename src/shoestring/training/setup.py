@@ -24,6 +24,7 @@ from shoestring.models.model import Model
 from shoestring.runtime.context import Context
 from shoestring.training.checkpoint import Checkpoint, Extended, Fresh, Start
 from shoestring.training.ema import EMA_FRACTIONS, WeightAverage
+from shoestring.training.fine_tuning import freeze
 from shoestring.training.optimizer import make_optimizer
 from shoestring.training.progress import Progress
 from shoestring.training.stages import Stages
@@ -56,6 +57,7 @@ def prepare(model: Model, images: Images, window: Window, plan: TrainPlan, conte
         part=context.rank_and_size,
     )
     model.module.train()
+    frozen = freeze(model, plan.fine_tune)
     macs = count_macs(model)
     if fresh:
         _refuse_if_too_small(window, batches, plan, macs)
@@ -64,6 +66,7 @@ def prepare(model: Model, images: Images, window: Window, plan: TrainPlan, conte
     stepper = Stepper(model, make_optimizer(model, plan), precision=plan.precision, device=batches.pixels.device)
     average = WeightAverage(model.module, fraction=EMA_FRACTIONS[plan.schedule]) if plan.ema else None
     progress = Progress(plan, stepper, batches, stages, average=average)
+    progress.frozen = frozen
     if not isinstance(start, Fresh):
         _continue(progress, window, start, context)
     elif window.budget.unit == "seconds":  # the time that planning took is not part of the schedule

@@ -1,0 +1,89 @@
+"""Linear probe: a head fitted by logistic regression on the features of a frozen network."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from shoestring.data.images import Images
+from shoestring.models.heads import last_layer
+from shoestring.models.inference import embed
+from shoestring.models.model import Model
+
+# Inverse strengths of the L2 penalty on unit-length features that are compared by cross-validation.
+STRENGTHS = (1.0, 10.0, 100.0)
+_FOLDS = 3
+_MAX_COMPARED = 3000  # images on which strengths are compared
+_ITERATIONS = 200
+
+
+def fit_probe(
+    features: NDArray[np.float32], labels: NDArray[np.int64], *, seed: int = 0
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Fit a logistic regression to features (N, D) of unit length; return weights (C, D) and biases (C,).
+
+    The strength of the penalty is chosen by stratified cross-validation where each class has enough images. Labels are
+    0 to C - 1, each at least once.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    def fit(strength: float, rows: NDArray[np.int64]) -> LogisticRegression:
+        model = LogisticRegression(C=strength, max_iter=_ITERATIONS)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it need not converge fully
+            return model.fit(features[rows], labels[rows])
+
+    best = fit(_strength(features, labels, fit, seed), np.arange(len(labels)))
+    weights, biases = best.coef_.astype(np.float32), best.intercept_.astype(np.float32)
+    if len(weights) == 1:  # of two classes only the second one has its own weights
+        weights, biases = np.concatenate([-weights, weights]) / 2, np.concatenate([-biases, biases]) / 2
+    return weights, biases
+
+
+def _strength(features: NDArray[np.float32], labels: NDArray[np.int64], fit: Callable[..., Any], seed: int) -> float:
+    """The strength with the best cross-validated accuracy."""
+    from sklearn.model_selection import StratifiedKFold, train_test_split
+
+    rows = np.arange(len(labels))
+    if len(rows) > _MAX_COMPARED:
+        rows, _ = train_test_split(rows, train_size=_MAX_COMPARED, random_state=seed)
+    counts = np.bincount(labels[rows])
+    folds = min(_FOLDS, int(counts[counts > 0].min()))
+    if folds < 2:
+        return STRENGTHS[1]
+    parts = StratifiedKFold(folds, shuffle=True, random_state=seed).split(rows, labels[rows])
+    splits = [(rows[one], rows[other]) for one, other in parts]
+    scores = {
+        strength: sum(fit(strength, one).score(features[other], labels[other]) for one, other in splits)
+        for strength in STRENGTHS
+    }
+    return max(scores, key=scores.__getitem__)
+
+
+@torch.no_grad()
+def probe_head(model: Model, images: Images, *, precision: str = "float32", seed: int = 0) -> NDArray[np.float32]:
+    """Replace the head of a model by a linear probe on these images, in place; return the features (N, D).
+
+    The features are those of the images as they are, without augmentation. The head takes features of any length, so
+    the weights are divided by the mean length.
+    """
+    layer = last_layer(model.module, model.heads)
+    features, _ = embed(model, images, precision=precision, normalize=False)
+    length = float(np.linalg.norm(features, axis=1).mean()) or 1.0
+    weights, biases = fit_probe(features / length, images.targets, seed=seed)
+    _assign(layer, torch.from_numpy(weights / length), torch.from_numpy(biases))
+    return features
+
+
+def _assign(layer: nn.Module, weights: Tensor, biases: Tensor) -> None:
+    own = layer.weight
+    assert isinstance(own, Tensor)
+    own.copy_(weights.view_as(own))
+    if isinstance(layer.bias, Tensor):
+        layer.bias.copy_(biases)
