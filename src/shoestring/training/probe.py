@@ -40,10 +40,10 @@ def fit_probe(
             return model.fit(features[rows], labels[rows])
 
     best = fit(_strength(features, labels, fit, seed), np.arange(len(labels)))
-    weights, biases = best.coef_.astype(np.float32), best.intercept_.astype(np.float32)
+    weights, biases = np.asarray(best.coef_), np.asarray(best.intercept_)
     if len(weights) == 1:  # of two classes only the second one has its own weights
         weights, biases = np.concatenate([-weights, weights]) / 2, np.concatenate([-biases, biases]) / 2
-    return weights, biases
+    return weights.astype(np.float32), biases.astype(np.float32)
 
 
 def _strength(features: NDArray[np.float32], labels: NDArray[np.int64], fit: Callable[..., Any], seed: int) -> float:
