@@ -15,7 +15,7 @@ from shoestring.errors import UserError
 from shoestring.evaluation.metrics import Metrics, collect_predictions, compute_metrics
 from shoestring.models.inference import Predictor
 from shoestring.models.model import Model
-from shoestring.planning.plan import Planner, stretch_of
+from shoestring.planning.plan import Planner, allotment_of
 from shoestring.planning.profiling import Profiler
 from shoestring.planning.selection_method import with_method
 from shoestring.planning.tta import with_tta
@@ -96,7 +96,7 @@ def train(
         resolved = with_tta(recipe.train, images, evaluated=evaluated, profiler=profiler)
         execute.reserve_calibration(budget, resolved, images, validation)
         planner = Planner(resolved, recipe.grow, profiler, context)
-        planned = planner(images, stretch_of(budget, "train", count=len(images)))
+        planned = planner(images, allotment_of(budget, "train", count=len(images)))
         trained, _, _ = execute.train(images, planner, planned, budget=budget, validation=validation)
         return execute.calibrate(trained, validation, budget)
 

@@ -22,7 +22,7 @@ from shoestring.data.labels import encode, encode_as, label_array, loss_weights
 from shoestring.data.split import hold_out_validation
 from shoestring.data.user_images import as_images, count_images
 from shoestring.errors import UserError
-from shoestring.planning.plan import Planner, stretch_of
+from shoestring.planning.plan import Planner, allotment_of
 from shoestring.planning.profiling import Profiler
 from shoestring.planning.selection_method import with_method
 from shoestring.planning.tta import with_tta
@@ -156,8 +156,8 @@ class Classifier(ClassifierMixin, BaseEstimator):
                 images = images[self.subset_.indices_for(unweighted)]
         with budget.track("train"):
             planner = Planner(train, settings.grow, profiler, context, later=settings.prune)
-            stretch = stretch_of(budget, "train", count=len(images), later=settings.prune)
-            planned = planner(images, stretch)
+            allotment = allotment_of(budget, "train", count=len(images), later=settings.prune)
+            planned = planner(images, allotment)
             model, _, _ = execute.train(images, planner, planned, budget=budget, validation=validation)
         if settings.prune.enabled:
             with budget.track("prune"):

@@ -19,7 +19,7 @@ from shoestring.models.inference import Predictor
 from shoestring.models.model import Model
 from shoestring.models.tta import expected_passes
 from shoestring.planning.model import preprocessing
-from shoestring.planning.plan import Planned, Planner, plan_training, stretch_of
+from shoestring.planning.plan import Planned, Planner, allotment_of, plan_training
 from shoestring.planning.profiling import Profiler
 from shoestring.planning.proxy import pool_of
 from shoestring.pruning import shrink
@@ -108,8 +108,8 @@ def train(
     revisable = context.distributed is None and planner.saved is None
 
     def replan(ratio: float) -> bool:
-        stretch = stretch_of(budget, "train", count=len(images), later=planner.later)
-        revised = planner(images, replace(stretch, length=window.remaining), load=ratio)
+        allotment = allotment_of(budget, "train", count=len(images), later=planner.later)
+        revised = planner(images, replace(allotment, length=window.remaining), load=ratio)
         if (revised.network.options, revised.train.grow) == (planned.network.options, planned.train.grow):
             return False
         Checkpoint(context.folder).remove()
@@ -152,6 +152,6 @@ def prune(
     if budget is None:
         return pruned, None
     context.log("training the pruned network")
-    stretch = stretch_of(budget, "prune", count=len(images))
-    plan = plan_training(pruned, images, settings, stretch, Profiler(budget, context))
+    allotment = allotment_of(budget, "prune", count=len(images))
+    plan = plan_training(pruned, images, settings, allotment, Profiler(budget, context))
     return pruned, fit(pruned, images, budget.window("prune"), plan, context, Hooks(anytime=True))

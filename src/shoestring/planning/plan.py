@@ -29,7 +29,7 @@ _FINE_TUNING = 0.1  # factor on the learning rate of networks with loaded weight
 
 
 @dataclass(frozen=True)
-class Stretch:
+class Allotment:
     """The part of a budget for a training: `length`, in the unit of the budget, for `count` images.
 
     `full_size` is the time in seconds that the unpruned network would need for the work of training and recovery: more
@@ -70,29 +70,29 @@ class Planner:
             raise UserError("float16 is for accelerators, and very slow on CPUs: use --precision bfloat16 or auto.")
         self.settings, self.grow, self.profiler, self.context, self.later = settings, grow, profiler, context, later
 
-    def __call__(self, images: Images, stretch: Stretch, *, load: float | None = None) -> Planned:
+    def __call__(self, images: Images, allotment: Allotment, *, load: float | None = None) -> Planned:
         """Return the plan for training on images like these.
 
         `load` is the ratio of the measured to the profiled time of a step if a training is planned again. Raises
         `UserError` for settings that the network or the images do not support.
         """
         if load is None and (saved := self.saved) is not None:
-            return self._resume(images, stretch, saved)
-        settings, seconds, load = self.settings, stretch.full_size, load or 1.0
+            return self._resume(images, allotment, saved)
+        settings, seconds, load = self.settings, allotment.full_size, load or 1.0
         network = choose_network(
-            images, settings, count=stretch.count, seconds=seconds, profiler=self.profiler, load=load
+            images, settings, count=allotment.count, seconds=seconds, profiler=self.profiler, load=load
         )
         model, reasons = self.build(network, images), {"model": network.reason}
         if settings.model == "auto":
             width = f", width {network.options['width']:g}" if "width" in network.options else ""
             self.context.log(f"model {network.name}{width}: {network.reason}")
         if self.grow.is_auto:
-            schedule, reasons["grow"] = self._growth(model, images, stretch, load)
+            schedule, reasons["grow"] = self._growth(model, images, allotment, load)
             if seconds is not None:
                 self.context.log(f"grow {schedule.text}: {reasons['grow']}")
         else:
             schedule, reasons["grow"] = requested_schedule(self.grow, settings), "as requested"
-        train = plan_training(model, images, settings, stretch, self.profiler, schedule=schedule, load=load)
+        train = plan_training(model, images, settings, allotment, self.profiler, schedule=schedule, load=load)
         train = replace(train, grow_options=dict(self.grow.options))
         return Planned(network, model, train, reasons | _reasons(settings))
 
@@ -105,26 +105,26 @@ class Planner:
         """Build the network for these images; see `build_network`."""
         return build_network(network, images, self.settings, seed=self.context.seed)
 
-    def _growth(self, model: Model, images: Images, stretch: Stretch, load: float) -> tuple[Schedule, str]:
+    def _growth(self, model: Model, images: Images, allotment: Allotment, load: float) -> tuple[Schedule, str]:
         """The schedule "auto", and the reason. The network is profiled only if it could grow."""
         settings, seconds, times = self.settings, None, StepTimes()
-        if stretch.full_size is not None:
-            seconds = stretch.length / load
+        if allotment.full_size is not None:
+            seconds = allotment.length / load
             if settings.weights is None and settings.model != "auto":
-                size = settings.batch_size or default_batch_size(stretch.count, self.context.device)
+                size = settings.batch_size or default_batch_size(allotment.count, self.context.device)
                 times = self.profiler(model, images, settings, batch_size=size).times
         optimizer = choose_optimizer(model, settings)
-        return choose_growth(model, settings, optimizer, count=stretch.count, seconds=seconds, times=times)
+        return choose_growth(model, settings, optimizer, count=allotment.count, seconds=seconds, times=times)
 
-    def _resume(self, images: Images, stretch: Stretch, saved: Saved) -> Planned:
+    def _resume(self, images: Images, allotment: Allotment, saved: Saved) -> Planned:
         """The plan of the saved training; extended if it was finished and the budget is larger now."""
         network = Network(*saved.network, "the network of the saved training")
         model, train = self.build(network, images), saved.plan
         if saved.can_extend(self.profiler.budget.total):
             profile = self.profiler(model, images, self.settings, batch_size=train.batch_size)
-            seen = saved.images_seen / stretch.count
-            epochs = _epochs(model, replace(train, times=profile.times), stretch, self.profiler.budget) + seen
-            augment = augmentation(self.settings, stretch.count, mirrored=images.mirrored, epochs=epochs)
+            seen = saved.images_seen / allotment.count
+            epochs = _epochs(model, replace(train, times=profile.times), allotment, self.profiler.budget) + seen
+            augment = augmentation(self.settings, allotment.count, mirrored=images.mirrored, epochs=epochs)
             train = replace(train, extended=True, augment=augment, times=profile.times)
         return Planned(network, model, train, {"model": network.reason, "grow": "as before"})
 
@@ -133,7 +133,7 @@ def plan_training(
     model: Model,
     images: Images,
     settings: Train,
-    stretch: Stretch,
+    allotment: Allotment,
     profiler: Profiler,
     *,
     schedule: Schedule | None = None,
@@ -141,13 +141,13 @@ def plan_training(
 ) -> TrainPlan:
     """Return the plan for training a network on images like these; it grows by the schedule (None: not at all)."""
     schedule = schedule or compose("constant")
-    size = min(settings.batch_size or default_batch_size(stretch.count, profiler.context.device), stretch.count)
+    size = min(settings.batch_size or default_batch_size(allotment.count, profiler.context.device), allotment.count)
     profile = profiler(model, images, settings, batch_size=size)
     if profile.threads is not None:
         set_threads(profile.threads)
     if settings.batch_size is None and profiler.budget.unit == "seconds":
         side = model.preprocessing.resolution
-        size = fitting_batch_size(size, stretch.length / load, profile.times, schedule, side)
+        size = fitting_batch_size(size, allotment.length / load, profile.times, schedule, side)
     optimizer = choose_optimizer(model, settings)
     rate, decay = peak_rates(model, settings, optimizer, batch_size=size)
     plan = TrainPlan(
@@ -157,25 +157,25 @@ def plan_training(
         learning_rate=rate * (1.0 if settings.weights is None else _FINE_TUNING),
         weight_decay=decay,
         schedule=settings.schedule,
-        extendable=settings.schedule == "anytime" and stretch.lr_range[0] == 0,
-        lr_range=stretch.lr_range,
+        extendable=settings.schedule == "anytime" and allotment.lr_range[0] == 0,
+        lr_range=allotment.lr_range,
         label_smoothing=settings.label_smoothing,
         ema=settings.ema,
         patience=settings.patience,
         grow=schedule.definition,
         times=profile.times,
     )
-    epochs = _epochs(model, plan, stretch, profiler.budget)
-    return replace(plan, augment=augmentation(settings, stretch.count, mirrored=images.mirrored, epochs=epochs))
+    epochs = _epochs(model, plan, allotment, profiler.budget)
+    return replace(plan, augment=augmentation(settings, allotment.count, mirrored=images.mirrored, epochs=epochs))
 
 
-def _epochs(model: Model, plan: TrainPlan, stretch: Stretch, budget: Budget) -> float:
+def _epochs(model: Model, plan: TrainPlan, allotment: Allotment, budget: Budget) -> float:
     """Number of epochs in the budget, with the whole network."""
     size = plan.batch_size
     if budget.unit == "epochs":
-        return stretch.length
+        return allotment.length
     step_cost = plan.times.step(size) if budget.unit == "seconds" else TRAINING_FLOPS_PER_MAC * count_macs(model) * size
-    return stretch.length / step_cost * size / stretch.count
+    return allotment.length / step_cost * size / allotment.count
 
 
 def _reasons(settings: Train) -> dict[str, str]:
@@ -188,9 +188,9 @@ def _reasons(settings: Train) -> dict[str, str]:
     return reasons
 
 
-def stretch_of(
+def allotment_of(
     budget: Budget, step: str, *, count: int, later: Prune | None = None, pending: Sequence[str] = ()
-) -> Stretch:
+) -> Allotment:
     """Return the part of the remaining budget for a step; earlier steps are done, except `pending` ones.
 
     One learning-rate schedule covers training and recovery: a network that will be pruned is not annealed before. A
@@ -210,4 +210,4 @@ def stretch_of(
         target = None if later is None else later.macs
         fraction = target.value if target is not None and target.is_fraction else 1.0
         full_size = remaining * (lr_range[1] + (1 - lr_range[1]) / fraction**_MACS_POWER)
-    return Stretch(count, length, full_size, lr_range)
+    return Allotment(count, length, full_size, lr_range)

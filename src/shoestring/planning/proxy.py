@@ -16,7 +16,7 @@ from shoestring.data import Images
 from shoestring.errors import UserError
 from shoestring.models.inference import embed
 from shoestring.planning.model import Network, build_network
-from shoestring.planning.plan import plan_training, stretch_of
+from shoestring.planning.plan import allotment_of, plan_training
 from shoestring.planning.profiling import Profiler
 from shoestring.runtime.context import Context
 from shoestring.selection import Pool, Signals
@@ -92,8 +92,8 @@ def _train_proxy(images: Images, budget: Budget, context: Context) -> Signals:
     recorder = Recorder(len(images), context.device)
     budget.reserve("embed", images=len(images))
     context.log(f"training a proxy network on {len(images):,} images")
-    stretch = replace(stretch_of(budget, "select", count=len(images)), lr_range=(0.0, 1.0))
-    plan = plan_training(model, images, settings, stretch, profiler)
+    allotment = replace(allotment_of(budget, "select", count=len(images)), lr_range=(0.0, 1.0))
+    plan = plan_training(model, images, settings, allotment, profiler)
     summary = fit(model, images, budget.window("select"), plan, context, Hooks(record=recorder))
     context.log(f"proxy: {model.name}, {summary.epochs:.1f} epochs, {summary.precision}")
     dynamics = recorder.result()

@@ -7,7 +7,7 @@ from dataclasses import replace
 from shoestring.config.plan import Plan, run_plan, to_dict
 from shoestring.data import Images
 from shoestring.planning.model import Network
-from shoestring.planning.plan import Planned, Planner, stretch_of
+from shoestring.planning.plan import Planned, Planner, allotment_of
 from shoestring.runs.preflight import trains_proxy
 from shoestring.runs.session import Run
 from shoestring.selection.subset_files import load_subset
@@ -27,8 +27,8 @@ def make_plan(run: Run, images: Images, planner: Planner) -> Planned | None:
         run.context.log("choosing the network and measuring its speed")
     pending = ("select",) if trains_proxy(run, images) else ()
     count = training_images(run, images)
-    stretch = stretch_of(run.budget, "train", count=count, later=run.recipe.prune, pending=pending)
-    planned = planner(images, stretch)
+    allotment = allotment_of(run.budget, "train", count=count, later=run.recipe.prune, pending=pending)
+    planned = planner(images, allotment)
     run.budget.seconds_per_pass = planned.train.times.predict or None
     return planned
 
