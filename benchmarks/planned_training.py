@@ -6,7 +6,7 @@ from shoestring import Budget, execute
 from shoestring.config.recipe import Grow, Prune, Train
 from shoestring.data.images import Images
 from shoestring.models.model import Model
-from shoestring.planning.plan import Planner, stretch_of
+from shoestring.planning.plan import Planner, allotment_of
 from shoestring.planning.profiling import Profiler
 from shoestring.runtime.context import Context
 from shoestring.training.progress import Training
@@ -17,6 +17,6 @@ def train(
 ) -> tuple[Model, Training]:
     """Plan and train a network; returns it with the summary. `later` is the pruning that will follow."""
     planner = Planner(settings, grow, Profiler(budget, context), context, later=later)
-    planned = planner(images, stretch_of(budget, "train", count=len(images), later=later))
+    planned = planner(images, allotment_of(budget, "train", count=len(images), later=later))
     model, training, _ = execute.train(images, planner, planned, budget=budget)
     return model, training

@@ -68,7 +68,7 @@ def _input_share(source: str) -> dict[str, float]:
     from shoestring.config.recipe import Train
     from shoestring.data.batches import Batches
     from shoestring.planning.model import Network, build_network
-    from shoestring.planning.plan import plan_training, stretch_of
+    from shoestring.planning.plan import allotment_of, plan_training
     from shoestring.planning.profiling import Profiler
     from shoestring.runtime import context
     from shoestring.training.loop import fit
@@ -88,8 +88,8 @@ def _input_share(source: str) -> dict[str, float]:
     settings = Train(model="convnet", width=0.5, precision="bfloat16")
     model = build_network(Network("convnet", {"width": 0.5}), images, settings, seed=prepared.seed)
     budget = Budget(epochs=40 * 500 / len(images), steps=("train",))
-    stretch = stretch_of(budget, "train", count=len(images))
-    plan = plan_training(model, images, settings, stretch, Profiler(budget, prepared))
+    allotment = allotment_of(budget, "train", count=len(images))
+    plan = plan_training(model, images, settings, allotment, Profiler(budget, prepared))
     Batches.draw = timed
     began = time.monotonic()
     fit(model, images, budget.window("train"), plan, prepared)

@@ -102,7 +102,7 @@ def every_step(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def few_digits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs with a hundredth of a second for latencies, and digits few enough to be trained on in no time."""
-    monkeypatch.setattr(session, "_LONGEST_TIMING", 0.01)
+    monkeypatch.setattr(session, "_MAX_TIMING_RESERVE", 0.01)
     load = session.load
 
     def few(*args, **kwargs):

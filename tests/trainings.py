@@ -14,7 +14,7 @@ from shoestring.data.images import Images
 from shoestring.growth import Schedule
 from shoestring.growth.compose import compose
 from shoestring.models.model import Model
-from shoestring.planning.plan import Planner, Stretch, plan_training, stretch_of
+from shoestring.planning.plan import Allotment, Planner, allotment_of, plan_training
 from shoestring.planning.profiling import Profiler
 from shoestring.runtime.context import Context
 from shoestring.training import loop, setup
@@ -38,8 +38,8 @@ def plan_for(
     lr_range: tuple[float, float] = WHOLE,
 ) -> TrainPlan:
     """The plan for training the model in the whole window."""
-    stretch = Stretch(len(images), window.length, None, lr_range)
-    return plan_training(model, images, settings, stretch, Profiler(window.budget, context), schedule=schedule)
+    allotment = Allotment(len(images), window.length, None, lr_range)
+    return plan_training(model, images, settings, allotment, Profiler(window.budget, context), schedule=schedule)
 
 
 def fit(
@@ -107,5 +107,5 @@ def run_train(
 ) -> tuple[Model, Training]:
     """`execute.train`, planned for these images."""
     planner = Planner(settings, grow, Profiler(budget, context), context, later=later)
-    planned = planner(images, stretch_of(budget, "train", count=len(images), later=later))
+    planned = planner(images, allotment_of(budget, "train", count=len(images), later=later))
     return execute.train(images, planner, planned, budget=budget, validation=validation)[:2]

@@ -1,4 +1,4 @@
-"""The public functions: select, train, prune, evaluate. Each works alone, or shares a budget with the others."""
+"""Public functions: select, train, prune, evaluate. Each works alone, or shares a budget with the others."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from shoestring.errors import UserError
 from shoestring.evaluation.metrics import Metrics, collect_predictions, compute_metrics
 from shoestring.models.inference import Predictor
 from shoestring.models.model import Model
-from shoestring.planning.plan import Planner, stretch_of
+from shoestring.planning.plan import Planner, allotment_of
 from shoestring.planning.profiling import Profiler
 from shoestring.planning.selection_method import with_method
 from shoestring.planning.tta import with_tta
@@ -42,27 +42,27 @@ def select(
     """Select `examples` of the images, best first.
 
     `settings` are the other fields of `recipe.Select` (`within="easiest:0.2"` restricts the method to a range of
-    difficulty, `features="timm:resnet18"` names the features to compare images by) and the options of the method. The
-    images of `already` (a subset, or its file or run folder) come first and count as examples. `seed` is ignored if a
-    context is given, which has its own. Methods that need training dynamics, or features if none are given, train a
-    small proxy model on all images within the part of the budget for `select` (six epochs without a budget). Images
-    without labels can be selected by methods that need none.
+    difficulty, `features="timm:resnet18"` names the features for comparing images) and the options of the method. The
+    images of `already` (a subset, or its file or run folder) come first and count as examples. `seed` is ignored with a
+    `context`, which has its own. Methods that need training dynamics, or features if none are set, train a small proxy
+    model on all images within the part of the budget for `select` (six epochs without a budget). Unlabeled images can
+    be selected by methods that need no labels.
 
-    Raises `UserError` for unknown names and impossible numbers, and `BudgetTooSmall` if the proxy cannot be trained.
+    Raises `UserError` for unknown names and invalid numbers, and `BudgetTooSmall` if the proxy cannot be trained.
     """
     recipe, _ = resolve((CALL, {"select": {"method": method, "examples": examples, **settings}}))
     if recipe.select.subset is not None:
-        raise UserError("subset names a finished selection: images[Subset.load(file)] are its images.")
+        raise UserError("subset names a finished selection: omit it, and use images[Subset.load(file)].")
     if not len(images):
-        raise UserError("there are no images to select from.")
+        raise UserError("there are no images to select from: pass at least one.")
     context = context or prepare(seed=seed)
     budget = budget or Budget(epochs=max(_PROXY_EPOCHS, _MIN_SEEN / len(images)), steps=("select",))
-    before = load_subset(already, images) if isinstance(already, str | Path) else already
-    chosen = with_method(recipe.select, images)
+    earlier = load_subset(already, images) if isinstance(already, str | Path) else already
+    resolved = with_method(recipe.select, images)
     if method == "auto":
-        context.log(f"method {chosen.method}: {registry.summary('select', chosen.method)}")
+        context.log(f"method {resolved.method}: {registry.summary('select', resolved.method)}")
     with threads.restore_threads():
-        return execute.select(images, chosen, budget=budget, context=context, already=before)
+        return execute.select(images, resolved, budget=budget, context=context, already=earlier)
 
 
 def train(
@@ -79,11 +79,12 @@ def train(
 ) -> Model:
     """Train a network on the images until the part of the budget for `train` is spent (ten epochs without a budget).
 
-    `grow` names growth schedules ("resolution,width"), or `stages` writes them out ("0.5@0.75,1@1"). `settings` are the
-    fields of `recipe.Train`. Held-out `validation` images are used to fit the temperature of the model (otherwise it is
-    1) and for early stopping. `seed` is ignored if a context is given, which has its own.
+    `grow` names growth schedules ("resolution,width"); `stages` defines them explicitly ("0.5@0.75,1@1"). `settings`
+    are the fields of `recipe.Train`. Held-out `validation` images are used to fit the temperature of the model
+    (otherwise it is 1) and for early stopping. `seed` is ignored with a `context`, which has its own.
 
-    Raises `UserError` for unknown names and settings, and `BudgetTooSmall` before training if fewer than ten steps fit.
+    Raises `UserError` for unknown names and settings, and `BudgetTooSmall` before training if there is no time for ten
+    steps.
     """
     growth = {"method": grow} | ({"stages": stages} if stages is not None else {})
     recipe, _ = resolve((CALL, {"train": {"model": model, **settings}, "grow": growth}))
@@ -92,22 +93,22 @@ def train(
     budget = budget or Budget(epochs=DEFAULT_EPOCHS, steps=("train",))
     profiler, evaluated = Profiler(budget, context), 0 if validation is None else len(validation)
     with threads.restore_threads():
-        chosen = with_tta(recipe.train, images, evaluated=evaluated, profiler=profiler)
-        execute.reserve_calibration(budget, chosen, images, validation)
-        planner = Planner(chosen, recipe.grow, profiler, context)
-        planned = planner(images, stretch_of(budget, "train", count=len(images)))
+        resolved = with_tta(recipe.train, images, evaluated=evaluated, profiler=profiler)
+        execute.reserve_calibration(budget, resolved, images, validation)
+        planner = Planner(resolved, recipe.grow, profiler, context)
+        planned = planner(images, allotment_of(budget, "train", count=len(images)))
         trained, _, _ = execute.train(images, planner, planned, budget=budget, validation=validation)
-        return execute.calibrated(trained, validation, budget)
+        return execute.calibrate(trained, validation, budget)
 
 
 def check_trainable(images: Images, validation: Images | None = None) -> None:
     """Raise `UserError` for images that cannot be trained on: none, unlabeled, of one class, or of other classes."""
     if images.labels is None:
-        raise UserError("these images have no labels, and training needs them.")
+        raise UserError("these images have no labels, and training needs them: pass labeled images.")
     if not len(images):
-        raise UserError("there are no images to train on.")
+        raise UserError("there are no images to train on: pass at least one.")
     if len(images.classes) < 2:
-        raise UserError(f"one class only ({', '.join(images.classes)}): training needs two classes or more.")
+        raise UserError(f"one class only ({', '.join(images.classes)}): training needs at least two.")
     if validation is not None and validation.classes != images.classes:
         raise UserError(
             f"the classes of the images are {', '.join(images.classes)}, and those of the validation images "
@@ -143,8 +144,8 @@ def prune(
     if budget is not None:
         execute.reserve_calibration(budget, settings, images, validation)
     with threads.restore_threads():
-        small, _ = execute.prune(model, images, requested, settings, budget=budget, context=context)
-        return execute.calibrated(small, validation, budget or Budget(epochs=DEFAULT_EPOCHS))
+        pruned, _ = execute.prune(model, images, requested, settings, budget=budget, context=context)
+        return execute.calibrate(pruned, validation, budget or Budget(epochs=DEFAULT_EPOCHS))
 
 
 def evaluate(model: Model, images: Images, *, split: str = "test") -> Metrics:

@@ -1,4 +1,4 @@
-"""The same with scikit-learn's interface: `Classifier(time="5m", examples=1000).fit(X, y).score(X, y)`."""
+"""The estimator with scikit-learn's interface: `Classifier(time="5m", examples=1000).fit(X, y).score(X, y)`."""
 
 from __future__ import annotations
 
@@ -11,41 +11,41 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import _safe_indexing, check_random_state
-from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import check_is_fitted
 
 from shoestring import execute
 from shoestring.budget import DEFAULT_EPOCHS, Budget
-from shoestring.config.recipe import Prune, Train
+from shoestring.config.recipe import Prune, Recipe, Train
 from shoestring.config.resolve import CALL, resolve
 from shoestring.data import Images
-from shoestring.data.labels import encode, encode_as, label_array, weight_array
-from shoestring.data.split import MAX_VALIDATION, hold_out
+from shoestring.data.labels import encode, encode_as, label_array, loss_weights
+from shoestring.data.split import hold_out_validation
 from shoestring.data.user_images import as_images, count_images
 from shoestring.errors import UserError
-from shoestring.planning.plan import Planner, stretch_of
+from shoestring.planning.plan import Planner, allotment_of
 from shoestring.planning.profiling import Profiler
 from shoestring.planning.selection_method import with_method
 from shoestring.planning.tta import with_tta
-from shoestring.runtime import context, threads
+from shoestring.runtime import threads
+from shoestring.runtime.context import Context, prepare
 from shoestring.selection import Subset
 
-_LARGEST_SEED = 2**31 - 1
+_MAX_SEED = 2**31 - 1
 
 
 class Classifier(ClassifierMixin, BaseEstimator):
-    """Selects images, trains inside the budget and prunes to size, in one `fit`, as `shoestring run` does.
+    """Select images, train within the budget and prune to size in one `fit`, as `shoestring run` does.
 
-    One of `time` ("5m" or seconds), `epochs` or `flops` is the budget of the whole fit (10 epochs, when none is given).
-    `validation_fraction` of the images (at most 2,500, drawn by `split_seed`) are held out of training to fit the
-    temperature of the probabilities, and for `patience`; with None all are trained on, and the temperature stays 1.
-    `class_weight` is None, "balanced" or a mapping of labels to weights. `random_state` seeds everything else; with
-    None every fit is another. `resolution` is the side that images are resized to (their own up to 64 pixels, when
-    None), and `mirrored` says whether a mirrored image keeps its class. The parameters from `width` on are those of
-    `shoestring train` (see `shoestring.config.recipe.Train`).
+    One of `time` ("5m" or seconds), `epochs` and `flops` is the budget of the whole fit (default: 10 epochs). A
+    `validation_fraction` of the images (at most 2,500, drawn by `split_seed`) is held out of training to fit the
+    temperature of the probabilities, and for early stopping (`patience`); None trains on all images, with temperature
+    1. `class_weight` is None, "balanced" or a mapping from labels to weights. `random_state` seeds everything except
+    the held-out split; with None every fit is different. Images are resized to the side `resolution` (None: their own,
+    at most 64 pixels), and `mirrored` says whether a mirrored image keeps its class. The parameters from `width` on are
+    those of `shoestring train` (see `shoestring.config.recipe.Train`).
 
-    After `fit`, `classes_` are the labels, `model_` the `Model`, `subset_` the selected `Subset` or None, `ledger_`
-    seconds by step, `n_features_in_` the values of an image.
+    After `fit`, `classes_` holds the labels, `model_` the `Model`, `subset_` the selected `Subset` or None, `ledger_`
+    the seconds by step, and `n_features_in_` the number of values per image.
     """
 
     def __init__(
@@ -93,8 +93,8 @@ class Classifier(ClassifierMixin, BaseEstimator):
         precision: str = "auto",
         patience: int | None = None,
     ) -> None:
-        given = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
-        for name, value in given.items():
+        parameters = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
+        for name, value in parameters.items():
             setattr(self, name, value)
 
     def fit(
@@ -108,70 +108,74 @@ class Classifier(ClassifierMixin, BaseEstimator):
         """Train on images X with labels y (N,) of any kind.
 
         X is an array (N, H, W) or (N, H, W, C), uint8 or floats from 0 to 1, or a list, series or data frame of N paths
-        or Pillow images. `sample_weight` (N,) says how much each image counts in the loss; images of weight 0 are left
-        out. With `validation_data`, images and their labels, nothing is held out of X. Raises `UserError` (a
-        `ValueError`) for images, labels and parameters that cannot be, `BudgetTooSmall` for a budget that is.
+        or Pillow images. `sample_weight` (N,) weights the images in the loss; images of weight 0 are excluded. With
+        `validation_data`, images and their labels, nothing is held out of X. Raises `UserError` (a `ValueError`) for
+        invalid images, labels and parameters, and `BudgetTooSmall`.
         """
-        wanted = self.get_params(deep=False)
-        settings = self._settings(wanted)
-        budget = self._budget(wanted, settings.prune)
-        X, y, loss_weights = _weighted(X, y, sample_weight, wanted["class_weight"])
+        parameters = self.get_params(deep=False)
+        settings = self._settings(parameters)
+        budget = self._budget(parameters, settings.prune)
+        X, y, loss_weights = _with_loss_weights(X, y, sample_weight, parameters["class_weight"])
         self.classes_, codes = encode(y)
         images = as_images(
             X,
             codes,
             classes=[str(name) for name in self.classes_],
-            resolution=wanted["resolution"],
-            mirrored=wanted["mirrored"],
+            resolution=parameters["resolution"],
+            mirrored=parameters["mirrored"],
         )
         self.n_features_in_ = int(np.prod(images.shape))
         images = images.weighted(loss_weights)
         if validation_data is None:
-            images, validation = _held_out(images, wanted["validation_fraction"], wanted["split_seed"])
+            images, validation = hold_out_validation(
+                images, parameters["validation_fraction"], seed=parameters["split_seed"]
+            )
         elif not isinstance(validation_data, tuple | list) or len(validation_data) != 2:
-            raise UserError("validation_data must be a pair of images and their labels: (X, y).")
+            raise UserError("validation_data must be a pair (X, y) of images and their labels.")
         else:
             validation = self._validation(*validation_data, like=images)
-        around = context.prepare(device=wanted["device"], seed=_seed(wanted["random_state"]))
+        context = prepare(device=parameters["device"], seed=_seed(parameters["random_state"]))
         with threads.restore_threads():
-            self._run(images, validation, settings, budget, around)
+            self._run(images, validation, settings, budget, context)
         self.ledger_ = dict(budget.ledger)
         return self
 
-    def _run(self, images: Images, validation: Images | None, settings: Any, budget: Budget, around: Any) -> None:
+    def _run(
+        self, images: Images, validation: Images | None, settings: Recipe, budget: Budget, context: Context
+    ) -> None:
         """Select, train, prune and calibrate."""
-        profiler, evaluated = Profiler(budget, around), 0 if validation is None else len(validation)
+        profiler, evaluated = Profiler(budget, context), 0 if validation is None else len(validation)
         train = with_tta(settings.train, images, evaluated=evaluated, profiler=profiler)
         execute.reserve_calibration(budget, train, images, validation)
         self.subset_: Subset | None = None
         if settings.select.examples is not None:
             with budget.track("select"):
-                plain = images.weighted(None)
-                chosen = with_method(settings.select, plain, pretrained=train.weights is not None)
-                self.subset_ = execute.select(plain, chosen, budget=budget, context=around)
-                images = images[self.subset_.indices_for(plain)]
+                unweighted = images.weighted(None)
+                select = with_method(settings.select, unweighted, pretrained=train.weights is not None)
+                self.subset_ = execute.select(unweighted, select, budget=budget, context=context)
+                images = images[self.subset_.indices_for(unweighted)]
         with budget.track("train"):
-            planner = Planner(train, settings.grow, profiler, around, later=settings.prune)
-            stretch = stretch_of(budget, "train", count=len(images), later=settings.prune)
-            planned = planner(images, stretch)
+            planner = Planner(train, settings.grow, profiler, context, later=settings.prune)
+            allotment = allotment_of(budget, "train", count=len(images), later=settings.prune)
+            planned = planner(images, allotment)
             model, _, _ = execute.train(images, planner, planned, budget=budget, validation=validation)
         if settings.prune.enabled:
             with budget.track("prune"):
-                model, _ = execute.prune(model, images, settings.prune, train, budget=budget, context=around)
-        self.model_ = execute.calibrated(model, validation, budget)
+                model, _ = execute.prune(model, images, settings.prune, train, budget=budget, context=context)
+        self.model_ = execute.calibrate(model, validation, budget)
 
     def predict_proba(self, X: Any) -> NDArray[np.float32]:
-        """Probabilities (N, classes) of images, in the order of `classes_`."""
+        """Return the probabilities (N, classes) of images, in the order of `classes_`."""
         check_is_fitted(self, "model_")
         return self.model_.predict_proba(X)
 
     def predict(self, X: Any) -> NDArray[Any]:
-        """The likeliest label (N,) of each image."""
+        """Return the most probable label of each image (N,)."""
         probabilities = self.predict_proba(X)
         return self.classes_[probabilities.argmax(1)]
 
     def save(self, folder: str | Path) -> None:
-        """Write the model as `shoestring predict` and `Model.load` read it."""
+        """Save the model in the format of `shoestring predict` and `Model.load`."""
         check_is_fitted(self, "model_")
         self.model_.save(folder)
 
@@ -182,27 +186,28 @@ class Classifier(ClassifierMixin, BaseEstimator):
         return as_images(X, codes, classes=like.classes, resolution=side, channels=channels)
 
     @staticmethod
-    def _settings(wanted: dict[str, Any]) -> Any:
+    def _settings(parameters: dict[str, Any]) -> Recipe:
         """The parameters as a recipe, which checks them."""
-        train = {field.name: wanted[field.name] for field in fields(Train)}
-        sections = {
-            "select": {"method": wanted["select"], "examples": wanted["examples"]},
-            "train": train,
-            "grow": {"method": wanted["grow"], "stages": wanted["stages"]},
-            "prune": {"method": wanted["prune"], "macs": wanted["macs"], "params": wanted["params"]},
+        names = {
+            "select": {"method": "select", "examples": "examples"},
+            "train": {field.name: field.name for field in fields(Train)},
+            "grow": {"method": "grow", "stages": "stages"},
+            "prune": {"method": "prune", "macs": "macs", "params": "params"},
         }
-        given = {name: {key: v for key, v in part.items() if v is not None} for name, part in sections.items()}
-        return resolve((CALL, given))[0]
+        sections = {
+            section: {key: parameters[name] for key, name in keys.items() if parameters[name] is not None}
+            for section, keys in names.items()
+        }
+        return resolve((CALL, sections))[0]
 
     @staticmethod
-    def _budget(wanted: dict[str, Any], prune: Prune) -> Budget:
-        here = {"select": wanted["examples"] is not None, "train": True, "prune": prune.enabled}
-        given = {name: wanted[name] for name in ("time", "epochs", "flops") if wanted[name] is not None}
-        if len(given) > 1:
-            raise UserError(f"give one budget, not {' and '.join(given)}.")
-        return Budget(
-            **(given or {"epochs": DEFAULT_EPOCHS}), steps=[name for name, wanted_here in here.items() if wanted_here]
-        )
+    def _budget(parameters: dict[str, Any], prune: Prune) -> Budget:
+        budgets = {name: parameters[name] for name in ("time", "epochs", "flops") if parameters[name] is not None}
+        if len(budgets) > 1:
+            raise UserError(f"set only one budget, not {' and '.join(budgets)}.")
+        enabled = {"select": parameters["examples"] is not None, "train": True, "prune": prune.enabled}
+        steps = [name for name, is_enabled in enabled.items() if is_enabled]
+        return Budget(**(budgets or {"epochs": DEFAULT_EPOCHS}), steps=steps)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -214,12 +219,12 @@ class Classifier(ClassifierMixin, BaseEstimator):
         return tags
 
     def _more_tags(self) -> dict[str, Any]:
-        """What `__sklearn_tags__` says, for scikit-learn before 1.6."""
+        """The tags for scikit-learn before 1.6."""
         timed = self.get_params(deep=False)["time"] is not None
         return {"X_types": ["3darray", "string"], "non_deterministic": timed}
 
     def __getstate__(self) -> dict[str, Any]:
-        """The state to pickle, with the network on the processor, so that any machine can load it."""
+        """The state to pickle, with the network on the CPU, so that any machine can load it."""
         state = dict(super().__getstate__())
         if "model_" in state:
             state["model_"] = replace(state["model_"], module=copy.deepcopy(state["model_"].module).cpu())
@@ -229,37 +234,17 @@ class Classifier(ClassifierMixin, BaseEstimator):
 def _seed(random_state: Any) -> int:
     if isinstance(random_state, int | np.integer) and random_state >= 0:
         return int(random_state)
-    return int(check_random_state(random_state).randint(_LARGEST_SEED))
+    return int(check_random_state(random_state).randint(_MAX_SEED))
 
 
-def _weighted(X: Any, y: Any, sample_weight: Any, class_weight: Any) -> tuple[Any, NDArray[Any], Any]:
-    """Images, labels and their weights in the loss, of mean 1, or None; images of weight 0 are left out."""
+def _with_loss_weights(X: Any, y: Any, sample_weight: Any, class_weight: Any) -> tuple[Any, NDArray[Any], Any]:
+    """Images, labels, and weights in the loss with mean 1 (None if unweighted); images of weight 0 are excluded."""
     count = count_images(X)
     y = label_array(y, count)
-    if sample_weight is None and class_weight is None:
+    weights = loss_weights(y, sample_weight, class_weight)
+    if weights is None:
         return X, y, None
-    weights = weight_array(sample_weight, count)
-    if class_weight is not None:
-        weights = weights * weight_array(compute_sample_weight(class_weight, y), count, what="class_weight")
     kept = np.flatnonzero(weights > 0)
-    if lost := sorted(set(y.tolist()) - set(y[kept].tolist()), key=str):
-        raise UserError(
-            f"all images of the class {lost[0]!r} have a weight of 0: leave them out of X, or give them one."
-        )
     if len(kept) < count:
         X, y, weights = _safe_indexing(X, kept), y[kept], weights[kept]
     return X, y, (weights / weights.mean()).astype(np.float32)
-
-
-def _held_out(images: Images, fraction: float | None, seed: int) -> tuple[Images, Images | None]:
-    """Images to train on and to validate on, as `load` divides them; a class with one image keeps it."""
-    if fraction is None:
-        return images, None
-    if not 0 < fraction < 1:
-        raise UserError(f"validation_fraction must be above 0 and below 1, or None, not {fraction}.")
-    free = np.flatnonzero(images.counts()[images.targets] > 1)
-    if not len(free):
-        return images, None
-    size = min(round(fraction * len(images)), MAX_VALIDATION)
-    held = free[hold_out(images.targets[free], size, seed=seed)[1]]
-    return images[np.setdiff1d(np.arange(len(images)), held)], images[held]

@@ -1,4 +1,4 @@
-"""Execution of a plan: select, train, prune and calibrate within one budget."""
+"""Execute a plan: select, train, prune and calibrate within one budget."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from shoestring.models.inference import Predictor
 from shoestring.models.model import Model
 from shoestring.models.tta import expected_passes
 from shoestring.planning.model import preprocessing
-from shoestring.planning.plan import Planned, Planner, plan_training, stretch_of
+from shoestring.planning.plan import Planned, Planner, allotment_of, plan_training
 from shoestring.planning.profiling import Profiler
 from shoestring.planning.proxy import pool_of
 from shoestring.pruning import shrink
@@ -37,21 +37,21 @@ _CALIBRATION_IMAGES, _CALIBRATION_BATCH = 512, 128  # that layers compensate for
 def select(
     images: Images, settings: Select, *, budget: Budget, context: Context, already: Subset | None = None
 ) -> Subset:
-    """Select a subset of the images by the method of the settings, which is not "auto"; see `shoestring.select`."""
+    """Select a subset of the images; the method of the settings is not "auto". See `shoestring.select`."""
     assert settings.examples is not None
     method = settings.method
     pool = pool_of(images, settings, budget, context)
-    before = NO_INDICES if already is None else already.indices_for(images)
+    first = NO_INDICES if already is None else already.indices_for(images)
     # raises errors before a proxy model is trained
-    new_class_counts(pool, settings.examples, balance=settings.balance, already=before)
+    new_class_counts(pool, settings.examples, balance=settings.balance, already=first)
     subset = select_subset(
         pool,
         settings.examples,
         Strategy(method, settings.options, settings.within),
         balance=settings.balance,
-        already=before,
+        already=first,
         excluded=find_excluded(
-            pool, before, duplicates=settings.drop_duplicates, label_errors=settings.drop_suspects, log=context.log
+            pool, first, duplicates=settings.drop_duplicates, label_errors=settings.drop_suspects, log=context.log
         ),
         seed=context.seed,
     )
@@ -63,13 +63,13 @@ def select(
 
 
 def reserve_calibration(budget: Budget, settings: Train, images: Images, validation: Images | None) -> None:
-    """Reserve the time that `calibrated` will take."""
+    """Reserve the time that `calibrate` takes."""
     if validation is not None:
-        prepared = preprocessing(images[:1], mirror=settings.mirrors(images.mirrored), tta=settings.tta)
-        budget.reserve("calibrate", images=round(len(validation) * expected_passes(prepared)))
+        inputs = preprocessing(images[:1], mirror=settings.mirrors(images.mirrored), tta=settings.tta)
+        budget.reserve("calibrate", images=round(len(validation) * expected_passes(inputs)))
 
 
-def calibrated(model: Model, validation: Images | None, budget: Budget) -> Model:
+def calibrate(model: Model, validation: Images | None, budget: Budget) -> Model:
     """Return the model with its temperature fitted on validation images; unchanged if there are none."""
     if validation is None:
         return model
@@ -96,23 +96,24 @@ def with_temperature(predictor: Predictor, validation: Images) -> tuple[Model, P
 def train(
     images: Images, planner: Planner, planned: Planned, *, budget: Budget, validation: Images | None = None
 ) -> tuple[Model, Training, Planned]:
-    """Train as planned; return the model, a summary of the training, and the plan that it followed in the end.
+    """Train as planned; return the model, a summary of the training, and the final plan.
 
-    The plan may be revised once, early, if steps take much longer or shorter than planned.
+    The plan may be revised once, early in the training, if steps take much longer or shorter than planned. Raises
+    `UserError` for early stopping without validation images.
     """
     context = planner.context
     if planned.train.patience is not None and validation is None:
-        raise UserError("patience needs validation images to score on.")
+        raise UserError("patience needs validation images: pass some, or omit patience.")
     window, plans = budget.window("train"), [planned]
     revisable = context.distributed is None and planner.saved is None
 
     def replan(ratio: float) -> bool:
-        stretch = stretch_of(budget, "train", count=len(images), later=planner.later)
-        revised = planner(images, replace(stretch, length=window.remaining), load=ratio)
+        allotment = allotment_of(budget, "train", count=len(images), later=planner.later)
+        revised = planner(images, replace(allotment, length=window.remaining), load=ratio)
         if (revised.network.options, revised.train.grow) == (planned.network.options, planned.train.grow):
             return False
         Checkpoint(context.folder).remove()
-        context.log(f"steps take {ratio:.1f} times the planned seconds: starting again with another plan")
+        context.log(f"steps take {ratio:.1f} times as long as planned: restarting with a new plan")
         plans.append(revised)
         return True
 
@@ -134,7 +135,7 @@ def accuracy(model: Model, images: Images) -> float:
     """Return the fraction of images that the model classifies correctly. Raises `UserError` without images."""
     predictions = collect_predictions(Predictor(model)(images), images.targets, classes=len(model.classes))
     if predictions.accuracy is None:
-        raise UserError("there are no images to measure the accuracy on.")
+        raise UserError("there are no images to measure the accuracy on: pass at least one.")
     return predictions.accuracy
 
 
@@ -147,10 +148,10 @@ def prune(
     batches = [model.prepare(part) for part in pixels.split(_CALIBRATION_BATCH)]
     model.module.to(context.device)
     targets = {"macs": requested.macs, "params": requested.params}
-    small = shrink(model, batches, method=requested.method, log=context.log, **targets, **requested.options)
+    pruned = shrink(model, batches, method=requested.method, log=context.log, **targets, **requested.options)
     if budget is None:
-        return small, None
+        return pruned, None
     context.log("training the pruned network")
-    stretch = stretch_of(budget, "prune", count=len(images))
-    plan = plan_training(small, images, settings, stretch, Profiler(budget, context))
-    return small, fit(small, images, budget.window("prune"), plan, context, Hooks(anytime=True))
+    allotment = allotment_of(budget, "prune", count=len(images))
+    plan = plan_training(pruned, images, settings, allotment, Profiler(budget, context))
+    return pruned, fit(pruned, images, budget.window("prune"), plan, context, Hooks(anytime=True))

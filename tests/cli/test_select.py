@@ -139,7 +139,7 @@ def test_a_folder_without_classes_is_enough(call, photos, tmp_path):
         (("--unlabelled", "--method", "margin", "--features", "ROWS"), "facility_location"),
         (("--unlabelled", "--method", "random", "--within", "easiest:0.5"), "labels"),
         (("--features", "SHORT"), "20 rows, but there are 17 images (or 24, all of train)"),
-        (("--features", "nowhere"), "nowhere: give an .npy file"),
+        (("--features", "nowhere"), "nowhere: pass an .npy file"),
         (("--balance", "cat=2"), "cat=2"),
         (("--balance", "cow=2"), "unknown class in --balance 'cow'"),
         (("--already", "nowhere.json"), "nowhere.json"),

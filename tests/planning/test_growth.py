@@ -21,10 +21,10 @@ def test_a_network_that_would_see_few_images_grows(images, make_images, make_mod
     model, many = make_model(images, "resnet20", width=0.25), make_images(30_000)
     text, reason = _chosen(many, model, 50_001)
     assert text == "constant"
-    assert reason == "the whole resnet20 would see 50,001 images in the time, which is enough"
+    assert reason == "there is time for 50,001 images with the whole resnet20, which is enough"
     text, reason = _chosen(many, model, 49_999)
     assert text == "resolution,width,depth"
-    assert reason == "the whole resnet20 would see 49,999 images in the time"
+    assert reason == "there is time for only 49,999 images with the whole resnet20"
     assert _chosen(images, model, 2.1 * len(images))[0] == "constant"
     assert _chosen(images, model, 1.9 * len(images))[0] == text
 
@@ -51,8 +51,8 @@ def test_what_cannot_grow_does_not(make_images, make_model):
     ("seconds", "settings", "reason"),
     [
         (None, {}, "the budget is not a time"),
-        (10, {"model": "auto"}, "a network that fits the time gains nothing by growing"),
-        (10, {"weights": "some.safetensors"}, "the network starts from weights"),
+        (10, {"model": "auto"}, "the width of the network fits the time"),
+        (10, {"weights": "some.safetensors"}, "the network has loaded weights"),
     ],
 )
 def test_nothing_grows_where_that_was_not_measured(images, make_model, seconds, settings, reason):

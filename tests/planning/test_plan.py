@@ -10,7 +10,7 @@ from shoestring.budget import Budget
 from shoestring.config.plan import Plan, StepTimes, TrainPlan, run_plan, to_dict, train_plan
 from shoestring.config.recipe import Grow, Prune, Train
 from shoestring.errors import UserError
-from shoestring.planning.plan import Planner, stretch_of
+from shoestring.planning.plan import Planner, allotment_of
 from shoestring.planning.profiling import Profile, Profiler
 from shoestring.training.checkpoint import Checkpoint
 
@@ -36,8 +36,8 @@ def plan(images, context, tmp_path):
     def make(settings: Train | None = None, seconds: float = 600, count: int = 20_000):
         around, budget = replace(context, folder=tmp_path, log=notes.append), Budget(seconds, steps=("train",))
         planner = Planner(settings or Train(), Grow(), Profiler(budget, around), around)
-        stretch = stretch_of(budget, "train", count=count)
-        return planner(images, stretch), partial(planner, images, stretch), notes
+        allotment = allotment_of(budget, "train", count=count)
+        return planner(images, allotment), partial(planner, images, allotment), notes
 
     return make
 
@@ -65,7 +65,7 @@ def test_growth_is_planned_again_too(plan, profiled):
 def test_counted_budgets_are_planned_without_profiles(images, context, profiled):
     budget = Budget(epochs=3, steps=("train",))
     planner = Planner(Train(), Grow(), Profiler(budget, context), context)
-    planned = planner(images, stretch_of(budget, "train", count=60))
+    planned = planner(images, allotment_of(budget, "train", count=60))
     assert not profiled
     assert (planned.network.name, planned.network.options) == ("convnet", {"width": 0.5})
     assert (planned.train.precision, planned.train.times) == ("float32", StepTimes())
@@ -74,19 +74,19 @@ def test_counted_budgets_are_planned_without_profiles(images, context, profiled)
 
 def test_a_step_leaves_room_for_those_that_wait():
     budget = Budget(epochs=100, steps=("select", "train", "prune"))
-    early = stretch_of(budget, "train", count=10, pending=("select",))
+    early = allotment_of(budget, "train", count=10, pending=("select",))
     assert early.length == pytest.approx(30.0)
-    assert stretch_of(budget, "train", count=10).length == pytest.approx(40.0)
-    assert stretch_of(budget, "select", count=10).length == pytest.approx(25.0)
-    assert early.lr_range == (0.0, pytest.approx(0.4)) and stretch_of(budget, "prune", count=1).lr_range[1] == 1.0
+    assert allotment_of(budget, "train", count=10).length == pytest.approx(40.0)
+    assert allotment_of(budget, "select", count=10).length == pytest.approx(25.0)
+    assert early.lr_range == (0.0, pytest.approx(0.4)) and allotment_of(budget, "prune", count=1).lr_range[1] == 1.0
 
 
 @pytest.mark.parametrize(("macs", "worth"), [(None, 1.0), ("20M", 1.0), ("1.0", 1.0), ("0.25", 0.4 + 0.6 / 0.25**0.65)])
 def test_a_network_that_will_be_pruned_is_chosen_for_the_time_that_this_saves(macs, worth):
     later, steps = Prune(macs=macs), ("train", "prune")
-    stretch = stretch_of(Budget(100, steps=steps), "train", count=9, later=later)
-    assert stretch.full_size == pytest.approx(100 * worth, rel=0.02)
-    assert stretch_of(Budget(epochs=10, steps=steps), "train", count=9, later=later).full_size is None
+    allotment = allotment_of(Budget(100, steps=steps), "train", count=9, later=later)
+    assert allotment.full_size == pytest.approx(100 * worth, rel=0.02)
+    assert allotment_of(Budget(epochs=10, steps=steps), "train", count=9, later=later).full_size is None
 
 
 def test_plans_are_plain_data():
@@ -112,11 +112,11 @@ def test_a_training_that_was_interrupted_keeps_its_plan(images, context, tmp_pat
             raise KeyboardInterrupt
 
     first, budget = planner(batch_size=16), Budget(epochs=4, steps=("train",))
-    planned = first(images, stretch_of(budget, "train", count=60))
+    planned = first(images, allotment_of(budget, "train", count=60))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Checkpoint, "due", lambda self: True)
         patch.setattr("shoestring.training.loop._Loop._report", report)
         with pytest.raises(KeyboardInterrupt):
             execute.train(images, first, planned, budget=budget)
-    again = planner(batch_size=8, learning_rate=1.0)(images, stretch_of(budget, "train", count=60))
+    again = planner(batch_size=8, learning_rate=1.0)(images, allotment_of(budget, "train", count=60))
     assert again.train == planned.train

@@ -240,7 +240,7 @@ def test_a_folder_that_vanishes_leaves_nothing_that_passes_for_a_run(tmp_path, c
             folder.path.mkdir()
             (folder / "note.txt").write_text("mine")
 
-    with pytest.raises(UserError, match="was removed or replaced while a run was at work in it"):
+    with pytest.raises(UserError, match="was removed or replaced during the run"):
         _interrupted(folder, context, vanish)
     left = [file.name for file in folder.path.rglob("*")] if folder.path.exists() else []
     assert left == (["note.txt"] if new else [])

@@ -124,6 +124,7 @@ def test_once_makes_a_thing_only_once(tmp_path):
 
     for _ in range(2):
         assert (
-            folder.once("a.txt", make, lambda value, file: file.write_text(value), lambda f: f.read_text()) == "thing"
+            folder.load_or_make("a.txt", make, lambda value, file: file.write_text(value), lambda f: f.read_text())
+            == "thing"
         )
     assert len(made) == 1

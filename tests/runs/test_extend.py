@@ -47,7 +47,7 @@ def test_a_finished_run_goes_on_with_more_to_spend(tmp_path, context):
     assert any(not torch.equal(before[name], after[name]) for name in before)
     assert newest(tmp_path / "train") is None
     assert _run(LONGER, tmp_path, context, notes) == RunDir(tmp_path).run["result"]
-    assert "give it more to spend to go on" in notes[-1]
+    assert "use a larger budget to extend it" in notes[-1]
 
 
 def test_its_learning_rate_goes_on_from_where_the_longer_schedule_is_by_then(tmp_path, context, monkeypatch):

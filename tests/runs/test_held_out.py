@@ -52,7 +52,7 @@ def _data(file: Path, *, test_seed: int) -> str:
 def test_other_test_images_change_only_the_figures_on_them(
     train, select, prune, context: Context, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(session, "_LONGEST_TIMING", 0.01)
+    monkeypatch.setattr(session, "_MAX_TIMING_RESERVE", 0.01)
     found = []
     for seed in (2, 3):
         (tmp_path / str(seed)).mkdir()

@@ -66,7 +66,7 @@ def test_a_finished_run_without_its_model_is_not_done(context, tmp_path):
     assert place is not None
     for file in place.glob("model.*"):
         file.unlink()
-    with pytest.raises(UserError, match="its model is not there any more"):
+    with pytest.raises(UserError, match="its model is missing"):
         pipeline.run(RECIPE, folder, context=context)
 
 

@@ -86,7 +86,7 @@ def test_the_same_command_again_says_that_it_is_done(whole, result, context):
     before = {file: file.stat().st_mtime_ns for file in whole.path.rglob("*")}
     again = pipeline.run(RECIPE, whole, context=replace(context, log=notes.append))
     assert again == json.loads(json.dumps(result))
-    assert notes == [f"{whole.path} is done already; delete it to run anew"]
+    assert notes == [f"{whole.path} is already done; delete it to start over"]
     assert {file: file.stat().st_mtime_ns for file in whole.path.rglob("*")} == before
 
 
@@ -188,10 +188,10 @@ def test_a_run_does_not_go_on_with_other_images(whole, result, context, tmp_path
     with pytest.raises(KeyboardInterrupt):
         pipeline.run(QUICK, folder, context=replace(context, on_progress=_stop))
     monkeypatch.setattr(session, "load", fewer)
-    with pytest.raises(UserError, match=r"have changed since .* was begun"):
+    with pytest.raises(UserError, match=r"have changed since .* was started"):
         pipeline.run(QUICK, folder, context=context)
     recipe = replace(QUICK, start=str(whole.path), select=Select(), prune=Prune(params="0.5"))
-    with pytest.raises(UserError, match=r"have changed since .* was begun"):
+    with pytest.raises(UserError, match=r"have changed since .* was started"):
         pipeline.run(recipe, RunDir(tmp_path / "other"), context=context)
     assert not (tmp_path / "other").exists()
 
@@ -277,7 +277,7 @@ def test_a_budget_too_small_leaves_no_folder_behind(context, tmp_path):
 
 def test_a_missed_deadline_is_a_warning_in_the_results_and_the_report(tmp_path, context, monkeypatch):
     assert pipeline.run(QUICK, RunDir(tmp_path / "counted"), context=context)["late_seconds"] == 0
-    monkeypatch.setattr(session.Run, "late", 2.345)
+    monkeypatch.setattr(session.Run, "lateness", 2.345)
     result = pipeline.run(QUICK, RunDir(tmp_path / "late"), context=context)
     assert result["late_seconds"] == 2.35
     assert any("was missed by 2.35 s" in warning for warning in result["warnings"])
@@ -287,5 +287,5 @@ def test_a_missed_deadline_is_a_warning_in_the_results_and_the_report(tmp_path, 
 def test_lateness_goes_by_the_clock(tmp_path, context):
     timed = replace(QUICK, epochs=None, time="60s")
     this = session.begin(timed, RunDir(tmp_path), context=context, started=time.monotonic() - 62.0)
-    assert 2.0 < this.late < 10.0
-    assert session.begin(QUICK, RunDir(tmp_path), context=context, started=time.monotonic() - 62.0).late < 0
+    assert 2.0 < this.lateness < 10.0
+    assert session.begin(QUICK, RunDir(tmp_path), context=context, started=time.monotonic() - 62.0).lateness < 0

@@ -10,7 +10,7 @@ from shoestring.errors import BudgetTooSmall
 from shoestring.planning.profiling import Profile, Profiler
 from shoestring.runs import preflight
 from shoestring.runs.directory import RunDir
-from shoestring.runs.preflight import check_budget, settle
+from shoestring.runs.preflight import check_budget, fit_to_budget
 from shoestring.runs.session import Run, begin
 
 RECIPE = Recipe(time="10000s", train=Train(model="convnet", width=0.125, flip=True), device="cpu")
@@ -46,7 +46,7 @@ def _priced(monkeypatch, seconds: float, *, slow: float = 1.0) -> list[tuple[int
 
 def test_an_ample_budget_is_not_spent_on_profiling(tmp_path, context, photos, monkeypatch):
     asked = _priced(monkeypatch, 1.0, slow=5e9)
-    run, data = settle(_begin(tmp_path, context, time="100h"), photos)
+    run, data = fit_to_budget(_begin(tmp_path, context, time="100h"), photos)
     check_budget(run, data.train)
     assert len(asked) == 1 and data is photos  # the network to train, once
 
@@ -57,7 +57,7 @@ def test_an_ample_budget_is_not_spent_on_profiling(tmp_path, context, photos, mo
 def test_less_tta_and_smaller_images_come_before_a_refusal(tmp_path, context, photos, monkeypatch, seconds, tta, side):
     _priced(monkeypatch, seconds)
     notes: list[str] = []
-    run, data = settle(_begin(tmp_path, replace(context, log=notes.append)), photos)
+    run, data = fit_to_budget(_begin(tmp_path, replace(context, log=notes.append)), photos)
     assert (run.recipe.train.tta, data.train.shape[0], data.test.shape[0]) == (tta, side, side)
     assert any("32 x 32 pixels" in note for note in notes) is (side == 32)
     check_budget(run, data.train)
@@ -65,11 +65,11 @@ def test_less_tta_and_smaller_images_come_before_a_refusal(tmp_path, context, ph
 
 def test_what_cannot_work_is_refused_and_what_was_asked_for_is_kept(tmp_path, context, photos, monkeypatch):
     _priced(monkeypatch, 60.0)
-    run, data = settle(_begin(tmp_path, context), photos)
+    run, data = fit_to_budget(_begin(tmp_path, context), photos)
     with pytest.raises(BudgetTooSmall, match="The least that works is"):
         check_budget(run, data.train)
     _priced(monkeypatch, 15.0)
-    run, data = settle(_begin(tmp_path, context, resolution=64), photos)
+    run, data = fit_to_budget(_begin(tmp_path, context, resolution=64), photos)
     assert data is photos
     with pytest.raises(BudgetTooSmall):
         check_budget(run, data.train)
@@ -78,7 +78,7 @@ def test_what_cannot_work_is_refused_and_what_was_asked_for_is_kept(tmp_path, co
 def test_a_run_that_goes_on_keeps_its_tta_and_its_side(tmp_path, context, photos, monkeypatch):
     asked = _priced(monkeypatch, 1.0)
     RunDir(tmp_path).update(recipe={}, views="flip", side=32)
-    run, data = settle(_begin(tmp_path, context), photos)
+    run, data = fit_to_budget(_begin(tmp_path, context), photos)
     assert (run.recipe.train.tta, data.train.shape[0]) == ("flip", 32) and not asked
 
 

@@ -8,7 +8,7 @@ from shoestring.config.plan import StepTimes
 from shoestring.config.recipe import Recipe, Train
 from shoestring.planning.profiling import Profile, Profiler
 from shoestring.runs.directory import RunDir
-from shoestring.runs.preflight import settle
+from shoestring.runs.preflight import fit_to_budget
 from shoestring.runs.session import begin
 
 RECIPE = Recipe(time="100s", train=Train(model="convnet", width=0.125, flip=True), device="cpu")
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("few_digits")
 
 def _tta(tmp_path, context, recipe: Recipe = RECIPE) -> str:
     this = begin(recipe, RunDir(tmp_path), context=context, started=None)
-    return settle(this, this.load())[0].recipe.train.tta
+    return fit_to_budget(this, this.load())[0].recipe.train.tta
 
 
 def _predicted_in(monkeypatch, seconds: float) -> None:

@@ -13,7 +13,7 @@ from shoestring.cli.progress import Progress
 from shoestring.config.paths import expanded
 from shoestring.errors import UserError, unknown
 from shoestring.runs.directory import RunDir, write_skipped
-from shoestring.runs.validate import check_apart, recorded
+from shoestring.runs.validate import check_separate, read_recipe
 from shoestring.runtime.output_files import check_folder
 
 if TYPE_CHECKING:
@@ -104,8 +104,8 @@ def evaluate(
 
     handle_signals()
     if out is not None:
-        recipe = None if on else recorded(RunDir(run))
-        check_apart(out, on or ("" if recipe is None else recipe.data))
+        recipe = None if on else read_recipe(RunDir(run))
+        check_separate(out, on or ("" if recipe is None else recipe.data))
     model = usable_model(run, progress.log)
     model.module.to(prepare(device=device).device)
     progress.log("loading images")
@@ -144,7 +144,7 @@ def _own_images(run: Path, split: str, *, skip_bad: bool, on_progress: Callable[
     from shoestring.runs.inputs import check_same_images
     from shoestring.runs.loading import load_arguments
 
-    recipe = recorded(RunDir(run))
+    recipe = read_recipe(RunDir(run))
     if recipe is None:
         raise UserError(f"{run} does not record its training data: give the data as --on DATA.")
     data = load(**{**load_arguments(recipe), "skip_bad": skip_bad or recipe.skip_bad}, progress=on_progress)

@@ -28,7 +28,7 @@ def main(verb: str, words: Sequence[str]) -> int:
     from shoestring.cli.show import show
     from shoestring.reporting.markdown import write_report
 
-    with folder.showing():
+    with folder.checking_results():
         write_report(folder.path, result)
         if "json" in args:
             print(json.dumps(result, indent=1))

@@ -20,7 +20,7 @@ from shoestring.config.resolve import resolve
 from shoestring.errors import UserError
 from shoestring.escaping import printable
 from shoestring.runs.directory import RunDir
-from shoestring.runs.validate import check, check_apart, check_place, recorded
+from shoestring.runs.validate import check, check_run_folder, check_separate, read_recipe
 from shoestring.runtime.distributed import Distributed, connection_lost, process_group
 from shoestring.runtime.output_files import check_file
 
@@ -124,7 +124,7 @@ def _recipe(parser: Parser, verb: str, command: dict[str, Any], flags: dict[str,
 
 def _inherited(run: str) -> tuple[str, dict[str, Any]]:
     """Return the settings that pruning inherits from a run: its data, its subset, and how it was trained."""
-    recipe = recorded(RunDir(Path(run)))
+    recipe = read_recipe(RunDir(Path(run)))
     if recipe is None:
         raise UserError(f"{run} is not a run directory (it has no run.json with a recipe).")
     before = as_dict(recipe)
@@ -187,18 +187,18 @@ def _execute(verb: str, recipe: Recipe, command: dict[str, Any], started: float,
     if command.get("json"):
         print(json.dumps(result, indent=1))
         return 0
-    with folder.showing() if done else nullcontext():
+    with folder.checking_results() if done else nullcontext():
         show("plan" if command.get("plan") else verb, result)
     return 0
 
 
 def _check_outputs(recipe: Recipe, folder: RunDir, *, copy: Path | None, table: Path | None, overwrite: bool) -> None:
     """Raise `UserError` unless all output files and folders can be written and are separate from the data."""
-    check_place(recipe, folder.path)
-    folder.check_free()
+    check_run_folder(recipe, folder.path)
+    folder.check_usable()
     for flag, path in (("--copy-to", copy), ("--csv", table)):
         if path is not None:
-            check_apart(path, recipe.data, flag=flag)
+            check_separate(path, recipe.data, flag=flag)
     if table is not None:  # a finished selection may write the same table again
         check_file(table, "--csv", overwrite=overwrite or "result" in folder.run)
     if copy is not None:

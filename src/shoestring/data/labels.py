@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.utils.class_weight import compute_sample_weight
 
 from shoestring.errors import UserError
 
@@ -68,6 +69,23 @@ def encode_as(labels: NDArray[Any], classes: NDArray[Any]) -> NDArray[np.int64]:
     if unknown:
         raise UserError(f"unknown class {unknown[0]!r} in y; known: {', '.join(map(str, index))}.")
     return np.array([index[value] for value in values], dtype=np.int64)
+
+
+def loss_weights(labels: NDArray[Any], sample_weight: Any, class_weight: Any) -> NDArray[np.float64] | None:
+    """Return the product of sample weights and class weights for labels (N,), None without either.
+
+    Raises `UserError` for invalid weights, and if all images of a class have a weight of 0.
+    """
+    if sample_weight is None and class_weight is None:
+        return None
+    weights = weight_array(sample_weight, len(labels))
+    if class_weight is not None:
+        weights = weights * weight_array(compute_sample_weight(class_weight, labels), len(labels), what="class_weight")
+    if empty := sorted(set(labels.tolist()) - set(labels[weights > 0].tolist()), key=str):
+        raise UserError(
+            f"all images of the class {empty[0]!r} have a weight of 0: omit them from X, or set a weight above 0."
+        )
+    return weights
 
 
 def weight_array(sample_weight: Any, count: int, *, what: str = "sample_weight") -> NDArray[np.float64]:

@@ -70,8 +70,29 @@ def _hold_out_images(images: Images, size: int, seed: int, keep: NDArray[np.int6
         return images[kept], images[held]
     free = np.flatnonzero(~np.isin(images.rows, keep))
     _check_enough(images[free], needed=2)
-    held = free[hold_out(images.targets[free], size, seed=seed)[1]]
+    return _hold_out_of(images, free, size, seed)
+
+
+def _hold_out_of(images: Images, indices: NDArray[np.int64], size: int, seed: int) -> tuple[Images, Images]:
+    """Return the kept and the held-out images; only images at the `indices` are held out."""
+    held = indices[hold_out(images.targets[indices], size, seed=seed)[1]]
     return images[np.setdiff1d(np.arange(len(images)), held)], images[held]
+
+
+def hold_out_validation(images: Images, fraction: float | None, *, seed: int) -> tuple[Images, Images | None]:
+    """Return training and validation images; at most 2,500 are held out, and none of a class with a single image.
+
+    Without a fraction, or if all classes have a single image, nothing is held out (None). Raises `UserError` for a
+    fraction that is not between 0 and 1.
+    """
+    if fraction is None:
+        return images, None
+    if not 0 < fraction < 1:
+        raise UserError(f"validation_fraction must be above 0 and below 1, or None, not {fraction}.")
+    free = np.flatnonzero(images.counts()[images.targets] > 1)
+    if not len(free):
+        return images, None
+    return _hold_out_of(images, free, min(round(fraction * len(images)), MAX_VALIDATION), seed)
 
 
 def _check_enough(train: Images, *, needed: int) -> None:

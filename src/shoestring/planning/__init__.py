@@ -1,1 +1,1 @@
-"""Every answer that is found before training: which method, network, width and growth, and what they cost."""
+"""Planning: resolves every "auto" before training (method, network, width, growth, ...) and measures step times."""

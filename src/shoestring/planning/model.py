@@ -1,4 +1,4 @@
-"""The network: the one requested, or a convnet whose width fits the images and the time."""
+"""The network: the requested one, or a convnet whose width fits the images and the time."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from shoestring.planning.defaults import default_batch_size
 from shoestring.planning.profiling import Profiler
 
 _OPTIONS = ("width", "norm", "dropout", "shortcut")
-_TRIAL = 0.5  # width that is profiled, and the default where the budget is not a time
-# Epochs that are worth more than a wider network grow with the root of the FLOPs of training over this number: five in
-# five minutes on two cores. In equal times of training the four of a wider network are 0.4 points better, and three
-# worse again (benchmarks/results/validation_trials.json); but evaluating a wider one takes from that time, and in whole
-# runs it is worse on the same validation images. The speed runs of 94 and 95 % (Jordan 2024) have a quarter
-# fewer.
+_TRIAL = 0.5  # width that is profiled, and the default if the budget is not a time
+# The target number of epochs is the square root of the training FLOPs over this number: five in five minutes on two
+# cores. In equal training times a wider network with four epochs is 0.4 points better, and one with three is worse
+# again (benchmarks/results/validation_trials.json). But evaluating a wider network takes longer, and whole runs with it
+# are less accurate on the same validation images. The speed runs to 94 and 95 % (Jordan 2024) use a quarter fewer
+# epochs.
 _EPOCH_FLOPS = 3e12
-_MIN_SEEN = 160_000  # images to see, repetitions included, if there are few
+_MIN_SEEN = 160_000  # images to train on at least, repetitions included
 # Seconds per image and per Muon update grow with these powers of the width (measured on two cores, widths 0.5 to 2).
-_IMAGE_GROWTH, _UPDATE_GROWTH = 1.65, 2.3
-_WIDTH_STEP = 0.25  # the first block then has a multiple of 16 filters, which processors compute together
-_NARROWEST, _WIDEST = 0.25, 2.0
+_IMAGE_POWER, _UPDATE_POWER = 1.65, 2.3
+_WIDTH_STEP = 0.25  # the first block then has a multiple of 16 filters, which suits vector instructions
+_MIN_WIDTH, _MAX_WIDTH = 0.25, 2.0
 _SHIFT = 1 / 32  # fraction of the side by which the additional crops of an uncertain image are shifted (Jordan 2024)
-# Images, and pixels of all of them, that the mean color and the first layer are computed from.
+# Maximum number of images, and of their pixels in total, for computing the mean color and the first layer.
 _SAMPLE, _SAMPLE_PIXELS = 2000, 8_192_000
 
 
@@ -53,26 +53,26 @@ class Network:
 def choose_network(
     images: Images, settings: Train, *, count: int, seconds: float | None, profiler: Profiler, load: float = 1.0
 ) -> Network:
-    """The network to train on `count` of the images.
+    """Return the network to train on `count` of the images.
 
-    `seconds` are available for training, and decide the width of the model "auto"; None where the budget is not a time.
-    `load` is the measured over the profiled time of a step.
+    `seconds` is the time for training, by which the width of the model "auto" is chosen; None if the budget is not a
+    time. `load` is the ratio of the measured to the profiled time of a step.
     """
     options = {key: getattr(settings, key) for key in _OPTIONS if getattr(settings, key) is not None}
     if settings.model != "auto":
         return Network(settings.model, options)
     if settings.weights is not None and (saved := read_network(Path(settings.weights))) is not None:
-        return Network(saved[0], saved[1] | options, "the network of the weights")
+        return Network(saved[0], saved[1] | options, "the network of the loaded weights")
     if "width" in options:
         return Network("convnet", options, "the default network")
     if seconds is None:
         return Network("convnet", {"width": _TRIAL, **options}, "the default width, as the budget is not a time")
     width = _fitting_width(images, count, seconds / load, profiler)
-    return Network("convnet", {"width": width, **options}, "as wide as the time allows for these images")
+    return Network("convnet", {"width": width, **options}, "as wide as time allows for these images")
 
 
 def build_network(network: Network, images: Images, settings: Train, *, seed: int) -> Model:
-    """A new model for these images, its first layer computed from them where the network has such a layer.
+    """Return a new model for these images; if its first layer whitens images, that is computed from a sample of them.
 
     Raises `UserError` if the network does not run on images of this size.
     """
@@ -89,7 +89,7 @@ def build_network(network: Network, images: Images, settings: Train, *, seed: in
 
 
 def sampled(images: Images, seed: int) -> Images:
-    """A random sample of the images: up to 2,000, fewer of large ones."""
+    """Return a random sample of the images: up to 2,000, fewer if they are large."""
     height, width, _ = images.shape
     count = max(1, min(_SAMPLE, _SAMPLE_PIXELS // (height * width)))
     return images[np.random.default_rng(seed).permutation(len(images))[:count]]
@@ -107,7 +107,7 @@ def _check_runs(model: Model) -> None:
 
 
 def preprocessing(sample: Images, *, mirror: bool = False, tta: str = "none") -> Preprocessing:
-    """Resolution, channels, and mean and standard deviation of each channel over a sample of images.
+    """Return resolution, channels, and mean and standard deviation of each channel over a sample of images.
 
     `tta` is the test-time augmentation; `mirror` says whether a mirrored image keeps its class.
     """
@@ -120,24 +120,24 @@ def preprocessing(sample: Images, *, mirror: bool = False, tta: str = "none") ->
 
 
 def _fitting_width(images: Images, count: int, seconds: float, profiler: Profiler) -> float:
-    """The widest convnet that sees `count` images often enough in the time, by the profile of one."""
+    """Width of the widest convnet with enough epochs of `count` images in the time, extrapolated from profiles."""
     context = profiler.context
     size = default_batch_size(count, context.device)
     sample = sampled(images, context.seed)
     trial, macs = _profiled(sample, _TRIAL, size, profiler)
-    image_growth, update_growth = _IMAGE_GROWTH, _UPDATE_GROWTH
-    if not context.device.startswith("cpu"):  # accelerators gain by wide layers, and by how much differs
-        wide, _ = _profiled(sample, _WIDEST, size, profiler)
-        ratio = _WIDEST / _TRIAL
-        image_growth = math.log(wide.train / trial.train, ratio)
-        update_growth = math.log(wide.update / trial.update, ratio)
+    image_power, update_power = _IMAGE_POWER, _UPDATE_POWER
+    if not context.device.startswith("cpu"):  # accelerators are more efficient on wide layers, to varying degrees
+        wide, _ = _profiled(sample, _MAX_WIDTH, size, profiler)
+        ratio = _MAX_WIDTH / _TRIAL
+        image_power = math.log(wide.train / trial.train, ratio)
+        update_power = math.log(wide.update / trial.update, ratio)
     epochs = (TRAINING_FLOPS_PER_MAC * macs * seconds / trial.train / _EPOCH_FLOPS) ** 0.5
-    for width in np.arange(_WIDEST, _NARROWEST, -_WIDTH_STEP).tolist():
+    for width in np.arange(_MAX_WIDTH, _MIN_WIDTH, -_WIDTH_STEP).tolist():
         ratio = width / _TRIAL
-        price = trial.train * ratio**image_growth + trial.update * ratio**update_growth / size
-        if max(epochs * count, _MIN_SEEN) * price <= seconds:
+        seconds_per_image = trial.train * ratio**image_power + trial.update * ratio**update_power / size
+        if max(epochs * count, _MIN_SEEN) * seconds_per_image <= seconds:
             return width
-    return _NARROWEST
+    return _MIN_WIDTH
 
 
 def _profiled(sample: Images, width: float, batch_size: int, profiler: Profiler) -> tuple[StepTimes, int]:

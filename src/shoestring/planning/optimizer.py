@@ -8,20 +8,21 @@ from shoestring.config.recipe import Train
 from shoestring.models.model import Model
 from shoestring.training.optimizer import DEFAULT_RATES, has_norms, partition
 
-# Networks without norms: some stay at chance with SGD at 0.1, and deep ones with Muon at 0.2. From three layers on the
-# learning rate of Muon is inversely proportional to their number (benchmarks/learning_rates.py), and below a batch size
-# of 32 proportional to it: its steps are as large for one image, and training ended at chance.
+# Networks without norms: some stay at chance with SGD at 0.1, and deep ones with Muon at 0.2. From three layers on, the
+# learning rate of Muon is inversely proportional to their number (benchmarks/learning_rates.py). Below a batch size of
+# 32 it is proportional to the batch size, because the size of Muon's updates does not depend on it; training ended at
+# chance.
 _SGD_WITHOUT_NORMS, _MUON_LAYERS, _MUON_BATCH_SIZE = 0.02, 3, 32
-_MUON_FRACTION = 0.1  # of the weights that Muon would update, from which it pays (benchmarks/learning_rates.py)
+_MUON_FRACTION = 0.1  # minimum fraction of the weights that Muon would update (benchmarks/learning_rates.py)
 
 
 def choose_optimizer(model: Model, settings: Train) -> str:
-    """The requested optimizer; "auto" depends on the network.
+    """Return the requested optimizer; "auto" depends on the network.
 
-    AdamW for networks with layer normalization, as transformers have; Muon for new networks if it would update enough
-    of the weights. Of the rest, networks with norms or trained weights use SGD, and new networks without norms AdamW:
-    some of these stay at chance with SGD. After two epochs on CIFAR-10, ResNet-20 reaches a validation accuracy of 82 %
-    with Muon and 71 % with SGD (one seed, benchmarks/results/validation_trials.json).
+    Networks with layer normalization, such as transformers, use AdamW; new networks use Muon if it would update enough
+    of the weights. Of the rest, networks with norms or loaded weights use SGD, and new networks without norms AdamW,
+    because some of these stay at chance with SGD. After two epochs on CIFAR-10, ResNet-20 reaches a validation accuracy
+    of 82 % with Muon and 71 % with SGD (one seed, benchmarks/results/validation_trials.json).
     """
     if settings.optimizer != "auto":
         return settings.optimizer
@@ -35,7 +36,7 @@ def choose_optimizer(model: Model, settings: Train) -> str:
 
 
 def peak_rates(model: Model, settings: Train, name: str, *, batch_size: int) -> tuple[float, float]:
-    """Peak learning rate and weight decay of an optimizer for this network: the requested ones, or its defaults."""
+    """Return peak learning rate and weight decay: as requested, or the defaults of the optimizer for this network."""
     rate, decay = DEFAULT_RATES[name]
     matrices, _, _ = partition(model)
     normed = has_norms(model.module)

@@ -1,4 +1,4 @@
-"""Plan how a network is trained: every answer that a recipe leaves open is found here, once, before training."""
+"""The plan of a training: resolves every setting that the recipe leaves open, once, before training."""
 
 from __future__ import annotations
 
@@ -24,16 +24,17 @@ from shoestring.runtime.context import Context
 from shoestring.runtime.threads import set_threads
 from shoestring.training.checkpoint import Checkpoint, Saved
 
-_COST = 0.65  # seconds per step grow with this power of the MACs
-_FINE_TUNING = 0.1  # fraction of the default learning rate for a network that starts from trained weights
+_MACS_POWER = 0.65  # seconds per step grow with this power of the MACs
+_FINE_TUNING = 0.1  # factor on the learning rate of networks with loaded weights
 
 
 @dataclass(frozen=True)
-class Stretch:
-    """The part of a budget that a training may use, in the unit of the budget, and its number of images.
+class Allotment:
+    """The part of a budget for a training: `length`, in the unit of the budget, for `count` images.
 
-    `full_size` is the number of seconds in which the unpruned network could do the work of training and recovery: more
-    than the time left if it is pruned, as it then trains faster. It is None if the budget is not a time.
+    `full_size` is the time in seconds that the unpruned network would need for the work of training and recovery: more
+    than the remaining time if it is pruned, because it trains faster then. It is None if the budget is not a time.
+    `lr_range` is the part of the learning-rate schedule, from 0 to 1.
     """
 
     count: int
@@ -44,7 +45,7 @@ class Stretch:
 
 @dataclass(frozen=True)
 class Planned:
-    """The plan of a training, the network built for it, and the reasons of the answers by their names."""
+    """The plan of a training, the network built for it, and the reasons for its values by name."""
 
     network: Network
     model: Model
@@ -52,79 +53,79 @@ class Planned:
     reasons: dict[str, str]
 
     def built_for(self, images: Images, planner: Planner) -> Planned:
-        """The same plan, with the network built for these images: its first layer may be computed from them."""
+        """Return the same plan with the network built for these images: its first layer may depend on them."""
         return replace(self, model=planner.build(self.network, images))
 
 
 class Planner:
-    """Plans the training of one network, and plans it again when steps take longer than planned.
+    """Plan the training of one network, again if steps take longer than planned.
 
-    A training that was interrupted keeps its plan, and a longer one of the schedule "anytime" its network.
+    An interrupted training keeps its plan, an extended one its network. Raises `UserError` for float16 on a CPU.
     """
 
     def __init__(
         self, settings: Train, grow: Grow, profiler: Profiler, context: Context, *, later: Prune | None = None
     ) -> None:
         if settings.precision == "float16" and context.device.startswith("cpu"):
-            raise UserError("float16 is for accelerators; processors crawl with it. Use --precision bfloat16 or auto.")
+            raise UserError("float16 is for accelerators, and very slow on CPUs: use --precision bfloat16 or auto.")
         self.settings, self.grow, self.profiler, self.context, self.later = settings, grow, profiler, context, later
 
-    def __call__(self, images: Images, stretch: Stretch, *, load: float | None = None) -> Planned:
-        """The plan for training on images like these.
+    def __call__(self, images: Images, allotment: Allotment, *, load: float | None = None) -> Planned:
+        """Return the plan for training on images like these.
 
-        `load` is the measured over the profiled time of a step of a training that is planned again. Raises `UserError`
-        for settings that the network or the images do not allow.
+        `load` is the ratio of the measured to the profiled time of a step if a training is planned again. Raises
+        `UserError` for settings that the network or the images do not support.
         """
         if load is None and (saved := self.saved) is not None:
-            return self._continued(images, stretch, saved)
-        settings, seconds, load = self.settings, stretch.full_size, load or 1.0
+            return self._resume(images, allotment, saved)
+        settings, seconds, load = self.settings, allotment.full_size, load or 1.0
         network = choose_network(
-            images, settings, count=stretch.count, seconds=seconds, profiler=self.profiler, load=load
+            images, settings, count=allotment.count, seconds=seconds, profiler=self.profiler, load=load
         )
         model, reasons = self.build(network, images), {"model": network.reason}
         if settings.model == "auto":
             width = f", width {network.options['width']:g}" if "width" in network.options else ""
             self.context.log(f"model {network.name}{width}: {network.reason}")
         if self.grow.is_auto:
-            schedule, reasons["grow"] = self._growth(model, images, stretch, load)
+            schedule, reasons["grow"] = self._growth(model, images, allotment, load)
             if seconds is not None:
                 self.context.log(f"grow {schedule.text}: {reasons['grow']}")
         else:
             schedule, reasons["grow"] = requested_schedule(self.grow, settings), "as requested"
-        train = plan_training(model, images, settings, stretch, self.profiler, schedule=schedule, load=load)
+        train = plan_training(model, images, settings, allotment, self.profiler, schedule=schedule, load=load)
         train = replace(train, grow_options=dict(self.grow.options))
         return Planned(network, model, train, reasons | _reasons(settings))
 
     @cached_property
     def saved(self) -> Saved | None:
-        """The training that was started in the folder of the context, if there is one."""
+        """The saved training in the folder of the context, if there is one."""
         return Checkpoint(self.context.folder).load()
 
     def build(self, network: Network, images: Images) -> Model:
-        """The network for these images; see `build_network`."""
+        """Build the network for these images; see `build_network`."""
         return build_network(network, images, self.settings, seed=self.context.seed)
 
-    def _growth(self, model: Model, images: Images, stretch: Stretch, load: float) -> tuple[Schedule, str]:
-        """The schedule "auto", and the reason. The network is profiled only where it could grow."""
+    def _growth(self, model: Model, images: Images, allotment: Allotment, load: float) -> tuple[Schedule, str]:
+        """The schedule "auto", and the reason. The network is profiled only if it could grow."""
         settings, seconds, times = self.settings, None, StepTimes()
-        if stretch.full_size is not None:
-            seconds = stretch.length / load
+        if allotment.full_size is not None:
+            seconds = allotment.length / load
             if settings.weights is None and settings.model != "auto":
-                size = settings.batch_size or default_batch_size(stretch.count, self.context.device)
+                size = settings.batch_size or default_batch_size(allotment.count, self.context.device)
                 times = self.profiler(model, images, settings, batch_size=size).times
         optimizer = choose_optimizer(model, settings)
-        return choose_growth(model, settings, optimizer, count=stretch.count, seconds=seconds, times=times)
+        return choose_growth(model, settings, optimizer, count=allotment.count, seconds=seconds, times=times)
 
-    def _continued(self, images: Images, stretch: Stretch, saved: Saved) -> Planned:
-        """The plan of the saved training; extended if it had ended and the budget is larger now."""
+    def _resume(self, images: Images, allotment: Allotment, saved: Saved) -> Planned:
+        """The plan of the saved training; extended if it was finished and the budget is larger now."""
         network = Network(*saved.network, "the network of the saved training")
         model, train = self.build(network, images), saved.plan
         if saved.can_extend(self.profiler.budget.total):
             profile = self.profiler(model, images, self.settings, batch_size=train.batch_size)
-            seen = saved.images_seen / stretch.count
-            epochs = _epochs(model, replace(train, times=profile.times), stretch, self.profiler.budget) + seen
-            changes = augmentation(self.settings, stretch.count, mirrored=images.mirrored, epochs=epochs)
-            train = replace(train, extended=True, augment=changes, times=profile.times)
+            seen = saved.images_seen / allotment.count
+            epochs = _epochs(model, replace(train, times=profile.times), allotment, self.profiler.budget) + seen
+            augment = augmentation(self.settings, allotment.count, mirrored=images.mirrored, epochs=epochs)
+            train = replace(train, extended=True, augment=augment, times=profile.times)
         return Planned(network, model, train, {"model": network.reason, "grow": "as before"})
 
 
@@ -132,21 +133,21 @@ def plan_training(
     model: Model,
     images: Images,
     settings: Train,
-    stretch: Stretch,
+    allotment: Allotment,
     profiler: Profiler,
     *,
     schedule: Schedule | None = None,
     load: float = 1.0,
 ) -> TrainPlan:
-    """The plan for training this network on images like these, which grows by the schedule (not at all if None)."""
+    """Return the plan for training a network on images like these; it grows by the schedule (None: not at all)."""
     schedule = schedule or compose("constant")
-    size = min(settings.batch_size or default_batch_size(stretch.count, profiler.context.device), stretch.count)
+    size = min(settings.batch_size or default_batch_size(allotment.count, profiler.context.device), allotment.count)
     profile = profiler(model, images, settings, batch_size=size)
     if profile.threads is not None:
         set_threads(profile.threads)
     if settings.batch_size is None and profiler.budget.unit == "seconds":
         side = model.preprocessing.resolution
-        size = fitting_batch_size(size, stretch.length / load, profile.times, schedule, side)
+        size = fitting_batch_size(size, allotment.length / load, profile.times, schedule, side)
     optimizer = choose_optimizer(model, settings)
     rate, decay = peak_rates(model, settings, optimizer, batch_size=size)
     plan = TrainPlan(
@@ -156,57 +157,57 @@ def plan_training(
         learning_rate=rate * (1.0 if settings.weights is None else _FINE_TUNING),
         weight_decay=decay,
         schedule=settings.schedule,
-        extendable=settings.schedule == "anytime" and stretch.lr_range[0] == 0,
-        lr_range=stretch.lr_range,
+        extendable=settings.schedule == "anytime" and allotment.lr_range[0] == 0,
+        lr_range=allotment.lr_range,
         label_smoothing=settings.label_smoothing,
         ema=settings.ema,
         patience=settings.patience,
         grow=schedule.definition,
         times=profile.times,
     )
-    epochs = _epochs(model, plan, stretch, profiler.budget)
-    return replace(plan, augment=augmentation(settings, stretch.count, mirrored=images.mirrored, epochs=epochs))
+    epochs = _epochs(model, plan, allotment, profiler.budget)
+    return replace(plan, augment=augmentation(settings, allotment.count, mirrored=images.mirrored, epochs=epochs))
 
 
-def _epochs(model: Model, plan: TrainPlan, stretch: Stretch, budget: Budget) -> float:
-    """Epochs of the whole network that fit."""
+def _epochs(model: Model, plan: TrainPlan, allotment: Allotment, budget: Budget) -> float:
+    """Number of epochs in the budget, with the whole network."""
     size = plan.batch_size
     if budget.unit == "epochs":
-        return stretch.length
-    price = plan.times.step(size) if budget.unit == "seconds" else TRAINING_FLOPS_PER_MAC * count_macs(model) * size
-    return stretch.length / price * size / stretch.count
+        return allotment.length
+    step_cost = plan.times.step(size) if budget.unit == "seconds" else TRAINING_FLOPS_PER_MAC * count_macs(model) * size
+    return allotment.length / step_cost * size / allotment.count
 
 
 def _reasons(settings: Train) -> dict[str, str]:
     """The reasons of the other answers."""
-    given = {"optimizer": settings.optimizer, "precision": settings.precision}
-    reasons = {name: "by the network" if name == "optimizer" else "measured" for name in given}
-    reasons |= {name: "as requested" for name, value in given.items() if value != "auto"}
+    requested = {"optimizer": settings.optimizer, "precision": settings.precision}
+    reasons = {name: "by the network" if name == "optimizer" else "measured" for name in requested}
+    reasons |= {name: "as requested" for name, value in requested.items() if value != "auto"}
     reasons["batch_size"] = "by images and time" if settings.batch_size is None else "as requested"
-    reasons["augment"] = "by images and epochs, where not requested"
+    reasons["augment"] = "by images and epochs, unless requested"
     return reasons
 
 
-def stretch_of(
+def allotment_of(
     budget: Budget, step: str, *, count: int, later: Prune | None = None, pending: Sequence[str] = ()
-) -> Stretch:
-    """What a step may use of the remaining budget; earlier steps are done, except `pending` ones, which use their part.
+) -> Allotment:
+    """Return the part of the remaining budget for a step; earlier steps are done, except `pending` ones.
 
-    One learning-rate schedule covers training and recovery: a network that will be pruned is not annealed before, and
-    one that was trained elsewhere continues where it would have been pruned.
+    One learning-rate schedule covers training and recovery: a network that will be pruned is not annealed before. A
+    network that was trained elsewhere starts at the point of the schedule at which it would have been pruned.
     """
     order = list(budget.weights)
-    after = order[order.index(step) :] if step in order else []
-    weights = sum(budget.weights[name] for name in after)
-    waiting = sum(budget.weights[name] for name in pending)
-    remaining = budget.remaining * (weights / (weights + waiting) if waiting else 1.0)
-    length = remaining * (budget.weights[step] / weights if after else 1.0)
-    whole = WEIGHTS | budget.weights
-    cut = whole["train"] / (whole["train"] + whole["prune"])
-    lr_range = (cut, 1.0) if step == "prune" else (0.0, cut if "prune" in budget.weights else 1.0)
+    later_steps = order[order.index(step) :] if step in order else []
+    later_weight = sum(budget.weights[name] for name in later_steps)
+    pending_weight = sum(budget.weights[name] for name in pending)
+    remaining = budget.remaining * (later_weight / (later_weight + pending_weight) if pending_weight else 1.0)
+    length = remaining * (budget.weights[step] / later_weight if later_steps else 1.0)
+    all_weights = WEIGHTS | budget.weights
+    boundary = all_weights["train"] / (all_weights["train"] + all_weights["prune"])
+    lr_range = (boundary, 1.0) if step == "prune" else (0.0, boundary if "prune" in budget.weights else 1.0)
     full_size = None
     if budget.unit == "seconds":
         target = None if later is None else later.macs
         fraction = target.value if target is not None and target.is_fraction else 1.0
-        full_size = remaining * (lr_range[1] + (1 - lr_range[1]) / fraction**_COST)
-    return Stretch(count, length, full_size, lr_range)
+        full_size = remaining * (lr_range[1] + (1 - lr_range[1]) / fraction**_MACS_POWER)
+    return Allotment(count, length, full_size, lr_range)

@@ -1,4 +1,4 @@
-"""Preview of a training: its network, and the throughput, epochs and steps of each growth stage."""
+"""Preview of a training: network, and throughput, epochs and steps of each growth stage."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ class TrainingPreview:
 
 
 def preview_training(progress: Progress, window: Window) -> TrainingPreview:
-    """Preview a training that is ready to start: go through all stages and time a step of each, without learning.
+    """Preview a prepared training: enter all stages and time a step of each, with learning rate 0.
 
-    The training cannot be continued afterwards.
+    Do not continue the training afterwards.
     """
     stages, length, budget = stages_of(growth_of(progress.plan)), window.remaining, window.budget
     limit = _TIMING_FRACTION * budget.total / len(stages)
@@ -68,13 +68,13 @@ def preview_training(progress: Progress, window: Window) -> TrainingPreview:
         phases.append(StagePreview(current.width, current.depth, current.side, fraction, speed, epochs, round(steps)))
     model, plan = progress.model, progress.plan
     parameters = sum(weight.numel() for weight in model.module.parameters())
-    answers = (str(plan.grow), plan.precision, plan.optimizer, progress.batches.size)
+    settings = (str(plan.grow), plan.precision, plan.optimizer, progress.batches.size)
     macs = round(progress.stages.macs)
-    return TrainingPreview(model.name, dict(model.options), parameters, macs, *answers, length, phases)
+    return TrainingPreview(model.name, dict(model.options), parameters, macs, *settings, length, phases)
 
 
 def _step_seconds(progress: Progress, limit: float) -> float:
-    """Seconds of a step; the batch size is halved if it does not fit into memory, as in training."""
+    """Seconds of a step; if memory runs out, the batch size is halved, as in training."""
     try:
         for _ in range(0 if progress.stepper.replay is None else progress.stepper.replay.warmup_calls):
             _step(progress)

@@ -1,4 +1,4 @@
-"""Profiling: which precision and how many threads are fastest here, and how long a step and a prediction take."""
+"""Profiling: the fastest precision and number of threads, and the times of a training step and a prediction."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ from shoestring.runtime.timing import time_calls
 from shoestring.training.optimizer import update_seconds
 
 _LIMIT = 0.02  # fraction of a time budget for profiling one network
-_SLOWEST = 2e10  # FLOPs per second that nearly every processor reaches
-_STEPS_TIMED = 8  # about: two in each precision, and predictions
-_FEWEST_IMAGES, _MOST_IMAGES = 16, 128
-_CROWDED = 1.25  # wall-clock over processor seconds of one thread from which other processes are assumed to run
-_GAIN = 0.95  # a lower precision or more threads must take at most this fraction of the time
-_PROBE = 384  # rows and columns of the matrices that bfloat16 is timed on
+_SLOW = 2e10  # FLOPs per second that nearly every CPU reaches
+_STEPS_TIMED = 8  # approximately: two in each precision, and predictions
+_MIN_IMAGES, _MAX_IMAGES = 16, 128
+_CROWDED = 1.25  # ratio of wall-clock to CPU seconds of one thread above which other processes are assumed to run
+_GAIN = 0.95  # maximum relative time with lower precision or more threads, for these to be used
+_PROBE_SIZE = 384  # rows and columns of the matrices for timing bfloat16
 
 Precision = str  # "float32", "bfloat16" or "float16"
 
 
 @dataclass(frozen=True)
 class Profile:
-    """The fastest precision of a network, its times in it, and the number of threads (None where it was not chosen)."""
+    """The fastest precision of a network, its times in it, and the number of threads (None if it was not tuned)."""
 
     precision: Precision
     times: StepTimes
@@ -48,10 +48,10 @@ class Profile:
 
 
 class Profiler:
-    """Profiles each network once, and remembers the result.
+    """Profile networks, each only once.
 
-    Where a budget is counted in epochs or FLOPs nothing is timed, so that a run is reproducible: the precision "auto"
-    is float32 then, and all times are zero.
+    If the budget counts epochs or FLOPs, nothing is timed, so that runs are reproducible: the precision "auto" is
+    float32 then, and all times are zero.
     """
 
     def __init__(self, budget: Budget, context: Context) -> None:
@@ -61,10 +61,10 @@ class Profiler:
     def __call__(
         self, model: Model, images: Images, settings: Train, *, batch_size: int, again: bool = False
     ) -> Profile:
-        """The profile of a model that is trained with these settings and this batch size on such images.
+        """Return the profile of a model for training with these settings and this batch size on images like these.
 
-        Times are those of one process, divided by the number of processes that train together. With `again` a known
-        profile is measured once more, and the shorter times are kept: other work may have ended.
+        Times are divided by the number of processes that train together. With `again` an existing profile is measured
+        again, and the shorter times are used: other processes may have ended.
         """
         precision = settings.precision
         if self.budget.unit != "seconds":
@@ -80,7 +80,7 @@ class Profiler:
         context, limit = self.context, _LIMIT * self.budget.total
         processes = context.rank_and_size[1]
         step = max(batch_size // processes, 1)
-        count = images_to_time(count_macs(model), limit, most=_MOST_IMAGES, step=step, device=context.device)
+        count = images_to_time(count_macs(model), limit, most=_MAX_IMAGES, step=step, device=context.device)
         batch = first_batch(model, images, min(count, batch_size), context.device)
         result = profile(model, batch, precision=settings.precision, limit=limit, threads=context.threads)
         update = update_seconds(model, choose_optimizer(model, settings))
@@ -93,11 +93,10 @@ def _faster(one: Profile, other: Profile) -> Profile:
 
 
 def profile(model: Model, batch: Batch, *, precision: str, limit: float, threads: int | None = None) -> Profile:
-    """Time steps on a copy of the model and choose the fastest precision, within about `limit` seconds.
+    """Time steps on a copy of the model and return the profile in the fastest precision, within about `limit` seconds.
 
-    `precision` is one, or "auto" to compare: a lower one must be at least 5 % faster. With `threads`, the largest
-    number, the number of threads is chosen as well, and PyTorch is set to it. If the batch does not fit into memory,
-    half of it is timed.
+    `precision` is a precision, or "auto" to compare them: a lower one must be at least 5 % faster. With `threads`, the
+    maximum, the number of threads is tuned as well, and set in PyTorch. If memory runs out, half of the batch is timed.
     """
     try:
         return _profile(model, batch, precision, limit, threads)
@@ -113,37 +112,40 @@ def _profile(model: Model, batch: Batch, precision: str, limit: float, threads: 
     device, count = batch.images.device.type, len(batch.images)
     precisions = [precision] if precision != "auto" else ["float32", *_low_precisions(device)]
     trial = copy.deepcopy(model.module).train()
-    alone = device == "cpu" and threads is not None
-    if alone:
-        set_threads(1)  # threads that wait for each other use processor time too: one thread shows what the work takes
+    tuned = device == "cpu" and threads is not None
+    if tuned:
+        set_threads(1)  # waiting threads use CPU time too, so only that of a single thread measures the work
     per_precision = limit / (len(precisions) + 1)
     steps = {name: time_calls(_step(trial, batch, name), 0.7 * per_precision) for name in precisions}
-    seconds = {name: timing.cpu_seconds if alone else timing.seconds for name, timing in steps.items()}
+    seconds = {name: timing.cpu_seconds if tuned else timing.seconds for name, timing in steps.items()}
     best = precisions[0]
     for other in precisions[1:]:
         if seconds[other] < _GAIN * seconds[best]:
             best = other
     prediction = time_calls(_predict(trial, batch), 0.3 * limit)
-    crowded = alone and (steps[best].contention > _CROWDED or prediction.contention > _CROWDED)
-    train, predict = seconds[best], prediction.cpu_seconds if alone else prediction.seconds
-    if alone and threads is not None and threads > 1 and not crowded:
-        faster = _with_threads(_step(trial, batch, best), threads, train, 0.7 * per_precision)
-        train, predict = faster, predict * faster / train
-    chosen = torch.get_num_threads() if alone else None
-    return Profile(best, StepTimes(train / count, predict / count, crowded=crowded), chosen)
+    crowded = tuned and (steps[best].contention > _CROWDED or prediction.contention > _CROWDED)
+    train, predict = seconds[best], prediction.cpu_seconds if tuned else prediction.seconds
+    if tuned and threads is not None and threads > 1 and not crowded:
+        tuned_train = _tune_threads(_step(trial, batch, best), threads, train, 0.7 * per_precision)
+        train, predict = tuned_train, predict * tuned_train / train
+    used = torch.get_num_threads() if tuned else None
+    return Profile(best, StepTimes(train / count, predict / count, crowded=crowded), used)
 
 
-def _with_threads(step: Callable[[], None], most: int, alone: float, limit: float) -> float:
-    """Seconds of a step with the fastest number of threads, to which PyTorch is set."""
-    best, count = alone, 1
-    for more in candidates(most)[:-1]:
-        set_threads(more)
+def _tune_threads(step: Callable[[], None], most: int, single: float, limit: float) -> float:
+    """Set the fastest number of threads, at most `most`; return the seconds of a step with it.
+
+    With a single thread a step takes `single` seconds.
+    """
+    best, best_count = single, 1
+    for count in candidates(most)[:-1]:
+        set_threads(count)
         seconds = time_calls(step, limit).seconds
-        if seconds < (_GAIN if count == 1 else 1.0) * best:
-            best, count = seconds, more
-        elif count > 1:  # fewer may still help: a container may have fewer processors than it shows
+        if seconds < (_GAIN if best_count == 1 else 1.0) * best:
+            best, best_count = seconds, count
+        elif best_count > 1:  # before that, fewer may still be faster: a container may have fewer CPUs than reported
             break
-    set_threads(count)
+    set_threads(best_count)
     return best
 
 
@@ -158,8 +160,8 @@ def _low_precisions(device: str) -> list[Precision]:
 
 @lru_cache(maxsize=1)
 def _multiplies_bfloat16() -> bool:
-    """Whether this processor multiplies faster in bfloat16 than in float32: emulated, a step takes 30 times as long."""
-    matrices = [torch.ones(_PROBE, _PROBE, dtype=kind) for kind in (torch.float32, torch.bfloat16)]
+    """Whether the CPU multiplies faster in bfloat16 than in float32; with emulation a step takes 30 times as long."""
+    matrices = [torch.ones(_PROBE_SIZE, _PROBE_SIZE, dtype=kind) for kind in (torch.float32, torch.bfloat16)]
     plain, low = (time_calls(partial(_square, matrix), 0.01).cpu_seconds for matrix in matrices)
     return low < plain
 
@@ -168,19 +170,19 @@ def _square(matrix: torch.Tensor) -> None:
     torch.mm(matrix, matrix)
 
 
-def images_to_time(macs: float, limit: float, *, most: int, step: int, device: str, least: int = _FEWEST_IMAGES) -> int:
-    """Number of images of `macs` each to time, so that a slow processor takes about `limit` seconds.
+def images_to_time(macs: float, limit: float, *, most: int, step: int, device: str, least: int = _MIN_IMAGES) -> int:
+    """Return the number of images of `macs` each to time, so that a slow CPU takes about `limit` seconds.
 
-    At most `most` on a processor; accelerators are timed on all images of a `step`, as fewer would not fill them.
+    At most `most` on a CPU; accelerators are timed on all images of a `step`, because fewer would not occupy them.
     """
     if not device.startswith("cpu"):
         return step
-    fitting = round(limit * _SLOWEST / (_STEPS_TIMED * TRAINING_FLOPS_PER_MAC * macs))
+    fitting = round(limit * _SLOW / (_STEPS_TIMED * TRAINING_FLOPS_PER_MAC * macs))
     return min(most, max(fitting, least))
 
 
 def first_batch(model: Model, images: Images, count: int, device: str) -> Batch:
-    """The first `count` images, or all of fewer, prepared for the model; both are moved to the device."""
+    """Return the first `count` images, or all if there are fewer, prepared for the model, and on the device with it."""
     model.module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     sample = images[np.arange(min(count, len(images)))]
     labels = torch.from_numpy(np.array(sample.targets)).to(device)
@@ -188,7 +190,7 @@ def first_batch(model: Model, images: Images, count: int, device: str) -> Batch:
 
 
 def _step(module: torch.nn.Module, batch: Batch, precision: Precision) -> Callable[[], None]:
-    def learn() -> None:
+    def step() -> None:
         module.zero_grad(set_to_none=True)
         with safe_convolutions(module, batch.images.device):
             with autocast(batch.images.device, precision):
@@ -196,11 +198,11 @@ def _step(module: torch.nn.Module, batch: Batch, precision: Precision) -> Callab
             functional.cross_entropy(logits.float(), batch.labels).backward()
         module.zero_grad(set_to_none=True)
 
-    return synchronous(learn, batch.images.device)
+    return synchronous(step, batch.images.device)
 
 
 def _predict(module: torch.nn.Module, batch: Batch) -> Callable[[], None]:
-    """Predictions in full precision, as evaluation makes them."""
+    """A function that predicts a batch in full precision, as in evaluation."""
 
     @torch.inference_mode()
     def run() -> None:

@@ -1,4 +1,4 @@
-"""The proxy model: a small network whose features and training dynamics selection methods use."""
+"""The proxy model: a small network whose features and training dynamics are used by selection methods."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from shoestring.data import Images
 from shoestring.errors import UserError
 from shoestring.models.inference import embed
 from shoestring.planning.model import Network, build_network
-from shoestring.planning.plan import plan_training, stretch_of
+from shoestring.planning.plan import allotment_of, plan_training
 from shoestring.planning.profiling import Profiler
 from shoestring.runtime.context import Context
 from shoestring.selection import Pool, Signals
@@ -25,20 +25,20 @@ from shoestring.training.dynamics import Recorder, margins
 from shoestring.training.loop import Hooks, fit
 
 PROXY = Train(model="convnet", width=0.5)
-_TRIAL_IMAGES = 8  # on which a method is run to find out whether it needs a proxy
+_TRIAL_IMAGES = 8  # for testing whether a method needs a proxy
 
 
 def pool_of(images: Images, settings: Select, budget: Budget, context: Context) -> Pool:
-    """The pool of images to select from, with the features and signals that the settings name."""
+    """Return the pool of images to select from, with the features and signals of the settings."""
     features = settings.features
     load = None if features is None else partial(load_features, features, images, budget, context)
     return Pool(images, partial(signals_of, images, settings, budget, context), load, context.device)
 
 
 def signals_of(images: Images, settings: Select, budget: Budget, context: Context) -> Signals:
-    """The signals of a proxy model for all images, read from `settings.signals` if the file exists, else computed.
+    """Return the signals of a proxy model for all images, read from the file `settings.signals` if it exists.
 
-    Computed signals are saved to the file, if one is named. Raises `UserError` for images without labels.
+    Otherwise they are computed, and saved if a file is set. Raises `UserError` for images without labels.
     """
     if images.labels is None:
         source = "--within" if settings.within else "--drop-suspects" if settings.drop_suspects else settings.method
@@ -56,9 +56,9 @@ def signals_of(images: Images, settings: Select, budget: Budget, context: Contex
 
 
 def needs_proxy(settings: Select, images: Images) -> bool:
-    """Whether selecting from these images trains a proxy; the method is run on a few images to find out.
+    """Return whether selecting from these images trains a proxy; tested by running the method on a few images.
 
-    The settings name a method other than "auto".
+    The method of the settings is not "auto".
     """
     if settings.signals is not None and Path(settings.signals).exists():
         return False
@@ -92,8 +92,8 @@ def _train_proxy(images: Images, budget: Budget, context: Context) -> Signals:
     recorder = Recorder(len(images), context.device)
     budget.reserve("embed", images=len(images))
     context.log(f"training a proxy network on {len(images):,} images")
-    stretch = replace(stretch_of(budget, "select", count=len(images)), lr_range=(0.0, 1.0))
-    plan = plan_training(model, images, settings, stretch, profiler)
+    allotment = replace(allotment_of(budget, "select", count=len(images)), lr_range=(0.0, 1.0))
+    plan = plan_training(model, images, settings, allotment, profiler)
     summary = fit(model, images, budget.window("select"), plan, context, Hooks(record=recorder))
     context.log(f"proxy: {model.name}, {summary.epochs:.1f} epochs, {summary.precision}")
     dynamics = recorder.result()

@@ -1,4 +1,4 @@
-"""Test-time augmentation "auto": as much as evaluation has time for."""
+"""Test-time augmentation "auto": the strongest that evaluation has time for."""
 
 from __future__ import annotations
 
@@ -12,36 +12,36 @@ from shoestring.planning.defaults import default_batch_size
 from shoestring.planning.model import build_network, choose_network, preprocessing
 from shoestring.planning.profiling import Profiler
 
-CHOICES = ("crops", "flip", "none")  # the most first
-_PER_SECOND = 100  # images to evaluate per second of the budget, up to which a network that fits the time has crops
-_FRACTIONS = {"crops": 0.06, "flip": 0.15}  # of a time budget that evaluation may take
+CHOICES = ("crops", "flip", "none")  # strongest first
+_MAX_PER_SECOND = 100  # images to evaluate per second of the budget, for crops with a network whose width fits the time
+_FRACTIONS = {"crops": 0.06, "flip": 0.15}  # maximum fractions of a time budget for evaluation
 
 
 def choose_tta(
     settings: Train, images: Images, *, evaluated: int, seconds: float | None, predict_seconds: Callable[[], float]
 ) -> tuple[str, str]:
-    """The test-time augmentation of a model, and the reason.
+    """Return the test-time augmentation of a model, and the reason.
 
-    `evaluated` images are predicted within a budget of so many seconds (None where the budget is not a time).
-    `predict_seconds` measures what one forward pass of an image takes; it is called only where that counts.
+    `evaluated` images are predicted within a budget of so many seconds (None if it is not a time). `predict_seconds`
+    measures the time of a forward pass of one image; it is called only if needed.
     """
     if settings.tta != "auto":
         return settings.tta, "as requested"
     if seconds is None:
         return "crops", "the budget is not a time"
-    if settings.model == "auto":  # its width will fit the time
-        name = "flip" if evaluated > _PER_SECOND * seconds else "crops"
+    if settings.model == "auto":  # its width fits the time
+        name = "flip" if evaluated > _MAX_PER_SECOND * seconds else "crops"
         return name, f"{evaluated:,} images to evaluate"
-    price = evaluated * predict_seconds()
+    pass_seconds = evaluated * predict_seconds()
     for name, fraction in _FRACTIONS.items():
         size = preprocessing(images[:1], mirror=settings.mirrors(images.mirrored), tta=name)
-        if expected_passes(size) * price <= fraction * seconds:
+        if expected_passes(size) * pass_seconds <= fraction * seconds:
             return name, f"evaluation takes at most {fraction:.0%} of the time"
-    return "none", "evaluation has no time for more"
+    return "none", "there is no time for more"
 
 
 def with_tta(settings: Train, images: Images, *, evaluated: int, profiler: Profiler) -> Train:
-    """Return the settings with the test-time augmentation chosen, by the profile of the network where that counts."""
+    """Return the settings with the test-time augmentation "auto" resolved; the network is profiled only if needed."""
     budget = profiler.budget
 
     def predict_seconds() -> float:

@@ -1,1 +1,1 @@
-"""One run in one folder: its stages, and the checks before and after them."""
+"""Runs: the pipeline of steps, the run folder, and the checks before a run starts."""

@@ -1,4 +1,4 @@
-"""The folder of a run: what is written where, so that a kill at any moment leaves a state to go on from."""
+"""The run folder: where files are written, so that a run can be resumed after a kill at any moment."""
 
 from __future__ import annotations
 
@@ -27,35 +27,35 @@ from shoestring.runtime.files import (
 T = TypeVar("T")
 
 _STEPS = ("select", "train", "prune", "evaluate", "report")
-_RESULTS = ("model.json", "snapshot", "state.pt")
-_WORTH_KEEPING = ("select/subset.json", *(f"{step}/{name}" for step in ("train", "prune") for name in _RESULTS))
+_MODEL_FILES = ("model.json", "snapshot", "state.pt")
+_RESULT_FILES = ("select/subset.json", *(f"{step}/{name}" for step in ("train", "prune") for name in _MODEL_FILES))
 
 
 def write_skipped(folder: Path, skipped: Iterable[tuple[str, str]]) -> None:
-    """Write the images that were left out because they cannot be read into skipped.json, if there are any."""
-    listed = [{"image": name, "reason": reason} for name, reason in skipped]
-    if listed:
-        write_json(folder / "skipped.json", listed)
+    """List the images that were skipped because they cannot be read in skipped.json, if there are any."""
+    entries = [{"image": name, "reason": reason} for name, reason in skipped]
+    if entries:
+        write_json(folder / "skipped.json", entries)
 
 
 class RunDir:
     """`runs/<name>/`: run.json, recipe.yaml, history.jsonl and a folder for each step.
 
-    What is there is complete; so a step whose result is there is done, and the same run can go on where it was cut.
-    A folder is that of a run when it holds a run.json, which is therefore written first.
+    Files are written atomically, so a step whose result exists is done, and an interrupted run can be resumed. A folder
+    is a run folder if it contains run.json, which is therefore written first.
     """
 
     def __init__(self, path: Path) -> None:
         refuse_url(str(path).replace(":/", "://", 1))  # Path collapses the slashes of a URL
         self.path = expanded(path)
-        self._begun: tuple[int, int] | None = None  # device and inode of the folder, once a run is at work in it
+        self._folder_id: tuple[int, int] | None = None  # device and inode of the folder, once a run has started in it
 
     def __truediv__(self, name: str) -> Path:
         return self.path / name
 
     @property
     def run(self) -> dict[str, Any]:
-        """What run.json holds, or nothing before it exists; `UserError` when it is damaged."""
+        """Content of run.json, empty before it exists. Raises `UserError` if it is damaged."""
         file = self / "run.json"
         if not os.path.lexists(file):
             return {}
@@ -63,116 +63,115 @@ class RunDir:
             content = validated(read_json(file), file)
         except UserError as error:
             raise UserError(
-                f"{error} Choose another --out, or remove {self.path} if it is the folder of a run, to start anew."
+                f"{error} Choose another --out, or remove {self.path}, if it is a run folder, to start over."
             ) from None
         return {**content, "recipe": with_current_names(content["recipe"])}
 
     @property
-    def begun(self) -> bool:
-        """Whether a run was begun or gone on with here by this process."""
-        return self._begun is not None
+    def started(self) -> bool:
+        """Whether this process has started or resumed a run in the folder."""
+        return self._folder_id is not None
 
-    def check_free(self) -> None:
-        """Raise `UserError` unless there is nothing at this path, an empty folder, or the folder of a run."""
+    def check_usable(self) -> None:
+        """Raise `UserError` unless the path is a run folder, an empty folder, or does not exist."""
         try:
-            names = [one.name for one in self.path.iterdir()]
+            names = [entry.name for entry in self.path.iterdir()]
         except FileNotFoundError:
             return
         except OSError as error:
-            raise self._unusable(error) from None
+            raise self._not_writable(error) from None
         if "run.json" in names:
-            _ = self.run  # which looks at it
+            _ = self.run  # raises an error if it is damaged
         elif not all(name == LOCK_FILE or is_partial(name) for name in names):
             raise UserError(
-                f"{self.path} is not empty, and it is not the folder of a run (it has no run.json). Choose another "
-                "--out, or remove what is there."
+                f"{self.path} is neither empty nor a run folder (it has no run.json). Choose another --out, or remove "
+                "its content."
             )
 
-    def check_present(self) -> None:
-        """Raise `UserError` when the folder that the run was begun in is not there any more."""
-        if self._begun is None:
+    def check_exists(self) -> None:
+        """Raise `UserError` if the folder was removed or replaced since the run started in it."""
+        if self._folder_id is None:
             return
         with contextlib.suppress(OSError):
-            if folder_id(self.path) == self._begun and (self / "run.json").exists():
+            if folder_id(self.path) == self._folder_id and (self / "run.json").exists():
                 return
         raise UserError(
-            f"{self.path} was removed or replaced while a run was at work in it, so its results have no place. "
-            "Give the same command to run anew."
+            f"{self.path} was removed or replaced during the run, so its results cannot be saved. "
+            "Repeat the command to start over."
         )
 
     def update(self, **values: Any) -> None:
         """Merge values into run.json."""
-        self.check_present()
+        self.check_exists()
         write_json(self / "run.json", {**self.run, **values})
 
-    def forget(self, *names: str) -> None:
-        """Take values out of run.json."""
+    def remove_values(self, *names: str) -> None:
+        """Remove values from run.json."""
         write_json(self / "run.json", {name: value for name, value in self.run.items() if name not in names})
 
     def done(self, recipe: dict[str, Any]) -> bool:
-        """Whether this very run has ended here; `UserError` when the folder holds another one, naming what differs."""
-        before = self.run.get("recipe")
-        if before is not None and before != recipe:
-            differing = ", ".join(_differences(before, recipe))
-            raise UserError(f"{self.path} holds another run ({differing}){self.maker}. Choose another --out.")
+        """Whether the run of this recipe is finished. Raises `UserError` if the folder holds another run."""
+        previous = self.run.get("recipe")
+        if previous is not None and previous != recipe:
+            differences = ", ".join(_differences(previous, recipe))
+            raise UserError(f"{self.path} holds another run ({differences}){self.version_note}. Choose another --out.")
         return "result" in self.run
 
     @property
-    def maker(self) -> str:
-        """Which version of shoestring the run is of, as the end of a phrase; nothing where it is this one."""
+    def version_note(self) -> str:
+        """The version of shoestring that made the run, to append to a phrase; empty if it is the current one."""
         from shoestring import __version__
 
         version = self.run.get("surroundings", {}).get("shoestring", __version__)
         return "" if version == __version__ else f" of shoestring {version}, and this is {__version__}"
 
     @contextlib.contextmanager
-    def showing(self) -> Iterator[None]:
-        """Turn what goes wrong in showing results that were read from run.json into a `UserError`."""
+    def checking_results(self) -> Iterator[None]:
+        """Raise `UserError` if the block fails because the results that it reads from run.json are damaged."""
         try:
             yield
         except (LookupError, TypeError, AttributeError, ValueError) as error:
             if isinstance(error, UserError):
                 raise
             raise UserError(
-                f"the results in {self / 'run.json'} are damaged, or those{self.maker or ' of another version'} "
-                f"({error!r}). Remove {self.path} to run anew."
+                f"the results in {self / 'run.json'} are damaged, or those{self.version_note or ' of another version'} "
+                f"({error!r}). Remove {self.path} to start over."
             ) from error
 
     def spent(self) -> tuple[float, dict[str, float]]:
-        """Seconds that an interrupted run has used up here, and its ledger."""
+        """Seconds that an interrupted run in the folder has spent, and its ledger."""
         rows = self.history()
         return (rows[-1]["seconds"], self.run.get("ledger", {})) if rows else (0.0, {})
 
     @contextlib.contextmanager
     def begin(self, recipe: dict[str, Any], text: str, *, first: Callable[[], None] | None = None) -> Iterator[None]:
-        """Make the folder with its recipe; a new one goes again when an error ends the block before it holds anything.
+        """Create the folder, lock it for the block, and write the recipe, `text` being its YAML.
 
-        `first` is done before, while the recipe there is still the one of before.
-
-        `UserError` when it cannot be written to, holds other things than a run, or is removed before the block ends;
-        and while another process is at work in it.
+        `first` is called before, while run.json still holds the previous recipe. If a `UserError` ends the block before
+        there are results, a new folder is removed. Raises `UserError` if the folder cannot be written to, has other
+        content than a run, is locked by another process, or is removed before the block ends.
         """
-        self.check_free()
-        with contextlib.ExitStack() as held:
+        self.check_usable()
+        with contextlib.ExitStack() as stack:
             with self._writable():
-                made = held.enter_context(lock_folder(self.path))
-            self.check_free()
+                created = stack.enter_context(lock_folder(self.path))
+            self.check_usable()
             new = not self.run
             try:
                 if first is not None:
                     first()
                 with self._writable():
-                    self._sweep()
+                    self._remove_partial_files()
                     write_json(self / "run.json", {**self.run, "recipe": recipe})
-                    self._begun = folder_id(self.path)
+                    self._folder_id = folder_id(self.path)
                     write_text(self / "recipe.yaml", text)
                 yield
             except UserError:
-                if new and not any((self / name).exists() for name in _WORTH_KEEPING):
-                    self._clear(made)
+                if new and not any((self / name).exists() for name in _RESULT_FILES):
+                    self._clear(remove_folder=created)
                 raise
             except OSError:
-                self.check_present()  # which says more than that a file is not there
+                self.check_exists()  # a clearer error than a missing file
                 raise
 
     @contextlib.contextmanager
@@ -180,42 +179,42 @@ class RunDir:
         try:
             yield
         except OSError as error:
-            raise self._unusable(error) from None
+            raise self._not_writable(error) from None
 
-    def _unusable(self, error: OSError) -> UserError:
+    def _not_writable(self, error: OSError) -> UserError:
         return UserError(f"cannot write to {self.path}: {error.strerror or error}. Choose another --out.")
 
-    def _sweep(self) -> None:
-        """Remove the files that killed processes were writing."""
+    def _remove_partial_files(self) -> None:
+        """Remove incomplete files of killed processes."""
         for folder in (self.path, *(self / name for name in _STEPS)):
             for file in folder.glob(".*"):
                 if is_partial(file.name):
                     file.unlink(missing_ok=True)
 
-    def _clear(self, made: bool) -> None:
-        """Remove what a run that came to nothing has left, and the folder if it was made for it."""
+    def _clear(self, *, remove_folder: bool) -> None:
+        """Remove the files of a run without results, and the folder itself if requested."""
         with contextlib.suppress(UserError, OSError):
-            self.check_present()
-            for one in sorted(self.path.iterdir(), key=lambda one: one.name == LOCK_FILE):  # which Windows keeps
-                shutil.rmtree(one) if one.is_dir() and not one.is_symlink() else one.unlink()
-            if made:
+            self.check_exists()
+            for entry in sorted(self.path.iterdir(), key=lambda entry: entry.name == LOCK_FILE):  # which Windows keeps
+                shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+            if remove_folder:
                 self.path.rmdir()
 
     def append_history(self, **values: Any) -> None:
         """Append one line to history.jsonl."""
-        self.check_present()
+        self.check_exists()
         file, line = self / "history.jsonl", json.dumps(values).encode() + b"\n"
         try:
             with file.open("a+b") as out:
-                if out.tell() and out.seek(-1, os.SEEK_END) and out.read() != b"\n":  # a kill has cut the last one off
+                if out.tell() and out.seek(-1, os.SEEK_END) and out.read() != b"\n":  # the last line was cut off
                     line = b"\n" + line
                 out.write(line)
         except OSError as error:
-            error.filename = error.filename or str(file)  # `write` does not say where
+            error.filename = error.filename or str(file)  # `write` does not set it
             raise
 
     def history(self) -> list[dict[str, Any]]:
-        """All complete lines of history.jsonl (a line cut off by a kill, or damaged, is left out)."""
+        """All lines of history.jsonl; incomplete and damaged ones are skipped."""
         file = self / "history.jsonl"
         rows = []
         for line in file.read_text(encoding="utf-8", errors="replace").splitlines() if file.exists() else []:
@@ -223,22 +222,25 @@ class RunDir:
                 rows.append(json.loads(line))
         return [row for row in rows if isinstance(row, dict) and is_nonnegative(row.get("seconds"))]
 
-    def once(self, name: str, make: Callable[[], T], save: Callable[[T, Path], None], load: Callable[[Path], T]) -> T:
-        """The result that the file of this name tells of when it is there already, else made and saved now."""
+    def load_or_make(
+        self, name: str, make: Callable[[], T], save: Callable[[T, Path], None], load: Callable[[Path], T]
+    ) -> T:
+        """Return a result loaded from the file of this name if it exists, otherwise made and saved to it."""
         if (self / name).exists():
             return load(self / name)
         value = make()
-        self.check_present()
+        self.check_exists()
         save(value, self / name)
         return value
 
 
-def _differences(one: dict[str, Any], other: dict[str, Any], prefix: str = "") -> list[str]:
-    found = []
-    for key in sorted({*one, *other}):
-        a, b = one.get(key), other.get(key)
+def _differences(previous: dict[str, Any], current: dict[str, Any], prefix: str = "") -> list[str]:
+    """Differences between two nested mappings, as phrases."""
+    differences = []
+    for key in sorted({*previous, *current}):
+        a, b = previous.get(key), current.get(key)
         if isinstance(a, dict) and isinstance(b, dict):
-            found += _differences(a, b, f"{prefix}{key}.")
+            differences += _differences(a, b, f"{prefix}{key}.")
         elif a != b:
-            found.append(f"{prefix}{key} is {a} there and {b} here")
-    return found
+            differences.append(f"{prefix}{key} is {a} there and {b} here")
+    return differences

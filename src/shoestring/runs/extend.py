@@ -1,4 +1,4 @@
-"""A finished run whose learning rate can stay high goes on, when the same command comes with more to spend."""
+"""Extend a finished run of the schedule "anytime" with a larger budget."""
 
 from __future__ import annotations
 
@@ -17,30 +17,35 @@ from shoestring.training.snapshots import Snapshots, remove
 
 
 def extends(recipe: Recipe, folder: RunDir) -> bool:
-    """Whether the folder holds a run of this recipe that had less to spend; `UserError` when it had more."""
-    before = folder.run.get("recipe")
-    if before is None or not recipe.extendable or without_budget(before) != without_budget(as_dict(recipe)):
+    """Whether the folder holds a run of this recipe with a smaller budget.
+
+    Raises `UserError` if its budget was larger.
+    """
+    previous = folder.run.get("recipe")
+    if previous is None or not recipe.extendable or without_budget(previous) != without_budget(as_dict(recipe)):
         return False
     default = {"epochs": DEFAULT_EPOCHS}
-    ((old_unit, old),) = (resolve((str(folder.path), before))[0].budget or default).items()
+    ((old_unit, old),) = (resolve((str(folder.path), previous))[0].budget or default).items()
     ((unit, total),) = (recipe.budget or default).items()
     if unit != old_unit:
         return False
     if total < old:
-        raise UserError(f"{folder.path} already had a larger budget: a run can be extended, not shortened.")
+        raise UserError(
+            f"{folder.path} already had a larger budget: a run can be extended, not shortened. Choose another --out."
+        )
     return total > old
 
 
-def trained(folder: RunDir) -> bool:
-    """Whether the run has a model that it would not train on by itself."""
+def is_trained(folder: RunDir) -> bool:
+    """Whether the training of the run is finished."""
     return "result" in folder.run or (folder / "train" / "model.json").exists()
 
 
 def reopen(folder: RunDir) -> None:
-    """Make an untrained run of a trained one: its model becomes the snapshot that the training goes on from.
+    """Reset a trained run to an interrupted one; its model becomes a snapshot.
 
-    In this order, so that a kill at any moment leaves a model, and a run that the same command goes on with. Raises
-    `UserError`, before anything is touched, when the state to go on from cannot be read.
+    The order of the operations ensures that after a kill at any moment there is a model, and the same command resumes
+    the run. Raises `UserError`, before anything is changed, if the checkpoint cannot be read.
     """
     Checkpoint(folder / "train").load()
     final = model_folder(folder.path)
@@ -51,4 +56,4 @@ def reopen(folder: RunDir) -> None:
         shutil.rmtree(folder / name, ignore_errors=True)
     for name in ("model.json", "model.safetensors"):
         (folder / "train" / name).unlink(missing_ok=True)
-    folder.forget("result", "plan", "training", "before_pruning", "recovery")
+    folder.remove_values("result", "plan", "training", "before_pruning", "recovery")

@@ -1,22 +1,25 @@
-"""The files that a recipe names besides the images, and whether they are still those that a run has read."""
+"""Checks that the images and the other input files of a run have not changed."""
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
 from shoestring.config.recipe import Recipe
-from shoestring.data import Images
+from shoestring.data import Images, load, load_unlabelled
 from shoestring.errors import UserError
 from shoestring.models.description import model_folder
 from shoestring.runs.directory import RunDir
+from shoestring.runs.loading import current_key, load_arguments, read_arguments
+from shoestring.runtime.context import Context
 from shoestring.selection.subset import subset_file
 
 _WEIGHTS = "model.safetensors"
 
 
 def file_states(recipe: Recipe) -> dict[str, list[int]]:
-    """By path, size in bytes and time of modification (ns) of the subset, weights and features files there are."""
+    """Return size (bytes) and modification time (ns), by path, of the subset, weights and features files that exist."""
     select, train = recipe.select, recipe.train
     files = [subset_file(name) for name in (recipe.keep, select.subset, select.already) if name is not None]
     if train.weights is not None and train.weights != "pretrained":
@@ -29,7 +32,7 @@ def file_states(recipe: Recipe) -> dict[str, list[int]]:
 
 
 def _features_path(features: str) -> Path | None:
-    """The file that features are read from, or the weights of the network that computes them; None for a name."""
+    """File of the features, or of the weights of the network that computes them; None for the name of a network."""
     if features.startswith("timm:"):
         _, _, file = features.partition("@")
         return Path(file) if file else None
@@ -38,29 +41,52 @@ def _features_path(features: str) -> Path | None:
 
 
 def _state(file: Path) -> list[int]:
-    found = file.stat()
-    return [found.st_size, found.st_mtime_ns]
+    status = file.stat()
+    return [status.st_size, status.st_mtime_ns]
 
 
 def check_same_files(recipe: Recipe, folder: RunDir) -> None:
-    """Raise `UserError` when a file that the run in the folder was begun with has changed since.
+    """Raise `UserError` if an input file has changed since the run in the folder was started.
 
-    Files that are gone are not missed here: what needs them says so.
+    Missing files are ignored: loading them raises an error.
     """
-    before: dict[str, Any] = folder.run.get("files", {})
+    recorded: dict[str, Any] = folder.run.get("files", {})
     for path, state in file_states(recipe).items():
-        if path in before and list(before[path]) != state:
+        if path in recorded and list(recorded[path]) != state:
             raise UserError(
-                f"{path} has changed since {folder.path} was begun, and the run there is of the file as it was then. "
-                "Bring it back, or start anew: choose another --out, or remove that folder."
+                f"{path} has changed since {folder.path} was started. Restore it, or start over: choose another --out, "
+                "or remove that folder."
             )
 
 
 def check_same_images(folder: RunDir, images: Images) -> None:
-    """Raise `UserError` if these are not the training images that the run in the folder began with."""
-    before = folder.run.get("data")
-    if before is not None and before["fingerprint"] != images.fingerprint:
+    """Raise `UserError` if these are not the training images that the run in the folder was started with."""
+    recorded = folder.run.get("data")
+    if recorded is not None and recorded["fingerprint"] != images.fingerprint:
         raise UserError(
-            f"the images of {before['name']} have changed since {folder.path} was begun. Restore them, or "
+            f"the images of {recorded['name']} have changed since {folder.path} was started. Restore them, or "
             "start over: choose another --out, or remove that folder."
         )
+
+
+def check_unchanged_images(recipe: Recipe, folder: RunDir, context: Context) -> None:
+    """Raise `UserError` if the images of a finished run have changed.
+
+    They are loaded only if a file was added, removed or modified. Data that no longer exist are not checked.
+    """
+    recorded = folder.run.get("data", {})
+    try:
+        key = current_key(recipe)
+    except UserError:
+        return
+    if recorded.get("key", key) == key:
+        return
+    context.log(f"files of {recorded['name']} have changed since {folder.path} was made: comparing the images")
+    images = (
+        load_unlabelled(recipe.data, **read_arguments(recipe))
+        if recipe.unlabelled
+        else load(**load_arguments(recipe)).train
+    )
+    check_same_images(folder, images)
+    with contextlib.suppress(OSError):  # the folder may be read-only
+        folder.update(data={**recorded, "key": key})

@@ -1,4 +1,4 @@
-"""How the images of a recipe are loaded."""
+"""Arguments for loading the images of a recipe."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from shoestring.selection.subset_files import never_held_out
 
 
 def current_key(recipe: Recipe) -> str:
-    """Return the key of the files of the data as they are now."""
+    """Return the key of the current data files."""
     return source_key(recipe.data, labels=not recipe.unlabelled)
 
 
@@ -21,5 +21,5 @@ def read_arguments(recipe: Recipe) -> dict[str, Any]:
 
 def load_arguments(recipe: Recipe) -> dict[str, Any]:
     """Return the keyword arguments of `load` for a recipe."""
-    divided = {"validation": recipe.validation, "split_seed": recipe.split_seed, "keep": never_held_out(recipe)}
-    return {"source": recipe.data, **read_arguments(recipe), **divided}
+    split = {"validation": recipe.validation, "split_seed": recipe.split_seed, "keep": never_held_out(recipe)}
+    return {"source": recipe.data, **read_arguments(recipe), **split}

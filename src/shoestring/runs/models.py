@@ -12,11 +12,11 @@ from shoestring.training.snapshots import newest
 
 
 def usable_model(run: Path, log: Callable[[str], None]) -> Model:
-    """Return the final model of a run; before it is finished, the last snapshot, with a note in the log."""
+    """Return the final model of a run, or the last snapshot of an unfinished run, with a log message."""
     snapshot = newest(run / "prune") or newest(run / "train")
     if model_folder(run) is not None or snapshot is None:
         return final_model(run)
-    log(f"{run} is not finished: this is the last snapshot of its training")
+    log(f"{run} is not finished: using the last snapshot of its training")
     return Model.load(snapshot)
 
 
@@ -24,5 +24,5 @@ def final_model(run: Path) -> Model:
     """Return the final model of a run, or the one in a model folder. Raises `UserError` if there is none."""
     folder = model_folder(run)
     if folder is None:
-        raise UserError(f"{run} holds no model: give the folder of a finished run.")
+        raise UserError(f"{run} holds no model: pass the folder of a finished run.")
     return Model.load(folder)

@@ -1,4 +1,4 @@
-"""select -> train -> prune -> evaluate, inside one budget, into one run directory."""
+"""The pipeline: select -> train -> prune -> evaluate, within one budget, in one run folder."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from shoestring.reporting.markdown import write_report
 from shoestring.runs import stages
 from shoestring.runs.directory import RunDir
 from shoestring.runs.environment import environment
-from shoestring.runs.plan import make_plan, note_plan, planner_of, stored_plan
-from shoestring.runs.preflight import check_budget, settle
-from shoestring.runs.progress import of_several
-from shoestring.runs.session import EXIT, begin, finished
+from shoestring.runs.plan import make_plan, make_planner, record_plan, stored_plan
+from shoestring.runs.preflight import check_budget, fit_to_budget
+from shoestring.runs.progress import across_runs
+from shoestring.runs.session import EXIT_SECONDS, begin, finished_result
 from shoestring.runtime import threads
 from shoestring.runtime.context import Context
 from shoestring.selection import Subset
@@ -26,32 +26,33 @@ from shoestring.selection.subset_files import never_held_out_file
 
 
 def run(recipe: Recipe, folder: RunDir, *, context: Context, started: float | None = None) -> dict[str, Any]:
-    """Do all that the recipe asks for and that is not done yet; the results, which the folder holds too.
+    """Run all steps of the recipe that are not done yet, and return the results, which are saved in the folder.
 
-    The budget's clock began at `started` (`time.monotonic` scale; now, when None); what an interrupted run of the same
-    recipe spent in this folder is counted. Raises `UserError` and `BudgetTooSmall`, leaving no new folder behind.
+    The budget's clock started at `started` (`time.monotonic` scale; None: now); what an interrupted run of the same
+    recipe spent in the folder is counted. Raises `UserError` and `BudgetTooSmall`; a new folder without results is
+    removed then.
     """
-    if result := finished(recipe, folder, context=context):
+    if result := finished_result(recipe, folder, context=context):
         return result
-    shown = replace(context, on_progress=of_several(context.on_progress, 0, 2)) if recipe.baseline else context
-    requested = begin(recipe, folder, context=shown, started=started)
+    run_context = replace(context, on_progress=across_runs(context.on_progress, 0, 2)) if recipe.baseline else context
+    requested = begin(recipe, folder, context=run_context, started=started)
     data = requested.load()
     requested_side = data.train.shape[0]
     context.log("measuring speed")
     with threads.single_thread(context.threads):
-        run, data = settle(requested, data)
-    planner, plans = planner_of(run), list[Planned | None]()
+        run, data = fit_to_budget(requested, data)
+    planner, plans = make_planner(run), list[Planned | None]()
 
     def check() -> None:
         check_budget(run, data.train)
         plans.append(make_plan(run, data.train, planner))
 
-    with requested.working(data.train, check=check):
-        if "result" in folder.run:  # another process has finished it meanwhile
+    with requested.open_folder(data.train, check=check):
+        if "result" in folder.run:  # another process has finished the run in the meantime
             return folder.run["result"]
         planned = plans[0] if plans else stored_plan(run, data.train, planner)
-        run.note(surroundings=environment(context))
-        note_plan(run, planned, data.train)
+        run.record(surroundings=environment(context))
+        record_plan(run, planned, data.train)
         subset, images = stages.select(run, data.train), data.train
         if subset is not None:
             images = data.train[subset]
@@ -62,26 +63,26 @@ def run(recipe: Recipe, folder: RunDir, *, context: Context, started: float | No
         result = stages.evaluate(run, final, data, images, subset)
         stages.add_lateness(run, result)
     if recipe.baseline:
-        settled = replace(recipe, train=run.recipe.train)  # with the same views, and images of the same size
+        same = replace(recipe, train=run.recipe.train)  # the same test-time augmentation, and images of the same size
         if data.train.shape[0] != requested_side:
-            settled = replace(settled, resolution=data.train.shape[0])
-        result["baseline"] = _baseline(settled, subset, len(images), folder, context)
+            same = replace(same, resolution=data.train.shape[0])
+        result["baseline"] = _baseline(same, subset, len(images), folder, context)
         result["warnings"] += [f"with random images, {warning}" for warning in result["baseline"]["warnings"]]
-    folder.check_present()
+    folder.check_exists()
     write_report(folder.path, result)
     return stages.finish(run, result)
 
 
 def select_only(recipe: Recipe, folder: RunDir, *, context: Context, started: float | None = None) -> dict[str, Any]:
-    """Choose images and stop there; what was chosen, and the file that says so."""
-    if result := finished(recipe, folder, context=context, only="select"):
+    """Run only the selection; return its results as plain values, including the path of the subset file."""
+    if result := finished_result(recipe, folder, context=context, only="select"):
         return result
     run = begin(recipe, folder, context=context, started=started, only="select")
     data = None if recipe.unlabelled else run.load()
     images = run.load_unlabelled() if data is None else data.train
-    run.budget.reserve("exit", EXIT)
+    run.budget.reserve("exit", EXIT_SECONDS)
     context.log("measuring speed")
-    with run.working(images, check=None if data is None else partial(check_budget, run, images)):
+    with run.open_folder(images, check=None if data is None else partial(check_budget, run, images)):
         subset = stages.select(run, images)
         assert subset is not None
         result = stages.selection_result(run, images, subset, data)
@@ -92,7 +93,7 @@ def select_only(recipe: Recipe, folder: RunDir, *, context: Context, started: fl
 def export_selection(
     recipe: Recipe, folder: RunDir, *, context: Context, copy: Path | None, table: Path | None, overwrite: bool = False
 ) -> None:
-    """Copy the images that a finished choice took into a folder, and list them in a table, as far as wanted."""
+    """Copy the images of a finished selection to a folder, and list them in a table, if paths are set."""
     run = begin(recipe, folder, context=replace(context, log=lambda text: None), started=None, only="select")
     images = run.load_unlabelled() if recipe.unlabelled else run.load().train
     subset = Subset.load(folder / "select" / "subset.json")
@@ -104,10 +105,10 @@ def export_selection(
 
 
 def _baseline(recipe: Recipe, subset: Subset | None, examples: int, folder: RunDir, context: Context) -> dict[str, Any]:
-    """The same recipe with random images, drawn by the next seed, and a budget of its own, in a folder inside."""
+    """Run the recipe with random images, the next seed and a second, equal budget, in a subfolder."""
     context.log("baseline: random images, an equal budget")
-    control = Select("random", examples, subset.balance if subset else recipe.select.balance)  # type: ignore[arg-type]
-    other = replace(recipe, select=control, keep=never_held_out_file(recipe), seed=recipe.seed + 1, baseline=False)
-    around = replace(context, seed=other.seed, on_progress=of_several(context.on_progress, 1, 2))
-    result = run(other, RunDir(folder / "baseline"), context=around)
+    random = Select("random", examples, subset.balance if subset else recipe.select.balance)  # type: ignore[arg-type]
+    recipe = replace(recipe, select=random, keep=never_held_out_file(recipe), seed=recipe.seed + 1, baseline=False)
+    context = replace(context, seed=recipe.seed, on_progress=across_runs(context.on_progress, 1, 2))
+    result = run(recipe, RunDir(folder / "baseline"), context=context)
     return {key: result[key] for key in ("accuracy", "interval", "warnings", "seconds", "out")}

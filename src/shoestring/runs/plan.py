@@ -1,4 +1,4 @@
-"""The plan of a run: made once, stored in run.json, and taken from there when the run is resumed."""
+"""The plan of a run: made once, saved in run.json, and loaded from there when the run is resumed."""
 
 from __future__ import annotations
 
@@ -7,34 +7,34 @@ from dataclasses import replace
 from shoestring.config.plan import Plan, run_plan, to_dict
 from shoestring.data import Images
 from shoestring.planning.model import Network
-from shoestring.planning.plan import Planned, Planner, stretch_of
+from shoestring.planning.plan import Planned, Planner, allotment_of
 from shoestring.runs.preflight import trains_proxy
 from shoestring.runs.session import Run
 from shoestring.selection.subset_files import load_subset
 
 
-def planner_of(run: Run) -> Planner:
-    """What plans the training of a run."""
+def make_planner(run: Run) -> Planner:
+    """Return the planner of the run's training."""
     recipe = run.recipe
-    return Planner(recipe.train, recipe.grow, run.profiler, run.step("train"), later=recipe.prune)
+    return Planner(recipe.train, recipe.grow, run.profiler, run.step_context("train"), later=recipe.prune)
 
 
 def make_plan(run: Run, images: Images, planner: Planner) -> Planned | None:
-    """Plan the training on a selection of these images; None where the run starts from a finished one."""
+    """Plan the training on a selection of these images; None if the run starts from a finished one."""
     if run.recipe.start is not None:
         return None
     if planner.saved is None:
         run.context.log("choosing the network and measuring its speed")
     pending = ("select",) if trains_proxy(run, images) else ()
     count = training_images(run, images)
-    stretch = stretch_of(run.budget, "train", count=count, later=run.recipe.prune, pending=pending)
-    planned = planner(images, stretch)
+    allotment = allotment_of(run.budget, "train", count=count, later=run.recipe.prune, pending=pending)
+    planned = planner(images, allotment)
     run.budget.seconds_per_pass = planned.train.times.predict or None
     return planned
 
 
 def stored_plan(run: Run, images: Images, planner: Planner) -> Planned | None:
-    """The plan that the run started with; made now if it was interrupted before there was one."""
+    """Return the plan in run.json; it is made now if the run was interrupted before there was one."""
     stored = run.folder.run.get("plan")
     if stored is None or run.recipe.start is not None or planner.saved is not None:
         return make_plan(run, images, planner)
@@ -44,13 +44,13 @@ def stored_plan(run: Run, images: Images, planner: Planner) -> Planned | None:
     return Planned(network, planner.build(network, images), plan.train, dict(plan.reasons))
 
 
-def note_plan(run: Run, planned: Planned | None, images: Images) -> None:
-    """Write the plan into run.json."""
-    run.note(plan=to_dict(plan_record(run, planned, images)))
+def record_plan(run: Run, planned: Planned | None, images: Images) -> None:
+    """Write the plan to run.json."""
+    run.record(plan=to_dict(plan_record(run, planned, images)))
 
 
 def plan_record(run: Run, planned: Planned | None, images: Images) -> Plan:
-    """All answers as plain data."""
+    """Return the plan as plain data."""
     recipe = run.recipe
     selection = run.selection(images)
     plan = Plan(images.shape[0], recipe.train.tta, select=selection and selection.method)
@@ -68,7 +68,7 @@ def plan_record(run: Run, planned: Planned | None, images: Images) -> Plan:
 
 
 def training_images(run: Run, images: Images) -> int:
-    """The number of images that the run trains on."""
+    """Return the number of images that the run trains on."""
     select = run.recipe.select
     if select.subset is not None:
         return len(load_subset(select.subset, images))

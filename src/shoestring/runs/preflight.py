@@ -1,4 +1,4 @@
-"""Preflight check: whether the budget can hold all steps, and whether the requested size can be reached."""
+"""Preflight check: whether the budget suffices for all steps, and whether the requested size can be reached."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from shoestring.data import Dataset, Images
 from shoestring.errors import BudgetTooSmall
 from shoestring.evaluation.cost import count_macs
 from shoestring.models.model import Model
-from shoestring.planning.defaults import SMALLEST, default_batch_size
+from shoestring.planning.defaults import MIN_BATCH, default_batch_size
 from shoestring.planning.growth import requested_schedule
 from shoestring.planning.model import Network, build_network, choose_network
 from shoestring.planning.optimizer import choose_optimizer
@@ -25,90 +25,91 @@ from shoestring.selection.subset_files import load_subset
 from shoestring.training.optimizer import update_flops
 from shoestring.training.setup import MIN_STEPS, prepare_growth
 
-_OVERHEAD = 1000  # images whose training takes as long as profiling before a step, at worst
-_LONGEST_CHECK = 0.25  # fraction of a time budget after which it is refused without measuring again
-_CAUTION = 1.25
-_SLOW = 5e9  # operations per second that any processor reaches, also beside other work
-_SMALLEST_SIDE = 32  # pixels to which images are made smaller before a budget is refused
-_NARROW = 0.25  # width of the network that "auto" takes where time is short
+_OVERHEAD = 1000  # images whose training takes as long as the profiling of a step, at worst
+_MAX_CHECK = 0.25  # fraction of a time budget after which it is rejected without measuring again
+_SAFETY_FACTOR = 1.25  # on the smallest budget that works, in the message
+_SLOW = 5e9  # FLOPs per second that any processor reaches, also if other processes run
+_MIN_SIDE = 32  # pixels to which images are reduced before a budget is rejected
+_MIN_WIDTH = 0.25  # of the network "auto" if time is short
 
-Times = Callable[[Model, Train], StepTimes]
+Times = Callable[[Model, Train], StepTimes]  # estimates the times of a network
 
 
 @dataclass(frozen=True)
-class _Way:
-    """A way to run a recipe: the test-time augmentation, and the side of the images in pixels."""
+class _Variant:
+    """A variant of a run: the test-time augmentation, and the side of the images in pixels."""
 
     tta: str
     side: int
 
 
-def settle(run: Run, data: Dataset) -> tuple[Run, Dataset]:
-    """The run and its images, with as much test-time augmentation and as large images as the time allows.
+def fit_to_budget(run: Run, data: Dataset) -> tuple[Run, Dataset]:
+    """Return the run and its images, with the strongest test-time augmentation and largest images that time allows.
 
-    Where the budget is too small for all of it, there is less test-time augmentation, and then images are made smaller,
-    unless the recipe says otherwise. What evaluation takes is reserved. A run that was begun keeps its answers.
+    If time is short, test-time augmentation is reduced first, and then the image size, unless the recipe sets them. The
+    time for evaluation is reserved. A resumed run keeps its values.
     """
-    *better, last = _ways(run, data)
-    for way in better:
-        settled, images = _taken(run, data, way)
-        if _fits(settled, images.train):
+    *better, last = _variants(run, data)
+    for variant in better:
+        fitted, images = _apply(run, data, variant)
+        if _fits(fitted, images.train):
             break
     else:
-        way = last
-        settled, images = _taken(run, data, way)
-    if way.side != data.train.shape[0]:
-        run.context.log(f"images are made {way.side} x {way.side} pixels, as the time is too short for larger ones")
-    return settled, images
+        variant = last
+        fitted, images = _apply(run, data, variant)
+    side = variant.side
+    if side != data.train.shape[0]:
+        run.context.log(f"resized the images to {side} x {side} pixels: there is no time for larger ones")
+    return fitted, images
 
 
-def _ways(run: Run, data: Dataset) -> list[_Way]:
-    """The ways to try, the best first; only one where it is known already or the budget is not a time."""
-    requested, before, side = run.recipe.train, run.folder.run, data.train.shape[0]
+def _variants(run: Run, data: Dataset) -> list[_Variant]:
+    """The variants to try, best first; only one if the run is resumed or the budget is not a time."""
+    requested, recorded, side = run.recipe.train, run.folder.run, data.train.shape[0]
     if run.recipe.start is not None:
-        return [_Way(requested.tta, side)]
+        return [_Variant(requested.tta, side)]
     timed = run.budget.unit == "seconds"
-    if (settled := _settled(before)) is not None:
-        tta, before_side = settled
-        return [_Way(tta if requested.tta == "auto" else requested.tta, before_side or side)]
-    most = _tta(run, data)
+    if (stored := _stored_values(recorded)) is not None:
+        tta, stored_side = stored
+        return [_Variant(tta if requested.tta == "auto" else requested.tta, stored_side or side)]
+    strongest = _tta(run, data)
     if not timed:
-        return [_Way(most, side)]
-    names = CHOICES[CHOICES.index(most) :] if requested.tta == "auto" else [most]
-    ways = [_Way(name, side) for name in names]
-    while run.recipe.resolution is None and run.context.distributed is None and side >= 2 * _SMALLEST_SIDE:
+        return [_Variant(strongest, side)]
+    modes = CHOICES[CHOICES.index(strongest) :] if requested.tta == "auto" else [strongest]
+    variants = [_Variant(mode, side) for mode in modes]
+    while run.recipe.resolution is None and run.context.distributed is None and side >= 2 * _MIN_SIDE:
         side //= 2
-        ways.append(_Way(names[-1], side))
-    return ways
+        variants.append(_Variant(modes[-1], side))
+    return variants
 
 
-def _settled(content: dict[str, Any]) -> tuple[str, int | None] | None:
-    """Test-time augmentation and side of the images of a run that was begun, as run.json has them."""
+def _stored_values(content: dict[str, Any]) -> tuple[str, int | None] | None:
+    """Test-time augmentation and image size in run.json; None if the run has not been planned yet."""
     if "plan" in content:
         return content["plan"]["tta"], content["plan"]["resolution"]
-    if "views" in content:  # of the version before
+    if "views" in content:  # written by the previous version
         tta: str = content["views"]
         return ("none" if tta == "one" else tta), content.get("side")
     return None
 
 
 def _tta(run: Run, data: Dataset) -> str:
-    """Return the most expensive test-time augmentation that evaluation has time for."""
+    """The strongest test-time augmentation that evaluation has time for."""
     evaluated = len(data.validation) + len(data.test)
     with run.budget.track("forecast"):
         return with_tta(run.recipe.train, data.train, evaluated=evaluated, profiler=run.profiler).tta
 
 
-def _taken(run: Run, data: Dataset, way: _Way) -> tuple[Run, Dataset]:
-    """The run and its images in this way; what evaluation will take is reserved."""
-    settled = replace(run, recipe=replace(run.recipe, train=replace(run.recipe.train, tta=way.tta)))
-    images = data if way.side == data.train.shape[0] else data.resized(way.side)
-    settled.reserve(images)
-    return settled, images
+def _apply(run: Run, data: Dataset, variant: _Variant) -> tuple[Run, Dataset]:
+    """The run and its images with the values of a variant; the time for its evaluation is reserved."""
+    fitted = replace(run, recipe=replace(run.recipe, train=replace(run.recipe.train, tta=variant.tta)))
+    images = data if variant.side == data.train.shape[0] else data.resized(variant.side)
+    fitted.reserve(images)
+    return fitted, images
 
 
 def _fits(run: Run, images: Images) -> bool:
-    """Whether the budget can hold all steps."""
+    """Whether the budget suffices for all steps."""
     try:
         with run.budget.track("forecast"), threads.single_thread(run.context.threads):
             _check_time(run, images, None if run.recipe.start else _network(run, images))
@@ -118,10 +119,10 @@ def _fits(run: Run, images: Images) -> bool:
 
 
 def check_budget(run: Run, images: Images) -> None:
-    """Raise `BudgetTooSmall`, naming the smallest that works, if a step could not train for ten steps.
+    """Raise `BudgetTooSmall`, with the smallest one that works, unless each step of the run can train for ten steps.
 
-    `images` are the candidates for selection. Raises `UserError` if a new network of the recipe cannot be pruned to the
-    size, or cannot grow as the recipe says.
+    `images` are the candidates for selection. Raises `UserError` if the network cannot be pruned to the requested size
+    or cannot grow by the requested schedule.
     """
     network = None if run.recipe.start else _network(run, images)
     with threads.single_thread(run.context.threads):
@@ -141,19 +142,19 @@ def _check_shape(run: Run, network: Model) -> None:
 
 
 def _network(run: Run, images: Images) -> Model:
-    """A network like the one to train, the narrowest where "auto" fits the width to the time."""
+    """A network like the one to train, with the smallest width if "auto" fits it to the time."""
     settings = run.recipe.train
     if settings.model == "auto" and settings.weights is None and settings.width is None:
-        settings = replace(settings, width=_NARROW if run.budget.unit == "seconds" else None)
+        settings = replace(settings, width=_MIN_WIDTH if run.budget.unit == "seconds" else None)
     network = choose_network(images, settings, count=len(images), seconds=None, profiler=run.profiler)
     return build_network(network, images, settings, seed=run.context.seed)
 
 
 def _check_time(run: Run, images: Images, network: Model | None) -> None:
-    """Raise `BudgetTooSmall` if a step could not train for ten steps.
+    """Raise `BudgetTooSmall` unless each step of the run can train for ten steps.
 
-    Networks are profiled only if the speed of a slow processor is not enough: time is not spent on profiling where it
-    is ample, and what any machine can hold is refused on none.
+    Networks are profiled only if the speed of a slow processor is not enough: ample budgets need no profiling, and a
+    budget that suffices on any machine is never rejected.
     """
     recipe, budget = run.recipe, run.budget
     subset = recipe.select.subset
@@ -161,66 +162,66 @@ def _check_time(run: Run, images: Images, network: Model | None) -> None:
     examples = min(selected or len(images), len(images))
     models = {name: model for name, model in _models(run, images, network).items() if model is not None}
 
-    def lacking(times: Times) -> tuple[str, float] | None:
-        found = _tightest(run, images, models, examples, times)
-        return None if found[1] <= budget.remaining else found
+    def shortage(times: Times) -> tuple[str, float] | None:
+        step, required = _bottleneck(run, images, models, examples, times)
+        return None if required <= budget.remaining else (step, required)
 
     def profiled(again: bool) -> Times:
         return lambda model, settings: _optimistic(run, _profiled(run, images, model, settings, again=again))
 
-    lack = lacking(_slow_times)
-    if lack and budget.unit == "seconds":
-        lack = lacking(profiled(again=False))
-        if lack and budget.spent < _LONGEST_CHECK * budget.total:  # the first steps of a process can be slow
-            lack = lacking(profiled(again=True))
-    if not lack:
+    short = shortage(_slow_times)
+    if short and budget.unit == "seconds":
+        short = shortage(profiled(again=False))
+        if short and budget.spent < _MAX_CHECK * budget.total:  # the first training steps of a process can be slow
+            short = shortage(profiled(again=True))
+    if not short:
         return
-    tightest, least = lack
-    total = budget.spent + budget.reserved + _CAUTION * least
-    raise budget.too_small(total, why=f"{MIN_STEPS} steps of training would not fit into its share for {tightest}")
+    step, required = short
+    total = budget.spent + budget.reserved + _SAFETY_FACTOR * required
+    raise budget.too_small(total, why=f"its part for '{step}' is not enough for {MIN_STEPS} training steps")
 
 
 def trains_proxy(run: Run, images: Images) -> bool:
-    """Whether the run will train a proxy model for its selection method."""
+    """Return whether the run will train a proxy model for its selection."""
     settings, selected = run.selection(images), (run.folder / "select" / "subset.json").exists()
     return settings is not None and not selected and needs_proxy(settings, images)
 
 
 def _models(run: Run, images: Images, network: Model | None) -> dict[str, Model | None]:
-    """The network that each step trains; None where it trains none, or one that is not known yet."""
+    """The network that each step trains; None if it trains none, or the network of another run."""
     proxy = None
     if trains_proxy(run, images):
         proxy = build_network(Network("convnet", {"width": PROXY.width}), images, PROXY, seed=run.context.seed)
     return {name: proxy if name == "select" else network for name in run.budget.weights}
 
 
-def _tightest(run: Run, images: Images, models: dict[str, Model], examples: int, times: Times) -> tuple[str, float]:
-    """The step that needs most for its part of the budget, and what all steps together need because of it."""
-    weights = {name: run.budget.weights[name] for name in models}  # a step that trains nothing leaves its part
+def _bottleneck(run: Run, images: Images, models: dict[str, Model], examples: int, times: Times) -> tuple[str, float]:
+    """The step whose part of the budget is most critical, and the total that all steps require because of it."""
+    weights = {name: run.budget.weights[name] for name in models}  # other steps train nothing, and need no part
     fractions = {name: weight / sum(weights.values()) for name, weight in weights.items()}
-    needed = {"none": 0.0}
+    required = {"none": 0.0}
     for name, model in models.items():
         settings, count = (PROXY, len(images)) if name == "select" else (run.recipe.train, examples)
-        needed[name] = _needed(run, model, settings, count, times) / fractions[name]
-    step = max(needed, key=needed.__getitem__)
-    return step, needed[step]
+        required[name] = _required(run, model, settings, count, times) / fractions[name]
+    step = max(required, key=required.__getitem__)
+    return step, required[step]
 
 
-def _needed(run: Run, model: Model, settings: Train, count: int, times: Times) -> float:
-    """What ten steps cost in the unit of the budget, with the profiling before them."""
+def _required(run: Run, model: Model, settings: Train, count: int, times: Times) -> float:
+    """Cost of ten training steps and of profiling, in the unit of the budget."""
     size = min(settings.batch_size or default_batch_size(count, run.context.device), count)
     if run.budget.unit == "epochs":
         return MIN_STEPS * size / count
     if run.budget.unit == "flops":
         return MIN_STEPS * TRAINING_FLOPS_PER_MAC * count_macs(model) * size
-    found = times(model, settings)
-    run.budget.seconds_per_pass = found.predict
-    smallest = settings.batch_size or min(size, SMALLEST)
-    return MIN_STEPS * found.step(smallest) + _OVERHEAD * found.train
+    measured = times(model, settings)
+    run.budget.seconds_per_pass = measured.predict
+    smallest = settings.batch_size or min(size, MIN_BATCH)
+    return MIN_STEPS * measured.step(smallest) + _OVERHEAD * measured.train
 
 
 def _slow_times(model: Model, settings: Train) -> StepTimes:
-    """The times of a slow processor, which need no profiling."""
+    """Times on a slow processor, without profiling."""
     macs = count_macs(model)
     update = update_flops(model, choose_optimizer(model, settings)) / _SLOW
     return StepTimes(TRAINING_FLOPS_PER_MAC * macs / _SLOW, 2 * macs / _SLOW, update)
@@ -232,6 +233,6 @@ def _profiled(run: Run, images: Images, model: Model, settings: Train, *, again:
 
 
 def _optimistic(run: Run, times: StepTimes) -> StepTimes:
-    """The times of an idle machine: where another process was running they are those of one thread."""
-    spread = run.context.threads or 1 if times.crowded else 1
-    return replace(times, train=times.train / spread, predict=times.predict / spread)
+    """Times on an idle machine: if other processes were running, the measured times are those of one thread."""
+    speedup = run.context.threads or 1 if times.crowded else 1
+    return replace(times, train=times.train / speedup, predict=times.predict / speedup)

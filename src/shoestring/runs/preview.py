@@ -14,48 +14,50 @@ from shoestring.errors import UserError
 from shoestring.planning.preview import preview_training
 from shoestring.runs.directory import RunDir
 from shoestring.runs.extend import extends
-from shoestring.runs.plan import make_plan, plan_record, planner_of, training_images
-from shoestring.runs.preflight import check_budget, settle, trains_proxy
+from shoestring.runs.plan import make_plan, make_planner, plan_record, training_images
+from shoestring.runs.preflight import check_budget, fit_to_budget, trains_proxy
 from shoestring.runs.progress import with_run_fraction
 from shoestring.runs.session import Run, begin
-from shoestring.runs.validate import check, check_place
+from shoestring.runs.validate import check, check_run_folder
 from shoestring.runtime.context import Context
 from shoestring.training.checkpoint import Fresh
 from shoestring.training.setup import prepare
 
 
 def preview(recipe: Recipe, folder: RunDir, *, context: Context, started: float | None = None) -> dict[str, Any]:
-    """Return what `pipeline.run` would do: the `budget` by step, and the `training` as a `TrainingPreview`.
+    """Return what `pipeline.run` would do: the `budget` by step, the `training` (a `TrainingPreview`) and the `plan`.
 
-    Images are loaded and steps are timed; nothing is trained, and nothing is written. Raises what a run would raise
-    before its first step.
+    Images are loaded and training steps are timed; nothing is trained or written. Raises the errors that a run would
+    raise before training.
     """
     check(recipe)
-    check_place(recipe, folder.path)
-    folder.check_free()
+    check_run_folder(recipe, folder.path)
+    folder.check_usable()
     if recipe.start is not None:
-        raise UserError("--plan shows how a network is trained, and this recipe starts from a finished run.")
-    longer = extends(recipe, folder)
-    if "result" in folder.run and not longer:
+        raise UserError(
+            "--plan shows how a network is trained, and this recipe starts from a finished run: omit --plan."
+        )
+    extended = extends(recipe, folder)
+    if "result" in folder.run and not extended:
         folder = RunDir(folder / "plan")  # does not count what the finished run spent
     run = begin(recipe, folder, context=context, started=started)
-    shown = with_run_fraction(context.on_progress, run.budget)  # without the history
-    run = replace(run, context=replace(run.context, on_progress=shown))
+    on_progress = with_run_fraction(context.on_progress, run.budget)  # without the history
+    run = replace(run, context=replace(run.context, on_progress=on_progress))
     data = run.load()
     run.context.log("measuring speed")
-    run, data = settle(run, data)
+    run, data = fit_to_budget(run, data)
     check_budget(run, data.train)
     budget = run.budget
     fractions = _fractions(run, data.train)
     spent, remaining = budget.spent, budget.remaining
-    planned = make_plan(run, data.train, planner_of(run))
+    planned = make_plan(run, data.train, make_planner(run))
     assert planned is not None
     images = data.train[np.arange(training_images(run, data.train))]
     window = budget.window("train", fraction=fractions["train"])
     training = preview_training(prepare(planned.model, images, window, planned.train, run.context, Fresh()), window)
-    divided = {step: fraction * remaining for step, fraction in fractions.items()}
+    by_step = {step: fraction * remaining for step, fraction in fractions.items()}
     return {
-        "budget": {"unit": budget.unit, "total": budget.total, "spent": spent, **divided, "kept": budget.reserved},
+        "budget": {"unit": budget.unit, "total": budget.total, "spent": spent, **by_step, "kept": budget.reserved},
         "examples": len(images),
         "training": {**asdict(training), "epochs": training.epochs},
         "plan": to_dict(plan_record(run, planned, data.train)),

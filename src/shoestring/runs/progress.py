@@ -1,4 +1,4 @@
-"""Callbacks that add to the progress that the steps of a run report."""
+"""Callbacks that extend the progress reports of the steps of a run."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def with_run_fraction(on_progress: OnProgress, budget: Budget) -> OnProgress:
 
 
 def with_history(on_progress: OnProgress, folder: RunDir, budget: Budget) -> OnProgress:
-    """Also append progress to history.jsonl, with the seconds spent, once the run has begun in the folder."""
+    """Also append progress to history.jsonl, with the seconds spent, once the run has started in the folder."""
 
     def update(name: str, fraction: float, values: dict[str, Any]) -> None:
         on_progress(name, fraction, values)
-        if folder.begun:  # before that, another process may be using it
+        if folder.started:  # before that, another process may be using it
             rounded = {key: _plain(value) for key, value in values.items()}
             folder.append_history(seconds=round(budget.elapsed, 3), step=name, fraction=round(fraction, 4), **rounded)
 
@@ -43,7 +43,7 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def of_several(on_progress: OnProgress, number: int, count: int) -> OnProgress:
+def across_runs(on_progress: OnProgress, number: int, count: int) -> OnProgress:
     """Convert the progress of run `number` (from 0) of `count` runs of the same length to that of all of them."""
 
     def update(name: str, fraction: float, values: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""What the steps of one run share: its recipe, folder, budget and surroundings, and how they are set up."""
+"""One run: the recipe, folder, budget and context that its steps share, and how they are set up."""
 
 from __future__ import annotations
 
@@ -22,25 +22,24 @@ from shoestring.planning.model import preprocessing
 from shoestring.planning.profiling import Profiler
 from shoestring.planning.selection_method import with_method
 from shoestring.runs.directory import RunDir, write_skipped
-from shoestring.runs.extend import extends, reopen, trained
-from shoestring.runs.inputs import check_same_files, check_same_images, file_states
+from shoestring.runs.extend import extends, is_trained, reopen
+from shoestring.runs.inputs import check_same_files, check_same_images, check_unchanged_images, file_states
 from shoestring.runs.loading import current_key, load_arguments, read_arguments
 from shoestring.runs.models import final_model
 from shoestring.runs.progress import with_history, with_run_fraction
-from shoestring.runs.validate import check, check_place
+from shoestring.runs.validate import check, check_run_folder
 from shoestring.runtime.context import Context
 
-EXIT = 0.3  # seconds that writing the last files and leaving take
-_LEAVING = 0.05  # seconds from the last file to the end of the process, at least
-_TIMING = 0.01  # share of a time budget that goes into measuring latency
-_LONGEST_TIMING = 1.0
-_MOST_TIMING = 0.08
-_MARGIN = 0.008  # share of a time budget that stays free, because a machine may be slow to write and to leave
+EXIT_SECONDS = 0.3  # for writing the last files and exiting
+_MIN_EXIT_SECONDS = 0.05  # from the last file to the end of the process
+_TIMING_FRACTION, _MAX_TIMING_FRACTION = 0.01, 0.08  # of a time budget for measuring latency: reserved, and at most
+_MAX_TIMING_RESERVE = 1.0  # seconds
+_MARGIN = 0.008  # fraction of a time budget that is not spent, because a machine may be slow to write files and exit
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run of a recipe, or of `only` one step of it."""
+    """One run of a recipe, or of `only` one of its steps."""
 
     recipe: Recipe
     folder: RunDir
@@ -48,28 +47,28 @@ class Run:
     context: Context
     profiler: Profiler
     only: str | None = None
-    key: str = ""  # of the files of the data, as they were before they were loaded
+    key: str = ""  # of the data files, before they were loaded
 
-    def step(self, name: str) -> Context:
-        """The surroundings of one step: its states go into the folder of its name, its progress bears that name."""
+    def step_context(self, name: str) -> Context:
+        """Return the context of a step, with its own folder for checkpoints and its name in progress reports."""
         return replace(self.context.in_folder(name), on_progress=lambda _, *rest: self.context.on_progress(name, *rest))
 
     def selection(self, images: Images) -> Select | None:
-        """The settings for selecting from these images, the method chosen; None if nothing is selected."""
+        """Return the settings of the selection from these images, with a resolved method; None without a selection."""
         settings = self.recipe.select
         if settings.examples is None or settings.subset is not None:
             return None
         return with_method(settings, images, pretrained=self.recipe.train.weights is not None)
 
     def load(self) -> Dataset:
-        """The data set of the recipe, with what loading noted."""
+        """Load the data set of the recipe and log its sizes and notes."""
         recipe, log = self.recipe, self.context.log
         log(f"loading {recipe.data}")
         with self.budget.track("load"):
             arguments = load_arguments(recipe)
-            data = load(**arguments, progress=self._loaded)
+            data = load(**arguments, progress=self._report_loading)
             if self.context.distributed is not None:
-                self.context.distributed.broadcast(("load", arguments))  # now that the cache holds them
+                self.context.distributed.broadcast(("load", arguments))  # from the cache
         log(
             f"{data.name}: {len(data.train):,} train, {len(data.validation):,} validation, {len(data.test):,} test, "
             f"{len(data.classes)} classes, {' x '.join(map(str, data.train.shape))}"
@@ -79,26 +78,28 @@ class Run:
         return data
 
     def load_unlabelled(self) -> Images:
-        """The images of the recipe without labels, with what loading noted."""
+        """Load the unlabeled images of the recipe and log their number."""
         recipe = self.recipe
         self.context.log(f"loading {recipe.data}")
         with self.budget.track("load"):
-            images = load_unlabelled(recipe.data, **read_arguments(recipe), progress=self._loaded, log=self.context.log)
+            images = load_unlabelled(
+                recipe.data, **read_arguments(recipe), progress=self._report_loading, log=self.context.log
+            )
         self.context.log(f"{len(images):,} images without labels, {' x '.join(map(str, images.shape))}")
         return images
 
-    def _loaded(self, done: int, total: int) -> None:
+    def _report_loading(self, done: int, total: int) -> None:
         self.context.on_progress("load", done / total if total else 0.0, {"images": done})
 
     def reserve(self, data: Dataset) -> None:
-        """Keep back what evaluation, its files, timing, the last files and leaving will cost."""
+        """Reserve the time for evaluation, its files, latency measurements, the last files and the exit."""
         train, start = self.recipe.train, self.recipe.start
         if start is not None:
-            prepared = final_model(Path(start)).preprocessing
+            inputs = final_model(Path(start)).preprocessing
         else:
-            prepared = preprocessing(data.train[:1], mirror=train.mirrors(data.mirrored), tta=train.tta)
-        passes, classes = expected_passes(prepared), len(data.classes)
-        values = max(math.prod(data.train.shape), prepared.channels * prepared.resolution**2)
+            inputs = preprocessing(data.train[:1], mirror=train.mirrors(data.mirrored), tta=train.tta)
+        passes, classes = expected_passes(inputs), len(data.classes)
+        values = max(math.prod(data.train.shape), inputs.channels * inputs.resolution**2)
         validation, test = len(data.validation), len(data.test)
         sizes = {"classes": classes, "values": values, "passes": passes}
         if self.recipe.prune.enabled:
@@ -107,123 +108,103 @@ class Run:
         seconds = seconds_to_predict(validation + test, **sizes) + seconds_to_fit(validation, classes=classes)
         self.budget.reserve("evaluate", seconds, images=round((validation + test) * passes))
         self.budget.reserve("files", seconds_to_write(test, classes))
-        self.budget.reserve("timing", self.timing, images=MIN_PASSES)
-        self.budget.reserve("exit", EXIT + _MARGIN * self.budget.total)
+        self.budget.reserve("timing", self.timing_reserve, images=MIN_PASSES)
+        self.budget.reserve("exit", EXIT_SECONDS + _MARGIN * self.budget.total)
 
     @property
-    def timing(self) -> float:
-        """Seconds kept for measuring latency."""
-        return min(_TIMING * self.budget.total, _LONGEST_TIMING) if self.budget.unit == "seconds" else _LONGEST_TIMING
+    def timing_reserve(self) -> float:
+        """Seconds reserved for measuring latency."""
+        if self.budget.unit != "seconds":
+            return _MAX_TIMING_RESERVE
+        return min(_TIMING_FRACTION * self.budget.total, _MAX_TIMING_RESERVE)
 
-    def time_for_timing(self) -> tuple[float, float | None]:
-        """Seconds for measuring latency, and within which all of it has to end.
+    def timing_limits(self) -> tuple[float, float | None]:
+        """Return the seconds for measuring latency, and a limit that includes its overhead (None: no limit).
 
-        They are what is left, at most 8 % of the time: more than was kept where the evaluation was quicker than feared.
+        The limit is all remaining time, of which latency takes at most 8 % of the budget. This is more than the reserve
+        if evaluation took less time than expected.
         """
         budget = self.budget
         if budget.unit != "seconds":
-            return self.timing, None
-        left = max(budget.remaining_for("timing"), 0.0)
-        return min(left, _MOST_TIMING * budget.total), left
+            return self.timing_reserve, None
+        remaining = max(budget.remaining_for("timing"), 0.0)
+        return min(remaining, _MAX_TIMING_FRACTION * budget.total), remaining
 
     @property
-    def late(self) -> float:
-        """Seconds by which the run will end after its deadline; negative when it is met, or nothing is timed."""
+    def lateness(self) -> float:
+        """Seconds from the deadline to the end of the run; negative if it is met or the budget is not a time."""
         budget = self.budget
-        return budget.elapsed + _LEAVING - budget.total if budget.unit == "seconds" else -1.0
+        return budget.elapsed + _MIN_EXIT_SECONDS - budget.total if budget.unit == "seconds" else -1.0
 
     @contextlib.contextmanager
-    def working(self, images: Images, *, check: Callable[[], None] | None = None) -> Iterator[None]:
-        """Hold the folder, begun anew or gone on with; the seconds spent are on record however the block ends.
+    def open_folder(self, images: Images, *, check: Callable[[], None] | None = None) -> Iterator[None]:
+        """Start or resume the run in its folder, which is locked; the time spent is recorded however the block ends.
 
-        Raises `UserError` when the images are not those that the run began with, or was trained on, and what `check`
-        raises of a new run and of one that is extended; then nothing has changed.
+        `check` is called for new and extended runs. Raises what it raises, and `UserError` if the run was started with
+        other images, or starts from a run that was; the folder is unchanged then.
         """
-        first = partial(self._enter, images, check)
-        with self.folder.begin(_content(self.recipe, self.only), to_yaml(self.recipe), first=first):
+        first = partial(self._check_and_reopen, images, check)
+        with self.folder.begin(_recipe_record(self.recipe, self.only), to_yaml(self.recipe), first=first):
             write_skipped(self.folder.path, images.skipped)
             name = Path(self.recipe.data).name
             data = {"name": name, "fingerprint": images.fingerprint, "key": self.key}
-            self.note(data=data, files=file_states(self.recipe))
+            self.record(data=data, files=file_states(self.recipe))
             try:
                 yield
             finally:
-                with contextlib.suppress(OSError, UserError):  # the disk may be full, the folder gone
+                with contextlib.suppress(OSError, UserError):  # a full disk, or a removed folder
                     self.folder.append_history(seconds=round(self.budget.elapsed, 3), step="end")
 
-    def _enter(self, images: Images, check: Callable[[], None] | None) -> None:
+    def _check_and_reopen(self, images: Images, check: Callable[[], None] | None) -> None:
         for folder in (self.folder, *([RunDir(Path(self.recipe.start))] if self.recipe.start else [])):
             check_same_images(folder, images)
         check_same_files(self.recipe, self.folder)
-        longer = self.only is None and extends(self.recipe, self.folder) and trained(self.folder)
-        if check is not None and (longer or not self.folder.run):
+        extended = self.only is None and extends(self.recipe, self.folder) and is_trained(self.folder)
+        if check is not None and (extended or not self.folder.run):
             with self.budget.track("forecast"):
                 check()
-        if longer:
+        if extended:
             reopen(self.folder)
 
-    def note(self, **values: Any) -> None:
-        """Write values into run.json, with the ledger and the epochs or operations counted as they stand."""
-        self.folder.update(
-            **values, counted=self.budget.counted, ledger={name: round(s, 3) for name, s in self.budget.ledger.items()}
-        )
+    def record(self, **values: Any) -> None:
+        """Write values to run.json, with the current ledger and the number of epochs or FLOPs spent."""
+        ledger = {name: round(seconds, 3) for name, seconds in self.budget.ledger.items()}
+        self.folder.update(**values, counted=self.budget.counted, ledger=ledger)
 
 
-def finished(recipe: Recipe, folder: RunDir, *, context: Context, only: str | None = None) -> dict[str, Any] | None:
-    """The results of this very run when they are in the folder already; `UserError` for what could never work.
+def finished_result(
+    recipe: Recipe, folder: RunDir, *, context: Context, only: str | None = None
+) -> dict[str, Any] | None:
+    """Return the results of the run if it is finished in the folder, else None.
 
-    Also `UserError` when the images have changed since, for which the results do not hold.
+    Raises `UserError` for an invalid recipe, for a folder with another run, and if the images have changed since.
     """
     check(recipe)
-    check_place(recipe, folder.path)
-    folder.check_free()
+    check_run_folder(recipe, folder.path)
+    folder.check_usable()
     if only is None and extends(recipe, folder):
         return None
-    if not folder.done(_content(recipe, only)):
+    if not folder.done(_recipe_record(recipe, only)):
         return None
     check_same_files(recipe, folder)
-    _check_unchanged(recipe, folder, context)
+    check_unchanged_images(recipe, folder, context)
     if only is None and model_folder(folder.path) is None:
         raise UserError(
-            f"the run in {folder.path} was done, but its model is not there any more: remove that folder to run anew."
+            f"the run in {folder.path} is finished, but its model is missing: remove that folder to start over."
         )
-    more = "give it more to spend to go on, or " if recipe.extendable and only is None else ""
-    context.log(f"{folder.path} is done already; {more}delete it to run anew")
+    extend = "use a larger budget to extend it, or " if recipe.extendable and only is None else ""
+    context.log(f"{folder.path} is already done; {extend}delete it to start over")
     return folder.run["result"]
 
 
-def _check_unchanged(recipe: Recipe, folder: RunDir, context: Context) -> None:
-    """Raise `UserError` when the images are others than the finished run had.
-
-    They are loaded only when a file was added, removed, resized or written; when they cannot be found any more there
-    are no others.
-    """
-    noted = folder.run.get("data", {})
-    try:
-        key = current_key(recipe)
-    except UserError:
-        return
-    if noted.get("key", key) == key:
-        return
-    context.log(f"files of {noted['name']} have changed since {folder.path} was made: looking at the images")
-    images = (
-        load_unlabelled(recipe.data, **read_arguments(recipe))
-        if recipe.unlabelled
-        else load(**load_arguments(recipe)).train
-    )
-    check_same_images(folder, images)
-    with contextlib.suppress(OSError):  # the folder may be read-only
-        folder.update(data={**noted, "key": key})
-
-
-def _content(recipe: Recipe, only: str | None) -> dict[str, Any]:
-    """What run.json holds of a recipe, and by which two runs are told apart."""
+def _recipe_record(recipe: Recipe, only: str | None) -> dict[str, Any]:
+    """The recipe in run.json, which identifies the run."""
     return as_dict(recipe) | ({"only": only} if only else {})
 
 
 def begin(recipe: Recipe, folder: RunDir, *, context: Context, started: float | None, only: str | None = None) -> Run:
-    """A run, or one step of it, whose budget goes on where an interrupted one in this folder stopped."""
-    wanted = {
+    """Return a run, or one step of it, with its budget; what an interrupted run in the folder spent is counted."""
+    enabled = {
         "select": recipe.select.examples is not None,
         "train": recipe.start is None,
         "prune": recipe.prune.enabled,
@@ -234,7 +215,7 @@ def begin(recipe: Recipe, folder: RunDir, *, context: Context, started: float | 
         recipe.time,
         epochs=recipe.epochs or (DEFAULT_EPOCHS if not timed and recipe.flops is None else None),
         flops=recipe.flops,
-        steps=[name for name, here in wanted.items() if here and only in (None, name)],
+        steps=[name for name, is_enabled in enabled.items() if is_enabled and only in (None, name)],
         started=started,
         before=spent,
         spent=folder.run.get("counted", 0.0),
@@ -243,10 +224,10 @@ def begin(recipe: Recipe, folder: RunDir, *, context: Context, started: float | 
     budget.ledger["start"] = ledger.get("start", 0.0) + budget.elapsed - spent
     if spent:
         how = "ended" if "result" in folder.run else "was interrupted"
-        context.log(f"{folder.path} {how} after {spent:.0f} s; going on")
-    around = replace(
+        context.log(f"{folder.path} {how} after {spent:.0f} s; resuming it")
+    context = replace(
         context,
         folder=folder.path,
         on_progress=with_history(with_run_fraction(context.on_progress, budget), folder, budget),
     )
-    return Run(recipe, folder, budget, around, Profiler(budget, around), only, current_key(recipe))
+    return Run(recipe, folder, budget, context, Profiler(budget, context), only, current_key(recipe))

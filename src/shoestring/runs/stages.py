@@ -1,4 +1,4 @@
-"""The steps of a run: each takes its result from the folder when it is there, and makes and keeps it otherwise."""
+"""The steps of a run: each loads its result from the run folder if it exists, otherwise computes and saves it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from shoestring.models.inference import Predictor
 from shoestring.models.model import Model
 from shoestring.planning.plan import Planned, Planner
 from shoestring.runs.models import final_model
-from shoestring.runs.plan import note_plan
+from shoestring.runs.plan import record_plan
 from shoestring.runs.session import Run
 from shoestring.runtime import threads
 from shoestring.selection import Subset
@@ -30,7 +30,7 @@ from shoestring.training.snapshots import remove
 
 
 def select(run: Run, images: Images) -> Subset | None:
-    """The subset of the recipe: chosen before, chosen now, or None for all images."""
+    """Return the subset of the images to train on: loaded or selected; None for all images."""
     requested, settings = run.recipe.select, run.selection(images)
     if settings is None:
         return None if requested.subset is None else load_subset(requested.subset, images)
@@ -41,17 +41,19 @@ def select(run: Run, images: Images) -> Subset | None:
     def make() -> Subset:
         run.context.log(f"selecting {settings.examples:,} of {len(images):,} images")
         with run.budget.track("select"):
-            subset = execute.select(images, settings, budget=run.budget, context=run.step("select"), already=already)
+            subset = execute.select(
+                images, settings, budget=run.budget, context=run.step_context("select"), already=already
+            )
             rows = never_held_out(run.recipe)
             subset = replace(subset, never_held_out=None if rows is None else tuple(rows.tolist()))
-        run.note()
+        run.record()
         return subset
 
-    return run.folder.once("select/subset.json", make, Subset.save, Subset.load)
+    return run.folder.load_or_make("select/subset.json", make, Subset.save, Subset.load)
 
 
 def selection_result(run: Run, images: Images, subset: Subset, data: Dataset | None) -> dict[str, Any]:
-    """What was chosen, as plain values; with duplicates in mind also how many test images training has a copy of."""
+    """Return the results of a selection as plain values; with `drop_duplicates` also leaked test images."""
     result: dict[str, Any] = {
         "examples": len(subset),
         "kept": subset.kept,
@@ -71,20 +73,20 @@ def selection_result(run: Run, images: Images, subset: Subset, data: Dataset | N
 
 
 def find_leaked_images(run: Run, images: Images, data: Dataset) -> None:
-    """Note which test images have a near duplicate in training, if duplicates are minded, before the time is spent."""
+    """Record the test images that have a near duplicate among the training images, with `drop_duplicates`."""
     if run.recipe.select.drop_duplicates and "test_images_in_training" not in run.folder.run:
         with run.budget.track("select"):
-            found = _leaked_names(images, data)
-        run.note(test_images_in_training=found)
+            leaked = _leaked_names(images, data)
+        run.record(test_images_in_training=leaked)
 
 
 def _leaked_names(images: Images, data: Dataset) -> list[str]:
-    """The names of test images that have a near duplicate among these."""
+    """Names of the test images that have a near duplicate among the images."""
     return [str(name) for name in data.test.ids[find_leaked(images, data.test)]]
 
 
 def train(run: Run, images: Images, validation: Images, planner: Planner, planned: Planned | None) -> Model:
-    """The trained model: that of the run to start from, that in the folder, or one trained now as planned."""
+    """Return the trained model: of the run to start from, loaded from the folder, or trained as planned."""
     if run.recipe.start is not None:
         return final_model(Path(run.recipe.start))
 
@@ -92,16 +94,16 @@ def train(run: Run, images: Images, validation: Images, planner: Planner, planne
         assert planned is not None
         with run.budget.track("train"):
             model, summary, plan = execute.train(images, planner, planned, budget=run.budget, validation=validation)
-        run.note(training=asdict(summary))
+        run.record(training=asdict(summary))
         if plan is not planned:
-            note_plan(run, plan, images)
+            record_plan(run, plan, images)
         return model
 
     return _load_or_make(run, "train", make)
 
 
 def prune(run: Run, model: Model, images: Images, validation: Images) -> Model:
-    """The model cut to the recipe's size, or as it is when none is asked for; notes what it was before."""
+    """Return the model pruned to the size of the recipe, unchanged without one; records its metrics before pruning."""
     if not run.recipe.prune.enabled:
         return model
 
@@ -115,28 +117,24 @@ def prune(run: Run, model: Model, images: Images, validation: Images) -> Model:
                 "params": _params(model),
                 "finished": run.recipe.start is not None,
             }
-        run.note(before_pruning=before)
+        run.record(before_pruning=before)
         run.context.log("pruning")
         with run.budget.track("prune"):
-            small, summary = execute.prune(
-                model,
-                images,
-                run.recipe.prune,
-                run.recipe.train,
-                budget=run.budget,
-                context=run.step("prune"),
+            context = run.step_context("prune")
+            pruned, summary = execute.prune(
+                model, images, run.recipe.prune, run.recipe.train, budget=run.budget, context=context
             )
-        run.note(recovery=asdict(summary) if summary else None)
-        return small
+        run.record(recovery=asdict(summary) if summary else None)
+        return pruned
 
     return _load_or_make(run, "prune", make)
 
 
 def evaluate(run: Run, model: Model, data: Dataset, images: Images, subset: Subset | None) -> dict[str, Any]:
-    """Measure the final model, once, on the test split; all results as plain values.
+    """Evaluate the final model, once, on the test split; return all results as plain values.
 
-    Its temperature is fitted on the validation split before. Where the time runs short, predictions are made of fewer
-    views (`Predictor`), and the time of a batch is not measured.
+    Its temperature is fitted on the validation split first. If time is short, predictions use less test-time
+    augmentation (`Predictor`), and the latency of a batch is not measured.
     """
     budget = run.budget
     run.context.log(f"evaluating on {len(data.validation):,} validation and {len(data.test):,} test images")
@@ -148,22 +146,22 @@ def evaluate(run: Run, model: Model, data: Dataset, images: Images, subset: Subs
         predictions = collect_predictions(predictor(data.test), data.test.targets, classes=len(model.classes))
         metrics = compute_metrics(predictions, classes=model.classes, split="test")
         budget.release("evaluate")
-        run.folder.check_present()
+        run.folder.check_exists()
         write_metrics(run.folder / "evaluate", metrics, predictions, data.test)
         budget.release("files")
-        seconds, limit = run.time_for_timing()
-        with threads.restore_threads():  # training may have ended with fewer
+        seconds, limit = run.timing_limits()
+        with threads.restore_threads():  # training may use fewer
             if run.context.threads is not None:
                 threads.set_threads(run.context.threads)
             costs = measure_cost(model, device=run.context.device, seconds=seconds, limit=limit)
         budget.release("timing")
-    saved, leaked = run.folder.run, {}
-    before = saved.get("before_pruning") if run.recipe.prune.enabled else None
+    recorded, leaked = run.folder.run, {}
+    before = recorded.get("before_pruning") if run.recipe.prune.enabled else None
     warnings = find_warnings(metrics.as_dict())
     if before is not None:
         warnings += pruning_warnings(before["validation"], validation.accuracy, len(validation))
     if run.recipe.select.drop_duplicates:
-        leaked["test_images_in_training"] = saved["test_images_in_training"]
+        leaked["test_images_in_training"] = recorded["test_images_in_training"]
     return {
         **{key: value for key, value in metrics.as_dict().items() if key != "confusion"},
         "validation": validation.accuracy,
@@ -192,11 +190,8 @@ def evaluate(run: Run, model: Model, data: Dataset, images: Images, subset: Subs
 
 
 def _predictor(run: Run, model: Model, data: Dataset) -> Predictor:
-    """Predicts the validation and the test split within the time that is left for them, if time is the budget.
-
-    The temperature that an interrupted evaluation may have left is not of it.
-    """
-    model = replace(model, temperature=1.0)
+    """A predictor for the validation and the test split, within the remaining time if the budget is a time."""
+    model = replace(model, temperature=1.0)  # an interrupted evaluation may have fitted it
     if run.budget.unit != "seconds":
         return Predictor(model)
     pending, remaining = len(data.validation) + len(data.test), partial(run.budget.remaining_for, "evaluate")
@@ -204,8 +199,8 @@ def _predictor(run: Run, model: Model, data: Dataset) -> Predictor:
 
 
 def _save_description(run: Run, model: Model) -> Model:
-    """The model, after its description in the run is written anew."""
-    run.folder.check_present()
+    """Save the description of the model (which has the temperature) in the run folder; return the model."""
+    run.folder.check_exists()
     folder = model_folder(run.folder.path)
     assert folder is not None
     model.save_description(folder)
@@ -213,31 +208,31 @@ def _save_description(run: Run, model: Model) -> Model:
 
 
 def finish(run: Run, result: dict[str, Any]) -> dict[str, Any]:
-    """Keep the results in run.json: from here on the run is done.
+    """Write the results to run.json, which marks the run as finished, and return them.
 
-    What interrupted steps would go on from goes, but not what a longer training would.
+    Checkpoints are removed, except that of the training if it can be extended.
     """
     for state in run.folder.path.glob("*/state.pt"):
         if not (run.recipe.extendable and state.parent.name == "train"):
             state.unlink()
     for step in ("train", "prune"):
         remove(run.folder / step)
-    run.note(result=result)
+    run.record(result=result)
     return result
 
 
 def add_lateness(run: Run, result: dict[str, Any]) -> None:
-    """Add `late_seconds` to the results, and a warning where the deadline is missed.
+    """Add `late_seconds` to the results, and a warning if the deadline was missed.
 
-    To be called when all that the budget pays for is done but the last files.
+    Call it after all work in the budget except for writing the last files.
     """
-    result["late_seconds"] = late = round(max(run.late, 0.0), 2)
+    result["late_seconds"] = late = round(max(run.lateness, 0.0), 2)
     if late:
         result.setdefault("warnings", []).append(f"the deadline of {run.budget.total:g} s was missed by {late:g} s")
 
 
 def _load_or_make(run: Run, name: str, make: Callable[[], Model]) -> Model:
-    return run.folder.once(
+    return run.folder.load_or_make(
         f"{name}/model.json", make, lambda model, file: model.save(file.parent), lambda file: Model.load(file.parent)
     )
 

@@ -1,4 +1,4 @@
-"""Checks of a recipe before anything starts: names, options, budgets, paths."""
+"""Checks of a recipe before a run starts: names, options, budgets, paths."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from shoestring.runs.directory import RunDir
 
 
 def check(recipe: Recipe) -> None:
-    """Raise `UserError` for a recipe that works with no data."""
+    """Raise `UserError` for a recipe that is invalid whatever the data."""
     if len(recipe.budget) > 1:
         raise UserError(f"set one budget, not {' and '.join(f'--{name}' for name in recipe.budget)}.")
     _check_names(recipe)
@@ -23,14 +23,14 @@ def check(recipe: Recipe) -> None:
     if recipe.keep is not None and (recipe.select.subset or recipe.select.already):
         raise UserError("the images of --subset and --already are never held out: omit --keep.")
     if recipe.unlabelled and recipe.select.balance not in ("equal", "none"):
-        raise UserError("--balance needs labels, and --unlabelled has none.")
+        raise UserError("--balance needs labels, and with --unlabelled there are none: omit --balance.")
     if recipe.prune.options and not recipe.prune.enabled:
-        raise UserError("pruning has options, but no target size: set --macs or --params.")
+        raise UserError("there are options for pruning, but no target size: set --macs or --params.")
     if recipe.baseline and recipe.select.examples is None and recipe.select.subset is None:
         raise UserError("--baseline compares the subset with random images: set its size with --examples.")
 
 
-def recorded(folder: RunDir) -> Recipe | None:
+def read_recipe(folder: RunDir) -> Recipe | None:
     """Return the recipe of the run in a folder, or None without one. Raises `UserError` if it cannot be read."""
     content = folder.run.get("recipe")
     if content is None:
@@ -38,28 +38,28 @@ def recorded(folder: RunDir) -> Recipe | None:
     try:
         return resolve((str(folder.path), content))[0]
     except UserError as error:
-        raise UserError(f"{folder.path} is a run{folder.maker}, whose recipe cannot be read: {error}") from None
+        raise UserError(f"{folder.path} is a run{folder.version_note}, whose recipe cannot be read: {error}") from None
 
 
-def check_place(recipe: Recipe, out: Path) -> None:
+def check_run_folder(recipe: Recipe, out: Path) -> None:
     """Raise `UserError` for a run folder that overlaps the images, or is inside the run to start from."""
-    check_apart(out, recipe.data)
+    check_separate(out, recipe.data)
     start, signals = recipe.start, recipe.select.signals
     if start is not None and paths.absolute(out) != Path(start) and paths.absolute(out).is_relative_to(start):
         raise UserError(f"{out} is inside the run to start from, {start}: choose another --out.")
     if signals is not None and not Path(signals).exists():
-        check_apart(Path(signals), recipe.data, flag="--signals")
+        check_separate(Path(signals), recipe.data, flag="--signals")
 
 
-def check_apart(place: Path, data: str, *, flag: str = "--out") -> None:
-    """Raise `UserError` if an output path is inside the data, whose images it would be mixed with, or contains it.
+def check_separate(path: Path, data: str, *, flag: str = "--out") -> None:
+    """Raise `UserError` if an output path is inside the data or contains it.
 
-    `data` is a source as `data.load` takes it, `flag` the flag that the path comes from.
+    `data` is a source as in `data.load`, `flag` the flag of the path.
     """
     images = paths.data_path(data)
-    if images is not None and paths.overlap(place, images):
+    if images is not None and paths.overlap(path, images):
         raise UserError(
-            f"{place} and the data, {images}, overlap: what is written would be mixed with the images. Choose another "
+            f"{path} and the data, {images}, overlap: output files would be mixed with the images. Choose another "
             f"{flag}."
         )
 
@@ -67,21 +67,21 @@ def check_apart(place: Path, data: str, *, flag: str = "--out") -> None:
 def _check_selection(settings: Select) -> None:
     features = settings.features
     if features is not None and not features.startswith("timm:") and not Path(features).exists():
-        raise UserError(f"no features in {features}: give an .npy file, a model or run folder, or timm:NAME.")
+        raise UserError(f"no features in {features}: pass an .npy file, a model or run folder, or timm:NAME.")
     if settings.subset is not None and (settings.examples is not None or settings.already is not None):
         raise UserError("--subset names the images to use: omit --examples and --already.")
     if settings.examples is None and replace(settings, subset=None) != Select():
-        raise UserError("there are settings for a selection, but not its size: set --examples.")
+        raise UserError("there are settings for a selection, but no number of images: set --examples.")
 
 
 def _check_subset_files(recipe: Recipe) -> None:
-    named = [name for name in (recipe.keep, recipe.select.subset, recipe.select.already) if name is not None]
-    if named:
+    files = [name for name in (recipe.keep, recipe.select.subset, recipe.select.already) if name is not None]
+    if files:
         from shoestring.selection.subset import subset_file
 
-        for name in named:
+        for name in files:
             if not subset_file(name).is_file():
-                raise UserError(f"no subset file {name}.")
+                raise UserError(f"no subset file {name}: pass a subset.json, a run folder, or a list of indices.")
 
 
 def _check_names(recipe: Recipe) -> None:
