@@ -1,4 +1,4 @@
-"""Trainings for tests: what `planning` and `training` do together, from settings as a recipe has them."""
+"""Plan and train in one call, from the settings of a recipe."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def plan_for(
     schedule: Schedule | None = None,
     lr_range: tuple[float, float] = WHOLE,
 ) -> TrainPlan:
-    """The plan for training the model in the whole window."""
+    """Return the plan for training the model in the whole window."""
     stretch = Stretch(len(images), window.length, None, lr_range)
     return plan_training(model, images, settings, stretch, Profiler(window.budget, context), schedule=schedule)
 
@@ -56,7 +56,7 @@ def fit(
     anytime: bool = False,
     replan: Callable[[float], bool] | None = None,
 ) -> Training:
-    """Plan and train; the schedule may be any, also one that no text describes."""
+    """Plan and train, with any schedule, registered or not."""
     schedule = _schedule(window, context, schedule)
     plan = plan_for(model, images, window, settings, context, schedule=schedule, lr_range=part)
     hooks = Hooks(record=record, score=score, anytime=anytime, replan=replan)
@@ -73,7 +73,7 @@ def prepare(
     context: Context,
     schedule: Schedule | None = None,
 ) -> Progress:
-    """Plan and prepare a training, or continue the one that was saved in the folder of the context."""
+    """Plan and prepare training, or resume it from the checkpoint in the context's folder."""
     start = Checkpoint(context.folder).start(window.budget.total)
     schedule = _schedule(window, context, schedule)
     plan = plan_for(model, images, window, settings, context, schedule=schedule)
@@ -82,8 +82,8 @@ def prepare(
 
 
 def _schedule(window: Window, context: Context, schedule: Schedule | None) -> Schedule:
-    longer = isinstance(Checkpoint(context.folder).start(window.budget.total), Extended)
-    return compose("constant", {}) if schedule is None or longer else schedule
+    extended = isinstance(Checkpoint(context.folder).start(window.budget.total), Extended)
+    return compose("constant", {}) if schedule is None or extended else schedule
 
 
 @contextmanager
