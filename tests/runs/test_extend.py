@@ -71,10 +71,7 @@ def test_run_can_be_extended_repeatedly(tmp_path, context):
     assert RunDir(tmp_path).run["training"]["steps"] == 60
 
 
-def test_interrupted_run_accepts_a_larger_budget(tmp_path, context, monkeypatch):
-    monkeypatch.setattr(Checkpoint, "due", lambda self: self.file is not None)
-    monkeypatch.setattr(loop, "_REPORT_SECONDS", -1.0)
-
+def test_interrupted_run_accepts_a_larger_budget(tmp_path, context, every_step):
     def stop(name: str, fraction: float, values: dict) -> None:
         if name == "train" and fraction > 0.4:
             raise KeyboardInterrupt

@@ -13,12 +13,10 @@ from shoestring.data.batches import Batches
 from shoestring.errors import BudgetTooSmall, UserError
 from shoestring.growth import Schedule, Stage
 from shoestring.models.model import Model
-from shoestring.training import loop
-from shoestring.training.checkpoint import Checkpoint
 from shoestring.training.dynamics import Recorder
 from shoestring.training.early_stopping import Score
 from shoestring.training.progress import Progress
-from trainings import fit
+from trainings import fit, interrupt_and_resume
 
 SETTINGS = Train(batch_size=10, label_smoothing=0.0)
 
@@ -37,13 +35,6 @@ def _accuracy(model: Model, images) -> float:
         found = model.module(model.prepare(torch.from_numpy(images.pixels))).argmax(1).numpy()
     model.module.train()
     return float((found == images.targets).mean())
-
-
-@pytest.fixture
-def every_step(monkeypatch):
-    """Reports and checkpoints after each step, not after so many seconds."""
-    monkeypatch.setattr(loop, "_REPORT_SECONDS", -1.0)
-    monkeypatch.setattr(Checkpoint, "due", lambda self: self.file is not None)
 
 
 @pytest.mark.parametrize("name", ["simplecnn", "convnet"])
@@ -140,32 +131,18 @@ def test_the_same_run_gives_the_same_weights_to_the_bit(images, make_model, cont
 
 @pytest.mark.parametrize("optimiser", ["muon", "sgd", "adamw"])
 @pytest.mark.parametrize("stop", [2, 13])
-def test_interrupted_and_continued_is_as_if_it_had_not_been(
-    images, make_model, context, tmp_path, every_step, optimiser, stop
-):
+def test_interrupted_training_resumes_exactly(images, make_model, context, tmp_path, every_step, optimiser, stop):
     settings = replace(SETTINGS, optimizer=optimiser, dropout=None)
 
-    def run(around, total: Budget) -> tuple[dict[str, torch.Tensor], Recorder]:
+    def run(context) -> tuple[dict[str, torch.Tensor], Recorder, Budget]:
         model, record = make_model(images, "convnet"), Recorder(len(images))
-        went = fit(model, images, total.window("train"), settings=settings, context=around, record=record)
-        assert went.steps == 18
-        return _weights(model), record
+        budget = Budget(epochs=3, steps=("train",))
+        summary = fit(model, images, budget.window("train"), settings=settings, context=context, record=record)
+        assert summary.steps == 18
+        return _weights(model), record, budget
 
-    expected, record = run(context, Budget(epochs=3, steps=("train",)))
-    seen = []
-
-    def interrupt(*_) -> None:
-        seen.append(1)
-        if len(seen) == stop:
-            raise KeyboardInterrupt
-
-    notes: list[str] = []
-    around = replace(context, folder=tmp_path, log=notes.append)
-    with pytest.raises(KeyboardInterrupt):
-        run(replace(around, on_progress=interrupt), Budget(epochs=3, steps=("train",)))
-    assert not notes
-    budget = Budget(epochs=3, steps=("train",))
-    weights, again = run(around, budget)
+    expected, record, _ = run(context)
+    _, (weights, again, budget), notes = interrupt_and_resume(run, replace(context, folder=tmp_path), stop)
     assert notes == [f"resuming after {stop - 1} steps"]
     assert budget.spent == pytest.approx(3.0)
     assert _same(weights, expected)
