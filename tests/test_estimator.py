@@ -240,15 +240,3 @@ def test_invalid_parameters_are_refused(named, settings, weight, message):
     with pytest.raises(ValueError, match=message) as caught:
         Classifier(**{**QUICK, **settings}).fit(*named, sample_weight=weight)
     assert "--" not in str(caught.value)
-
-
-def test_fit_restores_the_number_of_threads(monkeypatch):
-    import torch
-
-    from shoestring.runtime import threads
-
-    monkeypatch.setattr(Classifier, "_run", lambda self, *rest: threads.set_threads(torch.get_num_threads() + 1))
-    before = torch.get_num_threads()
-    X = np.zeros((20, 8, 8), np.uint8)
-    Classifier(epochs=1).fit(X, np.arange(20) % 2)
-    assert torch.get_num_threads() == before

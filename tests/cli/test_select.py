@@ -9,77 +9,6 @@ import pytest
 from PIL import Image
 
 from shoestring.cli.main import main
-from shoestring.data import load
-
-
-@pytest.fixture
-def call(capsys):
-    def run(*words: object) -> dict:
-        capsys.readouterr()
-        assert main([*map(str, words), "--json", "--quiet"]) == 0
-        return json.loads(capsys.readouterr().out)
-
-    return run
-
-
-@pytest.fixture
-def refused(capsys):
-    def run(*words: object, code: int = 2) -> str:
-        capsys.readouterr()
-        assert main([*map(str, words), "--quiet"]) == code
-        lines = capsys.readouterr().err.splitlines()
-        assert len(lines) == 1
-        return lines[0]
-
-    return run
-
-
-@pytest.fixture
-def photos(tmp_path: Path) -> Path:
-    rng = np.random.default_rng(0)
-    for name in ("cat", "dog"):
-        (tmp_path / "photos" / name).mkdir(parents=True)
-        for index in range(12):
-            pixels = rng.integers(0, 255, (16, 16, 3)).astype(np.uint8)
-            Image.fromarray(pixels).save(tmp_path / "photos" / name / f"{index}.png")
-    return tmp_path / "photos"
-
-
-@pytest.fixture
-def rows(tmp_path: Path) -> Path:
-    np.save(tmp_path / "rows.npy", np.random.default_rng(1).normal(size=(24, 6)).astype(np.float32))
-    return tmp_path / "rows.npy"
-
-
-def test_selected_images_are_copied_and_listed(call, refused, photos, tmp_path):
-    words = ("select", photos, "--examples", 6, "--method", "random", "--out", tmp_path / "out")
-    result = call(*words, "--copy-to", tmp_path / "copies", "--csv", tmp_path / "list.csv")
-    assert result["per_class"] == {"cat": 3, "dog": 3}
-    with (tmp_path / "list.csv").open() as file:
-        table = list(csv.DictReader(file))
-    assert [row["rank"] for row in table] == list("012345")
-    for row in table:
-        copy = tmp_path / "copies" / row["class"] / f"{int(row['rank']):05d}-{Path(row['image']).name}"
-        assert copy.read_bytes() == (photos / row["image"]).read_bytes()
-    assert len(list((tmp_path / "copies").rglob("*.png"))) == 6
-    assert load(tmp_path / "copies", validation=0.3).classes == ("cat", "dog")
-    call(*words, "--copy-to", tmp_path / "again")  # of a finished selection
-    assert len(list((tmp_path / "again").rglob("*.png"))) == 6
-
-
-def test_copies_are_not_written_over_other_files(call, refused, photos, tmp_path):
-    words = ("select", photos, "--examples", 6, "--method", "random", "--copy-to", tmp_path / "copies")
-    first = (*words, "--out", tmp_path / "out")
-    call(*first)
-    missing, edited, *_ = (tmp_path / "copies").rglob("*.png")
-    missing.unlink()
-    edited.write_bytes(b"edited")
-    call(*first)  # the missing copy is restored
-    assert missing.stat().st_size > 6 and edited.read_bytes() == b"edited"
-    assert "not an empty folder" in refused(*words, "--out", tmp_path / "other", "--seed", 1)
-    (tmp_path / "copies" / "notes.txt").touch()
-    assert "not an empty folder" in refused(*first)
-    assert len(list((tmp_path / "copies").rglob("*"))) == 9  # two classes
 
 
 def test_run_folder_is_accepted_as_a_subset(call, refused, tmp_path):
@@ -98,15 +27,6 @@ def test_unused_signals_are_logged(capsys, tmp_path):
     words = ("select", "digits", "--examples", 20, "--method", "random", "--out", tmp_path / "out")
     assert main([*map(str, words), "--signals", str(tmp_path / "signals.npz")]) == 0
     assert f"random uses no training signals: {tmp_path / 'signals.npz'} is not written" in capsys.readouterr().err
-
-
-def test_images_of_arrays_are_copied_as_png(call, tmp_path):
-    words = ("select", "digits", "--examples", 20, "--method", "random", "--out", tmp_path / "out")
-    subset = json.loads(Path(call(*words, "--copy-to", tmp_path / "copies")["subset"]).read_text())
-    train = load("digits").train
-    first = train[subset["indices"][:1]]
-    file = next((tmp_path / "copies" / first.classes[first.targets[0]]).glob("00000-*.png"))
-    assert np.array_equal(np.asarray(Image.open(file)), first.pixels[0, :, :, 0])
 
 
 def test_selection_without_labels_extends_an_earlier_one(call, photos, rows, tmp_path):
@@ -203,14 +123,6 @@ def test_extended_list_can_be_trained_on_evaluated_and_compared(call, tmp_path):
     assert prints[0] == prints[1]
 
 
-def test_changed_images_are_not_copied(call, refused, photos, tmp_path):
-    words = ("select", photos, "--unlabelled", "--method", "random", "--examples", 4, "--out", tmp_path / "out")
-    call(*words)
-    (photos / "cat" / "new.png").write_bytes((photos / "cat" / "1.png").read_bytes())
-    assert "have changed since" in refused(*words, "--csv", tmp_path / "list.csv")
-    assert not (tmp_path / "list.csv").exists()
-
-
 def test_keep_and_subset_are_not_combined(refused, tmp_path):
     np.save(tmp_path / "list.npy", np.arange(40))
     words = ("train", "digits", "--subset", tmp_path / "list.npy", "--keep", tmp_path / "list.npy", "--epochs", 1)
@@ -229,26 +141,6 @@ def test_training_without_labels_is_refused(refused, tmp_path):
     (tmp_path / "recipe.yaml").write_text("data: digits\nunlabelled: true\nepochs: 1\n")
     error = refused("run", "--recipe", tmp_path / "recipe.yaml", "--out", tmp_path / "out")
     assert "trained on labels" in error
-
-
-def test_class_names_do_not_escape_the_folder_of_copies(call, tmp_path):
-    names = ["a/b", "../out", str(tmp_path / "away"), ".hidden", "plain"]
-    pixels, labels = np.zeros((50, 8, 8, 3), dtype=np.uint8), np.arange(50) % 5
-    np.savez(tmp_path / "named.npz", images=pixels, labels=labels, classes=names)
-    words = ("select", tmp_path / "named.npz", "--examples", 10, "--method", "random", "--out", tmp_path / "run")
-    call(*words, "--copy-to", tmp_path / "copies")
-    copies = [path.relative_to(tmp_path / "copies") for path in (tmp_path / "copies").rglob("*.png")]
-    assert len(copies) == 10 and all(len(path.parts) == 2 for path in copies)
-    folders = {path.parts[0] for path in copies}
-    assert len(folders) == 5 and "plain" in folders and not any(name.startswith(".") for name in folders)
-    assert not (tmp_path / "away").exists()
-
-
-def test_images_are_not_copied_into_the_data(call, refused, photos, tmp_path):
-    words = ("select", photos, "--examples", 4, "--method", "random", "--out", tmp_path / "out")
-    assert "overlap" in refused(*words, "--copy-to", photos / "chosen")
-    call(*words)
-    assert "overlap" in refused(*words, "--copy-to", photos / "chosen")  # also for a finished selection
 
 
 @pytest.mark.parametrize("option", ["--cut 0.2 --method ccs", "--samples 8 --method zcore"])

@@ -1,40 +1,11 @@
 from __future__ import annotations
 
-import errno
 import json
-import os
 
 import pytest
 
 from shoestring.errors import UserError
 from shoestring.runs.directory import RunDir
-from shoestring.runtime.files import atomic_write, read_json, write_json
-
-
-def test_atomic_write_replaces_the_file_only_on_success(tmp_path):
-    file = tmp_path / "new" / "file.txt"
-    with atomic_write(file) as temporary:
-        temporary.write_text("one")
-        assert not file.exists()
-    with pytest.raises(KeyboardInterrupt), atomic_write(file) as temporary:
-        temporary.write_text("half")
-        raise KeyboardInterrupt
-    assert file.read_text() == "one"
-    assert list(file.parent.iterdir()) == [file]
-    assert file.stat().st_mode & 0o777 == 0o644
-
-
-def test_json_round_trip(tmp_path):
-    write_json(tmp_path / "a.json", {"ä": [1, None]})
-    assert read_json(tmp_path / "a.json") == {"ä": [1, None]}
-
-
-def test_missing_or_invalid_json_error_names_the_file(tmp_path):
-    with pytest.raises(UserError, match="no file"):
-        read_json(tmp_path / "a.json")
-    (tmp_path / "a.json").write_text("{")
-    with pytest.raises(UserError, match=r"a\.json is not JSON"):
-        read_json(tmp_path / "a.json")
 
 
 def test_run_with_a_result_is_done(tmp_path):
@@ -78,12 +49,6 @@ def test_folder_with_a_model_is_never_removed(tmp_path, name):
         (folder / name).touch()
         raise UserError("training diverged")
     assert (folder / name).exists()
-
-
-def test_full_disk_error_names_the_file(tmp_path):
-    with pytest.raises(OSError, match="No space") as caught, atomic_write(tmp_path / "file"):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    assert caught.value.filename == str(tmp_path / "file")
 
 
 def test_folder_that_cannot_be_created_is_a_user_error(tmp_path):
