@@ -1,9 +1,9 @@
-"""Widening keeps the function: differences of the outputs in both modes and both precisions, beside plain rounding.
+"""Exactness of widening: differences of the outputs in both modes and precisions, compared with rounding errors.
 
     python benchmarks/channels_exactness.py
 
-Every group of each network gets half as many channels again. `rounding` is the difference between float32 and float64
-of the network as it was: what no surgery can be held to. Writes results/channels_exactness.json.
+Every group of each network gets 50 % more channels. `rounding` is the difference between float32 and float64 of the
+original network, a lower bound for any surgery. Writes results/channels_exactness.json.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ IMAGES, SIDE = 16, 64
 
 def main() -> None:
     rows = {}
-    around = machine()
+    hardware = machine()
     for name, options in NETWORKS.items():
-        rows[name] = errors(name.partition(" ")[0], options)
+        rows[name] = measure(name.partition(" ")[0], options)
         print(name, rows[name], flush=True)
-    RESULTS.write_text(json.dumps({"images": IMAGES, "side": SIDE, "rows": rows, "machine": around}, indent=1) + "\n")
+    RESULTS.write_text(json.dumps({"images": IMAGES, "side": SIDE, "rows": rows, "machine": hardware}, indent=1) + "\n")
 
 
-def errors(name: str, options: dict[str, Any]) -> dict[str, float]:
+def measure(name: str, options: dict[str, Any]) -> dict[str, float]:
     import torch
 
     from shoestring.channels import trace, widen
@@ -56,14 +56,14 @@ def errors(name: str, options: dict[str, Any]) -> dict[str, float]:
     table = trace(module, images[:1])
     wider = widen(module, table, {n: g.size + (g.size + 1) // 2 for n, g in table.groups.items()})
     exact = widen(module.double(), table, {n: g.size + (g.size + 1) // 2 for n, g in table.groups.items()})
-    found = {}
+    errors = {}
     for mode in ("evaluation", "training"):
-        truth = output(module, images.double(), mode)
+        reference = output(module, images.double(), mode)
         plain = output(copy.deepcopy(module).float(), images, mode)
-        found[f"{mode}, float32"] = difference(output(wider, images, mode), plain)
-        found[f"{mode}, float64"] = difference(output(exact, images.double(), mode), truth)
-        found[f"{mode}, rounding"] = difference(plain.double(), truth)
-    return found
+        errors[f"{mode}, float32"] = difference(output(wider, images, mode), plain)
+        errors[f"{mode}, float64"] = difference(output(exact, images.double(), mode), reference)
+        errors[f"{mode}, rounding"] = difference(plain.double(), reference)
+    return errors
 
 
 def output(module: Any, images: Any, mode: str) -> Any:
@@ -74,8 +74,8 @@ def output(module: Any, images: Any, mode: str) -> Any:
         return module(images)
 
 
-def difference(found: Any, expected: Any) -> float:
-    return float(f"{((found - expected).abs().max() / expected.abs().max()).item():.2g}")
+def difference(outputs: Any, expected: Any) -> float:
+    return float(f"{((outputs - expected).abs().max() / expected.abs().max()).item():.2g}")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""The demo of the README, with its real output.
+"""The demo of the README with its actual output.
 
     python benchmarks/demo.py README.md
 
-runs the command in a process of its own, writes results/demo.json, and puts the output into the page.
+runs the command in its own process, writes results/demo.json, and inserts the output into the page.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ COMMAND = ("shoestring", "run", "digits", "--examples", "300", "--time", "60s")
 
 def main() -> None:
     (page,) = map(Path, sys.argv[1:])
-    around = machine()
+    hardware = machine()
     with tempfile.TemporaryDirectory() as folder:
-        began = time.monotonic()
+        start = time.monotonic()
         done = subprocess.run(
             [sys.executable, "-m", *COMMAND, "--quiet"], cwd=folder, capture_output=True, text=True, check=True
         )
-        wall = time.monotonic() - began
+        wall = time.monotonic() - start
         output = done.stdout.replace(f"{Path(folder).resolve()}/", "")
     lines = [line.rstrip() for line in output.splitlines() if line.strip()]
-    row = {"command": COMMAND, "output": lines, "wall_seconds": round(wall, 2), "machine": around}
+    row = {"command": COMMAND, "output": lines, "wall_seconds": round(wall, 2), "machine": hardware}
     (RESULTS / "demo.json").write_text(json.dumps(row, indent=1) + "\n")
     fill(page, demo="\n".join(["```text", *lines, "```"]))
 

@@ -1,10 +1,10 @@
-"""What evaluation takes besides the network's forward passes, by images, classes, pixels and forward passes.
+"""Overhead of evaluation beyond the forward passes, by images, classes, pixels and passes.
 
     python benchmarks/evaluation_costs.py
 
-Writes `results/evaluation_costs.json`: seconds of processor time, the least of three, by which the constants of
-`shoestring.evaluation.reserve` were set. A network that does nothing is evaluated, so that only the work around it is
-left. On one thread.
+Writes `results/evaluation_costs.json`: CPU seconds, the minimum of three, from which the constants of
+`shoestring.evaluation.reserve` were set. The network evaluated does nothing, so that only the overhead is measured. On
+one thread.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from shoestring.models.model import Model
 from shoestring.models.preprocessing import Preprocessing
 
 
-class Nothing(torch.nn.Module):
-    """Logits that are there already."""
+class NoOp(torch.nn.Module):
+    """Return stored logits."""
 
     def __init__(self, classes: int) -> None:
         super().__init__()
@@ -40,13 +40,13 @@ class Nothing(torch.nn.Module):
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """The least processor time of three calls."""
-    took = []
+    """Return the minimum CPU time of three calls."""
+    times = []
     for _ in range(3):
-        began = time.process_time()
+        start = time.process_time()
         work()
-        took.append(time.process_time() - began)
-    return round(min(took), 4)
+        times.append(time.process_time() - start)
+    return round(min(times), 4)
 
 
 def images_of(count: int, classes: int, side: int, channels: int) -> Images:
@@ -58,11 +58,11 @@ def images_of(count: int, classes: int, side: int, channels: int) -> Images:
 def costs(count: int, classes: int, side: int, channels: int, *, mirror: bool) -> dict[str, float]:
     size = Preprocessing(side, channels, (0.5,) * channels, (0.25,) * channels, mirror)
     images = images_of(count, classes, side, channels)
-    model = Model(Nothing(classes), "nothing", {}, images.classes, size)
-    most = images_to_fit(classes)
-    found = collect_predictions(Predictor(model)(images), images.targets, classes=classes, sample=most)
-    labels = found.labels[found.sample_indices]
-    metrics = compute_metrics(found, classes=images.classes, split="test")
+    model = Model(NoOp(classes), "nothing", {}, images.classes, size)
+    sample = images_to_fit(classes)
+    predictions = collect_predictions(Predictor(model)(images), images.targets, classes=classes, sample=sample)
+    labels = predictions.labels[predictions.sample_indices]
+    metrics = compute_metrics(predictions, classes=images.classes, split="test")
     with tempfile.TemporaryDirectory() as folder:
         return {
             "images": count,
@@ -70,10 +70,10 @@ def costs(count: int, classes: int, side: int, channels: int, *, mirror: bool) -
             "values an image": side * side * channels,
             "passes": 1 + mirror,
             "predict": seconds(lambda: collect_predictions(Predictor(model)(images), images.targets, classes=classes)),
-            "temperature": seconds(lambda: fit_temperature(found.sample, labels)),
-            "values of temperature": found.sample.size,
-            "metrics": seconds(lambda: compute_metrics(found, classes=images.classes, split="test")),
-            "files": seconds(lambda: write_metrics(Path(folder), metrics, found, images)),
+            "temperature": seconds(lambda: fit_temperature(predictions.sample, labels)),
+            "values of temperature": predictions.sample.size,
+            "metrics": seconds(lambda: compute_metrics(predictions, classes=images.classes, split="test")),
+            "files": seconds(lambda: write_metrics(Path(folder), metrics, predictions, images)),
             "cells": len(metrics.cells),
         }
 
@@ -82,8 +82,8 @@ CASES = ((20_000, 2, 8, 1), (20_000, 2000, 8, 1), (2_000, 2, 96, 3), (200_000, 1
 RESULTS = Path(__file__).parent / "results" / "evaluation_costs.json"
 
 if __name__ == "__main__":
-    around = machine()
+    hardware = machine()
     torch.set_num_threads(1)
-    found = [costs(*case, mirror=mirror) for case in CASES for mirror in (False, True)]
-    RESULTS.write_text(json.dumps({"machine": around, "cases": found}, indent=1) + "\n")
+    rows = [costs(*case, mirror=mirror) for case in CASES for mirror in (False, True)]
+    RESULTS.write_text(json.dumps({"machine": hardware, "cases": rows}, indent=1) + "\n")
     print(RESULTS.read_text())

@@ -1,4 +1,4 @@
-"""What a frozen ImageNet network sees in images: computed once, kept as .npy."""
+"""Features of a frozen ImageNet network, computed once and cached as .npy."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from shoestring.data.images import Images
 from shoestring.runtime.files import atomic_write
 
 SIDE = 96
-TOGETHER = 100
+BATCH_SIZE = 100
 
 
-def cached(file: Path, make: Callable[[], NDArray]) -> NDArray:
-    """The array in the file, made and written there when it is not."""
+def cached(file: Path, compute: Callable[[], NDArray]) -> NDArray:
+    """Return the array in the file; compute and save it if missing."""
     if not file.exists():
         with atomic_write(file) as temporary, temporary.open("wb") as out:
-            np.save(out, make())
+            np.save(out, compute())
     return np.load(file)
 
 
 def features(images: Images, weights: Path, cache: Path) -> NDArray[np.float32]:
-    """(N, 1280) of unit length, by MobileNetV2 with these weights, from images scaled to 96 pixels."""
+    """Return features (N, 1280) of unit length from MobileNetV2 with these weights, at 96 x 96 pixels."""
     file = cache / f"{weights.stem}-{SIDE}-{images.fingerprint[:8]}.npy"
-    return cached(file, lambda: _computed(images, weights))
+    return cached(file, lambda: _compute(images, weights))
 
 
-def _computed(images: Images, weights: Path) -> NDArray[np.float32]:
+def _compute(images: Images, weights: Path) -> NDArray[np.float32]:
     import timm
     import torch
     from safetensors.torch import load_file
@@ -38,12 +38,12 @@ def _computed(images: Images, weights: Path) -> NDArray[np.float32]:
     network = timm.create_model("mobilenetv2_100", pad_type="same", num_classes=1001)
     network.load_state_dict(load_file(weights))
     network.eval().to(memory_format=torch.channels_last)
-    found = []
+    parts = []
     with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
-        for start in range(0, len(images), TOGETHER):
-            pixels = torch.from_numpy(images[start : start + TOGETHER].pixels).permute(0, 3, 1, 2).float()
-            colours = pixels.expand(-1, 3, -1, -1) / 127.5 - 1  # of grey images too
-            batch = interpolate(colours, size=(SIDE, SIDE), mode="bicubic", align_corners=False)
-            seen = network.forward_head(network.forward_features(batch), pre_logits=True)
-            found.append(normalize(seen.float()))
-    return torch.cat(found).numpy()
+        for start in range(0, len(images), BATCH_SIZE):
+            pixels = torch.from_numpy(images[start : start + BATCH_SIZE].pixels).permute(0, 3, 1, 2).float()
+            colors = pixels.expand(-1, 3, -1, -1) / 127.5 - 1  # also for grayscale images
+            batch = interpolate(colors, size=(SIDE, SIDE), mode="bicubic", align_corners=False)
+            embeddings = network.forward_head(network.forward_features(batch), pre_logits=True)
+            parts.append(normalize(embeddings.float()))
+    return torch.cat(parts).numpy()

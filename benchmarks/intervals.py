@@ -1,4 +1,4 @@
-"""How sure a mean over seeds is."""
+"""Confidence intervals of means over seeds."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ from scipy import stats
 
 
 def half_interval(values: list[float]) -> float:
-    """Half the 95 % t-interval of the mean of two values or more."""
+    """Return half the 95 % t-interval of the mean of two or more values."""
     return float(stats.t.ppf(0.975, len(values) - 1)) * statistics.stdev(values) / math.sqrt(len(values))

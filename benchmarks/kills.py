@@ -1,9 +1,9 @@
-"""Is there always a model? Trainings of the digits, killed at random moments: each must leave one that can be used.
+"""Robustness to SIGKILL: trainings on digits, killed at random moments, must leave a usable model.
 
     python benchmarks/kills.py [--times 50] [--seconds 14] [--jobs 2]
 
-A training is killed (SIGKILL) at a random moment after a tenth of its time; the first seconds go into starting Python
-and loading, so a row says how far the training itself was. results/kills.json holds a row for each kill.
+Each training is killed at a random moment after a tenth of its time. The first seconds are spent on starting Python and
+loading, so each row of results/kills.json also holds the fraction of the training that was completed.
 """
 
 from __future__ import annotations
@@ -33,33 +33,33 @@ def main() -> None:
     parser.add_argument("--times", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=14.0)
     parser.add_argument("--jobs", type=int, default=2)
-    given = parser.parse_args()
-    around, moments = machine(), random.Random(0)
-    plan = [(number, moments.uniform(0.1, 1.0)) for number in range(given.times)]
-    with ThreadPoolExecutor(given.jobs) as pool:
-        found = list(pool.map(lambda one: killed(*one, given.seconds), plan))
-    counted = [row for row in found if row["fraction"] >= 0.1]
-    summary = {"kills": len(found), "in_training": len(counted), "with_a_model": sum(row["model"] for row in counted)}
+    args = parser.parse_args()
+    hardware, moments = machine(), random.Random(0)
+    plan = [(number, moments.uniform(0.1, 1.0)) for number in range(args.times)]
+    with ThreadPoolExecutor(args.jobs) as pool:
+        rows = list(pool.map(lambda one: kill(*one, args.seconds), plan))
+    counted = [row for row in rows if row["fraction"] >= 0.1]
+    summary = {"kills": len(rows), "in_training": len(counted), "with_a_model": sum(row["model"] for row in counted)}
     RESULTS.write_text(
-        json.dumps({**summary, "seconds": given.seconds, "rows": found, "machine": around}, indent=1) + "\n"
+        json.dumps({**summary, "seconds": args.seconds, "rows": rows, "machine": hardware}, indent=1) + "\n"
     )
     print(json.dumps(summary))
 
 
-def killed(number: int, share: float, seconds: float) -> dict[str, Any]:
-    """One training, killed at this share of its time; and what it left."""
+def kill(number: int, fraction: float, seconds: float) -> dict[str, Any]:
+    """Kill one training at this fraction of its time; return what remains of it."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "run"
         words = ["train", "digits", "--time", f"{seconds}s", "--seed", str(number), "--out", str(out), "--quiet"]
         process = subprocess.Popen(
             [sys.executable, "-m", "shoestring", *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        time.sleep(share * seconds)
+        time.sleep(fraction * seconds)
         process.kill()
         process.wait()
         history = RunDir(out).history() if out.exists() else []
-        fraction = max((row["fraction"] for row in history if row.get("step") == "train"), default=0.0)
-        row: dict[str, Any] = {"share": round(share, 3), "fraction": fraction, "model": False}
+        trained = max((row["fraction"] for row in history if row.get("step") == "train"), default=0.0)
+        row: dict[str, Any] = {"share": round(fraction, 3), "fraction": trained, "model": False}
         try:
             row["validation"] = round(accuracy(usable_model(out, str), load("digits").validation), 4)
             row["model"] = True

@@ -1,4 +1,4 @@
-"""What a number was measured on, and with how much else going on."""
+"""The hardware and load that a number was measured with."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 
 def machine() -> dict[str, Any]:
-    """CPU model, cores, memory, versions and the load of the last minute."""
+    """Return CPU model, cores, memory, versions and the load of the last minute."""
     import torch
 
     import shoestring
@@ -36,7 +36,7 @@ def machine() -> dict[str, Any]:
 
 
 def _commit() -> str | None:
-    """The commit of the code measured, "+" behind it when files differ from it."""
+    """Return the commit of the code, with "+" appended if files differ from it."""
     command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty=+", "--exclude=*"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return done.stdout.strip() or None

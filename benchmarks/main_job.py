@@ -1,10 +1,10 @@
-"""The main job, from process start to exit: accuracy and deadline of `shoestring run`, as a user would call it.
+"""Accuracy and deadlines of `shoestring run`, from process start to exit.
 
     python benchmarks/main_job.py --cifar10 DIR [--only CASE ...] [--repeat N]
     python benchmarks/main_job.py --page docs/benchmarks.md
 
-Every run is a process of its own, timed from outside; its row is added to results/main_job.json at once, so that the
-benchmark can be stopped and resumed. With `--page` the table of that page is written and nothing is run.
+Each run is a separate process, timed from outside; its row is saved to results/main_job.json at once, so the benchmark
+can be interrupted and resumed. With `--page` the table of that page is written and nothing is run.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ ROWS = Rows("main_job.json", ("case", "seed"))
 
 
 def cases(cifar10: str) -> dict[str, Case]:
-    """All commands by name."""
+    """Return all commands by name."""
     return {
         "digits": Case(("digits", "--examples", "300"), 60, repeat=20),
         "digits_30s": Case(("digits",), 30, repeat=10),
@@ -44,15 +44,15 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", help="names of cases")
     parser.add_argument("--repeat", type=int, help="runs of each case, instead of the usual number")
     parser.add_argument("--page", type=Path, help="write the table of the results into this page, between its markers")
-    given = parser.parse_args()
-    if given.page:
-        fill(given.page, main_job=table(ROWS.read()))
+    args = parser.parse_args()
+    if args.page:
+        fill(args.page, main_job=table(ROWS.read()))
         return
-    for name, case in cases(given.cifar10 or "cifar10").items():
-        if given.only and name not in given.only:
+    for name, case in cases(args.cifar10 or "cifar10").items():
+        if args.only and name not in args.only:
             continue
         done = [row for row in ROWS.read() if row["case"] == name]
-        for seed in range(len(done), given.repeat or case.repeat):
+        for seed in range(len(done), args.repeat or case.repeat):
             row = {"case": name, "seed": seed, **measure(case, seed)}
             ROWS.put(row)
             print(name, seed, row["wall_seconds"], row["accuracy"], flush=True)
@@ -62,16 +62,18 @@ def table(found: list[Row]) -> str:
     """One line a case: mean accuracy with the range over seeds, and the range of seconds used of those asked for."""
     lines = ["| command | runs | test accuracy | seconds, of the budget |", "|---|---|---|---|"]
     for name in dict.fromkeys(row["case"] for row in found):
-        mine = [row for row in found if row["case"] == name]
-        accuracy = [100 * row["accuracy"] for row in mine]
-        wall = [row["wall_seconds"] for row in mine]
-        command = "`" + " ".join(mine[0]["command"]) + "`" + (", one core busy from halfway" if mine[0]["hog"] else "")
-        spread = f" ({min(accuracy):.2f} to {max(accuracy):.2f})" if len(mine) > 1 else ""
-        used = f"{min(wall):.1f} to {max(wall):.1f}" if len(mine) > 1 else f"{wall[0]:.1f}"
-        share = (
-            f"{100 * min(wall) / mine[0]['asked_seconds']:.1f} to {100 * max(wall) / mine[0]['asked_seconds']:.1f} %"
+        group = [row for row in found if row["case"] == name]
+        accuracy = [100 * row["accuracy"] for row in group]
+        wall = [row["wall_seconds"] for row in group]
+        command = (
+            "`" + " ".join(group[0]["command"]) + "`" + (", one core busy from halfway" if group[0]["hog"] else "")
         )
-        lines.append(f"| {command} | {len(mine)} | {statistics.mean(accuracy):.2f} %{spread} | {used} ({share}) |")
+        spread = f" ({min(accuracy):.2f} to {max(accuracy):.2f})" if len(group) > 1 else ""
+        used = f"{min(wall):.1f} to {max(wall):.1f}" if len(group) > 1 else f"{wall[0]:.1f}"
+        share = (
+            f"{100 * min(wall) / group[0]['asked_seconds']:.1f} to {100 * max(wall) / group[0]['asked_seconds']:.1f} %"
+        )
+        lines.append(f"| {command} | {len(group)} | {statistics.mean(accuracy):.2f} %{spread} | {used} ({share}) |")
     return "\n".join(lines)
 
 

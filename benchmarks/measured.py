@@ -1,4 +1,4 @@
-"""What has been measured: rows in a file, each kept at once, and the tables made of them in a page."""
+"""Results: rows of a JSON file, each saved at once, and tables written into a page."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Row = dict[str, Any]
 
 
 class Rows:
-    """The rows of a results file, told apart by their entries of these names; one line each."""
+    """The rows of a results file, identified by the values of these keys; one line each."""
 
     def __init__(self, file: Path | str, key: Sequence[str]) -> None:
         self.file, self.key = RESULTS / file, tuple(key)
@@ -23,26 +23,26 @@ class Rows:
         return json.loads(self.file.read_text()) if self.file.exists() else []
 
     def have(self, row: Row) -> bool:
-        """Whether there is one with the same key."""
+        """Return whether a row with the same key exists."""
         return any(self._same(row, other) for other in self.read())
 
     def put(self, row: Row) -> None:
-        """Add the row, or put it in the place of the one with its key. The file is whole at any time."""
-        found = [*(other for other in self.read() if not self._same(row, other)), row]
+        """Add the row, or replace the one with its key. The file is replaced atomically."""
+        rows = [*(other for other in self.read() if not self._same(row, other)), row]
         self.file.parent.mkdir(exist_ok=True)
-        write_text(self.file, "[\n" + ",\n".join(map(json.dumps, found)) + "\n]\n")
+        write_text(self.file, "[\n" + ",\n".join(map(json.dumps, rows)) + "\n]\n")
 
     def _same(self, one: Row, other: Row) -> bool:
         return all(one[name] == other[name] for name in self.key)
 
 
 def fill(page: Path, **blocks: str) -> None:
-    """Write each block between the markers of its name in a page, in the place of what stood there."""
+    """Replace the text between the markers of each block in a page."""
     text = page.read_text()
     for name, content in blocks.items():
         before, start, rest = text.partition(f"<!-- {name} -->")
         _, end, after = rest.partition(f"<!-- /{name} -->")
         if not end:
-            raise ValueError(f"{page} has no place for {name}: a line <!-- {name} --> and later <!-- /{name} -->")
+            raise ValueError(f"{page} has no markers for {name}: add a line <!-- {name} --> and later <!-- /{name} -->")
         text = f"{before}{start}\n\n{content.strip()}\n\n{end}{after}" if content else f"{before}{start}\n{end}{after}"
     page.write_text(text)

@@ -1,4 +1,4 @@
-"""Train by a recipe's settings: plan the training, then run it."""
+"""Train with the settings of a recipe: plan, then train."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from shoestring.training.progress import Training
 def train(
     images: Images, settings: Train, grow: Grow, *, budget: Budget, context: Context, later: Prune | None = None
 ) -> tuple[Model, Training]:
-    """Plan and train a network; returns it with the summary. `later` is the pruning that will follow."""
+    """Plan and train a network; return it with a summary. `later` is the pruning that will follow."""
     planner = Planner(settings, grow, Profiler(budget, context), context, later=later)
     planned = planner(images, allotment_of(budget, "train", count=len(images), later=later))
     model, training, _ = execute.train(images, planner, planned, budget=budget)

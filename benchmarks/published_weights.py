@@ -1,4 +1,4 @@
-"""Published CIFAR-10 weights in our networks: they must score what they were published with.
+"""Published CIFAR-10 weights in our networks: they must reach their published accuracy.
 
     python benchmarks/published_weights.py CIFAR10 WEIGHTS_FOLDER
 
@@ -22,18 +22,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data")
     parser.add_argument("weights", type=Path)
-    given = parser.parse_args()
+    args = parser.parse_args()
     from shoestring import evaluate, load
     from shoestring.models import Preprocessing, build
 
-    around, images = machine(), load(given.data).test
-    found = {}
+    hardware, images = machine(), load(args.data).test
+    accuracies = {}
     for name, published in PUBLISHED.items():
         size = Preprocessing(32, 3, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-        file = given.weights / f"{name}_cifar10.safetensors"
+        file = args.weights / f"{name}_cifar10.safetensors"
         model = build(name, classes=images.classes, preprocessing=size, weights=str(file))
-        found[name] = {"measured": evaluate(model, images).accuracy, "published": published}
-    result = {"data": Path(given.data).name, "images": len(images), "accuracy": found, "machine": around}
+        accuracies[name] = {"measured": evaluate(model, images).accuracy, "published": published}
+    result = {"data": Path(args.data).name, "images": len(images), "accuracy": accuracies, "machine": hardware}
     RESULTS.write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(result, indent=1))
 

@@ -1,8 +1,8 @@
-"""The small costs: `--help`, opening cached images, torch's compiler, and the share of training for making batches.
+"""Small overheads: `--help`, opening cached images, importing torch's compiler, and the cost of data loading.
 
     python benchmarks/small_costs.py DATA
 
-writes results/small_costs.json. The images of DATA are cached first when they are not yet.
+writes results/small_costs.json. The images of DATA are cached first if necessary.
 """
 
 from __future__ import annotations
@@ -28,42 +28,42 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data")
     source = parser.parse_args().data
-    around = machine()
+    hardware = machine()
     subprocess.run([sys.executable, "-c", _LOAD, source], check=True, capture_output=True)
-    found = {
+    results = {
         "help_seconds": _quartiles([_help() for _ in range(20)]),
         "cached_load_seconds": _quartiles([_load(source) for _ in range(10)]),
-        "compiler_seconds": _quartiles([_imported("torch, torch._dynamo") - _imported("torch") for _ in range(7)]),
-        "input_share": _input_share(source),
+        "compiler_seconds": _quartiles([_import("torch, torch._dynamo") - _import("torch") for _ in range(7)]),
+        "input_share": _input_fraction(source),
         "data": Path(source).name,
-        "machine": around,
+        "machine": hardware,
     }
     RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(found, indent=1) + "\n")
-    print(json.dumps(found, indent=1))
+    RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+    print(json.dumps(results, indent=1))
 
 
 def _help() -> float:
-    began = time.monotonic()
+    start = time.monotonic()
     subprocess.run([sys.executable, "-m", "shoestring", "--help"], check=True, capture_output=True)
-    return time.monotonic() - began
+    return time.monotonic() - start
 
 
 def _load(source: str) -> float:
-    """Seconds in a fresh process, the import of shoestring.data included."""
+    """Return the seconds of loading in a new process, including the import of shoestring.data."""
     done = subprocess.run([sys.executable, "-c", _LOAD, source], check=True, capture_output=True, text=True)
     return float(done.stdout)
 
 
-def _imported(names: str) -> float:
-    """Seconds of a process that imports these."""
-    began = time.monotonic()
+def _import(names: str) -> float:
+    """Return the seconds of a process that imports these modules."""
+    start = time.monotonic()
     subprocess.run([sys.executable, "-c", f"import {names}"], check=True, capture_output=True)
-    return time.monotonic() - began
+    return time.monotonic() - start
 
 
-def _input_share(source: str) -> dict[str, float]:
-    """Seconds of drawing batches over seconds of whole training steps, over 40 steps of the default network."""
+def _input_fraction(source: str) -> dict[str, float]:
+    """Return the fraction of time spent on drawing batches, over 40 training steps of the default network."""
     from shoestring import Budget, load
     from shoestring.config.recipe import Train
     from shoestring.data.batches import Batches
@@ -78,9 +78,9 @@ def _input_share(source: str) -> dict[str, float]:
 
     def timed(*args, **kwargs):
         nonlocal spent
-        start = time.monotonic()
+        before = time.monotonic()
         batch = draw(*args, **kwargs)
-        spent += time.monotonic() - start
+        spent += time.monotonic() - before
         return batch
 
     images = load(source).train
@@ -91,9 +91,9 @@ def _input_share(source: str) -> dict[str, float]:
     allotment = allotment_of(budget, "train", count=len(images))
     plan = plan_training(model, images, settings, allotment, Profiler(budget, prepared))
     Batches.draw = timed
-    began = time.monotonic()
+    start = time.monotonic()
     fit(model, images, budget.window("train"), plan, prepared)
-    total = time.monotonic() - began
+    total = time.monotonic() - start
     Batches.draw = draw
     return {"drawing_seconds": round(spent, 3), "training_seconds": round(total, 3), "share": round(spent / total, 4)}
 

@@ -18,14 +18,14 @@ from shoestring.runtime.context import Context
 from shoestring.training import loop
 from shoestring.training.checkpoint import Checkpoint
 
-# on a loaded machine the first text alone takes seconds to come up with
+# on a loaded machine generating the first text alone takes seconds
 settings.register_profile("any-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any-machine")
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _surroundings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """One thread, and an image cache that goes away."""
+def _environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Use one thread and a temporary image cache."""
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SHOESTRING_CACHE", str(tmp_path_factory.mktemp("cache")))
@@ -34,12 +34,12 @@ def _surroundings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture
 def arguments() -> None:
-    """Messages speak of arguments, as in Python."""
+    """Make messages name arguments, as in Python."""
 
 
 @pytest.fixture(autouse=True)
 def _messages(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Messages speak of flags, as they are written, unless a test asks for `arguments`."""
+    """Make messages name flags, unless a test uses `arguments`."""
     if "arguments" in request.fixturenames:
         yield
         return
@@ -49,7 +49,7 @@ def _messages(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def make_images() -> Callable[..., Images]:
-    """Makes images whose classes differ in which quarter is bright: make_images(60, classes=3, side=8, channels=1)."""
+    """Factory of images with one bright quadrant per class: make_images(60, classes=3, side=8, channels=1)."""
 
     def make(
         count: int = 60, *, classes: int = 3, side: int = 8, channels: int = 1, seed: int = 0, mirrored: bool = False
@@ -69,13 +69,13 @@ def make_images() -> Callable[..., Images]:
 
 @pytest.fixture
 def images(make_images: Callable[..., Images]) -> Images:
-    """Sixty grey images of 8 x 8 pixels in three classes that are easy to tell apart."""
+    """Sixty 8 x 8 grayscale images in three classes that are easy to separate."""
     return make_images()
 
 
 @pytest.fixture
 def make_model() -> Callable[..., Model]:
-    """Makes a small network for images: make_model(images, "simplecnn", width=0.25)."""
+    """Factory of small networks: make_model(images, "simplecnn", width=0.25)."""
 
     def make(images: Images, name: str = "simplecnn", **options) -> Model:
         torch.manual_seed(0)
@@ -88,25 +88,25 @@ def make_model() -> Callable[..., Model]:
 
 @pytest.fixture
 def context() -> Context:
-    """The processor, seed 0, nobody told."""
+    """CPU, seed 0, no callbacks."""
     return Context()
 
 
 @pytest.fixture
 def every_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reports and checkpoints after each step, not after so many seconds."""
+    """Report and save a checkpoint after every step instead of every few seconds."""
     monkeypatch.setattr(loop, "_REPORT_SECONDS", -1.0)
     monkeypatch.setattr(Checkpoint, "due", lambda self: self.file is not None)
 
 
 @pytest.fixture
 def few_digits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs with a hundredth of a second for latencies, and digits few enough to be trained on in no time."""
+    """Shrink the digits data set, and measure latencies for at most 10 ms."""
     monkeypatch.setattr(session, "_MAX_TIMING_RESERVE", 0.01)
     load = session.load
 
-    def few(*args, **kwargs):
+    def load_few(*args, **kwargs):
         data = load(*args, **kwargs)
         return replace(data, train=data.train[:300], validation=data.validation[:50], test=data.test[:100])
 
-    monkeypatch.setattr(session, "load", few)
+    monkeypatch.setattr(session, "load", load_few)

@@ -49,6 +49,19 @@ def network(name: str, options: dict, side: int = 16) -> nn.Module:
     return module.eval()
 
 
+class Residual(nn.Module):
+    """One residual connection around a convolution and an activation."""
+
+    def __init__(self, activation: nn.Module) -> None:
+        super().__init__()
+        self.one, self.two, self.last = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 1), nn.Conv2d(4, 2, 1)
+        self.activation = activation
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps = self.one(images)
+        return self.last(maps + self.activation(self.two(maps)))
+
+
 def random_kept(table: Table, fraction: float) -> dict[str, Tensor]:
     """Return random channels of every group to keep, at least one."""
     return {

@@ -9,6 +9,18 @@ import numpy as np
 from shoestring.data.memory import in_memory
 from shoestring.selection import Pool, Signals
 
+# methods whose first image does not depend on the seed
+DETERMINISTIC = (
+    "d2",
+    "diversity",
+    "facility_location",
+    "graph_cut",
+    "herding",
+    "k_center",
+    "max_herding",
+    "representative",
+)
+
 
 def unit(features) -> np.ndarray:
     features = np.asarray(features, dtype=np.float64)

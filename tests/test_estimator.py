@@ -28,7 +28,7 @@ QUICK = {**SETTINGS, "epochs": 12, "width": 0.125}
 
 @pytest.fixture(scope="module")
 def named(make_images) -> tuple[np.ndarray, np.ndarray]:
-    """Images (60, 8, 8) and labels that are words."""
+    """Images (60, 8, 8) and string labels."""
     images = make_images()
     return images.pixels[..., 0], np.array(["cow", "ant", "bee"])[images.targets]
 
@@ -38,7 +38,7 @@ def fitted(named) -> Classifier:
     return Classifier(**SETTINGS).fit(*named)
 
 
-def test_fit_predict_and_score_with_words_for_labels(named, fitted):
+def test_fit_predict_and_score_with_string_labels(named, fitted):
     X, y = named
     assert fitted.classes_.tolist() == ["ant", "bee", "cow"]
     assert fitted.subset_ is None
@@ -52,7 +52,7 @@ def test_fit_predict_and_score_with_words_for_labels(named, fitted):
     assert np.allclose(fitted.predict_proba(X / 255), probabilities, atol=1e-5)
 
 
-def test_labels_of_any_kind_come_back(named):
+def test_predictions_have_the_type_of_the_labels(named):
     X, _ = named
     y = np.arange(60) % 3 * 10 - 5
     classifier = Classifier(**QUICK).fit(X, y)
@@ -60,7 +60,7 @@ def test_labels_of_any_kind_come_back(named):
     assert set(classifier.predict(X).tolist()) <= {-5, 5, 15}
 
 
-def test_parameters_are_kept_as_given_and_cloned():
+def test_parameters_are_stored_unchanged_and_cloned():
     classifier = Classifier(time="5m", examples=100, macs=0.5)
     assert classifier.get_params()["time"] == "5m"
     twin = clone(classifier).set_params(random_state=3, learning_rate=0.1)
@@ -74,7 +74,7 @@ def test_all_training_settings_are_parameters():
         assert parameters[field.name].default == field.default, field.name
 
 
-def test_choosing_training_and_cutting_inside_one_budget(named, fitted):
+def test_select_train_and_prune_within_one_budget(named, fitted):
     X, y = named
     settings = {**SETTINGS, "epochs": 30, "examples": 36, "select": "random", "params": 0.5}
     one, same = (Classifier(**settings).fit(X, y) for _ in range(2))
@@ -85,7 +85,7 @@ def test_choosing_training_and_cutting_inside_one_budget(named, fitted):
     assert np.array_equal(one.predict_proba(X), same.predict_proba(X))
 
 
-def test_a_fitted_classifier_is_saved_pickled_and_loaded(named, fitted, tmp_path):
+def test_fitted_classifier_is_saved_pickled_and_loaded(named, fitted, tmp_path):
     X, _ = named
     expected = fitted.predict_proba(X)
     fitted.save(str(tmp_path / "model"))
@@ -95,14 +95,14 @@ def test_a_fitted_classifier_is_saved_pickled_and_loaded(named, fitted, tmp_path
     assert np.array_equal(joblib.load(tmp_path / "classifier.joblib").predict_proba(X), expected)
 
 
-def test_nothing_works_before_fitting(named, tmp_path):
+def test_methods_raise_before_fitting(named, tmp_path):
     with pytest.raises(NotFittedError):
         Classifier(epochs=1).predict(named[0])
     with pytest.raises(NotFittedError):
         Classifier(epochs=1).save(tmp_path)
 
 
-def test_searches_folds_and_pipelines(named):
+def test_grid_search_cross_validation_and_pipeline(named):
     X, y = named
     half = FunctionTransformer(lambda images: images // 2)
     search = GridSearchCV(Classifier(**QUICK), {"learning_rate": [0.01, 0.1]}, cv=2).fit(
@@ -113,9 +113,9 @@ def test_searches_folds_and_pipelines(named):
     assert scores.shape == (2,) and np.isfinite(scores).all()
 
 
-def test_the_checks_of_scikit_learn(named):
+def test_scikit_learn_estimator_checks(named):
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # checks of tables of numbers are left out, and scikit-learn warns so
+        warnings.simplefilter("ignore")  # scikit-learn warns that it skips checks of 2-D arrays
         check_estimator(Classifier(**QUICK))
     tags = Classifier(time="5s").__sklearn_tags__()
     assert tags.estimator_type == "classifier"
@@ -124,28 +124,28 @@ def test_the_checks_of_scikit_learn(named):
     assert tags.target_tags.required and not tags.target_tags.multi_output
 
 
-def test_the_random_state_decides(named):
+def test_random_state_determines_the_result(named):
     X, y = named
     first, again, other = (Classifier(**QUICK, random_state=s).fit(X, y).predict_proba(X) for s in (1, 1, 2))
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
-    drawn = [Classifier(**QUICK, random_state=np.random.RandomState(5)).fit(X, y).predict_proba(X) for _ in range(2)]
-    assert np.array_equal(*drawn)
+    repeated = [Classifier(**QUICK, random_state=np.random.RandomState(5)).fit(X, y).predict_proba(X) for _ in range(2)]
+    assert np.array_equal(*repeated)
 
 
-def test_weights_decide_between_labels_that_contradict(named):
+def test_weights_decide_between_contradictory_labels(named):
     X, _ = named
     X = np.concatenate([X, X])
     y = np.repeat(["right", "wrong"], 60)
-    for wanted in ("right", "wrong"):
-        weight = np.where(y == wanted, 10.0, 1.0)
+    for heavy in ("right", "wrong"):
+        weight = np.where(y == heavy, 10.0, 1.0)
         by_sample = Classifier(**QUICK).fit(X, y, sample_weight=weight)
-        by_class = Classifier(**QUICK, class_weight={wanted: 10.0}).fit(X, y)
-        assert by_sample.predict(X).tolist() == by_class.predict(X).tolist() == [wanted] * 120
+        by_class = Classifier(**QUICK, class_weight={heavy: 10.0}).fit(X, y)
+        assert by_sample.predict(X).tolist() == by_class.predict(X).tolist() == [heavy] * 120
         assert np.array_equal(by_sample.predict_proba(X), by_class.predict_proba(X))
 
 
-def test_a_weight_of_zero_is_as_if_the_image_were_not_there(named):
+def test_weight_of_zero_excludes_the_image(named):
     X, y = named
     weight = (np.arange(60) % 4 != 0) * 2.5
     weighted = Classifier(**QUICK).fit(X, y, sample_weight=weight)
@@ -153,7 +153,7 @@ def test_a_weight_of_zero_is_as_if_the_image_were_not_there(named):
     assert np.array_equal(weighted.predict_proba(X), without.predict_proba(X))
 
 
-def test_paths_images_and_data_frames_are_images_too(named, tmp_path):
+def test_fit_accepts_paths_pil_images_and_data_frames(named, tmp_path):
     X, y = named
     files = []
     for number, pixels in enumerate(X):
@@ -166,15 +166,15 @@ def test_paths_images_and_data_frames_are_images_too(named, tmp_path):
         assert np.array_equal(Classifier(**QUICK).fit(form, labels).predict_proba(form), expected)
 
 
-def test_validation_images_are_given_held_out_or_none(named, make_images):
+def test_validation_images_are_passed_held_out_or_absent(named, make_images):
     X, y = named
     other = make_images(30, seed=1)
-    given = (other.pixels[..., 0], np.array(["cow", "ant", "bee"])[other.targets])
-    by_data = Classifier(**QUICK).fit(X, y, validation_data=given)
+    validation = (other.pixels[..., 0], np.array(["cow", "ant", "bee"])[other.targets])
+    by_data = Classifier(**QUICK).fit(X, y, validation_data=validation)
     none = Classifier(**QUICK, validation_fraction=None).fit(X, y)
     assert none.model_.temperature == 1 != by_data.model_.temperature
     assert np.array_equal(none.predict(X), by_data.predict(X))
-    few = Classifier(**QUICK).fit(X[:3], y[:3])  # one image of each class: none can be held out
+    few = Classifier(**QUICK).fit(X[:3], y[:3])  # one image per class: none can be held out
     assert few.model_.temperature == 1
     with pytest.raises(UserError, match="must be a pair"):
         Classifier(**QUICK).fit(X, y, validation_data=X)
@@ -211,16 +211,16 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("change", "told"), WRONG)
-def test_what_cannot_be_learnt_is_said(named, change, told):
+@pytest.mark.parametrize(("change", "message"), WRONG)
+def test_invalid_data_is_refused(named, change, message):
     X, y = change(*named)
-    with pytest.raises(UserError, match=told) as caught:
+    with pytest.raises(UserError, match=message) as caught:
         Classifier(**QUICK).fit(X, y)
     assert "\n" not in str(caught.value) and "--" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("settings", "weight", "told"),
+    ("settings", "weight", "message"),
     [
         ({}, np.ones(59), "expected one weight for each of 60 images"),
         ({}, -np.ones(60), "not below 0"),
@@ -236,19 +236,7 @@ def test_what_cannot_be_learnt_is_said(named, change, told):
         ({"class_weight": "even"}, None, "class_weight"),
     ],
 )
-def test_parameters_that_cannot_be_are_said(named, settings, weight, told):
-    with pytest.raises(ValueError, match=told) as caught:
+def test_invalid_parameters_are_refused(named, settings, weight, message):
+    with pytest.raises(ValueError, match=message) as caught:
         Classifier(**{**QUICK, **settings}).fit(*named, sample_weight=weight)
     assert "--" not in str(caught.value)
-
-
-def test_the_number_of_threads_is_what_it_was_after_a_fit(monkeypatch):
-    import torch
-
-    from shoestring.runtime import threads
-
-    monkeypatch.setattr(Classifier, "_run", lambda self, *rest: threads.set_threads(torch.get_num_threads() + 1))
-    before = torch.get_num_threads()
-    X = np.zeros((20, 8, 8), np.uint8)
-    Classifier(epochs=1).fit(X, np.arange(20) % 2)
-    assert torch.get_num_threads() == before

@@ -1,10 +1,14 @@
-"""Trainings for tests: what `planning` and `training` do together, from settings as a recipe has them."""
+"""Plan and train in one call, from the settings of a recipe."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from typing import TypeVar
 from unittest.mock import patch
+
+import pytest
 
 from shoestring import execute
 from shoestring.budget import Budget, Window
@@ -25,21 +29,7 @@ from shoestring.training.loop import Hooks
 from shoestring.training.progress import Progress, Training
 
 WHOLE = (0.0, 1.0)
-
-
-def plan_for(
-    model: Model,
-    images: Images,
-    window: Window,
-    settings: Train,
-    context: Context,
-    *,
-    schedule: Schedule | None = None,
-    lr_range: tuple[float, float] = WHOLE,
-) -> TrainPlan:
-    """The plan for training the model in the whole window."""
-    allotment = Allotment(len(images), window.length, None, lr_range)
-    return plan_training(model, images, settings, allotment, Profiler(window.budget, context), schedule=schedule)
+T = TypeVar("T")
 
 
 def fit(
@@ -56,34 +46,46 @@ def fit(
     anytime: bool = False,
     replan: Callable[[float], bool] | None = None,
 ) -> Training:
-    """Plan and train; the schedule may be any, also one that no text describes."""
+    """Plan and train, with any schedule, registered or not."""
     schedule = _schedule(window, context, schedule)
-    plan = plan_for(model, images, window, settings, context, schedule=schedule, lr_range=part)
+    allotment = Allotment(len(images), window.length, None, part)
+    plan = plan_training(model, images, settings, allotment, Profiler(window.budget, context), schedule=schedule)
     hooks = Hooks(record=record, score=score, anytime=anytime, replan=replan)
     with _growing(schedule):
         return loop.fit(model, images, window, plan, context, hooks)
 
 
 def prepare(
-    model: Model,
-    images: Images,
-    window: Window,
-    *,
-    settings: Train,
-    context: Context,
-    schedule: Schedule | None = None,
+    model: Model, images: Images, window: Window, *, settings: Train, context: Context, schedule: Schedule | None = None
 ) -> Progress:
-    """Plan and prepare a training, or continue the one that was saved in the folder of the context."""
+    """Plan and prepare training, or resume it from the checkpoint in the context's folder."""
     start = Checkpoint(context.folder).start(window.budget.total)
     schedule = _schedule(window, context, schedule)
-    plan = plan_for(model, images, window, settings, context, schedule=schedule)
+    allotment = Allotment(len(images), window.length, None, WHOLE)
+    plan = plan_training(model, images, settings, allotment, Profiler(window.budget, context), schedule=schedule)
     with _growing(schedule):
         return setup.prepare(model, images, window, plan, context, start)
 
 
+def interrupt_and_resume(run: Callable[[Context], T], context: Context, stop: int) -> tuple[dict, T, list[str]]:
+    """Interrupt `run` at its report number `stop` and run it again; return that report, the result and the log."""
+    reports: list[dict] = []
+
+    def interrupt(step: str, fraction: float, values: dict) -> None:
+        reports.append(values)
+        if len(reports) == stop:
+            raise KeyboardInterrupt
+
+    notes: list[str] = []
+    context = replace(context, log=notes.append)
+    with pytest.raises(KeyboardInterrupt):
+        run(replace(context, on_progress=interrupt))
+    return reports[-1], run(context), notes
+
+
 def _schedule(window: Window, context: Context, schedule: Schedule | None) -> Schedule:
-    longer = isinstance(Checkpoint(context.folder).start(window.budget.total), Extended)
-    return compose("constant", {}) if schedule is None or longer else schedule
+    extended = isinstance(Checkpoint(context.folder).start(window.budget.total), Extended)
+    return compose("constant", {}) if schedule is None or extended else schedule
 
 
 @contextmanager
@@ -105,7 +107,7 @@ def run_train(
     validation: Images | None = None,
     later: Prune | None = None,
 ) -> tuple[Model, Training]:
-    """`execute.train`, planned for these images."""
+    """Call `execute.train` with a plan for these images."""
     planner = Planner(settings, grow, Profiler(budget, context), context, later=later)
     planned = planner(images, allotment_of(budget, "train", count=len(images), later=later))
     return execute.train(images, planner, planned, budget=budget, validation=validation)[:2]

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from networks import NETWORKS, difference, names, network
+from networks import NETWORKS, Residual, difference, names, network
 from shoestring.channels import Edit, apply_edits, equal_channels, merge, merge_proportional, trace
 from shoestring.channels.merging import first_members
 
@@ -97,16 +97,7 @@ def test_multiples_merge_only_through_homogeneous_functions(middle, remaining):
 
 
 def test_residual_channels_are_equal_only_if_all_their_producers_are():
-    class Residual(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.one, self.two, self.last = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 1), nn.Conv2d(4, 2, 1)
-
-        def forward(self, images):
-            maps = self.one(images)
-            return self.last(maps + self.two(maps).relu())
-
-    module, images = Residual(), torch.randn(2, 3, 4, 4)
+    module, images = Residual(nn.ReLU()), torch.randn(2, 3, 4, 4)
     for layer in (module.one, module.two):
         layer.weight.data[2], layer.bias.data[2] = layer.weight.data[0], layer.bias.data[0]
     module.one.weight.data[3], module.one.bias.data[3] = module.one.weight.data[1], module.one.bias.data[1]

@@ -40,13 +40,13 @@ def test_dry_run_writes_nothing(capsys, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_a_json_recipe_may_be_indented_with_tabs(capsys, tmp_path: Path) -> None:
+def test_json_recipe_may_be_indented_with_tabs(capsys, tmp_path: Path) -> None:
     file = tmp_path / "r.json"
     file.write_text('{\n\t"data": "digits",\n\t"epochs": 3\n}\n')
     assert dry(capsys, "run", "--recipe", str(file))["epochs"]["value"] == 3.0
 
 
-def test_a_single_step_uses_its_own_section_of_a_recipe(tmp_path: Path) -> None:
+def test_single_step_uses_its_own_section_of_a_recipe(tmp_path: Path) -> None:
     from shoestring.cli.run import _recipe
 
     file = tmp_path / "r.yaml"
@@ -58,14 +58,14 @@ def test_a_single_step_uses_its_own_section_of_a_recipe(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("words", [("--select.order", "hardest"), ("--select.order=hardest",)])
 @pytest.mark.parametrize("first", [True, False])
-def test_a_dotted_flag_sets_an_option_of_a_method(capsys, words: tuple[str, ...], first: bool) -> None:
+def test_dotted_flag_sets_an_option_of_a_method(capsys, words: tuple[str, ...], first: bool) -> None:
     words = (*words, "digits") if first else ("digits", *words)
     values = dry(capsys, "run", *words, "--examples", "100", "--select", "forgetting")
     assert values["select.order"] == {"value": "hardest", "from": "flags"}
     assert values["data"]["value"] == "digits"
 
 
-def test_a_verb_takes_the_options_of_its_method_without_a_prefix(capsys) -> None:
+def test_verb_accepts_the_options_of_its_method_without_a_prefix(capsys) -> None:
     values = dry(capsys, "select", "digits", "--examples", "100", "--method", "forgetting", "--order", "hardest")
     assert (values["select.method"]["value"], values["select.order"]["value"]) == ("forgetting", "hardest")
 
@@ -93,12 +93,12 @@ def test_boolean_flags_can_be_negated(capsys) -> None:
         (("prune", "runs/x", "--mac", "0.5"), "--macs"),
     ],
 )
-def test_an_unknown_flag_suggests_the_nearest(capsys, words: tuple[str, ...], near: str) -> None:
+def test_unknown_flag_suggests_the_nearest(capsys, words: tuple[str, ...], near: str) -> None:
     assert f"Did you mean {near}?" in refused(capsys, *words)
 
 
 @pytest.mark.parametrize("words", ["--frobnicate", "--method", "--metal=3", "-q"])
-def test_a_dissimilar_flag_gets_no_suggestion(capsys, words: str) -> None:
+def test_dissimilar_flag_gets_no_suggestion(capsys, words: str) -> None:
     error = refused(capsys, "train", "digits", words)
     assert "Did you mean" not in error and words.partition("=")[0] in error
 
@@ -120,12 +120,12 @@ def test_a_dissimilar_flag_gets_no_suggestion(capsys, words: str) -> None:
         (("check", "digits", "--resolution", "0"), "at least 1"),
     ],
 )
-def test_an_invalid_value_is_a_one_line_error(capsys, words: tuple[str, ...], message: str) -> None:
+def test_invalid_value_is_a_one_line_error(capsys, words: tuple[str, ...], message: str) -> None:
     error = refused(capsys, *words, "--quiet")
     assert message in error and error.count("\n") == 1
 
 
-def test_an_unknown_option_of_a_method_is_refused(capsys) -> None:
+def test_unknown_option_of_a_method_is_refused(capsys) -> None:
     words = ("run", "digits", "--examples", "9", "--select", "forgetting", "--select.ordr", "hardest")
     assert "Did you mean 'order'?" in refused(capsys, *words)
 

@@ -18,10 +18,10 @@ def flags(capsys: pytest.CaptureFixture[str], verb: str) -> list[str]:
     return sorted(set(re.findall(r"^ +(?:-h, )?(--[a-z-]+)", capsys.readouterr().out, re.MULTILINE)))
 
 
-def test_the_flags_of_every_verb_are_frozen(capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_flags_of_every_verb_are_frozen(capsys, monkeypatch: pytest.MonkeyPatch) -> None:
     """Changed flags break scripts: to change them, update flags.txt by SHOESTRING_FREEZE=1 pytest tests/cli."""
     monkeypatch.setenv("COLUMNS", "200")
-    found = "".join(f"{verb} {flag}\n" for verb in VERBS for flag in flags(capsys, verb))
+    current = "".join(f"{verb} {flag}\n" for verb in VERBS for flag in flags(capsys, verb))
     if os.environ.get("SHOESTRING_FREEZE"):
-        FILE.write_text(found)
-    assert found == FILE.read_text(), "if this is intended: SHOESTRING_FREEZE=1 pytest tests/cli/test_frozen.py"
+        FILE.write_text(current)
+    assert current == FILE.read_text(), "if this is intended: SHOESTRING_FREEZE=1 pytest tests/cli/test_frozen.py"

@@ -25,7 +25,7 @@ def command(out: Path, *words: str) -> list[str]:
 
 
 @pytest.mark.parametrize("number, code", [("SIGTERM", 130), ("SIGKILL", -9)])
-def test_a_killed_run_resumes(capsys, tmp_path: Path, number: str, code: int) -> None:
+def test_killed_run_resumes(capsys, tmp_path: Path, number: str, code: int) -> None:
     out = tmp_path / "run"
     words = command(out, "--epochs", "150")
     process = subprocess.Popen([sys.executable, "-m", "shoestring", *words], stderr=subprocess.PIPE, text=True)
@@ -41,11 +41,11 @@ def test_a_killed_run_resumes(capsys, tmp_path: Path, number: str, code: int) ->
     captured = capsys.readouterr()
     assert "resuming after" in captured.err
     assert json.loads(captured.out)["out"] == str(out)
-    left = [file.name for file in out.rglob("*") if file.name.startswith(".") or file.name == "state.pt"]
-    assert left == [".lock"]
+    remaining = [file.name for file in out.rglob("*") if file.name.startswith(".") or file.name == "state.pt"]
+    assert remaining == [".lock"]
 
 
-def test_a_killed_run_leaves_a_usable_model_and_a_terminated_one_anneals_it(capsys, tmp_path: Path) -> None:
+def test_killed_and_terminated_runs_have_a_usable_model(capsys, tmp_path: Path) -> None:
     for number, code in (("SIGKILL", -9), ("SIGTERM", 130)):
         out = tmp_path / number
         words = command(out, "--grow", "width", "--epochs", "400")
@@ -76,18 +76,18 @@ def test_seconds_spent_before_an_interruption_are_counted(capsys, tmp_path: Path
 
 
 def test_epochs_spent_before_an_interruption_are_counted(tmp_path: Path) -> None:
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    whole, interrupted = tmp_path / "whole", tmp_path / "interrupted"
     assert main(command(whole, "--epochs", "8", "--macs", "0.5")) == 0
-    shutil.copytree(whole, cut)
-    notes = json.loads((cut / "run.json").read_text())
+    shutil.copytree(whole, interrupted)
+    notes = json.loads((interrupted / "run.json").read_text())
     rows = [json.loads(line) for line in (whole / "history.jsonl").read_text().splitlines()]
     notes["counted"] = next(row["epoch"] for row in reversed(rows) if row["step"] == "train")
     assert 0 < notes["counted"] < 8
     for name in ("result", "recovery", "before_pruning"):
         del notes[name]
-    (cut / "run.json").write_text(json.dumps(notes))
-    shutil.rmtree(cut / "prune")
-    assert main(command(cut, "--epochs", "8", "--macs", "0.5")) == 0
-    assert json.loads((cut / "run.json").read_text())["recovery"]["steps"] == pytest.approx(
+    (interrupted / "run.json").write_text(json.dumps(notes))
+    shutil.rmtree(interrupted / "prune")
+    assert main(command(interrupted, "--epochs", "8", "--macs", "0.5")) == 0
+    assert json.loads((interrupted / "run.json").read_text())["recovery"]["steps"] == pytest.approx(
         json.loads((whole / "run.json").read_text())["recovery"]["steps"], abs=1
     )

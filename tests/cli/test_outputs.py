@@ -37,7 +37,7 @@ def _files(folder: Path) -> dict[str, bytes]:
 
 
 def _refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
-    """The one line of a command that is refused."""
+    """Return the one error line of a command that fails."""
     assert main(words) == 2
     captured = capsys.readouterr()
     assert captured.out == "" and captured.err.startswith("error: ") and captured.err.count("\n") == 1
@@ -45,7 +45,7 @@ def _refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 
 
 @pytest.mark.parametrize("out", ["photos", "photos/run", "photos/cat/run", "link/run", "~/photos/run", "."])
-def test_a_run_folder_among_the_images_is_refused(home, capsys, out):
+def test_run_folder_among_the_images_is_refused(home, capsys, out):
     (home / "link").symlink_to(home / "photos")
     before = _files(home)
     message = _refused(capsys, "run", "photos", "--out", out, *QUICK)
@@ -54,7 +54,7 @@ def test_a_run_folder_among_the_images_is_refused(home, capsys, out):
 
 
 @pytest.mark.parametrize("data", ["images.npz", "~/images.npz", "arrays:images.npz"])
-def test_a_run_folder_must_not_be_the_data_file(home, capsys, data):
+def test_run_folder_must_not_be_the_data_file(home, capsys, data):
     np.savez(home / "images.npz", images=np.zeros((40, 8, 8), np.uint8), labels=np.arange(40) % 2)
     before = _files(home)
     assert "images.npz" in _refused(capsys, "run", data, "--out", "images.npz", *QUICK)
@@ -78,7 +78,7 @@ def test_selected_images_are_not_copied_into_the_run_folder(home, capsys):
 
 
 @pytest.mark.parametrize("name", ["recipe.yaml", "report/report.md", "run.json", ".hidden"])
-def test_a_folder_with_other_files_is_refused(home, capsys, name):
+def test_folder_with_other_files_is_refused(home, capsys, name):
     (home / "mine" / name).parent.mkdir(parents=True)
     (home / "mine" / name).write_text('{"name": "mine"}')
     before = _files(home)
@@ -89,27 +89,27 @@ def test_a_folder_with_other_files_is_refused(home, capsys, name):
 
 
 @pytest.mark.parametrize("out", ["file", "file/run", "x" * 256, "dangling"])
-def test_a_path_that_cannot_be_a_folder_is_refused(home, capsys, out):
+def test_path_that_cannot_be_a_folder_is_refused(home, capsys, out):
     (home / "file").write_text("")
     (home / "dangling").symlink_to(home / "file" / "nowhere")
     _refused(capsys, "run", "photos", "--out", out, *QUICK)
 
 
 @pytest.mark.parametrize("out", ["x" * 255, "two\nlines", "~/some/run", "empty"])
-def test_odd_but_possible_places_hold_a_run(home, capsys, out):
+def test_unusual_folder_names_are_accepted(home, capsys, out):
     (home / "empty").mkdir()
     assert main(["run", "photos", "--out", out, *QUICK]) == 0
     assert (home / out.replace("~/", "") / "report" / "report.md").is_file()
     assert capsys.readouterr().err == ""
 
 
-def test_an_empty_folder_stays_empty_when_the_run_is_refused(home, capsys):
+def test_empty_folder_stays_empty_when_the_run_is_refused(home, capsys):
     (home / "empty").mkdir()
     _refused(capsys, "run", "photos", "--out", "empty", *QUICK, "--macs", "1e-9")
     assert list((home / "empty").iterdir()) == []
 
 
-def test_the_same_command_resumes_from_another_directory(home, capsys, monkeypatch):
+def test_same_command_resumes_from_another_directory(home, capsys, monkeypatch):
     assert main(["run", "photos", "--out", "run", *QUICK]) == 0
     first = capsys.readouterr().out
     assert json.loads((home / "run" / "run.json").read_text())["recipe"]["data"] == str(home / "photos")
@@ -123,7 +123,7 @@ def test_the_same_command_resumes_from_another_directory(home, capsys, monkeypat
     assert main(["predict", "~/run", "~/photos/cat/0.png"]) == 0
 
 
-def test_a_finished_run_detects_changed_images(home, capsys):
+def test_finished_run_detects_changed_images(home, capsys):
     words = ["run", "photos", "--out", "run", *QUICK]
     assert main(words) == 0
     assert main(words) == 0
@@ -139,7 +139,7 @@ def test_a_finished_run_detects_changed_images(home, capsys):
     assert json.loads((home / "run" / "run.json").read_text())["data"]["key"] == key
 
 
-def test_a_finished_selection_detects_changed_images(home, capsys):
+def test_finished_selection_detects_changed_images(home, capsys):
     words = ["select", "photos", "--unlabelled", "--method", "facility_location", "--examples", "9"]
     words += ["--features", "features.npy", "--balance", "none", "--out", "out", "--quiet"]
     np.save(home / "features.npy", np.random.default_rng(0).random((40, 4), np.float32))
@@ -149,7 +149,7 @@ def test_a_finished_selection_detects_changed_images(home, capsys):
     assert "have changed" in _refused(capsys, *words)
 
 
-def test_an_evaluation_is_not_written_among_the_images(home, capsys):
+def test_evaluation_is_not_written_among_the_images(home, capsys):
     assert main(["run", "photos", "--out", "run", *QUICK]) == 0
     before = _files(home)
     for words in (
@@ -164,7 +164,7 @@ def test_an_evaluation_is_not_written_among_the_images(home, capsys):
     assert (home / "new" / "folder" / "metrics.json").is_file()
 
 
-def test_a_copy_left_empty_by_a_power_failure_is_made_again(home, capsys):
+def test_empty_copy_after_a_power_failure_is_rewritten(home, capsys):
     words = [
         "select",
         "photos",

@@ -21,7 +21,7 @@ def percents(text: str) -> list[int]:
     return [int(number) for number in re.findall(r"\] +(\d+) %", text)]
 
 
-def test_a_run_logs_each_phase_and_its_progress_never_decreases(capsys, tmp_path) -> None:
+def test_run_logs_each_phase_and_progress_never_decreases(capsys, tmp_path) -> None:
     words = ("run", "digits", "--examples", "300", "--select", "forgetting", "--macs", "0.5", "--baseline")
     words = (*words, "--epochs", "24", "--model", "convnet", "--width", "0.125", "--threads", "1")
     assert main([*words, "--out", str(tmp_path / "run")]) == 0
@@ -33,7 +33,7 @@ def test_a_run_logs_each_phase_and_its_progress_never_decreases(capsys, tmp_path
     assert shown == sorted(shown) and len(set(shown)) > 5 and shown[-1] > 80
 
 
-def test_the_bar_waits_when_a_step_restarts(capsys) -> None:
+def test_progress_bar_waits_when_a_step_restarts(capsys) -> None:
     progress = Progress(quiet=False)
     for fraction in (0.0, 0.55, 0.2, 0.4, 0.61, 0.3, 1.0):
         progress.update("train", fraction, {})
@@ -42,7 +42,7 @@ def test_the_bar_waits_when_a_step_restarts(capsys) -> None:
     assert percents(capsys.readouterr().err) == [100]
 
 
-def test_with_a_time_budget_the_fraction_is_that_of_the_clock() -> None:
+def test_progress_follows_the_clock_with_a_time_budget() -> None:
     calls = []
     budget = Budget(100.0, started=time.monotonic() - 30.0)
     with_run_fraction(lambda *args: calls.append(args), budget)("train", 0.1, {"loss": 1.0})
@@ -69,7 +69,7 @@ class _Terminal(io.StringIO):
         return True
 
 
-def test_on_a_terminal_a_live_bar_shows_the_time_left_and_is_removed(monkeypatch) -> None:
+def test_terminal_progress_bar_shows_the_remaining_time_and_is_removed(monkeypatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "120")
     monkeypatch.setattr(sys, "stderr", _Terminal())
@@ -79,6 +79,6 @@ def test_on_a_terminal_a_live_bar_shows_the_time_left_and_is_removed(monkeypatch
     frame = sys.stderr.getvalue()
     assert re.search(r"train .*━.* 50 % +loss 1\.250  1:23 left", frame)
     progress.update("train", 0.6, {"loss": 1.0})
-    assert sys.stderr.getvalue() == frame, "it is redrawn only so often"
+    assert sys.stderr.getvalue() == frame, "it is redrawn at a limited rate"
     progress.log("a note")
     assert sys.stderr.getvalue().endswith("\x1b[2Ka note\n")

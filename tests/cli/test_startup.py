@@ -19,6 +19,6 @@ print("heavy:", *(name for name in ("torch", "numpy", "sklearn", "timm", "torchv
 
 
 @pytest.mark.parametrize("words", [("--help",), ("--version",), ("list",), *((verb, "--help") for verb in VERBS)])
-def test_nothing_heavy_is_imported_before_arguments_are_parsed(words: tuple[str, ...]) -> None:
+def test_no_heavy_package_is_imported_before_parsing(words: tuple[str, ...]) -> None:
     ran = subprocess.run([sys.executable, "-c", SCRIPT, *words], capture_output=True, text=True, check=True)
     assert ran.stdout.splitlines()[-1].strip() == "heavy:"

@@ -35,20 +35,20 @@ def test_messages_are_not_written_to_files_when_streams_are_closed(tmp_path: Pat
     assert "result" in json.loads((tmp_path / "run" / "run.json").read_text())
 
 
-def test_a_run_continues_when_nobody_reads_its_progress(tmp_path: Path) -> None:
+def test_run_continues_when_nobody_reads_its_progress(tmp_path: Path) -> None:
     ran = shell(f"{SHOESTRING} {TRAIN} --out {tmp_path}/run 2>&1 | head -1")
     assert ran.returncode == 0 and ran.stdout.count("\n") == 1
     assert "result" in json.loads((tmp_path / "run" / "run.json").read_text())
 
 
 @pytest.mark.parametrize("words", ["list", "--help", "list select --json"])
-def test_a_reader_that_ends_is_not_an_error(words: str) -> None:
+def test_closed_pipe_is_not_an_error(words: str) -> None:
     ran = shell(f"{SHOESTRING} {words} | true")
     assert (ran.returncode, ran.stderr) == (0, "")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
-def test_results_that_cannot_be_written_are_a_one_line_error(tmp_path: Path) -> None:
+def test_unwritable_output_is_a_one_line_error(tmp_path: Path) -> None:
     for words in ("list", "--help", "list select --json"):
         ran = shell(f"{SHOESTRING} {words} > /dev/full")
         assert ran.returncode == 2
@@ -59,7 +59,7 @@ SIGNALLED = """
 import os, runpy, signal, sys
 
 module, number = sys.argv[1:3]
-signal.signal(signal.SIGINT, signal.default_int_handler)  # work in the background of a shell ignores it
+signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs of a shell ignore SIGINT
 
 class Finder:
     def find_spec(self, name, path=None, target=None):
@@ -81,7 +81,7 @@ runpy.run_module("shoestring", run_name="__main__", alter_sys=True)
         ("torch", "SIGINT"),
     ],
 )
-def test_an_interrupt_during_imports_is_silent(tmp_path: Path, module: str, number: str) -> None:
+def test_interrupt_during_imports_is_silent(tmp_path: Path, module: str, number: str) -> None:
     words = [*TRAIN.split(), "--out", str(tmp_path / "run"), "--quiet"]
     ran = subprocess.run([sys.executable, "-c", SIGNALLED, module, number, *words], capture_output=True, text=True)
     assert (ran.returncode, ran.stdout, ran.stderr) == (130, "", "")

@@ -52,7 +52,7 @@ def test_run_does_all_steps_and_reports_them(capsys, tmp_path: Path) -> None:
     assert call(capsys, *words, "--out", tmp_path / "run") == result
 
 
-def test_a_counted_budget_repeats_exactly(capsys, tmp_path: Path, trained: Path) -> None:
+def test_run_with_an_epoch_budget_is_reproducible(capsys, tmp_path: Path, trained: Path) -> None:
     again = call(capsys, "run", "--recipe", trained / "recipe.yaml", "--out", tmp_path / "again")
     assert (tmp_path / "again/train/model.safetensors").read_bytes() == (
         trained / "train/model.safetensors"
@@ -60,16 +60,16 @@ def test_a_counted_budget_repeats_exactly(capsys, tmp_path: Path, trained: Path)
     assert again["accuracy"] == call(capsys, "report", trained)["accuracy"]
 
 
-def test_another_run_in_the_same_folder_is_refused(capsys, trained: Path) -> None:
+def test_different_run_in_the_same_folder_is_refused(capsys, trained: Path) -> None:
     assert main(["train", "digits", "--epochs", "5", *NET, "--out", str(trained)]) == 2
     assert "epochs is 4.0 there and 5.0 here" in capsys.readouterr().err
 
 
 def test_train_accepts_the_subset_of_select(capsys, tmp_path: Path) -> None:
     words = ("select", "digits", "--examples", 200, "--method", "random", "--out", tmp_path / "chosen")
-    chosen = call(capsys, *words)
-    assert chosen["examples"] == 200 and set(chosen["per_class"].values()) == {20}
-    words = ("train", "digits", "--subset", chosen["subset"], "--epochs", 12, *NET, "--out", tmp_path / "run")
+    selected = call(capsys, *words)
+    assert selected["examples"] == 200 and set(selected["per_class"].values()) == {20}
+    words = ("train", "digits", "--subset", selected["subset"], "--epochs", 12, *NET, "--out", tmp_path / "run")
     result = call(capsys, *words)
     assert result.keys() >= KEYS and result["examples"] == 200
 
@@ -77,13 +77,13 @@ def test_train_accepts_the_subset_of_select(capsys, tmp_path: Path) -> None:
 def test_verbs_with_equal_arguments_have_separate_folders(capsys, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     words = ("digits", "--examples", "50", "--epochs", "8")
-    chosen = call(capsys, "select", *words, "--method", "random")
-    assert call(capsys, "run", *words, "--select", "random")["out"] != chosen["out"]
-    assert main(["report", chosen["out"]]) == 2
+    selected = call(capsys, "select", *words, "--method", "random")
+    assert call(capsys, "run", *words, "--select", "random")["out"] != selected["out"]
+    assert main(["report", selected["out"]]) == 2
     assert "is a selection" in capsys.readouterr().err
 
 
-def test_prune_takes_the_recipe_of_a_pruning(capsys, tmp_path: Path, trained: Path) -> None:
+def test_prune_accepts_its_saved_recipe(capsys, tmp_path: Path, trained: Path) -> None:
     one = call(capsys, "prune", trained, "--params", "0.5", "--epochs", 2, "--out", tmp_path / "one")
     other = call(capsys, "prune", "--recipe", tmp_path / "one" / "recipe.yaml", "--out", tmp_path / "other")
     assert other["params"] == one["params"]
@@ -98,7 +98,7 @@ def _photos(folder: Path, count: int = 12) -> Path:
     return folder
 
 
-def test_changed_images_are_not_taken_for_held_out_ones(capsys, tmp_path: Path) -> None:
+def test_evaluate_refuses_changed_images(capsys, tmp_path: Path) -> None:
     photos = _photos(tmp_path / "photos")
     call(capsys, "train", photos, "--epochs", 20, *NET, "--out", tmp_path / "run")
     assert call(capsys, "evaluate", tmp_path / "run")["images"] == 5
@@ -124,7 +124,7 @@ def test_images_of_one_class_can_be_evaluated_but_not_trained_on(capsys, tmp_pat
     assert "only one class" in capsys.readouterr().err
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="file names are text there")
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are Unicode elsewhere")
 def test_file_names_need_not_be_text(capsys, tmp_path: Path) -> None:
     photos = _photos(tmp_path / "photos")
     for index in range(12):
@@ -137,7 +137,7 @@ def test_file_names_need_not_be_text(capsys, tmp_path: Path) -> None:
     assert main(["predict", str(tmp_path / "run"), odd]) == 0
 
 
-def test_prune_takes_a_run(capsys, tmp_path: Path, trained: Path) -> None:
+def test_prune_accepts_a_run(capsys, tmp_path: Path, trained: Path) -> None:
     result = call(capsys, "prune", trained, "--params", "0.5", "--epochs", 3, "--out", tmp_path / "small")
     assert result.keys() >= KEYS
     assert result["params"] <= 0.5 * call(capsys, "report", trained)["params"]
@@ -152,30 +152,32 @@ def test_evaluate_uses_the_test_images_of_the_run_or_other_data(capsys, tmp_path
     assert call(capsys, "evaluate", trained, "--on", "digits")["images"] == 1797
 
 
-def test_evaluate_on_a_folder_counts_the_models_classes(capsys, tmp_path: Path, trained: Path) -> None:
+def test_evaluate_on_a_folder_uses_the_classes_of_the_model(capsys, tmp_path: Path, trained: Path) -> None:
     for name in ("7", "3"):
         (tmp_path / name).mkdir()
         for index in range(3):
             Image.fromarray(np.full((8, 8), 80 * index, np.uint8)).save(tmp_path / name / f"{index}.png")
-    found = call(capsys, "evaluate", trained, "--on", tmp_path)
-    assert found["images"] == 6 and found["per_class"]["7"]["images"] == 3
+    metrics = call(capsys, "evaluate", trained, "--on", tmp_path)
+    assert metrics["images"] == 6 and metrics["per_class"]["7"]["images"] == 3
     (tmp_path / "7").rename(tmp_path / "seven")
     assert main(["evaluate", str(trained), "--on", str(tmp_path)]) == 2
     assert "seven" in capsys.readouterr().err
 
 
-def test_predict_names_classes_of_files(capsys, tmp_path: Path, trained: Path) -> None:
+def test_predict_names_the_classes_of_files(capsys, tmp_path: Path, trained: Path) -> None:
     file, text = tmp_path / "ein Bild ü.png", tmp_path / "text.txt"
     Image.fromarray(np.zeros((30, 20, 3), np.uint8)).save(file)
     text.write_text("hello")
     [entry] = call(capsys, "predict", trained, file, text, "--skip-bad", "--top", 3)
-    shares = [guess["probability"] for guess in entry["classes"]]
-    assert entry["image"] == str(file) and len(shares) == 3 and shares == sorted(shares, reverse=True)
+    probabilities = [guess["probability"] for guess in entry["classes"]]
+    assert (
+        entry["image"] == str(file) and len(probabilities) == 3 and probabilities == sorted(probabilities, reverse=True)
+    )
     assert main(["predict", str(trained), str(file), str(text)]) == 2
     assert "text.txt" in capsys.readouterr().err
 
 
-def test_report_writes_the_page_again(capsys, trained: Path) -> None:
+def test_report_rewrites_the_page(capsys, trained: Path) -> None:
     page = trained / "report" / "report.md"
     before = page.read_text()
     page.unlink()
@@ -187,16 +189,16 @@ def test_report_writes_the_page_again(capsys, trained: Path) -> None:
 def test_list_and_check(capsys) -> None:
     assert "forgetting" in call(capsys, "list", "select")["select"]
     assert "--select.order" in call(capsys, "list", "select", "forgetting")["select"]
-    found = call(capsys, "check", "digits")
-    assert found["data"]["train"] + found["data"]["validation"] + found["data"]["test"] == 1797
+    summary = call(capsys, "check", "digits")
+    assert summary["data"]["train"] + summary["data"]["validation"] + summary["data"]["test"] == 1797
     assert main(["check", "digits"]) == 0
     assert "smallest class" in capsys.readouterr().out
 
 
-def test_a_collapsed_run_is_warned_about_everywhere(capsys, tmp_path: Path) -> None:
+def test_collapsed_run_is_warned_about_everywhere(capsys, tmp_path: Path) -> None:
     words = ["run", "digits", "--model", "simplecnn", "--width", "0.25", "--epochs", "4", "--macs", "0.5"]
     words += ["--optimizer", "sgd", "--learning-rate", "1e-9", "--out", str(tmp_path / "run")]
-    for _ in range(2):  # the second time the run is done already
+    for _ in range(2):  # the second time the run is already done
         assert main(words) == 0
         captured = capsys.readouterr()
         warnings = [
@@ -215,11 +217,11 @@ def test_a_collapsed_run_is_warned_about_everywhere(capsys, tmp_path: Path) -> N
     assert call(capsys, "evaluate", tmp_path / "run")["warnings"] == warnings[:3]
 
 
-def test_costly_pruning_is_warned_about_and_a_good_run_is_not(capsys, tmp_path: Path, trained: Path) -> None:
+def test_costly_pruning_is_warned_about(capsys, tmp_path: Path, trained: Path) -> None:
     small = ("--macs", "0.1", "--epochs", "1.5", "--learning-rate", "1e-9", "--out")
     result = call(capsys, "prune", trained, *small, tmp_path / "small")
-    fell = [text for text in result["warnings"] if text.startswith("validation accuracy fell from")]
-    assert len(fell) == 1 and " before pruning to " in fell[0]
+    losses = [text for text in result["warnings"] if text.startswith("validation accuracy fell from")]
+    assert len(losses) == 1 and " before pruning to " in losses[0]
     assert (
         call(capsys, "train", "digits", "--epochs", "8", "--model", "simplecnn", "--out", tmp_path / "good")["warnings"]
         == []

@@ -4,19 +4,14 @@ import io
 import os
 import subprocess
 import sys
-import threading
-import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, ImageOps, PngImagePlugin
 
-from shoestring.data import formats
 from shoestring.data.decode import decode, decode_file, header, resize
 from shoestring.errors import UserError
-
-decode_module = sys.modules[decode.__module__]
 
 RAMP = np.arange(64, dtype=np.uint8).reshape(8, 8) * 4  # gray levels 0..252
 
@@ -175,54 +170,6 @@ def test_broken_png_is_an_error_if_exif_is_read_first():
         decode(bytes(content), resolution=8, channels=3)
 
 
-@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16", "CMYK"])
-def test_huge_images_are_reduced_in_strips(monkeypatch, mode):
-    board = np.kron(np.random.default_rng(0).integers(0, 2, (8, 11)), np.ones((40, 40))) * 200
-    image = Image.fromarray(board.astype(np.uint8)).convert(mode if mode != "I;16" else "L")
-    if mode == "I;16":
-        image = Image.fromarray(np.asarray(image).astype(np.uint16) * 257)
-    whole = decode(image, resolution=8, channels=1).astype(int)
-    seen = []
-    real = decode_module.to_8_bit
-    monkeypatch.setattr(decode_module, "_STRIP", 5000)
-    monkeypatch.setattr(decode_module, "to_8_bit", lambda part, coding: seen.append(part.size) or real(part, coding))
-    strips = decode(image, resolution=8, channels=1).astype(int)
-    assert len(seen) > 10 and max(width * height for width, height in seen) <= 5000
-    assert abs(strips - whole).mean() < 6 and abs(strips - whole).max() < 40
-
-
-def test_memory_limit_over_threads():
-    gate = decode_module._MemoryLimit(100)
-    held, most, lock = [], [], threading.Lock()
-
-    def hold(pixels):
-        with gate(pixels):
-            with lock:
-                held.append(pixels)
-                most.append(sum(held))
-            threading.Event().wait(0.01)
-            with lock:
-                held.remove(pixels)
-
-    sizes = [40, 40, 40, 700, 10, 90, 40, 1000, 40]
-    threads = [threading.Thread(target=hold, args=(size,)) for size in sizes]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(most) == len(sizes) and all(total <= 100 or total in (700, 1000) for total in most)
-
-
-def test_error_for_too_many_pixels_states_the_limit(monkeypatch):
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50)
-    buffer = io.BytesIO()
-    Image.new("L", (9, 9)).save(buffer, "PNG")
-    assert decode(buffer.getvalue(), resolution=9, channels=1).shape == (9, 9, 1)  # Pillow only warns
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 40)
-    with pytest.raises(UserError, match="too many pixels: the maximum is 80"):
-        decode(buffer.getvalue(), resolution=9, channels=1)
-
-
 def test_messages_of_pillow_and_libtiff_are_suppressed(tmp_path):
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
     for name in ("tiff_deflate", "jpeg", "tiff_lzw"):
@@ -238,64 +185,6 @@ def test_messages_of_pillow_and_libtiff_are_suppressed(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=True)
     assert done.stderr == "" and "tiff_deflate.tif: it is a broken image" in done.stdout
-
-
-def test_warning_filters_are_restored_after_decoding_in_threads():
-    before = list(warnings.filters)
-    buffer = io.BytesIO()
-    Image.new("L", (9, 9)).save(buffer, "PNG")
-    threads = [
-        threading.Thread(target=decode, args=(buffer.getvalue(),), kwargs={"resolution": 4, "channels": 1})
-        for _ in range(8)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert warnings.filters == before
-
-
-def heic() -> bytes:
-    pillow_heif = pytest.importorskip("pillow_heif")
-    buffer = io.BytesIO()
-    pillow_heif.from_pillow(Image.new("RGB", (64, 64), (200, 30, 60))).save(buffer)
-    return buffer.getvalue()
-
-
-def test_heic_is_read_if_its_package_is_installed():
-    pixels = decode(heic(), resolution=8, channels=3).astype(int)
-    assert abs(pixels - [200, 30, 60]).max() < 12
-
-
-def test_heic_error_names_the_package_to_install(monkeypatch):
-    monkeypatch.setattr(formats, "_register_heif", lambda: False)
-    with pytest.raises(UserError, match=r'it is a HEIC image.*pip install "shoestring\[heic\]"'):
-        decode(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100), resolution=8, channels=3)
-
-
-@pytest.mark.parametrize(
-    ("content", "kind"),
-    [
-        (b"II*\0\x08\0\0\0", "TIFF"),
-        (b"\xff\xd8\xff\xe0", "JPEG"),
-        (b"RIFF\x10\0\0\0WEBPVP8 ", "WEBP"),
-        (b"P5\n# made by hand\n2 2 255\n", "PPM"),
-        (b"BMW and other cars are listed here", None),
-        (b"P1 is the first patient", None),
-        (b"RIFF\x10\0\0\0WAVEfmt ", None),
-        (b"\0\0\0\x20ftypisom\0\0\2\0", None),
-        (b"", None),
-    ],
-)
-def test_image_format_is_detected_from_first_bytes(content, kind):
-    assert formats.image_format(content) == kind
-
-
-@pytest.mark.parametrize(("mode", "format"), [("RGB", "BMP"), ("L", "BMP"), ("1", "PPM"), ("RGB", "JPEG2000")])
-def test_formats_written_by_pillow_are_detected(mode, format):
-    buffer = io.BytesIO()
-    Image.new(mode, (40, 40)).save(buffer, format)
-    assert formats.image_format(buffer.getvalue()[:32])
 
 
 def test_pipe_does_not_block(tmp_path):

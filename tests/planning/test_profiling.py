@@ -91,3 +91,12 @@ def test_images_are_made_smaller_and_stay_the_same(make_images):
     means = images.pixels.reshape(30, 32, 2, 32, 2, 3).mean((2, 4))
     assert np.abs(small.pixels - means).mean() < 20
     assert torch.equal(torch.from_numpy(small.pixels[3:5]), torch.from_numpy(images[3:5].resized(32).pixels))
+
+
+def test_devices_without_bfloat16_of_their_own_are_timed_in_float16(monkeypatch):
+    for able, expected in ((True, ["bfloat16"]), (False, ["float16"])):
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation, able=able: able)
+        assert profiling._low_precisions("cuda") == expected
+    for able, expected in ((True, ["bfloat16"]), (False, [])):
+        monkeypatch.setattr(profiling, "_multiplies_bfloat16", lambda able=able: able)
+        assert (profiling._low_precisions("cpu"), profiling._low_precisions("mps")) == (expected, [])

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from networks import Residual
 from shoestring.channels import Table, trace
 from shoestring.config import registry
 from shoestring.errors import UserError
@@ -65,16 +66,7 @@ def test_magnitude_is_the_norm_of_the_filter_times_that_of_the_consuming_weights
 
 
 def test_magnitude_sums_over_all_layers_of_a_channel():
-    class Residual(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.one, self.two, self.last = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 1), nn.Conv2d(4, 2, 1)
-
-        def forward(self, images):
-            maps = self.one(images)
-            return self.last(maps + self.two(maps))
-
-    module = Residual()
+    module = Residual(nn.Identity())
     table = trace(module, torch.zeros(1, 3, 4, 4))
     produced = [layer.weight.detach()[:, :, 0, 0].norm(dim=1) for layer in (module.one, module.two)]
     consumed = [layer.weight.detach()[:, :, 0, 0].norm(dim=0) for layer in (module.two, module.last)]

@@ -1,43 +1,14 @@
 from __future__ import annotations
 
-import errno
 import json
-import os
 
 import pytest
 
 from shoestring.errors import UserError
 from shoestring.runs.directory import RunDir
-from shoestring.runtime.files import atomic_write, read_json, write_json
 
 
-def test_replacing_takes_the_place_only_when_the_block_ends_well(tmp_path):
-    file = tmp_path / "new" / "file.txt"
-    with atomic_write(file) as temporary:
-        temporary.write_text("one")
-        assert not file.exists()
-    with pytest.raises(KeyboardInterrupt), atomic_write(file) as temporary:
-        temporary.write_text("half")
-        raise KeyboardInterrupt
-    assert file.read_text() == "one"
-    assert list(file.parent.iterdir()) == [file]
-    assert file.stat().st_mode & 0o777 == 0o644
-
-
-def test_json_comes_back(tmp_path):
-    write_json(tmp_path / "a.json", {"ä": [1, None]})
-    assert read_json(tmp_path / "a.json") == {"ä": [1, None]}
-
-
-def test_missing_and_broken_json_is_named(tmp_path):
-    with pytest.raises(UserError, match="no file"):
-        read_json(tmp_path / "a.json")
-    (tmp_path / "a.json").write_text("{")
-    with pytest.raises(UserError, match=r"a\.json is not JSON"):
-        read_json(tmp_path / "a.json")
-
-
-def test_a_run_is_done_when_its_result_is_there(tmp_path):
+def test_run_with_a_result_is_done(tmp_path):
     folder = RunDir(tmp_path / "run")
     recipe = {"seed": 0, "train": {"model": "auto"}}
     assert not folder.done(recipe)
@@ -50,14 +21,14 @@ def test_a_run_is_done_when_its_result_is_there(tmp_path):
     assert folder.run == {"recipe": recipe, "other": 1, "result": {"accuracy": 1.0}}
 
 
-def test_another_recipe_is_refused_with_what_differs(tmp_path):
+def test_different_recipe_is_refused_with_the_differences(tmp_path):
     folder = RunDir(tmp_path)
     folder.update(recipe={"seed": 0, "train": {"model": "auto", "width": 1.0}})
     with pytest.raises(UserError, match=r"seed is 0 there and 1 here, train\.width is 1\.0 there and None here"):
         folder.done({"seed": 1, "train": {"model": "auto"}})
 
 
-def test_a_folder_made_here_goes_again_when_the_user_erred(tmp_path):
+def test_new_folder_is_removed_after_a_user_error(tmp_path):
     new, old = RunDir(tmp_path / "new"), RunDir(tmp_path / "old")
     old.path.mkdir()
     for folder in (new, old):
@@ -71,7 +42,7 @@ def test_a_folder_made_here_goes_again_when_the_user_erred(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["train/state.pt", "train/snapshot/1/model.json", "prune/snapshot/2/model.json"])
-def test_a_folder_with_a_model_stays_whatever_went_wrong(tmp_path, name):
+def test_folder_with_a_model_is_never_removed(tmp_path, name):
     folder = RunDir(tmp_path / "new")
     with pytest.raises(UserError), folder.begin({}, ""):
         (folder / name).parent.mkdir(parents=True)
@@ -80,13 +51,7 @@ def test_a_folder_with_a_model_stays_whatever_went_wrong(tmp_path, name):
     assert (folder / name).exists()
 
 
-def test_a_full_disk_is_told_with_the_file(tmp_path):
-    with pytest.raises(OSError, match="No space") as caught, atomic_write(tmp_path / "file"):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    assert caught.value.filename == str(tmp_path / "file")
-
-
-def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+def test_folder_that_cannot_be_created_is_a_user_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot write to"), RunDir(tmp_path / "file" / "run").begin({}, ""):
         pass
@@ -102,7 +67,7 @@ def test_two_runs_do_not_share_a_folder(tmp_path):
         pass
 
 
-def test_history_leaves_out_a_line_cut_off(tmp_path):
+def test_history_ignores_a_truncated_line(tmp_path):
     folder = RunDir(tmp_path)
     assert folder.history() == []
     assert folder.spent() == (0.0, {})
@@ -115,16 +80,16 @@ def test_history_leaves_out_a_line_cut_off(tmp_path):
     assert folder.spent() == (2.5, {"load": 1.0})
 
 
-def test_once_makes_a_thing_only_once(tmp_path):
-    folder, made = RunDir(tmp_path), []
+def test_once_computes_a_value_only_once(tmp_path):
+    folder, calls = RunDir(tmp_path), []
 
-    def make() -> str:
-        made.append(1)
-        return "thing"
+    def compute() -> str:
+        calls.append(1)
+        return "value"
 
     for _ in range(2):
         assert (
-            folder.load_or_make("a.txt", make, lambda value, file: file.write_text(value), lambda f: f.read_text())
-            == "thing"
+            folder.load_or_make("a.txt", compute, lambda value, file: file.write_text(value), lambda f: f.read_text())
+            == "value"
         )
-    assert len(made) == 1
+    assert len(calls) == 1

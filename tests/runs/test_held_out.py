@@ -1,4 +1,4 @@
-"""The test split decides nothing: with other test images and labels everything but the figures on them is the same."""
+"""The test split decides nothing: other test images change only the test metrics."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from shoestring.runs import pipeline, session
 from shoestring.runs.directory import RunDir
 from shoestring.runtime.context import Context
 
-SAME = ["select/subset.json", "train/model.safetensors", "prune/model.safetensors", "train/model.json"]
+FILES = ["select/subset.json", "train/model.safetensors", "prune/model.safetensors", "train/model.json"]
 
 
 def _data(file: Path, *, test_seed: int) -> str:
-    """Three classes of noisy images, hard enough that scores go up and down, with test images of this seed."""
+    """Save noisy images of three classes, hard enough that scores fluctuate, with test images of this seed."""
 
-    def drawn(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    def draw(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
         rng = np.random.default_rng(seed)
         labels = rng.integers(0, 3, count)
         pixels = rng.integers(0, 200, (count, 8, 8), dtype=np.uint8)
         pixels[np.arange(count), labels] += 55  # one row is a little brighter
         return pixels, labels
 
-    images, labels = drawn(200, 0)
-    validation_images, validation_labels = drawn(40, 1)
-    test_images, test_labels = drawn(40, test_seed)
+    images, labels = draw(200, 0)
+    validation_images, validation_labels = draw(40, 1)
+    test_images, test_labels = draw(40, test_seed)
     np.savez(
         file,
         images=images,
@@ -49,24 +49,22 @@ def _data(file: Path, *, test_seed: int) -> str:
     ],
     ids=["select and prune", "early stopping"],
 )
-def test_other_test_images_change_only_the_figures_on_them(
-    train, select, prune, context: Context, tmp_path, monkeypatch
-):
+def test_other_test_images_change_only_the_test_metrics(train, select, prune, context: Context, tmp_path, monkeypatch):
     monkeypatch.setattr(session, "_MAX_TIMING_RESERVE", 0.01)
-    found = []
+    results = []
     for seed in (2, 3):
         (tmp_path / str(seed)).mkdir()
         data = _data(tmp_path / str(seed) / "images.npz", test_seed=seed)
         recipe = Recipe(data=data, epochs=10, train=train, select=select, prune=prune)
         folder = RunDir(tmp_path / str(seed) / "run")
         result = pipeline.run(recipe, folder, context=context)
-        kept = {name: (folder / name).read_bytes() for name in SAME if (folder / name).exists()}
+        files = {name: (folder / name).read_bytes() for name in FILES if (folder / name).exists()}
         model = json.loads((folder / ("prune" if prune.enabled else "train") / "model.json").read_text())
         training = folder.run["training"]
-        found.append((result, (kept, model["temperature"], training, result["validation"])))
-    (one, same), (other, again) = found
-    assert same == again
-    assert len(same[0]) == (4 if prune.enabled else 2)
-    assert same[1] != 1.0
+        results.append((result, (files, model["temperature"], training, result["validation"])))
+    (one, unchanged), (other, repeated) = results
+    assert unchanged == repeated
+    assert len(unchanged[0]) == (4 if prune.enabled else 2)
+    assert unchanged[1] != 1.0
     assert one["loss"] != other["loss"] and one["per_class"] != other["per_class"]
-    assert same[2]["ended"] == ("patience" if train.patience else "budget")
+    assert unchanged[2]["ended"] == ("patience" if train.patience else "budget")

@@ -1,4 +1,4 @@
-"""Files that a run was given besides its images: what changed in them since is told."""
+"""Input files of a run besides its images: changes since the run are errors."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ pytestmark = pytest.mark.usefixtures("few_digits")
 
 @pytest.fixture
 def listed(tmp_path):
-    """A list of rows, as --subset takes it."""
+    """A list of row numbers, as --subset accepts it."""
     file = tmp_path / "rows.json"
     file.write_text(str(list(range(60))))
     return file
 
 
-def test_a_changed_subset_beside_a_finished_run_is_told(context, tmp_path, listed):
+def test_changed_subset_of_a_finished_run_is_refused(context, tmp_path, listed):
     recipe, folder = replace(RECIPE, select=Select(subset=str(listed))), RunDir(tmp_path / "run")
     first = pipeline.run(recipe, folder, context=context)
     assert pipeline.run(recipe, folder, context=context) == first
@@ -38,7 +38,7 @@ def test_a_changed_subset_beside_a_finished_run_is_told(context, tmp_path, liste
         pipeline.run(recipe, folder, context=context)
 
 
-def test_a_file_that_is_gone_is_not_missed_by_a_finished_run(context, tmp_path, listed):
+def test_removed_file_is_ignored_by_a_finished_run(context, tmp_path, listed):
     recipe, folder = replace(RECIPE, select=Select(subset=str(listed))), RunDir(tmp_path / "run")
     pipeline.run(recipe, folder, context=context)
     moved = listed.rename(tmp_path / "moved.json")
@@ -46,7 +46,7 @@ def test_a_file_that_is_gone_is_not_missed_by_a_finished_run(context, tmp_path, 
     assert file_states(recipe) == {}
 
 
-def test_weights_and_features_are_watched(tmp_path):
+def test_states_of_weights_and_features_are_recorded(tmp_path):
     weights, features = tmp_path / "w.safetensors", tmp_path / "f.npy"
     weights.write_bytes(b"weights")
     np.save(features, np.zeros((3, 2)))
@@ -59,18 +59,18 @@ def test_weights_and_features_are_watched(tmp_path):
     assert list(file_states(network)) == [str(weights)]
 
 
-def test_a_finished_run_without_its_model_is_not_done(context, tmp_path):
+def test_finished_run_without_its_model_is_an_error(context, tmp_path):
     folder = RunDir(tmp_path / "run")
     pipeline.run(RECIPE, folder, context=context)
-    place = model_folder(folder.path)
-    assert place is not None
-    for file in place.glob("model.*"):
+    saved = model_folder(folder.path)
+    assert saved is not None
+    for file in saved.glob("model.*"):
         file.unlink()
     with pytest.raises(UserError, match="its model is missing"):
         pipeline.run(RECIPE, folder, context=context)
 
 
-def test_a_run_of_the_former_names_is_done(context, tmp_path):
+def test_finished_run_with_former_setting_names_is_done(context, tmp_path):
     folder = RunDir(tmp_path / "run")
     recipe = replace(RECIPE, train=replace(RECIPE.train, tta="none", optimizer="sgd"))
     first = pipeline.run(recipe, folder, context=context)

@@ -21,50 +21,50 @@ def _plan(tmp_path, context, **changes) -> dict:
     return preview(replace(RECIPE, **changes), RunDir(tmp_path / "run"), context=context)
 
 
-def test_a_plan_is_what_the_run_does(tmp_path, context):
+def test_plan_matches_the_run(tmp_path, context):
     grow = {"grow": Grow(stages="0.5@1@0.5:0.25,1@1")}
-    found = _plan(tmp_path, context, **grow)["training"]
+    plan = _plan(tmp_path, context, **grow)["training"]
     assert not (tmp_path / "run").exists()
-    assert [(p["width"], p["depth"], p["fraction"]) for p in found["phases"]] == [(0.5, 0.5, 0.25), (1.0, 1.0, 0.75)]
-    assert found["epochs"] == pytest.approx(6) and [p["steps"] for p in found["phases"]] == [15, 45]
+    assert [(p["width"], p["depth"], p["fraction"]) for p in plan["phases"]] == [(0.5, 0.5, 0.25), (1.0, 1.0, 0.75)]
+    assert plan["epochs"] == pytest.approx(6) and [p["steps"] for p in plan["phases"]] == [15, 45]
     result = pipeline.run(replace(RECIPE, **grow), RunDir(tmp_path / "run"), context=context)
-    went = RunDir(tmp_path / "run").run["training"]
-    assert (found["network"], found["options"]) == (result["model"], result["options"])
-    assert (found["parameters"], found["macs"]) == (result["params"], result["macs"])
-    assert {name: found[name] for name in ("grow", "precision", "optimizer", "batch_size")}.items() <= went.items()
-    assert went["steps"] == sum(p["steps"] for p in found["phases"])
+    summary = RunDir(tmp_path / "run").run["training"]
+    assert (plan["network"], plan["options"]) == (result["model"], result["options"])
+    assert (plan["parameters"], plan["macs"]) == (result["params"], result["macs"])
+    assert {name: plan[name] for name in ("grow", "precision", "optimizer", "batch_size")}.items() <= summary.items()
+    assert summary["steps"] == sum(p["steps"] for p in plan["phases"])
 
 
-def test_a_finished_run_does_not_count_in_a_plan(tmp_path, context):
+def test_plan_ignores_a_finished_run(tmp_path, context):
     pipeline.run(RECIPE, RunDir(tmp_path / "run"), context=context)
     before = {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*")}
     assert _plan(tmp_path, context)["training"]["epochs"] == pytest.approx(6)
     assert {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*")} == before
 
 
-def test_a_plan_divides_the_budget_between_the_steps(tmp_path, context):
-    chosen = {"select": Select("margin", 200), "prune": Prune(macs="0.5"), "epochs": 40}
-    found = _plan(tmp_path, context, **chosen)
-    assert found["examples"] == 200
-    assert {step: found["budget"][step] for step in ("select", "train", "prune")} == {
+def test_plan_divides_the_budget_among_steps(tmp_path, context):
+    changes = {"select": Select("margin", 200), "prune": Prune(macs="0.5"), "epochs": 40}
+    plan = _plan(tmp_path, context, **changes)
+    assert plan["examples"] == 200
+    assert {step: plan["budget"][step] for step in ("select", "train", "prune")} == {
         "select": 10,
         "train": 12,
         "prune": pytest.approx(18),
     }
-    drawn = _plan(tmp_path, context, **{**chosen, "select": Select("random", 200)})["budget"]
-    assert (drawn["select"], drawn["train"]) == (0, pytest.approx(16))
+    random = _plan(tmp_path, context, **{**changes, "select": Select("random", 200)})["budget"]
+    assert (random["select"], random["train"]) == (0, pytest.approx(16))
 
 
-def test_a_timed_plan_has_the_speed_of_each_stage(tmp_path, context):
-    found = _plan(tmp_path, context, epochs=None, time="60s", grow=Grow("width"))
-    speeds = [p["images_per_second"] for p in found["training"]["phases"]]
+def test_timed_plan_has_the_speed_of_each_stage(tmp_path, context):
+    plan = _plan(tmp_path, context, epochs=None, time="60s", grow=Grow("width"))
+    speeds = [p["images_per_second"] for p in plan["training"]["phases"]]
     assert len(speeds) == 2 and min(speeds) > 0
-    spent = sum(p["epochs"] * 300 / p["images_per_second"] for p in found["training"]["phases"])
-    assert spent == pytest.approx(found["training"]["length"], rel=0.01)
-    assert found["budget"]["spent"] + found["budget"]["train"] + found["budget"]["kept"] == pytest.approx(60, rel=0.1)
+    spent = sum(p["epochs"] * 300 / p["images_per_second"] for p in plan["training"]["phases"])
+    assert spent == pytest.approx(plan["training"]["length"], rel=0.01)
+    assert plan["budget"]["spent"] + plan["budget"]["train"] + plan["budget"]["kept"] == pytest.approx(60, rel=0.1)
 
 
-def test_a_plan_refuses_what_the_run_would_refuse(tmp_path, context):
+def test_plan_refuses_what_the_run_would_refuse(tmp_path, context):
     with pytest.raises(BudgetTooSmall, match="The least that works"):
         _plan(tmp_path, context, epochs=0.1)
     with pytest.raises(UserError, match=r"end '0\.5@1' with 1@1"):
@@ -73,12 +73,12 @@ def test_a_plan_refuses_what_the_run_would_refuse(tmp_path, context):
 
 
 @pytest.mark.parametrize("more", [(), ("--json",)])
-def test_the_command_prints_the_plan_and_writes_nothing(tmp_path, capsys, more):
+def test_plan_flag_prints_the_plan_and_writes_nothing(tmp_path, capsys, more):
     words = ["train", "digits", "--epochs", "2", "--width", "0.125", "--plan", "--quiet", "--out", str(tmp_path / "x")]
     assert main([*words, *more]) == 0
-    told = capsys.readouterr().out
+    output = capsys.readouterr().out
     if more:
-        assert json.loads(told)["training"]["network"] == "convnet"
+        assert json.loads(output)["training"]["network"] == "convnet"
     else:
-        assert "2.0 epochs" in told and "constant" in told
+        assert "2.0 epochs" in output and "constant" in output
     assert not (tmp_path / "x").exists()

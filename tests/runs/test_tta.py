@@ -17,25 +17,25 @@ pytestmark = pytest.mark.usefixtures("few_digits")
 
 
 def _tta(tmp_path, context, recipe: Recipe = RECIPE) -> str:
-    this = begin(recipe, RunDir(tmp_path), context=context, started=None)
-    return fit_to_budget(this, this.load())[0].recipe.train.tta
+    run = begin(recipe, RunDir(tmp_path), context=context, started=None)
+    return fit_to_budget(run, run.load())[0].recipe.train.tta
 
 
-def _predicted_in(monkeypatch, seconds: float) -> None:
-    found = Profile("float32", StepTimes(1e-6, seconds))
-    monkeypatch.setattr(Profiler, "_measure", lambda *args: found)
+def _prediction_takes(monkeypatch, seconds: float) -> None:
+    profile = Profile("float32", StepTimes(1e-6, seconds))
+    monkeypatch.setattr(Profiler, "_measure", lambda *args: profile)
 
 
 @pytest.mark.parametrize(
     ("seconds", "expected"), [(0.001, "crops"), (0.03, "flip"), (0.06, "none")]
-)  # an image; 150 are evaluated
-def test_more_tta_where_it_takes_little_of_the_time(tmp_path, context, monkeypatch, seconds, expected):
-    _predicted_in(monkeypatch, seconds)
+)  # seconds per image; 150 are evaluated
+def test_tta_is_used_where_it_takes_little_time(tmp_path, context, monkeypatch, seconds, expected):
+    _prediction_takes(monkeypatch, seconds)
     assert _tta(tmp_path, context) == expected
 
 
-def test_tta_is_as_requested_or_as_before_or_all_without_a_time_budget(tmp_path, context, monkeypatch):
-    _predicted_in(monkeypatch, 1.0)
+def test_tta_is_as_requested_as_before_or_full_without_a_time_budget(tmp_path, context, monkeypatch):
+    _prediction_takes(monkeypatch, 1.0)
     assert _tta(tmp_path, context, replace(RECIPE, train=replace(RECIPE.train, tta="flip"))) == "flip"
     assert _tta(tmp_path, context, replace(RECIPE, time=None, epochs=3)) == "crops"
     RunDir(tmp_path).update(recipe={}, views="crops")

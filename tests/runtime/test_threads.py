@@ -2,9 +2,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 
+from shoestring import Classifier
 from shoestring.runtime import threads
 from shoestring.runtime.threads import ThreadTuner, candidates, restore_threads
 
@@ -103,3 +105,11 @@ def test_a_single_thread_where_the_number_is_tuned():
         assert torch.get_num_threads() == 1
     assert torch.get_num_threads() == 2
     threads.set_threads(before)
+
+
+def test_fit_restores_the_number_of_threads(monkeypatch):
+    monkeypatch.setattr(Classifier, "_run", lambda self, *rest: threads.set_threads(torch.get_num_threads() + 1))
+    before = torch.get_num_threads()
+    X = np.zeros((20, 8, 8), np.uint8)
+    Classifier(epochs=1).fit(X, np.arange(20) % 2)
+    assert torch.get_num_threads() == before

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pools import brute_force, pool_of, some_features, unit
+from pools import DETERMINISTIC, brute_force, pool_of, some_features, unit
 from shoestring.config import registry
 from shoestring.selection.algorithms import neighbors
 from shoestring.selection.algorithms import similarity as blocks
@@ -114,18 +114,6 @@ def test_8_prob_cover_can_select_the_last_rows(count):
     features[-3:] = _on_a_line(150)  # the only ones in this direction
     found = prob_cover(pool_of(features), 2, rng=_rng(), radius=0.5)
     assert found[0] < count - 3 <= found[1]
-
-
-DETERMINISTIC = [
-    "d2",
-    "diversity",
-    "facility_location",
-    "graph_cut",
-    "herding",
-    "k_center",
-    "max_herding",
-    "representative",
-]
 
 
 @pytest.mark.parametrize("method", DETERMINISTIC)

@@ -17,10 +17,9 @@ from shoestring.execute import accuracy
 from shoestring.growth.compose import compose
 from shoestring.models.model import Model, build
 from shoestring.training import loop
-from shoestring.training.checkpoint import Checkpoint
 from shoestring.training.progress import Progress
 from shoestring.training.snapshots import Snapshots, newest
-from trainings import fit, run_train
+from trainings import fit, interrupt_and_resume, run_train
 from trainings import prepare as begin
 
 SETTINGS = Train(batch_size=10, label_smoothing=0.0)
@@ -128,31 +127,18 @@ def test_blocks_come_in_without_a_jump_and_learn_at_the_next_step(make, context,
 
 @pytest.mark.parametrize("optimiser", ["muon", "sgd", "adamw"])
 @pytest.mark.parametrize("stop", [2, 7, 12, 17])
-def test_a_training_interrupted_in_any_stage_goes_on_as_if_it_had_not_been(
-    make, context, tmp_path, monkeypatch, optimiser, stop
-):
-    monkeypatch.setattr(loop, "_REPORT_SECONDS", -1.0)
-    monkeypatch.setattr(Checkpoint, "due", lambda self: self.file is not None)
+def test_training_interrupted_in_any_stage_resumes_exactly(make, context, tmp_path, every_step, optimiser, stop):
     settings = replace(SETTINGS, optimizer=optimiser)
 
-    def run(around) -> dict[str, Tensor]:
+    def run(context) -> dict[str, Tensor]:
         images, model = make("resnet20", {"width": 0.25})
-        fit(model, images, _window(), settings=settings, context=around, schedule=ALL_THREE)
+        fit(model, images, _window(), settings=settings, context=context, schedule=ALL_THREE)
         return _weights(model.module)
 
-    expected, seen = run(context), []
-
-    def interrupt(step: str, fraction: float, values: dict) -> None:
-        seen.append((values["width"], values.get("depth", 1.0)))
-        if len(seen) == stop:
-            raise KeyboardInterrupt
-
-    notes: list[str] = []
-    around = replace(context, folder=tmp_path, log=notes.append)
-    with pytest.raises(KeyboardInterrupt):
-        run(replace(around, on_progress=interrupt))
-    assert seen[-1] == {2: (0.5, 0.3), 7: (0.5, 0.7), 12: (0.7, 0.7), 17: (1.0, 1.0)}[stop]
-    weights = run(around)
+    expected = run(context)
+    report, weights, notes = interrupt_and_resume(run, replace(context, folder=tmp_path), stop)
+    stages = {2: (0.5, 0.3), 7: (0.5, 0.7), 12: (0.7, 0.7), 17: (1.0, 1.0)}
+    assert (report["width"], report.get("depth", 1.0)) == stages[stop]
     assert notes == [f"resuming after {stop - 1} steps"]
     assert all(torch.equal(value, expected[name]) for name, value in weights.items())
 

@@ -15,10 +15,9 @@ from shoestring.errors import UserError
 from shoestring.growth.compose import compose
 from shoestring.models.model import Model
 from shoestring.training import loop
-from shoestring.training.checkpoint import Checkpoint
 from shoestring.training.early_stopping import Score
 from shoestring.training.setup import prepare_growth
-from trainings import fit
+from trainings import fit, interrupt_and_resume
 from trainings import prepare as begin
 
 SETTINGS = Train(batch_size=10, label_smoothing=0.0)
@@ -136,31 +135,19 @@ def _moments(state) -> list[tuple[torch.Tensor, torch.Tensor]]:
 
 @pytest.mark.parametrize("optimiser", ["muon", "sgd", "adamw"])
 @pytest.mark.parametrize("stop", [2, 8, 17])
-def test_a_training_interrupted_in_any_stage_goes_on_as_if_it_had_not_been(
-    images, make_model, context, tmp_path, monkeypatch, optimiser, stop
+def test_training_interrupted_in_any_stage_resumes_exactly(
+    images, make_model, context, tmp_path, every_step, optimiser, stop
 ):
-    monkeypatch.setattr(loop, "_REPORT_SECONDS", -1.0)
-    monkeypatch.setattr(Checkpoint, "due", lambda self: self.file is not None)
     settings = replace(SETTINGS, optimizer=optimiser)
 
-    def run(around) -> dict[str, torch.Tensor]:
+    def run(context) -> dict[str, torch.Tensor]:
         model = make_model(images, "convnet", width=0.25)
-        fit(model, images, _window(), settings=settings, context=around, schedule=STAGES)
+        fit(model, images, _window(), settings=settings, context=context, schedule=STAGES)
         return _weights(model)
 
-    expected, seen = run(context), []
-
-    def interrupt(step, fraction, values) -> None:
-        seen.append(values["width"])
-        if len(seen) == stop:
-            raise KeyboardInterrupt
-
-    notes: list[str] = []
-    around = replace(context, folder=tmp_path, log=notes.append)
-    with pytest.raises(KeyboardInterrupt):
-        run(replace(around, on_progress=interrupt))
-    assert seen[-1] == {2: 0.5, 8: 0.7, 17: 1.0}[stop]
-    weights = run(around)
+    expected = run(context)
+    report, weights, notes = interrupt_and_resume(run, replace(context, folder=tmp_path), stop)
+    assert report["width"] == {2: 0.5, 8: 0.7, 17: 1.0}[stop]
     assert notes[-1] == f"resuming after {stop - 1} steps"
     assert all(torch.equal(value, expected[name]) for name, value in weights.items())
 

@@ -1,52 +1,20 @@
 from __future__ import annotations
 
-import io
 import sys
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from shoestring.data import load, load_split
-from shoestring.data.parquet import files_of_splits
+from parquet_files import NAMES, PIXELS, datasets, encoded, parquet
+from shoestring.data import load
 from shoestring.data.sources.hub import hub
 from shoestring.errors import UserError
 
-datasets = pytest.importorskip("datasets")
 pq = pytest.importorskip("pyarrow.parquet")
 hub_module = sys.modules[hub.__module__]
-RNG = np.random.default_rng(0)
-PIXELS = RNG.integers(0, 256, (20, 6, 6, 3), dtype=np.uint8)
-NAMES = ["cat", "dog"]
 
 
-@pytest.fixture(autouse=True)
-def offline(monkeypatch, tmp_path):
-    """Make the Hub unreachable and isolate the user's cache."""
-    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "datasets"))
-
-
-def encoded(pixels) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def parquet(folder, split, *, rows=20, image="image", label="label", labels=None, kind=None, plain=False, shard=""):
-    """Write one Parquet file of `rows` images and return its folder."""
-    folder.mkdir(exist_ok=True)
-    values = [encoded(one) for one in PIXELS[:rows]]
-    column = values if plain else [{"bytes": one, "path": None} for one in values]
-    features = {image: datasets.Value("binary") if plain else datasets.Image()}
-    content = {image: column}
-    if label:
-        features[label] = kind or datasets.ClassLabel(names=NAMES)
-        content[label] = [index % 2 for index in range(rows)] if labels is None else labels
-    table = datasets.Dataset.from_dict(content, features=datasets.Features(features))
-    table.to_parquet(folder / f"{split}-{shard or '00000-of-00001'}.parquet")
-    return folder
+pytestmark = pytest.mark.usefixtures("offline")
 
 
 def test_a_folder_of_parquet_files(tmp_path):
@@ -90,13 +58,6 @@ def test_columns_are_found_by_type_and_name(tmp_path, labels, kind, classes):
     np.testing.assert_array_equal(data.train.pixels, PIXELS[rows])
 
 
-def test_split_without_labels_is_not_used(tmp_path):
-    folder = parquet(tmp_path / "pets", "train")
-    parquet(folder, "test", labels=[-1] * 20)
-    data = load(folder)
-    assert len(data.test) == 4 and any("test split" in note and "no labels" in note for note in data.notes)
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -118,14 +79,6 @@ def test_invalid_parquet_files_raise_errors(tmp_path, options, message):
     with pytest.raises(UserError, match=message) as caught:
         load(parquet(tmp_path / "pets", options.pop("split", "train"), **options))
     assert "\n" not in str(caught.value)
-
-
-def test_a_test_class_that_train_lacks(tmp_path):
-    number = datasets.Value("int64")
-    folder = parquet(tmp_path / "pets", "train", kind=number)
-    parquet(folder, "test", labels=[0, 2] * 10, kind=number)
-    with pytest.raises(UserError, match="unknown class in the test split '2'"):
-        load(folder)
 
 
 def test_error_names_a_broken_image_which_can_be_skipped(tmp_path):
@@ -165,20 +118,6 @@ def test_error_for_missing_extra_says_how_to_install_it(tmp_path, monkeypatch):
         load(folder)
 
 
-@pytest.mark.parametrize("first", [None, -1])
-def test_split_with_missing_first_label_is_not_dropped(tmp_path, first):
-    folder = parquet(tmp_path / "pets", "train")
-    parquet(folder, "test", rows=4, labels=[first, 1, 0, 1])
-    with pytest.raises(UserError, match=r"image 0 of the test split of .* has no label: add one"):
-        load(folder)
-
-
-def test_split_without_label_column_is_not_used(tmp_path):
-    folder = parquet(tmp_path / "pets", "train")
-    parquet(folder, "test", label="")
-    assert any("test split" in note and "no labels" in note for note in load(folder).notes)
-
-
 def test_readme_cannot_name_files_outside_the_folder(tmp_path):
     parquet(tmp_path / "secret", "train", rows=6)
     folder = parquet(tmp_path / "pets", "train")
@@ -205,17 +144,6 @@ def test_readme_names_classes_of_integer_labels(tmp_path):
     assert load(folder).classes == ("0", "1")
 
 
-def test_splits_may_number_classes_differently(tmp_path):
-    folder = parquet(tmp_path / "pets", "train")
-    parquet(folder, "test", rows=4, labels=[0, 0, 0, 1], kind=datasets.ClassLabel(names=["dog", "cat", "emu"]))
-    parquet(folder, "validation", rows=2, labels=["dog", "cat"], kind=datasets.Value("string"))
-    data = load(folder)
-    assert data.test.targets.tolist() == [1, 1, 1, 0] and data.validation.targets.tolist() == [1, 0]
-    parquet(folder, "test", rows=4, labels=[0, 0, 2, 1], kind=datasets.ClassLabel(names=["dog", "cat", "emu"]))
-    with pytest.raises(UserError, match="unknown class in the test split 'emu'"):
-        load(folder)
-
-
 def test_duplicate_class_names_raise_an_error(tmp_path):
     folder = parquet(tmp_path / "pets", "train")
     (file,) = folder.iterdir()
@@ -236,35 +164,6 @@ def test_names_are_unicode_normalized(tmp_path):
     parquet(folder, "test", labels=["caf\u00e9", "bar"] * 10, kind=text)
     data = load(folder)
     assert data.classes == ("bar", "caf\u00e9") and data.test.counts().tolist() == [10, 10]
-
-
-def test_test_split_alone_can_be_evaluated_on(tmp_path):
-    folder = parquet(tmp_path / "pets", "test")
-    assert load_split(folder, classes=["dog", "cat"], resolution=6).counts().tolist() == [10, 10]
-
-
-@pytest.mark.parametrize(("one", "other"), [("test", "testing"), ("val", "valid")])
-def test_two_spellings_of_one_split_are_an_error(tmp_path, one, other):
-    folder = parquet(tmp_path / "pets", "train")
-    for name in (one, other):
-        parquet(folder, name)
-    with pytest.raises(UserError, match=f"files called {one} and {other} both name the"):
-        load(folder)
-
-
-def test_split_of_a_file_follows_from_its_name_or_folder(tmp_path):
-    def splits(*names):
-        return files_of_splits([tmp_path / name for name in names], tmp_path)
-
-    assert splits("0000.parquet", "0001.parquet")[0].keys() == {"train"}
-    assert {name: len(files) for name, files in splits("train/0.parquet", "dev/0.parquet")[0].items()} == {
-        "train": 1,
-        "validation": 1,
-    }
-    found, (note,) = splits("train-0.parquet", "extra-0.parquet")
-    assert found.keys() == {"train"} and "extra-0.parquet" in note
-    with pytest.raises(UserError, match="names train and test: which split"):
-        splits("train-test.parquet")
 
 
 @pytest.mark.parametrize("large", [0, 1])
@@ -291,15 +190,3 @@ def test_resolution_sample_of_a_hub_data_set_is_from_few_files(tmp_path):
     stream = datasets.load_dataset("parquet", data_files=files, streaming=True)["train"]
     found = list(hub_module._sample_of_shards(stream, "image", "pets")())
     assert len(found) == 16 and all(item.image[:4] == b"\x89PNG" for item in found)
-
-
-def test_files_without_rows_are_ignored(tmp_path, capfd):
-    folder = parquet(tmp_path / "pets", "train", shard="1")
-    parquet(folder, "train", rows=0, shard="0")
-    data = load(folder)
-    assert len(data.train) + len(data.validation) + len(data.test) == 20
-    (folder / "train-1.parquet").unlink()
-    capfd.readouterr()
-    with pytest.raises(UserError, match=r"the Parquet files in .* have no rows"):
-        load(folder)
-    assert capfd.readouterr().err == ""
