@@ -16,6 +16,7 @@ from shoestring.evaluation.metrics import Metrics, collect_predictions, compute_
 from shoestring.models.inference import Predictor
 from shoestring.models.model import Model
 from shoestring.planning.plan import Planner, allotment_of
+from shoestring.planning.pretrained import with_weights
 from shoestring.planning.profiling import Profiler
 from shoestring.planning.selection_method import with_method
 from shoestring.planning.tta import with_tta
@@ -93,7 +94,7 @@ def train(
     budget = budget or Budget(epochs=DEFAULT_EPOCHS, steps=("train",))
     profiler, evaluated = Profiler(budget, context), 0 if validation is None else len(validation)
     with threads.restore_threads():
-        resolved = with_tta(recipe.train, images, evaluated=evaluated, profiler=profiler)
+        resolved = with_tta(with_weights(recipe.train), images, evaluated=evaluated, profiler=profiler)
         execute.reserve_calibration(budget, resolved, images, validation)
         planner = Planner(resolved, recipe.grow, profiler, context)
         planned = planner(images, allotment_of(budget, "train", count=len(images)))

@@ -23,6 +23,7 @@ from shoestring.data.split import hold_out_validation
 from shoestring.data.user_images import as_images, count_images
 from shoestring.errors import UserError
 from shoestring.planning.plan import Planner, allotment_of
+from shoestring.planning.pretrained import with_weights
 from shoestring.planning.profiling import Profiler
 from shoestring.planning.selection_method import with_method
 from shoestring.planning.tta import with_tta
@@ -74,6 +75,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
         dropout: float | None = None,
         shortcut: str | None = None,
         weights: str | None = None,
+        tune: str = "auto",
         optimizer: str = "auto",
         schedule: str = "deadline",
         learning_rate: float | None = None,
@@ -145,7 +147,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
     ) -> None:
         """Select, train, prune and calibrate."""
         profiler, evaluated = Profiler(budget, context), 0 if validation is None else len(validation)
-        train = with_tta(settings.train, images, evaluated=evaluated, profiler=profiler)
+        train = with_tta(with_weights(settings.train), images, evaluated=evaluated, profiler=profiler)
         execute.reserve_calibration(budget, train, images, validation)
         self.subset_: Subset | None = None
         if settings.select.examples is not None:

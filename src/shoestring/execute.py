@@ -9,12 +9,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from shoestring.budget import Budget
+from shoestring.budget import Budget, Window
+from shoestring.config.plan import TrainPlan
 from shoestring.config.recipe import Prune, Select, Train
 from shoestring.data import Images
-from shoestring.errors import UserError
+from shoestring.errors import BudgetTooSmall, UserError
 from shoestring.evaluation.calibration import fit_temperature, images_to_fit
+from shoestring.evaluation.cost import count_macs
 from shoestring.evaluation.metrics import Predictions, collect_predictions
+from shoestring.models.blocks import HEAD
 from shoestring.models.inference import Predictor
 from shoestring.models.model import Model
 from shoestring.models.tta import expected_passes
@@ -29,8 +32,10 @@ from shoestring.selection.exclusions import find_excluded
 from shoestring.training.checkpoint import Checkpoint
 from shoestring.training.early_stopping import Score
 from shoestring.training.loop import REPLAN, Hooks, fit
+from shoestring.training.probe import probe_head, some_of_each_class
 from shoestring.training.progress import Training
 
+_PROBE_FRACTION, _MIN_PROBED = 0.25, 64  # of the time for training; images
 _CALIBRATION_IMAGES, _CALIBRATION_BATCH = 512, 128  # that layers compensate for removed channels on
 
 
@@ -119,12 +124,39 @@ def train(
 
     score = None if validation is None else _score(validation, planned.model)
     hooks = Hooks(score=score, anytime=True, replan=replan if revisable else None)
+    fine_tune = planned.train.fine_tune
+    if fine_tune is not None and fine_tune.probe and planner.saved is None:
+        _fit_probe(planned, images, window, context)
+        if fine_tune.tune == HEAD:
+            return planned.model, _probe_summary(planned.train), planned
     context.log(f"training {planned.model.name} on {len(images):,} images")
-    summary = fit(planned.model, images, window, planned.train, context, hooks)
+    try:
+        summary = fit(planned.model, images, window, planned.train, context, hooks)
+    except BudgetTooSmall:
+        if fine_tune is None or not fine_tune.probe:
+            raise
+        context.log("only the head was trained: there is no time for more")
+        return planned.model, _probe_summary(planned.train), planned
     if summary.ended == REPLAN:
         hooks = replace(hooks, replan=None)
         summary = fit(plans[-1].model, images, window, plans[-1].train, context, hooks)
     return plans[-1].model, summary, plans[-1]
+
+
+def _fit_probe(planned: Planned, images: Images, window: Window, context: Context) -> None:
+    """Fit the head to the features of as many images as a part of the window allows."""
+    plan, count = planned.train, len(images)
+    if plan.times.predict:
+        count = min(count, max(round(_PROBE_FRACTION * window.remaining / plan.times.predict), _MIN_PROBED))
+    context.log(f"fitting the head of {planned.model.name} to the features of {count:,} images")
+    planned.model.module.to(context.device)
+    probe_head(planned.model, some_of_each_class(images, count, seed=context.seed), seed=context.seed)
+    forward_flops = 2.0 * count_macs(planned.model) * count
+    window.budget.charge(epochs=count / len(images), flops=forward_flops)
+
+
+def _probe_summary(plan: TrainPlan) -> Training:
+    return Training(0, 1.0, plan.batch_size, "logistic regression", "float32", str(plan.grow), 0.0, "budget")
 
 
 def _score(images: Images, model: Model) -> Score:
@@ -154,4 +186,6 @@ def prune(
     context.log("training the pruned network")
     allotment = allotment_of(budget, "prune", count=len(images))
     plan = plan_training(pruned, images, settings, allotment, Profiler(budget, context))
+    if plan.fine_tune is not None:  # the cut changed every block
+        plan = replace(plan, fine_tune=replace(plan.fine_tune, tune="all"))
     return pruned, fit(pruned, images, budget.window("prune"), plan, context, Hooks(anytime=True))

@@ -53,8 +53,8 @@ def source(text: str) -> str:
 
 
 def weights(text: str) -> str:
-    """Return initial weights: an absolute path, or the word pretrained."""
-    return text if text == "pretrained" else file(text)
+    """Return initial weights: an absolute path, or the word pretrained or none."""
+    return text if text in ("pretrained", "none") else file(text)
 
 
 def features(text: str) -> str:

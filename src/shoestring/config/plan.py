@@ -56,7 +56,8 @@ class TrainPlan:
     schedule ("deadline" or "anytime") runs through training and recovery. With `extendable` the training can continue
     after its end with a larger budget; one that is `extended` does so, and does not grow any more. `grow` names growth
     schedules, with their options, or is explicit stages. `augment` holds the fields of `data.augment.Augment`.
-    `fine_tune` is None for a network that is trained from scratch.
+    `fine_tune` is None for a network that is trained from scratch. `side` is that of the network's input in pixels, or
+    None for that of the images.
     """
 
     batch_size: int
@@ -76,6 +77,7 @@ class TrainPlan:
     augment: Mapping[str, Any] = field(default_factory=dict)
     times: StepTimes = StepTimes()
     fine_tune: FineTune | None = None
+    side: int | None = None
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,14 @@ class Train(Section):
         "shortcuts of resnet20 and resnet56: zero padding (A) or 1x1 convolution (B)"
     )
     weights: str | None = path(
-        "initial weights: a .safetensors file, a run, or 'pretrained' for timm models", paths.weights
+        "initial weights: pretrained (the default for timm models that have any), none to train from scratch, a "
+        ".safetensors file, or a run",
+        paths.weights,
+    )
+    tune: str = option(
+        "blocks of a pretrained network that are trained: all, head, last:2, or names such as layer3,layer4; auto "
+        "trains all if there is time, after the head",
+        "auto",
     )
     optimizer: Literal["auto", "muon", "sgd", "adamw"] = option(
         "optimizer: muon, sgd (with Nesterov momentum) or adamw", "auto"

@@ -12,6 +12,7 @@ from torch import nn
 
 from shoestring.config.values import check_range, coerce
 from shoestring.errors import UserError, unknown
+from shoestring.models.preprocessing import INTERPOLATIONS
 from shoestring.runtime.network import hub_unreachable, unreachable
 
 PREFIX = "timm:"
@@ -108,6 +109,25 @@ def _weights_source(name: str) -> dict[str, Any]:
     return {}
 
 
+def has_pretrained(name: str) -> bool:
+    """Whether there are pretrained weights of a timm network."""
+    import timm
+
+    config = timm.get_pretrained_cfg(name)
+    return config is not None and bool(config.hf_hub_id or config.url)
+
+
+def pretrained_input(name: str) -> tuple[tuple[float, ...], tuple[float, ...], str, int | None]:
+    """Return mean, standard deviation and interpolation of a pretrained timm network, and its side if that is fixed."""
+    import timm
+
+    config = timm.get_pretrained_cfg(name)
+    assert config is not None
+    interpolation = config.interpolation if config.interpolation in INTERPOLATIONS else "bilinear"
+    side = config.input_size[1] if config.fixed_input_size else None
+    return tuple(config.mean), tuple(config.std), interpolation, side
+
+
 def is_cached(name: str) -> bool:
     """Whether the pretrained weights of a timm network have been downloaded."""
     import timm
@@ -134,8 +154,9 @@ def _cached_file(config: Any) -> Path | None:
 
 def _no_weights(name: str, reason: str) -> UserError:
     return UserError(
-        f"cannot get pretrained weights of timm model '{name}': {reason} Check the network connection, or give a file: "
-        "--weights FILE for training, --features timm:NAME@FILE for selection."
+        f"cannot get pretrained weights of timm model '{name}': {reason} Check the network connection, give a file "
+        "(--weights FILE for training, --features timm:NAME@FILE for selection), train from scratch (--weights none), "
+        "or use timm:tf_efficientnet_lite0, whose weights are installed."
     )
 
 

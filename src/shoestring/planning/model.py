@@ -21,6 +21,7 @@ from shoestring.models.description import read_network
 from shoestring.models.model import Model, build
 from shoestring.models.preprocessing import Preprocessing
 from shoestring.planning.defaults import default_batch_size
+from shoestring.planning.pretrained import SIDES, choose_side, input_like, is_pretrained
 from shoestring.planning.profiling import Profiler
 
 _OPTIONS = ("width", "norm", "dropout", "shortcut")
@@ -43,11 +44,12 @@ _SAMPLE, _SAMPLE_PIXELS = 2000, 8_192_000
 
 @dataclass(frozen=True)
 class Network:
-    """Name and options of a network, and why it was chosen."""
+    """Name and options of a network, and why it was chosen; `side` is that of its input (None: that of the images)."""
 
     name: str
     options: Mapping[str, Any] = field(default_factory=dict)
     reason: str = "as requested"
+    side: int | None = None
 
 
 def choose_network(
@@ -59,6 +61,14 @@ def choose_network(
     time. `load` is the ratio of the measured to the profiled time of a step.
     """
     options = {key: getattr(settings, key) for key in _OPTIONS if getattr(settings, key) is not None}
+    if is_pretrained(settings):
+        network = Network(settings.model, options, "as requested", SIDES[0])
+        price = 0.0
+        if seconds is not None:
+            model = build_network(network, images, settings, seed=profiler.context.seed)
+            size = settings.batch_size or default_batch_size(count, profiler.context.device)
+            price = load * profiler(model, images, settings, batch_size=size).times.train
+        return replace(network, side=choose_side(images, count=count, seconds=seconds, seconds_per_image=price))
     if settings.model != "auto":
         return Network(settings.model, options)
     if settings.weights is not None and (saved := read_network(Path(settings.weights))) is not None:
@@ -79,6 +89,7 @@ def build_network(network: Network, images: Images, settings: Train, *, seed: in
     sample = sampled(images, seed)
     torch.manual_seed(seed)
     size = preprocessing(sample, mirror=settings.mirrors(images.mirrored), tta=settings.tta)
+    size = input_like(size, settings, side=network.side)
     options = dict(network.options)
     model = build(network.name, classes=images.classes, preprocessing=size, options=options, weights=settings.weights)
     _check_runs(model)

@@ -19,13 +19,13 @@ from shoestring.planning.defaults import augmentation, default_batch_size, fitti
 from shoestring.planning.growth import choose_growth, requested_schedule
 from shoestring.planning.model import Network, build_network, choose_network
 from shoestring.planning.optimizer import choose_optimizer, peak_rates
+from shoestring.planning.pretrained import choose_fine_tuning
 from shoestring.planning.profiling import Profiler
 from shoestring.runtime.context import Context
 from shoestring.runtime.threads import set_threads
 from shoestring.training.checkpoint import Checkpoint, Saved
 
 _MACS_POWER = 0.65  # seconds per step grow with this power of the MACs
-_FINE_TUNING = 0.1  # factor on the learning rate of networks with loaded weights
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class Planner:
 
     def _resume(self, images: Images, allotment: Allotment, saved: Saved) -> Planned:
         """The plan of the saved training; extended if it was finished and the budget is larger now."""
-        network = Network(*saved.network, "the network of the saved training")
+        network = Network(*saved.network, "the network of the saved training", saved.plan.side)
         model, train = self.build(network, images), saved.plan
         if saved.can_extend(self.profiler.budget.total):
             profile = self.profiler(model, images, self.settings, batch_size=train.batch_size)
@@ -154,7 +154,7 @@ def plan_training(
         size,
         profile.precision,
         optimizer,
-        learning_rate=rate * (1.0 if settings.weights is None else _FINE_TUNING),
+        learning_rate=rate,
         weight_decay=decay,
         schedule=settings.schedule,
         extendable=settings.schedule == "anytime" and allotment.lr_range[0] == 0,
@@ -166,7 +166,9 @@ def plan_training(
         times=profile.times,
     )
     epochs = _epochs(model, plan, allotment, profiler.budget)
-    return replace(plan, augment=augmentation(settings, allotment.count, mirrored=images.mirrored, epochs=epochs))
+    augment = augmentation(settings, allotment.count, mirrored=images.mirrored, epochs=epochs)
+    fine_tune = choose_fine_tuning(model, settings, epochs=epochs)
+    return replace(plan, augment=augment, fine_tune=fine_tune, side=model.preprocessing.resolution)
 
 
 def _epochs(model: Model, plan: TrainPlan, allotment: Allotment, budget: Budget) -> float:

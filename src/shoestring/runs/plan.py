@@ -40,7 +40,7 @@ def stored_plan(run: Run, images: Images, planner: Planner) -> Planned | None:
         return make_plan(run, images, planner)
     plan = run_plan(stored)
     assert plan.model is not None and plan.train is not None
-    network = Network(plan.model, plan.options, plan.reasons.get("model", ""))
+    network = Network(plan.model, plan.options, plan.reasons.get("model", ""), plan.train.side)
     return Planned(network, planner.build(network, images), plan.train, dict(plan.reasons))
 
 

@@ -16,6 +16,7 @@ from shoestring.planning.defaults import MIN_BATCH, default_batch_size
 from shoestring.planning.growth import requested_schedule
 from shoestring.planning.model import Network, build_network, choose_network
 from shoestring.planning.optimizer import choose_optimizer
+from shoestring.planning.pretrained import is_pretrained, with_weights
 from shoestring.planning.proxy import PROXY, needs_proxy
 from shoestring.planning.tta import CHOICES, with_tta
 from shoestring.pruning import shrink
@@ -25,6 +26,10 @@ from shoestring.selection.subset_files import load_subset
 from shoestring.training.optimizer import update_flops
 from shoestring.training.setup import MIN_STEPS, prepare_growth
 
+_PROBED, _PRETRAINED_OVERHEAD = (
+    200,
+    200,
+)  # images whose features a head is fitted to; images as above, of large networks
 _OVERHEAD = 1000  # images whose training takes as long as the profiling of a step, at worst
 _MAX_CHECK = 0.25  # fraction of a time budget after which it is rejected without measuring again
 _SAFETY_FACTOR = 1.25  # on the smallest budget that works, in the message
@@ -49,6 +54,7 @@ def fit_to_budget(run: Run, data: Dataset) -> tuple[Run, Dataset]:
     If time is short, test-time augmentation is reduced first, and then the image size, unless the recipe sets them. The
     time for evaluation is reserved. A resumed run keeps its values.
     """
+    run = replace(run, recipe=replace(run.recipe, train=with_weights(run.recipe.train)))
     *better, last = _variants(run, data)
     for variant in better:
         fitted, images = _apply(run, data, variant)
@@ -216,6 +222,8 @@ def _required(run: Run, model: Model, settings: Train, count: int, times: Times)
         return MIN_STEPS * TRAINING_FLOPS_PER_MAC * count_macs(model) * size
     measured = times(model, settings)
     run.budget.seconds_per_pass = measured.predict
+    if is_pretrained(settings) and settings.weights == "pretrained":  # at worst, only the head is trained
+        return min(count, _PROBED) * measured.predict + _PRETRAINED_OVERHEAD * measured.train
     smallest = settings.batch_size or min(size, MIN_BATCH)
     return MIN_STEPS * measured.step(smallest) + _OVERHEAD * measured.train
 

@@ -19,6 +19,7 @@ from shoestring.evaluation.reserve import seconds_to_fit, seconds_to_predict, se
 from shoestring.models.description import model_folder
 from shoestring.models.tta import expected_passes
 from shoestring.planning.model import preprocessing
+from shoestring.planning.pretrained import with_weights
 from shoestring.planning.profiling import Profiler
 from shoestring.planning.selection_method import with_method
 from shoestring.runs.directory import RunDir, write_skipped
@@ -58,7 +59,7 @@ class Run:
         settings = self.recipe.select
         if settings.examples is None or settings.subset is not None:
             return None
-        return with_method(settings, images, pretrained=self.recipe.train.weights is not None)
+        return with_method(settings, images, pretrained=with_weights(self.recipe.train).weights is not None)
 
     def load(self) -> Dataset:
         """Load the data set of the recipe and log its sizes and notes."""

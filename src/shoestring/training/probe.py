@@ -21,15 +21,16 @@ STRENGTHS = (1.0, 10.0, 100.0)
 _FOLDS = 3
 _MAX_COMPARED = 3000  # images on which strengths are compared
 _ITERATIONS = 200
+_ABSENT = 10.0  # by which the bias of a class without images is below all others
 
 
 def fit_probe(
-    features: NDArray[np.float32], labels: NDArray[np.int64], *, seed: int = 0
+    features: NDArray[np.float32], labels: NDArray[np.int64], *, classes: int, seed: int = 0
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Fit a logistic regression to features (N, D) of unit length; return weights (C, D) and biases (C,).
 
-    The strength of the penalty is chosen by stratified cross-validation where each class has enough images. Labels are
-    0 to C - 1, each at least once.
+    The strength of the penalty is chosen by stratified cross-validation where each class has enough images. A class
+    without images, of `classes`, is never predicted.
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -43,7 +44,10 @@ def fit_probe(
     weights, biases = np.asarray(best.coef_), np.asarray(best.intercept_)
     if len(weights) == 1:  # of two classes only the second one has its own weights
         weights, biases = np.concatenate([-weights, weights]) / 2, np.concatenate([-biases, biases]) / 2
-    return weights.astype(np.float32), biases.astype(np.float32)
+    all_weights = np.zeros((classes, features.shape[1]), dtype=np.float32)
+    all_biases = np.full(classes, biases.min() - _ABSENT, dtype=np.float32)
+    all_weights[best.classes_], all_biases[best.classes_] = weights, biases
+    return all_weights, all_biases
 
 
 def _strength(features: NDArray[np.float32], labels: NDArray[np.int64], fit: Callable[..., Any], seed: int) -> float:
@@ -66,6 +70,17 @@ def _strength(features: NDArray[np.float32], labels: NDArray[np.int64], fit: Cal
     return max(scores, key=scores.__getitem__)
 
 
+def some_of_each_class(images: Images, count: int, *, seed: int) -> Images:
+    """Return `count` of the images, drawn at random, as equally many of each class as there are."""
+    order = np.random.default_rng(seed).permutation(len(images))
+    labels = images.targets[order]
+    rank = np.empty(len(order), dtype=np.int64)  # within the class
+    for label in np.unique(labels):
+        rows = np.flatnonzero(labels == label)
+        rank[rows] = np.arange(len(rows))
+    return images[order[np.argsort(rank, kind="stable")[:count]]]
+
+
 @torch.no_grad()
 def probe_head(model: Model, images: Images, *, precision: str = "float32", seed: int = 0) -> NDArray[np.float32]:
     """Replace the head of a model by a linear probe on these images, in place; return the features (N, D).
@@ -76,7 +91,7 @@ def probe_head(model: Model, images: Images, *, precision: str = "float32", seed
     layer = last_layer(model.module, model.heads)
     features, _ = embed(model, images, precision=precision, normalize=False)
     length = float(np.linalg.norm(features, axis=1).mean()) or 1.0
-    weights, biases = fit_probe(features / length, images.targets, seed=seed)
+    weights, biases = fit_probe(features / length, images.targets, classes=len(model.classes), seed=seed)
     _assign(layer, torch.from_numpy(weights / length), torch.from_numpy(biases))
     return features
 

@@ -1,0 +1,99 @@
+"""Pretrained networks: their weights, the size of their input, and which blocks are trained."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from shoestring.config.plan import FineTune
+from shoestring.config.recipe import Train
+from shoestring.data.images import Images
+from shoestring.errors import UserError
+from shoestring.models import timm
+from shoestring.models.blocks import find_blocks, tuned_blocks
+from shoestring.models.description import model_folder, read_description
+from shoestring.models.model import Model
+from shoestring.models.preprocessing import Preprocessing
+
+SIDES = (96, 128, 160, 192, 224)  # pixels of the input that are considered
+DEFAULT_SIDE = 128  # where the budget is not a time
+LEARNING_RATE, WEIGHT_DECAY = 3e-4, 0.02  # of AdamW, for the last block before the head
+_HEAD_FACTOR = 10.0
+_DECAY = 0.9  # factor on the learning rate from each block to the one before it
+_EPOCHS = 10.0  # that a larger input must leave time for
+_MIN_EPOCHS = 0.5  # below this, only the head is trained
+
+
+def with_weights(settings: Train) -> Train:
+    """Return the settings with the initial weights chosen: None for training from scratch.
+
+    A timm network starts from its pretrained weights, if there are any and nothing else is requested.
+    """
+    name = settings.model.removeprefix(timm.PREFIX)
+    if settings.weights == "none":
+        return replace(settings, weights=None)
+    if settings.weights is None and settings.model.startswith(timm.PREFIX) and timm.has_pretrained(name):
+        return replace(settings, weights="pretrained")
+    return settings
+
+
+def is_pretrained(settings: Train) -> bool:
+    """Whether a timm network starts from weights."""
+    return settings.weights is not None and settings.model.startswith(timm.PREFIX)
+
+
+def input_like(size: Preprocessing, settings: Train, *, side: int | None) -> Preprocessing:
+    """Return the preprocessing that loaded weights were trained with; `size` is that of the images.
+
+    Test-time augmentation stays that of `size`. Pretrained networks take color images; grayscale ones are repeated.
+    """
+    if settings.weights is None:
+        return size
+    folder = model_folder(Path(settings.weights)) if settings.weights != "pretrained" else None
+    if folder is not None:
+        saved = read_description(folder).preprocessing
+        if saved.channels != size.channels:
+            return size
+        return replace(size, mean=saved.mean, std=saved.std, interpolation=saved.interpolation)
+    if not is_pretrained(settings):
+        return size
+    mean, std, interpolation, fixed = timm.pretrained_input(settings.model.removeprefix(timm.PREFIX))
+    resolution = fixed or side or max(size.resolution, SIDES[0])
+    shift = round(size.shift * resolution / size.resolution)
+    return Preprocessing(resolution, len(mean), mean, std, size.mirror, shift, interpolation)
+
+
+def choose_side(images: Images, *, count: int, seconds: float | None, seconds_per_image: float) -> int:
+    """Return the side of the input in pixels: the largest that leaves time for enough epochs.
+
+    `seconds_per_image` is the time of a training step per image with the smallest side. Images are enlarged to at most
+    the default side, as details that they do not have cannot be seen.
+    """
+    if seconds is None:
+        return DEFAULT_SIDE
+    largest = max(images.shape[0], DEFAULT_SIDE)
+    affordable = [
+        side
+        for side in SIDES
+        if side <= largest and _EPOCHS * count * seconds_per_image * (side / SIDES[0]) ** 2 <= seconds
+    ]
+    return max(affordable, default=SIDES[0])
+
+
+def choose_fine_tuning(model: Model, settings: Train, *, epochs: float) -> FineTune | None:
+    """Return how loaded weights are fine-tuned; None if the network is trained as a whole at equal rates.
+
+    `epochs` is how many fit into the budget if all blocks are trained. Raises `UserError` for blocks that the network
+    does not have, and without weights to tune.
+    """
+    if settings.weights is None:
+        if settings.tune != "auto":
+            raise UserError("--tune names blocks of a pretrained network: set --weights or a timm --model, or omit it.")
+        return None
+    if settings.tune == "auto" and not is_pretrained(settings):
+        return None
+    tune = settings.tune
+    if tune == "auto":
+        tune = "all" if epochs >= _MIN_EPOCHS else "head"
+    tuned_blocks(tune, find_blocks(model.module, model.heads), name=model.name)
+    return FineTune(tune, _HEAD_FACTOR, _DECAY, probe=settings.weights == "pretrained")
