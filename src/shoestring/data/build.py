@@ -52,6 +52,7 @@ def build(
     *,
     key: str,
     resolution: int | None,
+    max_side: int = SMALL_SIDE,
     skip_bad: bool,
     for_training: bool = True,
     progress: Progress | None,
@@ -67,7 +68,7 @@ def build(
         check_train_split(listing.splits, listing.without_train)
         if len(classes) < 2:
             raise single_class(classes)
-    side, notes = choose_resolution(listing, resolution)
+    side, notes = choose_resolution(listing, resolution, max_side=max_side)
     channels = 1 if all(_is_grayscale(item) for items in listing.splits.values() for item in items()) else 3
     shape = (side, side, channels)
     _check_disk_space(folder, listing.size, math.prod(shape))
@@ -105,8 +106,8 @@ def build(
         (folder / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
 
 
-def choose_resolution(listing: Listing, resolution: int | None) -> tuple[int, list[str]]:
-    """Return the requested resolution, else the median side of the images up to 64, else 64 with a note."""
+def choose_resolution(listing: Listing, resolution: int | None, *, max_side: int) -> tuple[int, list[str]]:
+    """Return the requested resolution, else the median side of the images up to `max_side`, else that with a note."""
     if resolution is not None:
         return resolution, []
     sides = []
@@ -114,10 +115,10 @@ def choose_resolution(listing: Listing, resolution: int | None) -> tuple[int, li
         with contextlib.suppress(UserError):  # unreadable images are reported when they are decoded
             sides.append(header(item.image)[0])
     median = int(np.median(sides)) if sides else SMALL_SIDE
-    if median <= SMALL_SIDE:
+    if median <= max_side:
         return median, []
-    note = f"images of about {median} px were resized to {SMALL_SIDE} px: --resolution {median} keeps their size."
-    return SMALL_SIDE, [note]
+    note = f"images of about {median} px were resized to {max_side} px: --resolution {median} keeps their size."
+    return max_side, [note]
 
 
 def _check_disk_space(folder: Path, images: int, size: int) -> None:

@@ -16,6 +16,7 @@ from shoestring.models.model import Model
 from shoestring.models.preprocessing import Preprocessing
 
 SIDES = (96, 128, 160, 192, 224)  # pixels of the input that are considered
+MAX_STORED_SIDE = 160  # pixels to which larger images are resized when they are loaded, unless a size is requested
 DEFAULT_SIDE = 128  # where the budget is not a time
 LEARNING_RATE, WEIGHT_DECAY = 3e-4, 0.02  # of AdamW, for the last block before the head
 _HEAD_FACTOR = 10.0

@@ -26,11 +26,9 @@ from shoestring.selection.subset_files import load_subset
 from shoestring.training.optimizer import update_flops
 from shoestring.training.setup import MIN_STEPS, prepare_growth
 
-_PROBED, _PRETRAINED_OVERHEAD = (
-    200,
-    200,
-)  # images whose features a head is fitted to; images as above, of large networks
-_OVERHEAD = 1000  # images whose training takes as long as the profiling of a step, at worst
+# Images whose training takes as long as the profiling of a step, at worst: of small and of pretrained networks.
+_OVERHEAD, _PRETRAINED_OVERHEAD = 1000, 200
+_PROBED = 200  # images whose features a head is fitted to
 _MAX_CHECK = 0.25  # fraction of a time budget after which it is rejected without measuring again
 _SAFETY_FACTOR = 1.25  # on the smallest budget that works, in the message
 _SLOW = 5e9  # FLOPs per second that any processor reaches, also if other processes run
@@ -83,7 +81,8 @@ def _variants(run: Run, data: Dataset) -> list[_Variant]:
         return [_Variant(strongest, side)]
     modes = CHOICES[CHOICES.index(strongest) :] if requested.tta == "auto" else [strongest]
     variants = [_Variant(mode, side) for mode in modes]
-    while run.recipe.resolution is None and run.context.distributed is None and side >= 2 * _MIN_SIDE:
+    fixed = run.recipe.resolution is not None or is_pretrained(requested)  # whose input has a side of its own
+    while not fixed and run.context.distributed is None and side >= 2 * _MIN_SIDE:
         side //= 2
         variants.append(_Variant(modes[-1], side))
     return variants
