@@ -11,6 +11,7 @@ import shutil
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -32,6 +33,16 @@ _MAX_BLOCK_BYTES = 16_000_000  # of decoded images and of encoded images
 SMALL_SIDE = 64  # pixels; by default, larger images are resized to this side
 
 
+@dataclass(frozen=True)
+class AtMost:
+    """A resolution that images keep up to this side in pixels; larger ones are resized to it."""
+
+    side: int
+
+
+Resolution = int | AtMost | None  # None: at most SMALL_SIDE
+
+
 class _Skipped(NamedTuple):
     """An unreadable image and the reason, or a file that is not an image, without a reason."""
 
@@ -51,8 +62,7 @@ def build(
     folder: Path,
     *,
     key: str,
-    resolution: int | None,
-    max_side: int = SMALL_SIDE,
+    resolution: Resolution,
     skip_bad: bool,
     for_training: bool = True,
     progress: Progress | None,
@@ -68,7 +78,7 @@ def build(
         check_train_split(listing.splits, listing.without_train)
         if len(classes) < 2:
             raise single_class(classes)
-    side, notes = choose_resolution(listing, resolution, max_side=max_side)
+    side, notes = choose_resolution(listing, resolution)
     channels = 1 if all(_is_grayscale(item) for items in listing.splits.values() for item in items()) else 3
     shape = (side, side, channels)
     _check_disk_space(folder, listing.size, math.prod(shape))
@@ -106,19 +116,20 @@ def build(
         (folder / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
 
 
-def choose_resolution(listing: Listing, resolution: int | None, *, max_side: int) -> tuple[int, list[str]]:
-    """Return the requested resolution, else the median side of the images up to `max_side`, else that with a note."""
-    if resolution is not None:
+def choose_resolution(listing: Listing, resolution: Resolution) -> tuple[int, list[str]]:
+    """Return the requested resolution, else the median side of the images up to a limit, else the limit with a note."""
+    if isinstance(resolution, int):
         return resolution, []
+    limit = SMALL_SIDE if resolution is None else resolution.side
     sides = []
     for item in listing.sample() if listing.sample else islice(next(iter(listing.splits.values()))(), SAMPLE_SIZE):
         with contextlib.suppress(UserError):  # unreadable images are reported when they are decoded
             sides.append(header(item.image)[0])
     median = int(np.median(sides)) if sides else SMALL_SIDE
-    if median <= max_side:
+    if median <= limit:
         return median, []
-    note = f"images of about {median} px were resized to {max_side} px: --resolution {median} keeps their size."
-    return max_side, [note]
+    note = f"images of about {median} px were resized to {limit} px: --resolution {median} keeps their size."
+    return limit, [note]
 
 
 def _check_disk_space(folder: Path, images: int, size: int) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from shoestring.data.build import SMALL_SIDE, build, check_classes, check_train_split, unreadable
+from shoestring.data.build import Resolution, build, check_classes, check_train_split, unreadable
 from shoestring.data.cache import Entry, build_entry, entry_folder, open_entry
 from shoestring.data.decode import VERSION
 from shoestring.data.formats import quiet
@@ -27,8 +27,7 @@ _NOT_MIRRORED = {"digits", "mnist", "kmnist", "emnist", "qmnist", "svhn", "usps"
 def load(
     source: str | Path,
     *,
-    resolution: int | None = None,
-    max_side: int = SMALL_SIDE,
+    resolution: Resolution = None,
     validation: float = 0.1,
     split_seed: int = 0,
     skip_bad: bool = False,
@@ -40,20 +39,20 @@ def load(
     `source` is a folder of class folders (with or without `train`, `val` and `test` above them), a folder of Parquet
     files, an `.npz` file, a data set that torchvision downloads, a Hub id `owner/name`, or `digits`; prefix the name of
     the source and a colon (`hub:`, `folder:`) if it is ambiguous. Images are resized to squares of `resolution` pixels;
-    by default they keep their size up to `max_side` and are resized to that above. Without a test split, a fifth of train becomes
-    test; without a validation split, the fraction `validation` of train, at most 2,500 images, is held out. Both are
-    stratified and drawn with `split_seed`, and exclude the indices `keep` (K,) of the source's train split, so that a
-    published list of training images can be trained on completely. Files that are not images, by name and content, are
+    by default they keep their size up to 64 and are resized to 64 above (`AtMost(160)` is another limit). Without a
+    test split, a fifth of train becomes test; without a validation split, the fraction `validation` of train, at most
+    2,500 images, is held out. Both are stratified and drawn with `split_seed`, and exclude the indices `keep` (K,) of
+    the source's train split, so that a published list of training images can be trained on completely. Files that are not images, by name and content, are
     skipped and counted in `notes`; with `skip_bad`, so are unreadable images, which `skipped` lists. `progress(done,
     total)` is called while images are decoded; `total` is 0 if unknown.
 
     Raises `UserError`, with one line each: no such source, no images, unreadable images, a single class, missing
     labels, a test class that is not in train, a class too small to split, no network, no space for the cache.
     """
-    if resolution is not None and resolution < 1:
+    if isinstance(resolution, int) and resolution < 1:
         raise UserError(f"resolution is a number of pixels of 1 or more, not {resolution}.")
     location = locate(str(source))
-    entry = _load_entry(location, resolution=resolution, max_side=max_side, skip_bad=skip_bad, progress=progress)
+    entry = _load_entry(location, resolution=resolution, skip_bad=skip_bad, progress=progress)
     for images in entry.splits.values():
         images.mirrored = _mirrored(location.name)
     if keep is not None and len(keep) and not 0 <= keep.min() <= keep.max() < len(entry.splits["train"]):
@@ -103,8 +102,7 @@ def load_split(
 def load_unlabelled(
     source: str | Path,
     *,
-    resolution: int | None = None,
-    max_side: int = SMALL_SIDE,
+    resolution: Resolution = None,
     skip_bad: bool = False,
     progress: Callable[[int, int], None] | None = None,
     log: Callable[[str], None] = lambda note: None,
@@ -115,8 +113,7 @@ def load_unlabelled(
     Raises `UserError` as `load` does.
     """
     location = locate_unlabeled(str(source))
-    size = {"resolution": resolution, "max_side": max_side}
-    entry = _load_entry(location, **size, skip_bad=skip_bad, for_training=False, progress=progress)
+    entry = _load_entry(location, resolution=resolution, skip_bad=skip_bad, for_training=False, progress=progress)
     for note in _notes(entry):
         log(note)
     images = next(iter(entry.splits.values()))
@@ -142,15 +139,13 @@ def _mirrored(name: str) -> bool:
 def _load_entry(
     location: Source,
     *,
-    resolution: int | None,
-    max_side: int = SMALL_SIDE,
+    resolution: Resolution,
     skip_bad: bool,
     for_training: bool = True,
     progress: Callable[[int, int], None] | None,
 ) -> Entry:
     """Open the cache entry of a source, or build it."""
-    size = resolution if resolution or max_side == SMALL_SIDE else f"at most {max_side}"
-    folder = entry_folder(location.name, location.location, size, VERSION)
+    folder = entry_folder(location.name, location.location, resolution, VERSION)
     entry = open_entry(folder, location.key)
     if entry is not None and entry.skipped and not skip_bad:
         raise unreadable(*entry.skipped[0])
@@ -160,7 +155,6 @@ def _load_entry(
             location.read(),
             key=location.key,
             resolution=resolution,
-            max_side=max_side,
             skip_bad=skip_bad,
             for_training=for_training,
             progress=progress,

@@ -6,6 +6,7 @@ from typing import Any
 
 from shoestring.config.recipe import Recipe
 from shoestring.data import source_key
+from shoestring.data.build import AtMost
 from shoestring.planning.pretrained import MAX_STORED_SIDE, is_pretrained, with_weights
 from shoestring.selection.subset_files import never_held_out
 
@@ -17,8 +18,8 @@ def current_key(recipe: Recipe) -> str:
 
 def read_arguments(recipe: Recipe) -> dict[str, Any]:
     """Return the keyword arguments that `load` and `load_unlabelled` have in common."""
-    size = {"max_side": MAX_STORED_SIDE} if is_pretrained(with_weights(recipe.train)) else {}
-    return {"resolution": recipe.resolution, **size, "skip_bad": recipe.skip_bad}
+    limit = AtMost(MAX_STORED_SIDE) if is_pretrained(with_weights(recipe.train)) else None
+    return {"resolution": recipe.resolution or limit, "skip_bad": recipe.skip_bad}
 
 
 def load_arguments(recipe: Recipe) -> dict[str, Any]:
