@@ -42,7 +42,8 @@ def load(
     by default they keep their size up to 64 and are resized to 64 above (`AtMost(160)` is another limit). Without a
     test split, a fifth of train becomes test; without a validation split, the fraction `validation` of train, at most
     2,500 images, is held out. Both are stratified and drawn with `split_seed`, and exclude the indices `keep` (K,) of
-    the source's train split, so that a published list of training images can be trained on completely. Files that are not images, by name and content, are
+    the source's train split, so that a published list of training images can be trained on completely. Files that
+    are not images, by name and content, are
     skipped and counted in `notes`; with `skip_bad`, so are unreadable images, which `skipped` lists. `progress(done,
     total)` is called while images are decoded; `total` is 0 if unknown.
 
