@@ -113,7 +113,7 @@ def test_folder_removed_during_training_is_not_recreated(tmp_path, context, ever
             folder.path.mkdir()
             (folder / "note.txt").write_text("mine")
 
-    with pytest.raises(UserError, match="was removed or replaced while a run was at work in it"):
+    with pytest.raises(UserError, match="was removed or replaced during the run"):
         _interrupt_run(folder, context, remove)
     remaining = [file.name for file in folder.path.rglob("*")] if folder.path.exists() else []
     assert remaining == (["note.txt"] if new else [])
