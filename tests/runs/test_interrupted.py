@@ -16,12 +16,8 @@ from shoestring.runs.directory import RunDir
 from shoestring.runtime.files import lock_folder
 from shoestring.training import checkpoint
 
-RECIPE = Recipe(
-    epochs=1,
-    select=Select("random", 100),
-    train=Train(model="simplecnn", width=0.25, batch_size=8),
-    device="cpu",
-)
+NETWORK = Train(model="simplecnn", width=0.25, batch_size=8)
+RECIPE = Recipe(epochs=1, select=Select("random", 100), train=NETWORK, device="cpu")
 
 pytestmark = pytest.mark.usefixtures("few_digits")
 
