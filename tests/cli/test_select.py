@@ -151,7 +151,7 @@ def test_option_similar_to_a_flag_is_accepted(option, capsys):
 
 def test_unused_features_are_logged(call, refused, capsys, photos, rows, tmp_path):
     words = ["select", photos, "--examples", 4, "--method", "random", "--out", tmp_path / "out", "--features"]
-    assert "nowhere.npy: give an .npy file" in refused(*words, "nowhere.npy")
+    assert "nowhere.npy: pass an .npy file" in refused(*words, "nowhere.npy")
     assert main([*map(str, words), str(rows)]) == 0
     assert f"random compares no images: {rows} is not used" in capsys.readouterr().err
 

@@ -15,12 +15,8 @@ from shoestring.runs import pipeline, stages
 from shoestring.runs.directory import RunDir
 from shoestring.selection import Subset
 
-RECIPE = Recipe(
-    epochs=1,
-    select=Select("random", 100),
-    train=Train(model="simplecnn", width=0.25, batch_size=8),
-    device="cpu",
-)
+NETWORK = Train(model="simplecnn", width=0.25, batch_size=8)
+RECIPE = Recipe(epochs=1, select=Select("random", 100), train=NETWORK, device="cpu")
 
 pytestmark = pytest.mark.usefixtures("few_digits")
 

@@ -16,12 +16,8 @@ from shoestring.runs.directory import RunDir
 from shoestring.runtime.files import lock_folder
 from shoestring.training import checkpoint
 
-RECIPE = Recipe(
-    epochs=1,
-    select=Select("random", 100),
-    train=Train(model="simplecnn", width=0.25, batch_size=8),
-    device="cpu",
-)
+NETWORK = Train(model="simplecnn", width=0.25, batch_size=8)
+RECIPE = Recipe(epochs=1, select=Select("random", 100), train=NETWORK, device="cpu")
 
 pytestmark = pytest.mark.usefixtures("few_digits")
 
@@ -113,7 +109,7 @@ def test_folder_removed_during_training_is_not_recreated(tmp_path, context, ever
             folder.path.mkdir()
             (folder / "note.txt").write_text("mine")
 
-    with pytest.raises(UserError, match="was removed or replaced while a run was at work in it"):
+    with pytest.raises(UserError, match="was removed or replaced during the run"):
         _interrupt_run(folder, context, remove)
     remaining = [file.name for file in folder.path.rglob("*")] if folder.path.exists() else []
     assert remaining == (["note.txt"] if new else [])

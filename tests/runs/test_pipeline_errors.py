@@ -10,12 +10,8 @@ from shoestring.errors import BudgetTooSmall, UserError
 from shoestring.runs import pipeline, session
 from shoestring.runs.directory import RunDir
 
-QUICK = Recipe(
-    epochs=2,
-    select=Select("random", 100),
-    train=Train(model="convnet", width=0.125, batch_size=16),
-    device="cpu",
-)
+NETWORK = Train(model="convnet", width=0.125, batch_size=16)
+QUICK = Recipe(epochs=2, select=Select("random", 100), train=NETWORK, device="cpu")
 
 
 pytestmark = pytest.mark.usefixtures("few_digits")
