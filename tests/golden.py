@@ -129,7 +129,7 @@ def networks(it: Checkout) -> None:
     """Other networks and optimizers, early stopping, class-free pruning."""
     rest = ("--epochs", "3", "--batch-size", "32", "--threads", "1", "--quiet")
     it.command("train", "digits", "--model", "simplecnn", "--patience", "3", *rest, "--out", "simple")
-    it.command("train", "digits", "--model", "timm:resnet10t", "--grow", "constant", *rest, "--out", "timm")
+    it.command("train", "digits", "--model", "timm:ghostnet_050", "--grow", "constant", *rest, "--out", "timm")
     it.command("run", "digits", "--model", "vgg16", "--width", "0.125", "--params", "0.5", "--prune", "random", *rest,
                "--out", "vgg")  # fmt: skip
 

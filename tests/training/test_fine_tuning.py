@@ -13,7 +13,7 @@ from shoestring.execute import accuracy
 from shoestring.training.fine_tuning import freeze, rate_factors
 from shoestring.training.loop import fit
 from shoestring.training.optimizer import make_optimizer
-from shoestring.training.probe import STRENGTHS, fit_probe, probe_head
+from shoestring.training.probe import STRENGTHS, fit_probe, probe_head, some_of_each_class
 
 PLAN = TrainPlan(10, "float32", "adamw", learning_rate=1e-2, weight_decay=0.01, fine_tune=FineTune("layer3.2"))
 
@@ -92,21 +92,37 @@ def test_a_probe_classifies_by_features_that_separate_the_classes():
     labels = np.arange(90) % 3
     features = (np.eye(3)[labels] + rng.normal(0, 0.2, (90, 3))).astype(np.float32)
     features /= np.linalg.norm(features, axis=1, keepdims=True)
-    weights, biases = fit_probe(features, labels)
+    weights, biases = fit_probe(features, labels, classes=3)
     assert ((features @ weights.T + biases).argmax(1) == labels).mean() > 0.95
 
 
 def test_a_probe_has_a_row_for_each_of_two_classes():
     features = np.array([[1, 0], [0, 1]] * 5, dtype=np.float32)
-    weights, biases = fit_probe(features, np.array([0, 1] * 5))
+    weights, biases = fit_probe(features, np.array([0, 1] * 5), classes=2)
     assert weights.shape == (2, 2)
     assert (features[:2] @ weights.T + biases).argmax(1).tolist() == [0, 1]
 
 
 def test_one_image_of_a_class_is_enough_for_a_probe():
     features = np.eye(3, dtype=np.float32)
-    weights, biases = fit_probe(features, np.arange(3))
+    weights, biases = fit_probe(features, np.arange(3), classes=3)
     assert (features @ weights.T + biases).argmax(1).tolist() == [0, 1, 2]
+
+
+def test_a_class_without_images_is_never_predicted():
+    features = np.eye(3, dtype=np.float32)
+    weights, biases = fit_probe(features, np.array([0, 2, 3]), classes=5)
+    assert weights.shape == (5, 3)
+    assert (features @ weights.T + biases).argmax(1).tolist() == [0, 2, 3]
+    assert (np.zeros(3) @ weights.T + biases).argmax() in (0, 2, 3)
+
+
+def test_few_images_are_drawn_equally_from_all_classes(images):
+    few = some_of_each_class(images, 7, seed=1)
+    assert sorted(few.counts().tolist()) == [2, 2, 3]
+    assert len(set(few.ids)) == 7
+    assert some_of_each_class(images, 7, seed=2).ids.tolist() != few.ids.tolist()
+    assert len(some_of_each_class(images, 1000, seed=0)) == len(images)
 
 
 def test_the_strength_of_a_probe_is_chosen_by_cross_validation(monkeypatch):
@@ -122,7 +138,7 @@ def test_the_strength_of_a_probe_is_chosen_by_cross_validation(monkeypatch):
         return original(self, X, y)
 
     monkeypatch.setattr(LogisticRegression, "fit", record)
-    fit_probe(noise / np.linalg.norm(noise, axis=1, keepdims=True), np.arange(60) % 3)
+    fit_probe(noise / np.linalg.norm(noise, axis=1, keepdims=True), np.arange(60) % 3, classes=3)
     assert [strength for strength, count in tried if count == 40] == [c for c in STRENGTHS for _ in range(3)]
     assert tried[-1][1] == 60
 

@@ -207,12 +207,25 @@ def _bottleneck(run: Run, images: Images, models: dict[str, Model], examples: in
     required = {"none": 0.0}
     for name, model in models.items():
         settings, count = (PROXY, len(images)) if name == "select" else (run.recipe.train, examples)
-        required[name] = _required(run, model, settings, count, times) / fractions[name]
+        head_only = name == "train" and settings.weights == "pretrained"  # enough, at worst
+        cost = _probe_cost if head_only else _steps_cost
+        required[name] = cost(run, model, settings, count, times) / fractions[name]
     step = max(required, key=required.__getitem__)
     return step, required[step]
 
 
-def _required(run: Run, model: Model, settings: Train, count: int, times: Times) -> float:
+def _probe_cost(run: Run, model: Model, settings: Train, count: int, times: Times) -> float:
+    """Cost of fitting a head to the features of some images and of profiling, in the unit of the budget."""
+    if run.budget.unit == "epochs":
+        return 1.0
+    if run.budget.unit == "flops":
+        return 2.0 * count_macs(model) * count
+    measured = times(model, settings)
+    run.budget.seconds_per_pass = measured.predict
+    return min(count, _PROBED) * measured.predict + _PRETRAINED_OVERHEAD * measured.train
+
+
+def _steps_cost(run: Run, model: Model, settings: Train, count: int, times: Times) -> float:
     """Cost of ten training steps and of profiling, in the unit of the budget."""
     size = min(settings.batch_size or default_batch_size(count, run.context.device), count)
     if run.budget.unit == "epochs":
@@ -221,8 +234,6 @@ def _required(run: Run, model: Model, settings: Train, count: int, times: Times)
         return MIN_STEPS * TRAINING_FLOPS_PER_MAC * count_macs(model) * size
     measured = times(model, settings)
     run.budget.seconds_per_pass = measured.predict
-    if is_pretrained(settings) and settings.weights == "pretrained":  # at worst, only the head is trained
-        return min(count, _PROBED) * measured.predict + _PRETRAINED_OVERHEAD * measured.train
     smallest = settings.batch_size or min(size, MIN_BATCH)
     return MIN_STEPS * measured.step(smallest) + _OVERHEAD * measured.train
 
