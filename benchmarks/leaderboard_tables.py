@@ -75,7 +75,7 @@ def automatic_method(consumer: str, examples: int, count: int) -> str:
     """Return the method that `auto` selects for this many of `count` labeled images."""
     images = in_memory(np.zeros((count, 1, 1), np.uint8), np.zeros(count, np.int64), classes=("any",))
     learner = {"scratch": "scratch", "probe": "features"}[consumer]
-    return with_method(Select(examples=examples, learner=learner), images).method  # type: ignore[arg-type]
+    return with_method(Select(examples=examples, learner=learner), images)[0].method  # type: ignore[arg-type]
 
 
 def line(entries: Iterable[str], bold: bool = False) -> str:

@@ -45,8 +45,8 @@ def test_proxy_signals_are_saved_and_reused(images, context, tmp_path):
 def test_proxy_is_trained_only_where_needed(images, tmp_path):
     assert not needs_proxy(Select("random", 9), images)
     assert needs_proxy(Select("random", 9, within="easiest:0.5"), images)
-    assert needs_proxy(with_method(Select("auto", 3), images), images)
-    assert not needs_proxy(with_method(Select("auto", 50), images), images)
+    assert needs_proxy(with_method(Select("auto", 3), images)[0], images)
+    assert not needs_proxy(with_method(Select("auto", 50), images)[0], images)
     for name in registry.names("select"):
         assert needs_proxy(Select(name, 9), images) == (name != "random")
     file = tmp_path / "signals.npz"

@@ -59,7 +59,7 @@ def select(
     context = context or prepare(seed=seed)
     budget = budget or Budget(epochs=max(_PROXY_EPOCHS, _MIN_SEEN / len(images)), steps=("select",))
     earlier = load_subset(already, images) if isinstance(already, str | Path) else already
-    resolved = with_method(recipe.select, images)
+    resolved, _ = with_method(recipe.select, images)
     if method == "auto":
         context.log(f"method {resolved.method}: {registry.summary('select', resolved.method)}")
     with threads.restore_threads():
@@ -94,7 +94,7 @@ def train(
     budget = budget or Budget(epochs=DEFAULT_EPOCHS, steps=("train",))
     profiler, evaluated = Profiler(budget, context), 0 if validation is None else len(validation)
     with threads.restore_threads():
-        resolved = with_tta(with_weights(recipe.train), images, evaluated=evaluated, profiler=profiler)
+        resolved, _ = with_tta(with_weights(recipe.train), images, evaluated=evaluated, profiler=profiler)
         execute.reserve_calibration(budget, resolved, images, validation)
         planner = Planner(resolved, recipe.grow, profiler, context)
         planned = planner(images, allotment_of(budget, "train", count=len(images)))

@@ -147,13 +147,13 @@ class Classifier(ClassifierMixin, BaseEstimator):
     ) -> None:
         """Select, train, prune and calibrate."""
         profiler, evaluated = Profiler(budget, context), 0 if validation is None else len(validation)
-        train = with_tta(with_weights(settings.train), images, evaluated=evaluated, profiler=profiler)
+        train, _ = with_tta(with_weights(settings.train), images, evaluated=evaluated, profiler=profiler)
         execute.reserve_calibration(budget, train, images, validation)
         self.subset_: Subset | None = None
         if settings.select.examples is not None:
             with budget.track("select"):
                 unweighted = images.weighted(None)
-                select = with_method(settings.select, unweighted, pretrained=train.weights is not None)
+                select, _ = with_method(settings.select, unweighted, pretrained=train.starts_from_weights)
                 self.subset_ = execute.select(unweighted, select, budget=budget, context=context)
                 images = images[self.subset_.indices_for(unweighted)]
         with budget.track("train"):
@@ -241,12 +241,11 @@ def _seed(random_state: Any) -> int:
 
 def _with_loss_weights(X: Any, y: Any, sample_weight: Any, class_weight: Any) -> tuple[Any, NDArray[Any], Any]:
     """Images, labels, and weights in the loss with mean 1 (None if unweighted); images of weight 0 are excluded."""
-    count = count_images(X)
-    y = label_array(y, count)
+    y = label_array(y, count_images(X))
     weights = loss_weights(y, sample_weight, class_weight)
     if weights is None:
         return X, y, None
     kept = np.flatnonzero(weights > 0)
-    if len(kept) < count:
+    if len(kept) < len(y):
         X, y, weights = _safe_indexing(X, kept), y[kept], weights[kept]
     return X, y, (weights / weights.mean()).astype(np.float32)

@@ -98,7 +98,7 @@ def test_bad_data(capsys, tmp_path: Path, make: Callable[[Path], Path], message:
         ("--grow width --grow.narrowest 0", "above 0 and up to 1"),
         ("--grow depth --model convnet", "convnet has no residual blocks that can be skipped. Leave depth out"),
         ("--grow width --grow.smallest 0.5", "smallest"),
-        ("--grow width --stages 0.5@1,1@1", "leave out --grow"),
+        ("--grow width --stages 0.5@1,1@1", "omit --grow"),
         ("--stages half,1@1", "'half' is not a stage"),
         ("--stages 0.5@0.5", "with 1@1"),
         ("--stages 1@0.5,0.5@1,1@1", "can only grow"),

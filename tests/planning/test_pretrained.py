@@ -31,15 +31,16 @@ HALF = (0.5, 0.5, 0.5)
         ({"model": LITE0}, "pretrained"),
         ({"model": "timm:resnet18"}, "pretrained"),
         ({"model": "timm:ghostnet_050"}, None),  # there are no weights of it
-        ({"model": LITE0, "weights": "none"}, None),
-        ({"model": "convnet", "weights": "none"}, None),
+        ({"model": LITE0, "weights": "none"}, "none"),
+        ({"model": "convnet", "weights": "none"}, "none"),
         ({"model": "timm:ghostnet_050", "weights": "pretrained"}, "pretrained"),
     ],
 )
 def test_timm_networks_start_from_pretrained_weights(settings, weights):
     chosen = with_weights(Train(**settings))
     assert chosen.weights == weights
-    assert is_pretrained(chosen) == (weights is not None)
+    assert is_pretrained(chosen) == (weights == "pretrained")
+    assert with_weights(chosen) == chosen
 
 
 def test_the_input_is_that_of_the_pretrained_weights(images):

@@ -22,10 +22,10 @@ def slow(monkeypatch):
 def test_tta_is_what_evaluation_has_time_for(make_images, context, slow, evaluated, expected):
     images = make_images(mirrored=True, side=32)
     profiler = Profiler(Budget(1.5, steps=("train",)), context)
-    assert with_tta(Train(**SETTINGS), images, evaluated=evaluated, profiler=profiler).tta == expected
-    assert with_tta(Train(tta="flip", **SETTINGS), images, evaluated=99, profiler=profiler).tta == "flip"
+    assert with_tta(Train(**SETTINGS), images, evaluated=evaluated, profiler=profiler)[0].tta == expected
+    assert with_tta(Train(tta="flip", **SETTINGS), images, evaluated=99, profiler=profiler)[0].tta == "flip"
     counted = Profiler(Budget(epochs=1), context)
-    assert with_tta(Train(**SETTINGS), images, evaluated=evaluated, profiler=counted).tta == "crops"
+    assert with_tta(Train(**SETTINGS), images, evaluated=evaluated, profiler=counted)[0].tta == "crops"
 
 
 def test_train_and_the_estimator_choose_it_as_a_run_does(make_images, context, slow):

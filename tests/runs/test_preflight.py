@@ -40,7 +40,7 @@ def _profiled(monkeypatch, seconds: float, *, slow: float = 1.0) -> list[tuple[i
 
     monkeypatch.setattr(Profiler, "_measure", measure)
     monkeypatch.setattr(preflight, "_SLOW", slow)
-    monkeypatch.setattr(preflight, "_tta", lambda run, data: "crops")
+    monkeypatch.setattr(preflight, "_tta", lambda run, data: ("crops", "as measured"))
     return profiled
 
 

@@ -122,6 +122,11 @@ class Train(Section):
     )
     patience: int | None = option("early stopping: stop after this many validations without improvement", ge=1)
 
+    @property
+    def starts_from_weights(self) -> bool:
+        """Whether the network starts from weights, once it is known whether there are pretrained ones."""
+        return self.weights not in (None, "none")
+
     def mirrors(self, keeps_class: bool) -> bool:
         """Return whether images are flipped: as set, otherwise if a mirrored image keeps its class."""
         return keeps_class if self.flip is None else self.flip
@@ -151,7 +156,7 @@ class Grow(Section):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.stages is not None and (self.method != "auto" or self.options):
-            raise UserError("--stages replaces growth schedules: leave out --grow and its options.")
+            raise UserError("--stages replaces growth schedules: omit --grow and its options.")
         if self.method == "auto" and self.options:
             raise UserError(f"'{next(iter(self.options))}' is an option of a growth schedule: name one with --grow.")
 

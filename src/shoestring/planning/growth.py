@@ -24,7 +24,7 @@ def requested_schedule(grow: Grow, settings: Train) -> Schedule:
         return compose("constant")
     schedule = compose(grow.stages or grow.method, grow.options)
     first = schedule(0.0)
-    if settings.weights is not None and min(first.width, first.depth) < 1:
+    if settings.starts_from_weights and min(first.width, first.depth) < 1:
         adjective, part = ("narrow", "width") if first.width < 1 else ("shallow", "depth")
         raise UserError(
             f"a network that starts {adjective} starts from scratch: omit --weights, or {part} in --grow or --stages."
@@ -43,7 +43,7 @@ def choose_growth(
     constant = compose("constant")
     if seconds is None:
         return constant, "the budget is not a time"
-    if settings.weights is not None:
+    if settings.starts_from_weights:
         return constant, "the network has loaded weights"
     if settings.model == "auto":
         return constant, "the width of the network fits the time"

@@ -71,7 +71,7 @@ def choose_network(
         return replace(network, side=choose_side(images, count=count, seconds=seconds, seconds_per_image=price))
     if settings.model != "auto":
         return Network(settings.model, options)
-    if settings.weights is not None and (saved := read_network(Path(settings.weights))) is not None:
+    if settings.starts_from_weights and (saved := read_network(Path(str(settings.weights)))) is not None:
         return Network(saved[0], saved[1] | options, "the network of the loaded weights")
     if "width" in options:
         return Network("convnet", options, "the default network")
@@ -91,10 +91,11 @@ def build_network(network: Network, images: Images, settings: Train, *, seed: in
     size = preprocessing(sample, mirror=settings.mirrors(images.mirrored), tta=settings.tta)
     size = input_like(size, settings, side=network.side)
     options = dict(network.options)
-    model = build(network.name, classes=images.classes, preprocessing=size, options=options, weights=settings.weights)
+    weights = settings.weights if settings.starts_from_weights else None
+    model = build(network.name, classes=images.classes, preprocessing=size, options=options, weights=weights)
     _check_runs(model)
     whiten = getattr(model.module, "whiten", None)
-    if settings.weights is None and whiten is not None:
+    if weights is None and whiten is not None:
         whiten(model.prepare(on_device(sample.pixels, "cpu")))
     return model
 

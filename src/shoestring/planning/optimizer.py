@@ -33,7 +33,7 @@ def choose_optimizer(model: Model, settings: Train) -> str:
     if any(isinstance(module, nn.LayerNorm) for module in model.module.modules()):
         return "adamw"
     matrices, others, _ = (sum(weight.numel() for weight in part) for part in partition(model))
-    fresh = settings.weights is None
+    fresh = not settings.starts_from_weights
     if fresh and matrices > _MUON_FRACTION * (matrices + others):
         return "muon"
     return "sgd" if not fresh or has_norms(model.module) else "adamw"
@@ -56,4 +56,4 @@ def _default_rates(model: Model, settings: Train, name: str, batch_size: int) ->
         rate = (rate if normed else _SGD_WITHOUT_NORMS) * min(batch_size / 128, 4.0)
     if name == "muon" and not normed:
         rate *= min(1.0, _MUON_LAYERS / max(len(matrices), 1)) * min(1.0, batch_size / _MUON_BATCH_SIZE)
-    return rate if settings.weights is None else _FINE_TUNING * rate, decay
+    return _FINE_TUNING * rate if settings.starts_from_weights else rate, decay

@@ -94,7 +94,7 @@ class Planner:
             schedule, reasons["grow"] = requested_schedule(self.grow, settings), "as requested"
         train = plan_training(model, images, settings, allotment, self.profiler, schedule=schedule, load=load)
         train = replace(train, grow_options=dict(self.grow.options))
-        return Planned(network, model, train, reasons | _reasons(settings))
+        return Planned(network, model, train, reasons | _reasons(settings, timed=seconds is not None))
 
     @cached_property
     def saved(self) -> Saved | None:
@@ -110,7 +110,7 @@ class Planner:
         settings, seconds, times = self.settings, None, StepTimes()
         if allotment.full_size is not None:
             seconds = allotment.length / load
-            if settings.weights is None and settings.model != "auto":
+            if not settings.starts_from_weights and settings.model != "auto":
                 size = settings.batch_size or default_batch_size(allotment.count, self.context.device)
                 times = self.profiler(model, images, settings, batch_size=size).times
         optimizer = choose_optimizer(model, settings)
@@ -180,14 +180,23 @@ def _epochs(model: Model, plan: TrainPlan, allotment: Allotment, budget: Budget)
     return allotment.length / step_cost * size / allotment.count
 
 
-def _reasons(settings: Train) -> dict[str, str]:
-    """The reasons of the other answers."""
-    requested = {"optimizer": settings.optimizer, "precision": settings.precision}
-    reasons = {name: "by the network" if name == "optimizer" else "measured" for name in requested}
-    reasons |= {name: "as requested" for name, value in requested.items() if value != "auto"}
-    reasons["batch_size"] = "by images and time" if settings.batch_size is None else "as requested"
-    reasons["augment"] = "by images and epochs, unless requested"
-    return reasons
+def _reasons(settings: Train, *, timed: bool) -> dict[str, str]:
+    """The reasons for the other answers."""
+    requested = {
+        "optimizer": settings.optimizer != "auto",
+        "precision": settings.precision != "auto",
+        "batch_size": settings.batch_size is not None,
+        "fine_tune": settings.tune != "auto",
+        "augment": any(getattr(settings, name) is not None for name in ("flip", "shift", "cutout", "jitter", "mixup")),
+    }
+    chosen = {
+        "optimizer": "by the kind of network",
+        "precision": "the fastest, as measured" if timed else "float32, as the budget is not a time",
+        "batch_size": "by the number of images and the time" if timed else "by the number of images",
+        "fine_tune": "all blocks, if there is time",
+        "augment": "by the number of images and epochs",
+    }
+    return {name: "as requested" if requested[name] else reason for name, reason in chosen.items()}
 
 
 def allotment_of(

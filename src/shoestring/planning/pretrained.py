@@ -26,13 +26,11 @@ _MIN_EPOCHS = 0.5  # below this, only the head is trained
 
 
 def with_weights(settings: Train) -> Train:
-    """Return the settings with the initial weights chosen: None for training from scratch.
+    """Return the settings with the initial weights chosen.
 
     A timm network starts from its pretrained weights, if there are any and nothing else is requested.
     """
     name = settings.model.removeprefix(timm.PREFIX)
-    if settings.weights == "none":
-        return replace(settings, weights=None)
     if settings.weights is None and settings.model.startswith(timm.PREFIX) and timm.has_pretrained(name):
         return replace(settings, weights="pretrained")
     return settings
@@ -40,7 +38,7 @@ def with_weights(settings: Train) -> Train:
 
 def is_pretrained(settings: Train) -> bool:
     """Whether a timm network starts from weights."""
-    return settings.weights is not None and settings.model.startswith(timm.PREFIX)
+    return settings.starts_from_weights and settings.model.startswith(timm.PREFIX)
 
 
 def input_like(size: Preprocessing, settings: Train, *, side: int | None) -> Preprocessing:
@@ -48,7 +46,7 @@ def input_like(size: Preprocessing, settings: Train, *, side: int | None) -> Pre
 
     Test-time augmentation stays that of `size`. Pretrained networks take color images; grayscale ones are repeated.
     """
-    if settings.weights is None:
+    if settings.weights is None or not settings.starts_from_weights:
         return size
     folder = model_folder(Path(settings.weights)) if settings.weights != "pretrained" else None
     if folder is not None:
@@ -87,7 +85,7 @@ def choose_fine_tuning(model: Model, settings: Train, *, epochs: float) -> FineT
     `epochs` is how many fit into the budget if all blocks are trained. Raises `UserError` for blocks that the network
     does not have, and without weights to tune.
     """
-    if settings.weights is None:
+    if not settings.starts_from_weights:
         if settings.tune != "auto":
             raise UserError("--tune names blocks of a pretrained network: set --weights or a timm --model, or omit it.")
         return None

@@ -12,17 +12,20 @@ _MAX_COMPARED = 50_000  # images for which nearest neighbors take seconds, even 
 _MAX_COVERED = 20_000  # images for which exact facility location takes seconds
 
 
-def with_method(settings: Select, images: Images, *, pretrained: bool = False) -> Select:
-    """Return the settings with the method "auto" resolved.
+def with_method(settings: Select, images: Images, *, pretrained: bool = False) -> tuple[Select, str]:
+    """Return the settings with the method "auto" resolved, and the reason for the method.
 
     It is the best method in benchmarks for what will be trained on the subset: the `learner` of the settings, otherwise
     a head on pretrained features if there are features or `pretrained` weights, otherwise a network from scratch.
     """
-    return replace(settings, method=_choose(settings, images, pretrained)) if settings.method == "auto" else settings
+    if settings.method != "auto":
+        return settings, "as requested"
+    method, reason = _choose(settings, images, pretrained)
+    return replace(settings, method=method), reason
 
 
-def _choose(settings: Select, images: Images, pretrained: bool) -> str:
-    """The best method by number of images and by what is trained on them.
+def _choose(settings: Select, images: Images, pretrained: bool) -> tuple[str, str]:
+    """The best method by number of images and by what is trained on them, and the reason.
 
     A network trained from scratch learns most from a small subset of easy, diverse images, or, if there are too many
     images to compare, of the easiest ones; for a larger subset, random images are as good at no cost. With pretrained
@@ -32,10 +35,10 @@ def _choose(settings: Select, images: Images, pretrained: bool) -> str:
     """
     assert settings.examples is not None
     if images.labels is None:
-        return "facility_location" if len(images) <= _MAX_COVERED else "streaming"
+        return "facility_location" if len(images) <= _MAX_COVERED else "streaming", "the images have no labels"
     default = "features" if pretrained or settings.features is not None else "scratch"
     if (default if settings.learner == "auto" else settings.learner) == "features":
-        return "herding"
+        return "herding", "best for a head on pretrained features"
     if settings.examples > _EASY_FRACTION * len(images):
-        return "random"
-    return "d2" if len(images) <= _MAX_COMPARED else "margin"
+        return "random", f"as good as any method for more than {_EASY_FRACTION:.0%} of the images"
+    return "d2" if len(images) <= _MAX_COMPARED else "margin", "best for few images and a network from scratch"

@@ -40,8 +40,11 @@ def choose_tta(
     return "none", "there is no time for more"
 
 
-def with_tta(settings: Train, images: Images, *, evaluated: int, profiler: Profiler) -> Train:
-    """Return the settings with the test-time augmentation "auto" resolved; the network is profiled only if needed."""
+def with_tta(settings: Train, images: Images, *, evaluated: int, profiler: Profiler) -> tuple[Train, str]:
+    """Return the settings with the test-time augmentation "auto" resolved, and the reason.
+
+    The network is profiled only if needed.
+    """
     budget = profiler.budget
 
     def predict_seconds() -> float:
@@ -51,5 +54,5 @@ def with_tta(settings: Train, images: Images, *, evaluated: int, profiler: Profi
         return profiler(model, images, settings, batch_size=size).times.predict
 
     seconds = budget.total if budget.unit == "seconds" else None
-    tta, _ = choose_tta(settings, images, evaluated=evaluated, seconds=seconds, predict_seconds=predict_seconds)
-    return replace(settings, tta=tta)
+    tta, reason = choose_tta(settings, images, evaluated=evaluated, seconds=seconds, predict_seconds=predict_seconds)
+    return replace(settings, tta=tta), reason

@@ -39,6 +39,7 @@ def stored_plan(run: Run, images: Images, planner: Planner) -> Planned | None:
     if stored is None or run.recipe.start is not None or planner.saved is not None:
         return make_plan(run, images, planner)
     plan = run_plan(stored)
+    run.budget.seconds_per_pass = None if plan.train is None else plan.train.times.predict or None
     assert plan.model is not None and plan.train is not None
     network = Network(plan.model, plan.options, plan.reasons.get("model", ""), plan.train.side)
     return Planned(network, planner.build(network, images), plan.train, dict(plan.reasons))
@@ -51,20 +52,15 @@ def record_plan(run: Run, planned: Planned | None, images: Images) -> None:
 
 def plan_record(run: Run, planned: Planned | None, images: Images) -> Plan:
     """Return the plan as plain data."""
-    recipe = run.recipe
-    selection = run.selection(images)
-    plan = Plan(images.shape[0], recipe.train.tta, select=selection and selection.method)
+    recipe, stored = run.recipe, run.folder.run.get("plan", {})
+    selection, reason = run.selection(images)
+    prune = recipe.prune.method if recipe.prune.enabled else None
+    plan = Plan(images.shape[0], recipe.train.tta, select=selection and selection.method, prune=prune)
+    reasons = {**run.reasons, "select": reason, "prune": "by the recipe"}
     if planned is not None:
-        network, reasons = planned.network, planned.reasons
-        plan = replace(plan, model=network.name, options=dict(network.options), train=planned.train, reasons=reasons)
-    timed = run.budget.unit == "seconds"
-    reasons = {**plan.reasons, "tta": "as requested, or by the time for evaluation" if timed else "as requested"}
-    if plan.select is not None:
-        requested = recipe.select.method != "auto"
-        reasons["select"] = "as requested" if requested else "by the number of images and what is trained on them"
-    if recipe.prune.enabled:
-        plan, reasons["prune"] = replace(plan, prune=recipe.prune.method), "as requested, or the default"
-    return replace(plan, reasons=reasons)
+        network, reasons = planned.network, reasons | planned.reasons
+        plan = replace(plan, model=network.name, options=dict(network.options), train=planned.train)
+    return replace(plan, reasons=reasons | stored.get("reasons", {}))  # a resumed run keeps the first reasons
 
 
 def training_images(run: Run, images: Images) -> int:

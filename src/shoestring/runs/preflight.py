@@ -40,9 +40,10 @@ Times = Callable[[Model, Train], StepTimes]  # estimates the times of a network
 
 @dataclass(frozen=True)
 class _Variant:
-    """A variant of a run: the test-time augmentation, and the side of the images in pixels."""
+    """A variant of a run: the test-time augmentation and the reason for it, and the side of the images in pixels."""
 
     tta: str
+    reason: str
     side: int
 
 
@@ -62,29 +63,32 @@ def fit_to_budget(run: Run, data: Dataset) -> tuple[Run, Dataset]:
         variant = last
         fitted, images = _apply(run, data, variant)
     side = variant.side
+    reason = "as requested" if run.recipe.resolution is not None else "that of the images, up to a limit"
     if side != data.train.shape[0]:
-        run.context.log(f"resized the images to {side} x {side} pixels: there is no time for larger ones")
-    return fitted, images
+        reason = "there is no time for larger images"
+        run.context.log(f"resized the images to {side} x {side} pixels: {reason}")
+    return replace(fitted, reasons={"tta": variant.reason, "resolution": reason}), images
 
 
 def _variants(run: Run, data: Dataset) -> list[_Variant]:
     """The variants to try, best first; only one if the run is resumed or the budget is not a time."""
     requested, recorded, side = run.recipe.train, run.folder.run, data.train.shape[0]
     if run.recipe.start is not None:
-        return [_Variant(requested.tta, side)]
+        return [_Variant(requested.tta, "that of the finished run", side)]
     timed = run.budget.unit == "seconds"
     if (stored := _stored_values(recorded)) is not None:
         tta, stored_side = stored
-        return [_Variant(tta if requested.tta == "auto" else requested.tta, stored_side or side)]
-    strongest = _tta(run, data)
+        tta, reason = (tta, "as before") if requested.tta == "auto" else (requested.tta, "as requested")
+        return [_Variant(tta, reason, stored_side or side)]
+    strongest, reason = _tta(run, data)
     if not timed:
-        return [_Variant(strongest, side)]
+        return [_Variant(strongest, reason, side)]
     modes = CHOICES[CHOICES.index(strongest) :] if requested.tta == "auto" else [strongest]
-    variants = [_Variant(mode, side) for mode in modes]
+    variants = [_Variant(mode, reason if mode == strongest else "there is no time for more", side) for mode in modes]
     fixed = run.recipe.resolution is not None or is_pretrained(requested)  # whose input has a side of its own
     while not fixed and run.context.distributed is None and side >= 2 * _MIN_SIDE:
         side //= 2
-        variants.append(_Variant(modes[-1], side))
+        variants.append(replace(variants[-1], side=side))
     return variants
 
 
@@ -98,11 +102,12 @@ def _stored_values(content: dict[str, Any]) -> tuple[str, int | None] | None:
     return None
 
 
-def _tta(run: Run, data: Dataset) -> str:
-    """The strongest test-time augmentation that evaluation has time for."""
+def _tta(run: Run, data: Dataset) -> tuple[str, str]:
+    """The strongest test-time augmentation that evaluation has time for, and the reason."""
     evaluated = len(data.validation) + len(data.test)
     with run.budget.track("forecast"):
-        return with_tta(run.recipe.train, data.train, evaluated=evaluated, profiler=run.profiler).tta
+        settings, reason = with_tta(run.recipe.train, data.train, evaluated=evaluated, profiler=run.profiler)
+    return settings.tta, reason
 
 
 def _apply(run: Run, data: Dataset, variant: _Variant) -> tuple[Run, Dataset]:
@@ -149,7 +154,7 @@ def _check_shape(run: Run, network: Model) -> None:
 def _network(run: Run, images: Images) -> Model:
     """A network like the one to train, with the smallest width if "auto" fits it to the time."""
     settings = run.recipe.train
-    if settings.model == "auto" and settings.weights is None and settings.width is None:
+    if settings.model == "auto" and not settings.starts_from_weights and settings.width is None:
         settings = replace(settings, width=_MIN_WIDTH if run.budget.unit == "seconds" else None)
     network = choose_network(images, settings, count=len(images), seconds=None, profiler=run.profiler)
     return build_network(network, images, settings, seed=run.context.seed)
@@ -188,7 +193,7 @@ def _check_time(run: Run, images: Images, network: Model | None) -> None:
 
 def trains_proxy(run: Run, images: Images) -> bool:
     """Return whether the run will train a proxy model for its selection."""
-    settings, selected = run.selection(images), (run.folder / "select" / "subset.json").exists()
+    (settings, _), selected = run.selection(images), (run.folder / "select" / "subset.json").exists()
     return settings is not None and not selected and needs_proxy(settings, images)
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -49,17 +49,23 @@ class Run:
     profiler: Profiler
     only: str | None = None
     key: str = ""  # of the data files, before they were loaded
+    reasons: Mapping[str, str] = field(default_factory=dict)  # of answers that are found before the plan
 
     def step_context(self, name: str) -> Context:
         """Return the context of a step, with its own folder for checkpoints and its name in progress reports."""
         return replace(self.context.in_folder(name), on_progress=lambda _, *rest: self.context.on_progress(name, *rest))
 
-    def selection(self, images: Images) -> Select | None:
-        """Return the settings of the selection from these images, with a resolved method; None without a selection."""
-        settings = self.recipe.select
+    def selection(self, images: Images) -> tuple[Select | None, str]:
+        """Return the settings of the selection from these images, and the reason for the method.
+
+        The method is resolved, or that of the plan in run.json. The settings are None without a selection.
+        """
+        settings, stored = self.recipe.select, self.folder.run.get("plan", {})
         if settings.examples is None or settings.subset is not None:
-            return None
-        return with_method(settings, images, pretrained=with_weights(self.recipe.train).weights is not None)
+            return None, ""
+        if stored.get("select"):
+            return replace(settings, method=stored["select"]), stored["reasons"].get("select", "")
+        return with_method(settings, images, pretrained=with_weights(self.recipe.train).starts_from_weights)
 
     def load(self) -> Dataset:
         """Load the data set of the recipe and log its sizes and notes."""

@@ -31,7 +31,7 @@ from shoestring.training.snapshots import remove
 
 def select(run: Run, images: Images) -> Subset | None:
     """Return the subset of the images to train on: loaded or selected; None for all images."""
-    requested, settings = run.recipe.select, run.selection(images)
+    requested, (settings, _) = run.recipe.select, run.selection(images)
     if settings is None:
         return None if requested.subset is None else load_subset(requested.subset, images)
     if requested.method == "auto":

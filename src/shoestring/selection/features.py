@@ -84,7 +84,7 @@ def _load_network(source: str, images: Images) -> tuple[Model, str]:
     if not source.startswith(PREFIX):
         folder = model_folder(Path(source))
         if folder is None:
-            raise UserError(f"no features in {source}: give an .npy file, a model or run folder, or timm:NAME.")
+            raise UserError(f"no features in {source}: pass an .npy file, a model or run folder, or timm:NAME.")
         return Model.load(folder), _hash((folder / TENSORS_FILE).read_bytes(), (folder / DESCRIPTION_FILE).read_bytes())
     import timm
 
