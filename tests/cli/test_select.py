@@ -161,3 +161,18 @@ def test_class_name_with_a_comma_is_set_in_a_recipe(call, photos, tmp_path):
     (tmp_path / "numbers.yaml").write_text("select: {balance: {'cat, small': 1}}")
     words = ("select", photos, "--examples", 5, "--method", "random", "--recipe", tmp_path / "numbers.yaml")
     assert call(*words, "--out", tmp_path / "out")["per_class"] == {"cat, small": 1, "dog": 4}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--select random", "unknown flag --select. Did you mean --method?"),
+        ("--selct random", "unknown flag --selct."),
+        ("--odrer hardest --method margin", "unknown flag --odrer. Did you mean --order?"),
+        ("--order hardest", "'order' is an option of a selection method: name the method as well"),
+    ],
+)
+def test_options_of_no_method_are_refused_before_loading(words, message, capsys):
+    assert main(["select", "digits", "--examples", "30", *words.split()]) == 2
+    captured = capsys.readouterr().err
+    assert message in captured and "loading" not in captured

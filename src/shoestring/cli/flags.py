@@ -36,6 +36,7 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, allow_abbrev=False, argument_default=argparse.SUPPRESS, **kwargs)
+        self.more_flags: list[str] = []  # that are suggested although they are not declared: options of methods
 
     def error(self, message: str) -> NoReturn:
         """Raise the message as a `UserError`."""
@@ -66,7 +67,7 @@ class Parser(argparse.ArgumentParser):
 
     def near(self, flag: str) -> str | None:
         """Return the flag that is probably meant, possibly with a value, or None."""
-        return nearest(flag, self.flags())
+        return nearest(flag, [*self.flags(), *self.more_flags])
 
     def _join_dashed(self, words: Sequence[str]) -> list[str]:
         """Join values that start with a dash to their flags (`--time=-5s`), to distinguish them from flags."""
@@ -170,9 +171,12 @@ def collect_settings(
             _put(settings, f"{section}.{option}", value)
         elif dot:
             raise unknown(f"section of --{name}:", section, SECTIONS, hint=f"(`{parser.prog} --help`)")
-        elif _takes_options(verb) and (not parser.near(name) or _is_option(verb, name)):
+        elif name in _options(verb):
             _put(settings, f"{verb}.{name}", value)
         else:
+            parser.more_flags = [f"--{option}" for option in _options(verb)]
+            if name == verb:  # of the verb `run`, --select names the method
+                raise UserError(f"unknown flag --{name}. Did you mean --method? (`{parser.prog} --help`)")
             raise parser.unknown(f"--{name}")
     return settings
 
@@ -194,13 +198,11 @@ def join_values(parser: Parser, words: Sequence[str]) -> list[str]:
     return joined
 
 
-def _takes_options(verb: str) -> bool:
-    return verb in SECTIONS and "options" in {field.name for field in dataclasses.fields(SECTIONS[verb])}
-
-
-def _is_option(verb: str, name: str) -> bool:
-    """Return whether any method of the verb has this option."""
-    return any(name.replace("-", "_") in registry.options(verb, method) for method in registry.names(verb))
+def _options(verb: str) -> set[str]:
+    """Return the options of all methods of a verb, as flags without dashes."""
+    if verb not in SECTIONS or "options" not in {field.name for field in dataclasses.fields(SECTIONS[verb])}:
+        return set()
+    return {name.replace("_", "-") for method in registry.names(verb) for name in registry.options(verb, method)}
 
 
 def _put(settings: dict[str, Any], name: str, value: Any) -> None:

@@ -69,6 +69,7 @@ class Planner:
         if settings.precision == "float16" and context.device.startswith("cpu"):
             raise UserError("float16 is for accelerators, and very slow on CPUs: use --precision bfloat16 or auto.")
         self.settings, self.grow, self.profiler, self.context, self.later = settings, grow, profiler, context, later
+        self._logged: set[str] = set()
 
     def __call__(self, images: Images, allotment: Allotment, *, load: float | None = None) -> Planned:
         """Return the plan for training on images like these.
@@ -85,16 +86,22 @@ class Planner:
         model, reasons = self.build(network, images), {"model": network.reason}
         if settings.model == "auto":
             width = f", width {network.options['width']:g}" if "width" in network.options else ""
-            self.context.log(f"model {network.name}{width}: {network.reason}")
+            self._log(f"model {network.name}{width}: {network.reason}")
         if self.grow.is_auto:
             schedule, reasons["grow"] = self._growth(model, images, allotment, load)
             if seconds is not None:
-                self.context.log(f"grow {schedule.text}: {reasons['grow']}")
+                self._log(f"grow {schedule.text}: {reasons['grow']}")
         else:
             schedule, reasons["grow"] = requested_schedule(self.grow, settings), "as requested"
         train = plan_training(model, images, settings, allotment, self.profiler, schedule=schedule, load=load)
         train = replace(train, grow_options=dict(self.grow.options))
         return Planned(network, model, train, reasons | _reasons(settings, timed=seconds is not None))
+
+    def _log(self, text: str) -> None:
+        """Log an answer once, although it may be found again."""
+        if text not in self._logged:
+            self._logged.add(text)
+            self.context.log(text)
 
     @cached_property
     def saved(self) -> Saved | None:

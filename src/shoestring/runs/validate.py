@@ -86,6 +86,9 @@ def _check_subset_files(recipe: Recipe) -> None:
 
 def _check_names(recipe: Recipe) -> None:
     """Raise `UserError` for unknown methods, options and networks."""
+    if recipe.select.method == "auto" and recipe.select.options:
+        option = next(iter(recipe.select.options))
+        raise UserError(f"'{option}' is an option of a selection method: name the method as well, instead of auto.")
     if recipe.select.method != "auto":
         registry.bind("select", recipe.select.method, recipe.select.options)
     if not recipe.grow.is_auto:
