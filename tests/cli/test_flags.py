@@ -115,6 +115,9 @@ def test_boolean_flags_can_be_negated(capsys) -> None:
         (("run", "digits", "--train.lr", "x"), "'train.learning_rate'"),
         (("eval", "runs/x"), "'evaluate'"),
         (("prune", "runs/x", "--mac", "0.5"), "--macs"),
+        (("run", "digits", "--optimise", "sgd"), "--optimizer"),  # not a former name, which is hidden
+        (("run", "digits", "--view", "one"), "--tta"),
+        (("run", "digits", "--average"), "--ema"),
     ],
 )
 def test_unknown_flag_suggests_the_nearest(capsys, words: tuple[str, ...], near: str) -> None:
@@ -135,6 +138,7 @@ def test_dissimilar_flag_gets_no_suggestion(capsys, words: str) -> None:
         (("run", "digits", "--examples", "-x"), "must be an integer, not '-x'"),
         (("run", "digits", "--time"), "--time needs a value: time budget"),
         (("run", "digits", "--time", "--quiet"), "--time needs a value"),
+        (("run", "digits", "--optimiser"), "--optimiser needs a value. ("),
         (("run", "digits", "--threads", "100000"), "at most 1024"),
         (("run", "digits", "--threads", "-1"), "at least 1"),
         (("run", "digits", "--threads", "many"), "an integer"),
