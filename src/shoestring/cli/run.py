@@ -124,9 +124,12 @@ def _recipe(parser: Parser, verb: str, command: dict[str, Any], flags: dict[str,
 
 def _inherited(run: str) -> tuple[str, dict[str, Any]]:
     """Return the settings that pruning inherits from a run: its data, its subset, and how it was trained."""
-    recipe = read_recipe(RunDir(Path(run)))
+    folder = RunDir(Path(run))
+    recipe = read_recipe(folder)
     if recipe is None:
         raise UserError(f"{run} is not a run directory (it has no run.json with a recipe).")
+    if folder.run["recipe"].get("only") == "select":
+        raise UserError(f"{run} is a selection and has no trained network to prune: pass the folder of a training.")
     before = as_dict(recipe)
     inherited = {
         key: before[key]
