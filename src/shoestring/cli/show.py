@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich import box
@@ -63,15 +63,17 @@ def _answers(plan: dict[str, Any]) -> Iterable[Sequence[str]]:
     """Rows of the plan: what was answered, how, and why."""
     train, reasons = plan["train"], plan["reasons"]
     options = "".join(f", {name} {value}" for name, value in plan["options"].items())
-    augment = ", ".join(f"{name} {value:g}" for name, value in train["augment"].items() if _is_on(value))
+    side = plan["resolution"]
+    network = f", resized to {train['side']} for the network" if train["side"] not in (None, side) else ""
     values = {
+        "resolution": f"{side} x {side} pixels{network}",
         "select": plan["select"],
         "model": f"{plan['model']}{options}",
         "grow": train["grow"],
         "batch_size": train["batch_size"],
         "optimizer": f"{train['optimizer']}, peak learning rate {train['learning_rate']:.3g}",
         "precision": train["precision"],
-        "augment": augment or "none",
+        "augment": _augmentation(train["augment"]),
         "tta": plan["tta"],
         "prune": plan["prune"],
     }
@@ -80,8 +82,17 @@ def _answers(plan: dict[str, Any]) -> Iterable[Sequence[str]]:
             yield name.replace("_", " "), str(value), reasons.get(name, "")
 
 
-def _is_on(value: Any) -> bool:
-    return isinstance(value, bool | int | float) and bool(value)
+def _augmentation(augment: Mapping[str, Any]) -> str:
+    """Describe the augmentation: "flip, shift 0.125, strength 0.5,1"."""
+    parts = [
+        name if value is True else f"{name} {value:g}"
+        for name, value in augment.items()
+        if value and name != "strength"
+    ]
+    strength = augment.get("strength", ())
+    if parts and any(factor != 1 for factor in strength):
+        parts.append(f"strength {','.join(f'{factor:g}' for factor in strength)}")
+    return ", ".join(parts) or "none"
 
 
 def _stages(training: dict[str, Any]) -> Iterable[Sequence[str]]:
