@@ -45,9 +45,10 @@ class Budget:
     """What a run may spend: exactly one of `time` ("5m", or seconds), `epochs` and `flops`.
 
     `steps` are the steps that the budget is divided among, in order: `Budget("5m", steps=("train", "prune"))`, or a
-    mapping to weights; the names are those of `WEIGHTS`. `started` is when the clock started (`time.monotonic` scale; by default now).
-    `seconds_per_pass` is the measured time of one image's forward pass, None before it is measured; `slowdown` the
-    current time of a step relative to an idle machine; `ledger` the seconds spent by step.
+    mapping to weights; known steps are "select", "train" and "prune". `started` is when the clock started
+    (`time.monotonic` scale; by default now). `seconds_per_pass` is the measured time of one image's forward pass, None
+    before it is measured; `slowdown` the current time of a step relative to an idle machine; `ledger` the seconds spent
+    by step.
     """
 
     def __init__(

@@ -11,8 +11,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from shoestring.config.units import format_percent
 from shoestring.escaping import printable
-from shoestring.reporting.markdown import percent, summary
+from shoestring.reporting.markdown import summary
 
 _UNLIMITED = 1_000_000  # columns, so that nothing is truncated
 
@@ -28,7 +29,11 @@ def show(verb: str, result: dict[str, Any]) -> None:
     two_columns(summary(result))
     measured = [(name, entry) for name, entry in result["per_class"].items() if entry["recall"] is not None]
     weakest = sorted(measured, key=lambda entry: entry[1]["recall"])[:3]
-    print(printable("weakest classes: " + ", ".join(f"{name} {percent(entry['recall'])}" for name, entry in weakest)))
+    print(
+        printable(
+            "weakest classes: " + ", ".join(f"{name} {format_percent(entry['recall'])}" for name, entry in weakest)
+        )
+    )
     print(printable(f"saved to {result['out']}: report/report.md, evaluate/, model"))
 
 

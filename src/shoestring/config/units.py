@@ -148,3 +148,8 @@ def format_seconds(amount: float) -> str:
     whole = round(amount)
     hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def format_percent(fraction: float | None) -> str:
+    """Format 0.9157 as "91.6 %"; None, which is undefined, as a dash."""
+    return "-" if fraction is None else f"{100 * fraction:.1f} %"

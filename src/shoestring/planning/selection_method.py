@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from shoestring.config import registry
 from shoestring.config.recipe import Select
 from shoestring.data.images import Images
 
@@ -19,6 +20,11 @@ def with_method(settings: Select, images: Images, *, pretrained: bool = False) -
     a head on pretrained features if there are features or `pretrained` weights, otherwise a network from scratch.
     """
     return replace(settings, method=_choose(settings, images, pretrained)) if settings.method == "auto" else settings
+
+
+def describe_method(method: str) -> str:
+    """Return the line to log about the method that "auto" resolved to."""
+    return f"method {method}: {registry.summary('select', method)}"
 
 
 def _choose(settings: Select, images: Images, pretrained: bool) -> str:
