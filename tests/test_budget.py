@@ -111,7 +111,7 @@ def test_anything_but_one_budget_raises_an_error(given):
 
 @pytest.mark.parametrize("steps", [("train", "bogus"), {"bogus": 1.0}, "bogus"])
 def test_unknown_steps_raise_an_error(steps):
-    with pytest.raises(UserError, match="unknown step of a budget 'bogus'. Known: prune, select, train"):
+    with pytest.raises(UserError, match=r"unknown step of a budget 'bogus'\. Known: prune, select, train"):
         Budget("5m", steps=steps)
 
 
@@ -236,7 +236,9 @@ def test_the_error_names_the_least_that_works():
     assert isinstance(error, BudgetTooSmall)
     assert error.least == 13.0
     assert str(error) == "--time 10s is too small: ten steps would not fit. The least that works is --time 13s."
-    assert "--epochs 1 is too small: no. The least that works is --epochs 2.35." in str(Budget(epochs=1).too_small(2.345678, why="no"))
+    assert "--epochs 1 is too small: no. The least that works is --epochs 2.35." in str(
+        Budget(epochs=1).too_small(2.345678, why="no")
+    )
 
 
 @pytest.mark.parametrize(
