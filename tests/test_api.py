@@ -8,6 +8,7 @@ import pytest
 from shoestring import Budget, UserError, api, evaluate, execute, load, prune, select, train
 from shoestring.budget import WEIGHTS
 from shoestring.config.recipe import Grow, Train
+from shoestring.data import Images
 from shoestring.evaluation.cost import count_macs
 from shoestring.models import Preprocessing, build
 from shoestring.training import loop
@@ -153,6 +154,63 @@ def test_images_of_other_classes_are_refused(images, make_images, make_model):
         train(make_images(classes=1))
     with pytest.raises(UserError, match="the classes of the model are class0, class1, class2, and those of"):
         evaluate(make_model(images), make_images(classes=2))
+
+
+def test_unlabeled_images_are_refused(images, make_images, make_model, context):
+    model, bare = make_model(images), _unlabeled(images)
+    for call in (
+        lambda: evaluate(model, bare),
+        lambda: train(bare),
+        lambda: train(images, validation=bare),
+        lambda: prune(model, bare, macs=0.5, budget=Budget(epochs=1)),
+        lambda: prune(model, images, macs=0.5, validation=bare),
+        lambda: execute.accuracy(model, bare),
+        lambda: select(bare, 10, balance="equal", method="margin"),
+    ):
+        with pytest.raises(UserError, match="labels"):
+            call()
+
+
+def test_prune_refuses_images_of_other_classes(images, make_images, make_model, context):
+    model = make_model(images)
+    for classes in (2, 4):
+        other = make_images(classes=classes)
+        with pytest.raises(UserError, match="the classes of the model are class0, class1, class2, and those of the im"):
+            prune(model, other, macs=0.5, budget=Budget(epochs=1), context=context)
+        with pytest.raises(UserError, match="those of the validation images class0, class1"):
+            prune(model, images, macs=0.5, validation=other, context=context)
+    with pytest.raises(UserError, match="there are no images to prune with"):
+        prune(model, images[[]], macs=0.5, context=context)
+
+
+def test_prune_without_a_budget_needs_no_labels(images, make_model, context):
+    model = make_model(images)
+    small = prune(model, _unlabeled(images), macs=0.5, context=context)
+    assert count_macs(small) <= 0.5 * count_macs(model)
+
+
+def test_prune_reserves_the_predictions_of_its_model(images, make_model, context, monkeypatch):
+    model = make_model(images)
+    model = replace(model, preprocessing=replace(model.preprocessing, mirror=True))
+    reserved = []
+    monkeypatch.setattr(Budget, "reserve", lambda self, name, *args, **images: reserved.append((name, images)))
+    prune(model, images, macs=0.5, budget=Budget(epochs=6, steps=("prune",)), validation=images, context=context)
+    assert reserved[0] == ("calibrate", {"images": 2 * len(images)})
+
+
+def test_prune_without_a_budget_fits_the_temperature(images, make_model, context):
+    model = make_model(images)
+    assert prune(model, images, macs=0.5, context=context).temperature == model.temperature
+    assert prune(model, images, macs=0.5, validation=images, context=context).temperature != model.temperature
+
+
+def test_empty_validation_images_leave_the_temperature(images, make_model, context):
+    model = make_model(images)
+    assert prune(model, images, macs=0.5, validation=images[[]], context=context).temperature == 1.0
+
+
+def _unlabeled(images: Images) -> Images:
+    return Images(images.pixels, None, images.classes, images.ids, fingerprint=images.fingerprint)
 
 
 def test_accuracy_without_images_is_refused(images, make_model):

@@ -3,13 +3,14 @@ from __future__ import annotations
 import math
 import time
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from shoestring import budget as module
 from shoestring.budget import SAFETY_FACTOR, Budget, process_started
-from shoestring.config.units import format_seconds, parse_quantity, parse_seconds
+from shoestring.config.units import Bytes, Duration, Flops, Size, format_seconds, parse_quantity, parse_seconds
 from shoestring.errors import BudgetTooSmall, UserError
 
 
@@ -49,6 +50,21 @@ def test_times_have_units(text, expected):
     assert parse_seconds(text) == expected
 
 
+@given(st.floats(1e-30, 1e30))
+def test_text_of_a_parsed_number_is_parsed_to_the_same_number(number):
+    for kind in (Duration, Flops, Bytes):
+        assert kind(str(kind(number))) == kind(number) == number
+    assert parse_seconds(str(number)) == number
+    fraction = min(number, 1.0)
+    assert Size.parse(str(Size.parse(fraction, what="x")), what="x") == Size.parse(fraction, what="x")
+
+
+def test_numbers_of_numpy_are_times():
+    assert parse_seconds(np.int64(60)) == Duration(np.int64(60)) == 60
+    assert parse_seconds(np.float32(0.5)) == 0.5
+    assert parse_quantity(np.float32(0.5)) == 0.5
+
+
 @given(st.text())
 def test_any_other_text_raises_an_error_that_quotes_it(text):
     for parse in (parse_seconds, parse_quantity):
@@ -60,7 +76,7 @@ def test_any_other_text_raises_an_error_that_quotes_it(text):
             assert 0 < value < math.inf
 
 
-@pytest.mark.parametrize("text", ["", "5x", "1m30", "-5m", "m", "5m!", "0s", 0, -1, math.inf, math.nan, "1e5"])
+@pytest.mark.parametrize("text", ["", "5x", "1m30", "-5m", "m", "5m!", "0s", 0, -1, math.inf, math.nan, "1e5s"])
 def test_invalid_times_raise_an_error(text):
     with pytest.raises(UserError, match="time"):
         parse_seconds(text)
@@ -91,6 +107,22 @@ def test_the_process_started_before_now():
 def test_anything_but_one_budget_raises_an_error(given):
     with pytest.raises(UserError, match="one of time, epochs or flops"):
         Budget(**given)
+
+
+@pytest.mark.parametrize("steps", [("train", "bogus"), {"bogus": 1.0}, "bogus"])
+def test_unknown_steps_raise_an_error(steps):
+    with pytest.raises(UserError, match=r"unknown step of a budget 'bogus'\. Known: prune, select, train"):
+        Budget("5m", steps=steps)
+
+
+@pytest.mark.parametrize("weight", [0, -1.0, math.nan, math.inf])
+def test_invalid_weights_raise_an_error(weight):
+    with pytest.raises(UserError, match="weight of the step 'train' must be a number above 0"):
+        Budget("5m", steps={"train": weight})
+
+
+def test_a_single_step_may_be_given_by_its_name():
+    assert Budget("5m", steps="train").weights == Budget("5m", steps=("train",)).weights
 
 
 def test_the_reserve_is_fixed_seconds_and_images_at_the_measured_speed(clock):
@@ -204,7 +236,23 @@ def test_the_error_names_the_least_that_works():
     assert isinstance(error, BudgetTooSmall)
     assert error.least == 13.0
     assert str(error) == "--time 10s is too small: ten steps would not fit. The least that works is --time 13s."
-    assert "The least that works is --epochs 2.35." in str(Budget(epochs=1).too_small(2.345678, why="no"))
+    assert "--epochs 1 is too small: no. The least that works is --epochs 2.35." in str(
+        Budget(epochs=1).too_small(2.345678, why="no")
+    )
+
+
+@pytest.mark.parametrize(
+    ("amount", "quoted"),
+    [
+        ({"time": "5m"}, "--time 5m"),
+        ({"time": Duration("1h 30m")}, "--time 1h30m"),
+        ({"time": 300}, "--time 300s"),
+        ({"epochs": 2.0}, "--epochs 2"),
+        ({"flops": Flops("3P")}, "--flops 3P"),
+    ],
+)
+def test_the_error_quotes_the_budget_as_it_was_given(amount, quoted):
+    assert str(Budget(**amount).too_small(1e4, why="no")).startswith(f"{quoted} is too small")
 
 
 def test_the_error_names_the_reserve_if_most_of_the_budget_is_reserved():

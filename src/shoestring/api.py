@@ -7,7 +7,6 @@ from typing import Any
 
 from shoestring import execute
 from shoestring.budget import DEFAULT_EPOCHS, Budget
-from shoestring.config import registry
 from shoestring.config.recipe import Train
 from shoestring.config.resolve import CALL, resolve
 from shoestring.data import Images
@@ -15,10 +14,11 @@ from shoestring.errors import UserError
 from shoestring.evaluation.metrics import Metrics, collect_predictions, compute_metrics
 from shoestring.models.inference import Predictor
 from shoestring.models.model import Model
+from shoestring.planning.model import expected_preprocessing
 from shoestring.planning.plan import Planner, allotment_of
 from shoestring.planning.pretrained import with_weights
 from shoestring.planning.profiling import Profiler
-from shoestring.planning.selection_method import with_method
+from shoestring.planning.selection_method import describe_method, with_method
 from shoestring.planning.tta import with_tta
 from shoestring.runtime import threads
 from shoestring.runtime.context import Context, prepare
@@ -61,7 +61,7 @@ def select(
     earlier = load_subset(already, images) if isinstance(already, str | Path) else already
     resolved, _ = with_method(recipe.select, images)
     if method == "auto":
-        context.log(f"method {resolved.method}: {registry.summary('select', resolved.method)}")
+        context.log(describe_method(resolved.method))
     with threads.restore_threads():
         return execute.select(images, resolved, budget=budget, context=context, already=earlier)
 
@@ -95,7 +95,7 @@ def train(
     profiler, evaluated = Profiler(budget, context), 0 if validation is None else len(validation)
     with threads.restore_threads():
         resolved, _ = with_tta(with_weights(recipe.train), images, evaluated=evaluated, profiler=profiler)
-        execute.reserve_calibration(budget, resolved, images, validation)
+        execute.reserve_calibration(budget, expected_preprocessing(images, resolved), validation)
         planner = Planner(resolved, recipe.grow, profiler, context)
         planned = planner(images, allotment_of(budget, "train", count=len(images)))
         trained, _, _ = execute.train(images, planner, planned, budget=budget, validation=validation)
@@ -110,10 +110,18 @@ def check_trainable(images: Images, validation: Images | None = None) -> None:
         raise UserError("there are no images to train on: pass at least one.")
     if len(images.classes) < 2:
         raise UserError(f"one class only ({', '.join(images.classes)}): training needs at least two.")
-    if validation is not None and validation.classes != images.classes:
+    if validation is not None:
+        _check_classes(images.classes, "the images", validation, "the validation images")
+
+
+def _check_classes(classes: tuple[str, ...], owner: str, images: Images, name: str) -> None:
+    """Raise `UserError` unless the images are labeled with the classes of `owner`."""
+    if images.labels is None:
+        raise UserError(f"{name} have no labels, which are needed here: pass labeled images.")
+    if images.classes != classes:
         raise UserError(
-            f"the classes of the images are {', '.join(images.classes)}, and those of the validation images "
-            f"{', '.join(validation.classes)}: they must be the same, in the same order."
+            f"the classes of {owner} are {', '.join(classes)}, and those of {name} {', '.join(images.classes)}: they "
+            "must be the same, in the same order."
         )
 
 
@@ -133,31 +141,35 @@ def prune(
 ) -> Model:
     """Return a smaller copy of the model, pruned to a fraction (0.5) or number (20M) of MACs or parameters.
 
-    It is fine-tuned on the images until the part of the budget for `prune` is spent (not at all without a budget). Its
-    temperature is fitted on `validation` images, or copied from the model.
+    It is fine-tuned on the images until the part of the budget for `prune` is spent. Without a budget it is not
+    trained, and the images need no labels: layers only compensate for removed channels on them. The temperature is
+    fitted on `validation` images, or copied from the model. `method` is the criterion that ranks channels, and
+    `options` are its options; `settings` configure the fine-tuning (batch size, learning rate, augmentation; those of
+    the network are ignored). `seed` is ignored with a `context`, which has its own.
 
-    Raises `UserError` if the target cannot be reached or nothing can be pruned.
+    Raises `UserError` for unknown names and options, for images or `validation` images without the classes of the
+    model, and if the target cannot be reached or nothing can be pruned.
     """
     targets = {name: target for name, target in (("macs", macs), ("params", params)) if target is not None}
     requested = resolve((CALL, {"prune": {"method": method, **targets, **options}}))[0].prune
-    context = context or prepare(seed=seed)
-    settings = settings or Train()
+    if not len(images):
+        raise UserError("there are no images to prune with: pass at least one.")
     if budget is not None:
-        execute.reserve_calibration(budget, settings, images, validation)
+        _check_classes(model.classes, "the model", images, "the images")
+        execute.reserve_calibration(budget, model.preprocessing, validation)
+    if validation is not None:
+        _check_classes(model.classes, "the model", validation, "the validation images")
+    context = context or prepare(seed=seed)
     with threads.restore_threads():
-        pruned, _ = execute.prune(model, images, requested, settings, budget=budget, context=context)
-        return execute.calibrate(pruned, validation, budget or Budget(epochs=DEFAULT_EPOCHS))
+        pruned, _ = execute.prune(model, images, requested, settings or Train(), budget=budget, context=context)
+        return execute.calibrate(pruned, validation, budget)
 
 
 def evaluate(model: Model, images: Images, *, split: str = "test") -> Metrics:
     """Return metrics of the model on images, in full precision and with its test-time augmentation.
 
-    Raises `UserError` if there are no images, or if their classes are not those of the model.
+    Raises `UserError` if there are no images, if they have no labels, or if their classes are not those of the model.
     """
-    if images.classes != model.classes:
-        raise UserError(
-            f"the classes of the model are {', '.join(model.classes)}, and those of the images "
-            f"{', '.join(images.classes)}: they must be the same, in the same order."
-        )
+    _check_classes(model.classes, "the model", images, "the images")
     predictions = collect_predictions(Predictor(model)(images), images.targets, classes=len(model.classes))
     return compute_metrics(predictions, classes=model.classes, split=split)

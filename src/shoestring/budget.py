@@ -15,8 +15,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from shoestring.config.units import format_seconds, parse_quantity, parse_seconds
-from shoestring.errors import BudgetTooSmall, UserError
+from shoestring.config.units import Duration, Flops, format_seconds, parse_quantity, parse_seconds
+from shoestring.errors import BudgetTooSmall, UserError, unknown
 
 Unit = Literal["seconds", "epochs", "flops"]
 
@@ -45,9 +45,10 @@ class Budget:
     """What a run may spend: exactly one of `time` ("5m", or seconds), `epochs` and `flops`.
 
     `steps` are the steps that the budget is divided among, in order: `Budget("5m", steps=("train", "prune"))`, or a
-    mapping to weights. `started` is when the clock started (`time.monotonic` scale; by default now).
-    `seconds_per_pass` is the measured time of one image's forward pass, None before it is measured; `slowdown` the
-    current time of a step relative to an idle machine; `ledger` the seconds spent by step.
+    mapping to weights; known steps are "select", "train" and "prune". `started` is when the clock started
+    (`time.monotonic` scale; by default now). `seconds_per_pass` is the measured time of one image's forward pass, None
+    before it is measured; `slowdown` the current time of a step relative to an idle machine; `ledger` the seconds spent
+    by step.
     """
 
     def __init__(
@@ -56,18 +57,19 @@ class Budget:
         *,
         epochs: float | None = None,
         flops: str | float | None = None,
-        steps: Sequence[str] | dict[str, float] | None = None,
+        steps: Sequence[str] | Mapping[str, float] | None = None,
         started: float | None = None,
     ) -> None:
         if sum(value is not None for value in (time, epochs, flops)) != 1:
             raise UserError("a budget is one of time, epochs or flops.")
         self.unit: Unit = "seconds" if time is not None else "epochs" if epochs is not None else "flops"
-        if time is not None:
-            self.total = parse_seconds(time)
-        else:
-            self.total = parse_quantity(epochs if epochs is not None else flops or 0, what=f"number of {self.unit}")
-        steps = ("select", "train") if steps is None else steps
-        self.weights = dict(steps) if isinstance(steps, dict) else {name: WEIGHTS[name] for name in steps}
+        amount = time if time is not None else epochs if epochs is not None else flops
+        assert amount is not None
+        timed = self.unit == "seconds"
+        self.total = parse_seconds(amount) if timed else parse_quantity(amount, what=f"number of {self.unit}")
+        as_given = isinstance(amount, str | Duration | Flops)
+        self._text = "".join(str(amount).split()) if as_given else f"{self.total:g}{'s' if timed else ''}"
+        self.weights = _weights(("select", "train") if steps is None else steps)
         self._started = _monotonic() if started is None else started
         self._elapsed_before = 0.0
         self.counted = 0.0
@@ -157,14 +159,12 @@ class Budget:
         flag = {"seconds": "time", "epochs": "epochs", "flops": "flops"}[self.unit]
         if self.unit == "seconds":
             least = float(math.ceil(least))
-            given, needed = f"{self.total:g}s", f"{least:g}s"
             images = sum(count for _, count in self._reserved.values())
             if self.reserved > self.total / 2 and images:
                 why += f", as evaluation on {images:,} images and the end take {format_seconds(self.reserved)}"
-        else:
-            given, needed = f"{self.total:g}", f"{least:.3g}"
+        needed = f"{least:g}s" if self.unit == "seconds" else f"{least:.3g}"
         return BudgetTooSmall(
-            f"--{flag} {given} is too small: {why}. The least that works is --{flag} {needed}.", least=least
+            f"--{flag} {self._text} is too small: {why}. The least that works is --{flag} {needed}.", least=least
         )
 
 
@@ -206,6 +206,20 @@ class Window:
     def ahead(self, amount: float) -> float:
         """Return the fraction once `amount` more is spent; at most 1."""
         return min((self.budget.spent - self.start + amount) / self.length, 1.0) if self.length > 0 else 1.0
+
+
+def _weights(steps: Sequence[str] | Mapping[str, float]) -> dict[str, float]:
+    """The weight of each step. Raises `UserError` for unknown steps, and unless weights are above zero."""
+    steps = (steps,) if isinstance(steps, str) else steps
+    for name in steps:
+        if name not in WEIGHTS:
+            raise unknown("step of a budget", str(name), WEIGHTS)
+    if not isinstance(steps, Mapping):
+        return {name: WEIGHTS[name] for name in steps}
+    for name, weight in steps.items():
+        if not 0 < weight < math.inf:
+            raise UserError(f"the weight of the step '{name}' must be a number above 0, not {weight}.")
+    return dict(steps)
 
 
 def _monotonic() -> float:

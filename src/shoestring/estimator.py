@@ -15,13 +15,14 @@ from sklearn.utils.validation import check_is_fitted
 
 from shoestring import execute
 from shoestring.budget import DEFAULT_EPOCHS, Budget
-from shoestring.config.recipe import Prune, Recipe, Train
+from shoestring.config.recipe import Recipe, Train
 from shoestring.config.resolve import CALL, resolve
 from shoestring.data import Images
 from shoestring.data.labels import encode, encode_as, label_array, loss_weights
 from shoestring.data.split import hold_out_validation
 from shoestring.data.user_images import as_images, count_images
 from shoestring.errors import UserError
+from shoestring.planning.model import expected_preprocessing
 from shoestring.planning.plan import Planner, allotment_of
 from shoestring.planning.pretrained import with_weights
 from shoestring.planning.profiling import Profiler
@@ -116,7 +117,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
         """
         parameters = self.get_params(deep=False)
         settings = self._settings(parameters)
-        budget = self._budget(parameters, settings.prune)
+        budget = self._budget(parameters, settings.steps)
         X, y, loss_weights = _with_loss_weights(X, y, sample_weight, parameters["class_weight"])
         self.classes_, codes = encode(y)
         images = as_images(
@@ -148,7 +149,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
         """Select, train, prune and calibrate."""
         profiler, evaluated = Profiler(budget, context), 0 if validation is None else len(validation)
         train, _ = with_tta(with_weights(settings.train), images, evaluated=evaluated, profiler=profiler)
-        execute.reserve_calibration(budget, train, images, validation)
+        execute.reserve_calibration(budget, expected_preprocessing(images, train), validation)
         self.subset_: Subset | None = None
         if settings.select.examples is not None:
             with budget.track("select"):
@@ -203,12 +204,10 @@ class Classifier(ClassifierMixin, BaseEstimator):
         return resolve((CALL, sections))[0]
 
     @staticmethod
-    def _budget(parameters: dict[str, Any], prune: Prune) -> Budget:
+    def _budget(parameters: dict[str, Any], steps: tuple[str, ...]) -> Budget:
         budgets = {name: parameters[name] for name in ("time", "epochs", "flops") if parameters[name] is not None}
         if len(budgets) > 1:
             raise UserError(f"set only one budget, not {' and '.join(budgets)}.")
-        enabled = {"select": parameters["examples"] is not None, "train": True, "prune": prune.enabled}
-        steps = [name for name, is_enabled in enabled.items() if is_enabled]
         return Budget(**(budgets or {"epochs": DEFAULT_EPOCHS}), steps=steps)
 
     def __sklearn_tags__(self) -> Any:

@@ -20,8 +20,8 @@ from shoestring.evaluation.metrics import Predictions, collect_predictions
 from shoestring.models.blocks import HEAD
 from shoestring.models.inference import Predictor
 from shoestring.models.model import Model
+from shoestring.models.preprocessing import Preprocessing
 from shoestring.models.tta import expected_passes
-from shoestring.planning.model import preprocessing
 from shoestring.planning.plan import Planned, Planner, allotment_of, plan_training
 from shoestring.planning.profiling import Profiler
 from shoestring.planning.proxy import pool_of
@@ -67,19 +67,24 @@ def select(
     return subset
 
 
-def reserve_calibration(budget: Budget, settings: Train, images: Images, validation: Images | None) -> None:
-    """Reserve the time that `calibrate` takes."""
+def reserve_calibration(budget: Budget, inputs: Preprocessing, validation: Images | None) -> None:
+    """Reserve the time that `calibrate` takes for a model with this preprocessing."""
     if validation is not None:
-        inputs = preprocessing(images[:1], mirror=settings.mirrors(images.mirrored), tta=settings.tta)
         budget.reserve("calibrate", images=round(len(validation) * expected_passes(inputs)))
 
 
-def calibrate(model: Model, validation: Images | None, budget: Budget) -> Model:
-    """Return the model with its temperature fitted on validation images; unchanged if there are none."""
+def calibrate(model: Model, validation: Images | None, budget: Budget | None) -> Model:
+    """Return the model with its temperature fitted on validation images; unchanged if there are none.
+
+    With a budget of time, predictions use less test-time augmentation if time is short.
+    """
     if validation is None:
         return model
+    uncalibrated = replace(model, temperature=1.0)
+    if budget is None:
+        return with_temperature(Predictor(uncalibrated), validation)[0]
     predictor = Predictor(
-        replace(model, temperature=1.0),
+        uncalibrated,
         remaining=partial(budget.remaining_for, "calibrate") if budget.unit == "seconds" else None,
         pending=len(validation),
         seconds_per_pass=budget.seconds_per_pass,

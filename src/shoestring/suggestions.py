@@ -41,6 +41,8 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "color_jitter": ("jitter",),
     "rotation": ("rotate",),
     "swa": ("ema",),
+    "average": ("ema",),
+    "view": ("tta",),
     "early_stopping": ("patience",),
     "early_stop": ("patience",),
     "amp": ("precision=auto",),

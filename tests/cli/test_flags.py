@@ -40,6 +40,30 @@ def test_dry_run_writes_nothing(capsys, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("flag", "name", "text"),
+    [
+        ("--time", "time", "5m"),
+        ("--flops", "flops", "3e15"),
+        ("--memory", "memory", "2GB"),
+        ("--within", "select.within", "easiest:0.2"),
+        ("--balance", "select.balance", "proportional"),
+        ("--strength", "train.strength", "0.5,1"),
+        ("--stages", "grow.stages", "0.5@0.5,1@1"),
+        ("--macs", "prune.macs", "0.5"),
+        ("--params", "prune.params", "200k"),
+    ],
+)
+def test_dry_run_prints_parsed_values_as_they_were_written(capsys, flag: str, name: str, text: str) -> None:
+    values = dry(capsys, "run", "digits", "--examples", "50", flag, text)
+    assert values[name] == {"value": text, "from": "flags"}
+
+
+def test_dry_run_prints_class_counts_as_a_mapping(capsys) -> None:
+    values = dry(capsys, "run", "digits", "--examples", "50", "--balance", "1=20,2=30")
+    assert values["select.balance"]["value"] == {"1": 20, "2": 30}
+
+
 def test_json_recipe_may_be_indented_with_tabs(capsys, tmp_path: Path) -> None:
     file = tmp_path / "r.json"
     file.write_text('{\n\t"data": "digits",\n\t"epochs": 3\n}\n')
@@ -91,6 +115,9 @@ def test_boolean_flags_can_be_negated(capsys) -> None:
         (("run", "digits", "--train.lr", "x"), "'train.learning_rate'"),
         (("eval", "runs/x"), "'evaluate'"),
         (("prune", "runs/x", "--mac", "0.5"), "--macs"),
+        (("run", "digits", "--optimise", "sgd"), "--optimizer"),  # not a former name, which is hidden
+        (("run", "digits", "--view", "one"), "--tta"),
+        (("run", "digits", "--average"), "--ema"),
     ],
 )
 def test_unknown_flag_suggests_the_nearest(capsys, words: tuple[str, ...], near: str) -> None:
@@ -111,6 +138,7 @@ def test_dissimilar_flag_gets_no_suggestion(capsys, words: str) -> None:
         (("run", "digits", "--examples", "-x"), "must be an integer, not '-x'"),
         (("run", "digits", "--time"), "--time needs a value: time budget"),
         (("run", "digits", "--time", "--quiet"), "--time needs a value"),
+        (("run", "digits", "--optimiser"), "--optimiser needs a value. ("),
         (("run", "digits", "--threads", "100000"), "at most 1024"),
         (("run", "digits", "--threads", "-1"), "at least 1"),
         (("run", "digits", "--threads", "many"), "an integer"),

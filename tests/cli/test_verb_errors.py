@@ -19,6 +19,22 @@ def test_damaged_runs(capsys, tmp_path: Path, content: str, words: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("prune RUN --macs 0.5", "is a selection and has no trained network to prune"),
+        ("evaluate RUN --out OUT", "holds no model"),
+        ("evaluate RUN", "holds no model"),
+    ],
+)
+def test_selection_has_no_network(capsys, tmp_path: Path, words: str, message: str) -> None:
+    recipe = '{"data": "digits", "select": {"examples": 50}, "only": "select"}'
+    (tmp_path / "run.json").write_text(f'{{"recipe": {recipe}}}')
+    paths = {"RUN": str(tmp_path), "OUT": str(tmp_path / "out")}
+    assert main([paths.get(word, word) for word in words.split()]) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     "words", ["frobnicate", "--versoin", "rn", "list modles", "list models resnt20", "check nowhere", "select digits"]
 )
 def test_other_verbs(capsys, words: str) -> None:

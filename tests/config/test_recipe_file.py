@@ -53,6 +53,11 @@ def test_a_folder_and_a_missing_file_are_named(tmp_path: Path) -> None:
             read(where)
 
 
+def test_a_date_is_text(tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_text("select: {order: 2020-01-31}")
+    assert read(tmp_path / "r.yaml") == {"select": {"order": "2020-01-31"}}
+
+
 def test_a_byte_order_mark_is_ignored(tmp_path: Path) -> None:
     for name, text in (("r.json", b'{"seed": 3}'), ("r.yaml", b"seed: 3")):
         (tmp_path / name).write_bytes(b"\xef\xbb\xbf" + text)

@@ -3,8 +3,11 @@ from __future__ import annotations
 import pytest
 
 from shoestring.cli.flags import Parser, add_recipe, collect_settings
+from shoestring.config.difficulty import Difficulty
 from shoestring.config.recipe import Recipe, as_dict
-from shoestring.config.resolve import resolve, with_current_names
+from shoestring.config.resolve import CALL, resolve, with_current_names
+from shoestring.config.stages import Stages
+from shoestring.config.units import Bytes, Duration, Flops, Fractions, Size
 from shoestring.errors import UserError
 
 FORMER = {"train": {"optimiser": "sgd", "averaging": False, "views": "one"}}
@@ -24,6 +27,28 @@ def test_former_flags_are_hidden_aliases():
     nested = collect_settings(parser, "train", vars(parser.parse_args(words)), ())
     assert resolve(("flags", nested))[0] == resolve(("new", CURRENT))[0]
     assert "--optimizer" in parser.format_help() and "--optimiser" not in parser.format_help()
+
+
+@pytest.mark.parametrize(
+    ("section", "name", "value"),
+    [
+        ("select", "within", Difficulty.parse("easiest:0.2")),
+        ("select", "balance", {"cat": 5}),
+        ("train", "strength", Fractions("0.5,1")),
+        ("grow", "stages", Stages.parse("0.5@0.5,1@1")),
+        ("prune", "macs", Size.parse("0.5", what="--macs")),
+        ("prune", "params", Size.parse("200k", what="--params")),
+        ("", "time", Duration("5m")),
+        ("", "time", Duration(1e-5)),
+        ("", "flops", Flops("3P")),
+        ("", "memory", Bytes("2GB")),
+    ],
+)
+def test_parsed_values_are_accepted(section, name, value):
+    recipe = resolve((CALL, {section: {name: value}} if section else {name: value}))[0]
+    again = getattr(getattr(recipe, section) if section else recipe, name)
+    assert again == value and str(again) == str(value)
+    assert resolve(("saved", as_dict(recipe)))[0] == recipe
 
 
 def test_former_names_are_those_of_training_only():

@@ -11,6 +11,7 @@ from shoestring.cli.flags import Parser, add_output
 from shoestring.cli.process import handle_signals
 from shoestring.cli.progress import Progress
 from shoestring.config.paths import expanded
+from shoestring.config.units import format_percent
 from shoestring.errors import UserError, unknown
 from shoestring.runs.directory import RunDir, write_skipped
 from shoestring.runs.validate import check_separate, read_recipe
@@ -69,7 +70,7 @@ def _print(metrics: dict[str, Any], args: Namespace) -> None:
         print(metrics_json(metrics))
         return
     from shoestring.cli.show import grid, two_columns
-    from shoestring.reporting.markdown import describe_tta, headline, percent
+    from shoestring.reporting.markdown import describe_tta, headline
 
     rows = [("accuracy", headline(metrics)), ("loss", f"{metrics['loss']:.3f}")]
     two_columns([*rows, ("forward passes per prediction", describe_tta(metrics))])
@@ -77,7 +78,7 @@ def _print(metrics: dict[str, Any], args: Namespace) -> None:
     grid(
         ("class", "images", *keys),
         (
-            [name, str(entry["images"]), *(percent(entry[key]) for key in keys)]
+            [name, str(entry["images"]), *(format_percent(entry[key]) for key in keys)]
             for name, entry in metrics["per_class"].items()
         ),
     )

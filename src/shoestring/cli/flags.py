@@ -41,8 +41,10 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise the message as a `UserError`."""
         if match := re.fullmatch("argument (--[^/ ]+): expected one argument", message):
-            about = next(action.help for action in self._actions if match[1] in action.option_strings) or ""
-            message = f"{match[1]} needs a value: {about.replace('%%', '%')}"
+            message = f"{match[1]} needs a value"
+            about = self._option_string_actions[match[1]].help
+            if about and about != argparse.SUPPRESS:
+                message += f": {about.replace('%%', '%')}"
         raise UserError(f"{message}. (`{self.prog} --help`)")
 
     def parse_args(self, args: Sequence[str], namespace: None = None) -> argparse.Namespace:  # type: ignore[override]
@@ -67,7 +69,8 @@ class Parser(argparse.ArgumentParser):
 
     def near(self, flag: str) -> str | None:
         """Return the flag that is probably meant, possibly with a value, or None."""
-        return nearest(flag, [*self.flags(), *self.more_flags])
+        visible = [name for name in self.flags() if self._option_string_actions[name].help != argparse.SUPPRESS]
+        return nearest(flag, [*visible, *self.more_flags])
 
     def _join_dashed(self, words: Sequence[str]) -> list[str]:
         """Join values that start with a dash to their flags (`--time=-5s`), to distinguish them from flags."""
@@ -82,7 +85,7 @@ class Parser(argparse.ArgumentParser):
         return joined
 
     def flags(self) -> list[str]:
-        """Return all flags."""
+        """Return all flags, hidden ones included."""
         return [flag for action in self._actions for flag in action.option_strings if flag.startswith("--")]
 
 

@@ -124,9 +124,12 @@ def _recipe(parser: Parser, verb: str, command: dict[str, Any], flags: dict[str,
 
 def _inherited(run: str) -> tuple[str, dict[str, Any]]:
     """Return the settings that pruning inherits from a run: its data, its subset, and how it was trained."""
-    recipe = read_recipe(RunDir(Path(run)))
+    folder = RunDir(Path(run))
+    recipe = read_recipe(folder)
     if recipe is None:
         raise UserError(f"{run} is not a run directory (it has no run.json with a recipe).")
+    if folder.run["recipe"].get("only") == "select":
+        raise UserError(f"{run} is a selection and has no trained network to prune: pass the folder of a training.")
     before = as_dict(recipe)
     inherited = {
         key: before[key]
@@ -141,8 +144,9 @@ def _inherited(run: str) -> tuple[str, dict[str, Any]]:
 
 
 def _print_origins(recipe: Recipe, origin: dict[str, str], *, as_json: bool) -> int:
-    """Print every value and its origin."""
-    rows = {name: (_value(recipe, name), source) for name, source in origin.items()}
+    """Print every value, as a recipe file holds it, and its origin."""
+    content = as_dict(recipe)
+    rows = {name: (_value(content, name), source) for name, source in origin.items()}
     if as_json:
         print(json.dumps({name: {"value": value, "from": source} for name, (value, source) in rows.items()}, indent=1))
         return 0
@@ -152,12 +156,9 @@ def _print_origins(recipe: Recipe, origin: dict[str, str], *, as_json: bool) -> 
     return 0
 
 
-def _value(recipe: Recipe, name: str) -> Any:
-    section_name, dot, field = name.partition(".")
-    if not dot:
-        return getattr(recipe, name)
-    section = getattr(recipe, section_name)
-    return getattr(section, field) if hasattr(section, field) else section.options[field]
+def _value(content: dict[str, Any], name: str) -> Any:
+    section, dot, field = name.partition(".")
+    return content[section].get(field) if dot else content.get(name)
 
 
 def _execute(verb: str, recipe: Recipe, command: dict[str, Any], started: float, job: Distributed | None) -> int:

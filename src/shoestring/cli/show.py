@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich import box
@@ -11,8 +11,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from shoestring.config.units import format_percent
 from shoestring.escaping import printable
-from shoestring.reporting.markdown import percent, summary
+from shoestring.reporting.markdown import summary
 
 _UNLIMITED = 1_000_000  # columns, so that nothing is truncated
 
@@ -28,7 +29,11 @@ def show(verb: str, result: dict[str, Any]) -> None:
     two_columns(summary(result))
     measured = [(name, entry) for name, entry in result["per_class"].items() if entry["recall"] is not None]
     weakest = sorted(measured, key=lambda entry: entry[1]["recall"])[:3]
-    print(printable("weakest classes: " + ", ".join(f"{name} {percent(entry['recall'])}" for name, entry in weakest)))
+    print(
+        printable(
+            "weakest classes: " + ", ".join(f"{name} {format_percent(entry['recall'])}" for name, entry in weakest)
+        )
+    )
     print(printable(f"saved to {result['out']}: report/report.md, evaluate/, model"))
 
 
@@ -63,15 +68,17 @@ def _answers(plan: dict[str, Any]) -> Iterable[Sequence[str]]:
     """Rows of the plan: what was answered, how, and why."""
     train, reasons = plan["train"], plan["reasons"]
     options = "".join(f", {name} {value}" for name, value in plan["options"].items())
-    augment = ", ".join(f"{name} {value:g}" for name, value in train["augment"].items() if _is_on(value))
+    side = plan["resolution"]
+    network = f", resized to {train['side']} for the network" if train["side"] not in (None, side) else ""
     values = {
+        "resolution": f"{side} x {side} pixels{network}",
         "select": plan["select"],
         "model": f"{plan['model']}{options}",
         "grow": train["grow"],
         "batch_size": train["batch_size"],
         "optimizer": f"{train['optimizer']}, peak learning rate {train['learning_rate']:.3g}",
         "precision": train["precision"],
-        "augment": augment or "none",
+        "augment": _augmentation(train["augment"]),
         "tta": plan["tta"],
         "prune": plan["prune"],
     }
@@ -80,8 +87,17 @@ def _answers(plan: dict[str, Any]) -> Iterable[Sequence[str]]:
             yield name.replace("_", " "), str(value), reasons.get(name, "")
 
 
-def _is_on(value: Any) -> bool:
-    return isinstance(value, bool | int | float) and bool(value)
+def _augmentation(augment: Mapping[str, Any]) -> str:
+    """Describe the augmentation: "flip, shift 0.125, strength 0.5,1"."""
+    parts = [
+        name if value is True else f"{name} {value:g}"
+        for name, value in augment.items()
+        if value and name != "strength"
+    ]
+    strength = augment.get("strength", ())
+    if parts and any(factor != 1 for factor in strength):
+        parts.append(f"strength {','.join(f'{factor:g}' for factor in strength)}")
+    return ", ".join(parts) or "none"
 
 
 def _stages(training: dict[str, Any]) -> Iterable[Sequence[str]]:

@@ -229,6 +229,16 @@ class Recipe(Section):
         return {name: getattr(self, name) for name in BUDGETS if getattr(self, name) is not None}
 
     @property
+    def steps(self) -> tuple[str, ...]:
+        """The steps that the budget is divided among, in order."""
+        enabled = {
+            "select": self.select.examples is not None,
+            "train": self.start is None,
+            "prune": self.prune.enabled,
+        }
+        return tuple(name for name, is_enabled in enabled.items() if is_enabled)
+
+    @property
     def extendable(self) -> bool:
         """Whether a finished run can be extended with a larger budget."""
         return self.train.schedule == "anytime" and self.start is None

@@ -104,4 +104,5 @@ def _yaml(text: str) -> Any:
             _unique([(key, None) for key in keys if isinstance(key, Hashable)])
             return super().construct_mapping(node, deep=True)
 
+    Loader.add_constructor("tag:yaml.org,2002:timestamp", Loader.construct_yaml_str)  # a date cannot be saved as JSON
     return yaml.load(text, Loader)

@@ -59,12 +59,13 @@ def _build(cls: type, layers: tuple[Layer, ...], prefix: str, origin: dict[str, 
 
 
 def _value(value: Any, kind: Any, metadata: Mapping[str, Any], shown: str) -> Any:
-    """Return a value of the type of its field; one that will be parsed as text, or as a mapping where it may be one."""
+    """Return a value of the type of its field; one to parse as text, as a mapping where it may be one, or parsed."""
     if "parse" not in metadata:
         return check_range(coerce(value, kind, shown), shown, **metadata.get("limits", {}))
-    kinds = typing.get_args(kind)
-    if value is None and type(None) in kinds:
-        return None
+    kinds = typing.get_args(kind) or (kind,)
+    parsed = tuple(inner for inner in kinds if typing.get_origin(inner) is None and inner is not str)
+    if isinstance(value, parsed):  # or None, where it is allowed
+        return value
     if isinstance(value, Mapping) and any(typing.get_origin(inner) in MAPPINGS for inner in kinds):
         return dict(value)
     return coerce(value, str, shown)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
@@ -40,11 +41,8 @@ class Stages:
                 )
             parts.append((float(match[2]), float(match[1]), float(match[3] or 1)))
             fractions.append(None if match[4] is None else float(match[4]))
-        for number in (number for part in parts for number in part):
-            if not 0 < number <= 1:
-                raise UserError(
-                    f"resolution, width and depth of a stage are fractions above 0 and up to 1, not {number:g}."
-                )
+        for part in parts:
+            check_stage(part)
         if any(late < early for before, after in pairwise(parts) for early, late in zip(before, after)):
             raise UserError(f"stages can only grow, and '{given}' shrinks.")
         if parts[-1] != (1.0, 1.0, 1.0):
@@ -53,6 +51,15 @@ class Stages:
 
     def __str__(self) -> str:
         return self.text
+
+
+def check_stage(fractions: Iterable[float]) -> None:
+    """Raise `UserError` unless resolution, width and depth of a stage are above 0 and at most 1."""
+    for fraction in fractions:
+        if not 0 < fraction <= 1:
+            raise UserError(
+                f"resolution, width and depth of a stage are fractions above 0 and up to 1, not {fraction:g}."
+            )
 
 
 def _fill_in(fractions: list[float | None], text: str) -> list[float]:

@@ -14,15 +14,16 @@ from shoestring.errors import UserError
 
 _SECONDS = {"ms": 1e-3, "s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _MIN_COUNT = 1000  # no network has fewer parameters: a smaller number is a mistake
+_SCIENTIFIC = r"\s*\d+(?:\.\d*)?[eE][+-]?\d+\s*"  # as Python writes 1e-05
 _SCALES = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18}
 
 
 def parse_seconds(text: str | float) -> float:
     """Parse '90', '90s', '5m', '1h30m' or a number into seconds. Raises `UserError` for anything else."""
-    if isinstance(text, int | float):
+    if re.fullmatch(_SCIENTIFIC, str(text)) or isinstance(text, int | float):
         value = float(text)
     else:
-        compact = text.strip().replace(" ", "")
+        compact = str(text).strip().replace(" ", "")
         parts = re.findall(r"(\d+(?:\.\d+)?)([a-z]*)", compact)
         if (
             not parts
@@ -147,3 +148,8 @@ def format_seconds(amount: float) -> str:
     whole = round(amount)
     hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def format_percent(fraction: float | None) -> str:
+    """Format 0.9157 as "91.6 %"; None, which is undefined, as a dash."""
+    return "-" if fraction is None else f"{100 * fraction:.1f} %"

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from shoestring.errors import UserError
+
 _RESIZE_BATCH = 256  # images
 
 
@@ -74,9 +76,9 @@ class Images:
 
     @property
     def targets(self) -> NDArray[np.int64]:
-        """Labels (N,). Raises `ValueError` for images without labels."""
+        """Labels (N,). Raises `UserError` for images without labels."""
         if self.labels is None:
-            raise ValueError("these images have no labels, and this step needs them.")
+            raise UserError("these images have no labels, and this step needs them.")
         return self.labels
 
     @property

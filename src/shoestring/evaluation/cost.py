@@ -71,7 +71,7 @@ def measure_cost(
     """
     deadline = None if limit is None else time.monotonic() + limit
     module, device = model.module.to(device), torch.device(device)
-    params, macs, size = sum(weight.numel() for weight in module.parameters()), count_macs(model), _file_bytes(module)
+    params, macs, size = count_params(module), count_macs(model), _file_bytes(module)
     with eval_mode(module), torch.inference_mode():
         image = _images(model, 1, device)
         single, batched = _median_seconds(lambda: module(image), device, seconds / 2), None
@@ -79,6 +79,11 @@ def measure_cost(
             images = _images(model, BATCH_SIZE, device)
             batched = _median_seconds(lambda: module(images), device, seconds / 2) / BATCH_SIZE * 1000
     return Cost(params, macs, size, single * 1000, batched)
+
+
+def count_params(module: nn.Module) -> int:
+    """Count the parameters of a module."""
+    return sum(weight.numel() for weight in module.parameters())
 
 
 def count_macs(model: Measurable) -> int:

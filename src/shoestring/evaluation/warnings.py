@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from shoestring.config.units import format_percent
+
 _CHANCE_LOSS = 0.98  # fraction of ln(classes) from which the loss counts as that of uniform probabilities
 _MAX_NAMES = 5  # classes per warning
 _Z = 1.96  # standard errors by which accuracy must drop
@@ -24,8 +26,8 @@ def find_warnings(metrics: Mapping[str, Any]) -> list[str]:
     warnings, baseline = [], max(counts.values()) / metrics["images"]
     if metrics["interval"][0] <= baseline:
         warnings.append(
-            f"accuracy {_percent(metrics['accuracy'])} on {metrics['images']:,} images is not significantly better "
-            f"than always predicting the most frequent class ({_percent(baseline)})"
+            f"accuracy {format_percent(metrics['accuracy'])} on {metrics['images']:,} images is not significantly "
+            f"better than always predicting the most frequent class ({format_percent(baseline)})"
         )
     classes = len(metrics["per_class"])
     if not metrics["loss"] < _CHANCE_LOSS * math.log(classes):
@@ -49,13 +51,9 @@ def pruning_warnings(before: float | None, after: float | None, images: int) -> 
     error = math.sqrt((before * (1 - before) + after * (1 - after)) / images)
     if before - after <= _Z * error:
         return []
-    return [f"validation accuracy fell from {_percent(before)} before pruning to {_percent(after)}"]
+    return [f"validation accuracy fell from {format_percent(before)} before pruning to {format_percent(after)}"]
 
 
 def _listed(names: Sequence[str]) -> str:
     more = len(names) - _MAX_NAMES
     return ", ".join(names[:_MAX_NAMES]) + (f" and {more:,} more" if more > 0 else "")
-
-
-def _percent(fraction: float) -> str:
-    return f"{100 * fraction:.1f} %"

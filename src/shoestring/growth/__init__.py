@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import astuple, dataclass
 
-from shoestring.config.stages import Stages
-from shoestring.errors import UserError
+from shoestring.config.stages import Stages, check_stage
 
 
 @dataclass(frozen=True)
@@ -18,11 +17,7 @@ class Stage:
     depth: float = 1.0
 
     def __post_init__(self) -> None:
-        for fraction in astuple(self):
-            if not 0 < fraction <= 1:
-                raise UserError(
-                    f"resolution, width and depth of a stage are fractions above 0 and up to 1, not {fraction:g}."
-                )
+        check_stage(astuple(self))
 
     def minimum(self, other: Stage) -> Stage:
         """Return the smaller of both in each of the three."""

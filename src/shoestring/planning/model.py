@@ -15,7 +15,6 @@ from shoestring.config.plan import TRAINING_FLOPS_PER_MAC, StepTimes
 from shoestring.config.recipe import Train
 from shoestring.data.batches import on_device
 from shoestring.data.images import Images
-from shoestring.errors import UserError
 from shoestring.evaluation.cost import count_macs
 from shoestring.models.description import read_network
 from shoestring.models.model import Model, build
@@ -23,6 +22,7 @@ from shoestring.models.preprocessing import Preprocessing
 from shoestring.planning.defaults import default_batch_size
 from shoestring.planning.pretrained import SIDES, choose_side, input_like, is_pretrained
 from shoestring.planning.profiling import Profiler
+from shoestring.training.setup import check_input
 
 _OPTIONS = ("width", "norm", "dropout", "shortcut")
 _TRIAL = 0.5  # width that is profiled, and the default if the budget is not a time
@@ -93,7 +93,7 @@ def build_network(network: Network, images: Images, settings: Train, *, seed: in
     options = dict(network.options)
     weights = settings.weights if settings.starts_from_weights else None
     model = build(network.name, classes=images.classes, preprocessing=size, options=options, weights=weights)
-    _check_runs(model)
+    check_input(model, model.preprocessing.resolution, ". Use another --resolution or --model.")
     whiten = getattr(model.module, "whiten", None)
     if weights is None and whiten is not None:
         whiten(model.prepare(on_device(sample.pixels, "cpu")))
@@ -107,15 +107,9 @@ def sampled(images: Images, seed: int) -> Images:
     return images[np.random.default_rng(seed).permutation(len(images))[:count]]
 
 
-def _check_runs(model: Model) -> None:
-    try:
-        count_macs(model)
-    except (RuntimeError, ValueError, AssertionError) as error:
-        side = model.preprocessing.resolution
-        raise UserError(
-            f"{model.name} does not take images of {side} x {side} pixels ({str(error).splitlines()[0]}). "
-            "Use another --resolution or --model."
-        ) from None
+def expected_preprocessing(images: Images, settings: Train) -> Preprocessing:
+    """Return the preprocessing of a network to train, with the statistics of one image, to estimate its costs."""
+    return preprocessing(images[:1], mirror=settings.mirrors(images.mirrored), tta=settings.tta)
 
 
 def preprocessing(sample: Images, *, mirror: bool = False, tta: str = "none") -> Preprocessing:

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from shoestring.budget import Window
+from shoestring.evaluation.cost import count_params
 from shoestring.growth.compose import stages_of
 from shoestring.runtime.device import out_of_memory, synchronize
 from shoestring.runtime.timing import min_seconds
@@ -67,7 +68,7 @@ def preview_training(progress: Progress, window: Window) -> TrainingPreview:
         epochs = steps * size / len(progress.batches)
         phases.append(StagePreview(current.width, current.depth, current.side, fraction, speed, epochs, round(steps)))
     model, plan = progress.model, progress.plan
-    parameters = sum(weight.numel() for weight in model.module.parameters())
+    parameters = count_params(model.module)
     settings = (str(plan.grow), plan.precision, plan.optimizer, progress.batches.size)
     macs = round(progress.stages.macs)
     return TrainingPreview(model.name, dict(model.options), parameters, macs, *settings, length, phases)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from shoestring.config import registry
 from shoestring.config.recipe import Select
 from shoestring.data.images import Images
 
@@ -22,6 +23,11 @@ def with_method(settings: Select, images: Images, *, pretrained: bool = False) -
         return settings, "as requested"
     method, reason = _choose(settings, images, pretrained)
     return replace(settings, method=method), reason
+
+
+def describe_method(method: str) -> str:
+    """Return the line to log about the method that "auto" resolved to."""
+    return f"method {method}: {registry.summary('select', method)}"
 
 
 def _choose(settings: Select, images: Images, pretrained: bool) -> tuple[str, str]:

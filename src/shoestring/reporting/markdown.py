@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from shoestring.config.units import format_seconds
+from shoestring.config.units import format_percent, format_seconds
 from shoestring.escaping import markdown
 from shoestring.runtime.files import write_text
 
@@ -28,7 +28,7 @@ def page(result: dict[str, Any]) -> str:
         table(
             ("class", "images", "recall", "precision", "F1"),
             (
-                [name, entry["images"], *(percent(entry[key]) for key in ("recall", "precision", "f1"))]
+                [name, entry["images"], *(format_percent(entry[key]) for key in ("recall", "precision", "f1"))]
                 for name, entry in result["per_class"].items()
             ),
         ),
@@ -41,17 +41,17 @@ def page(result: dict[str, Any]) -> str:
 
 def headline(result: dict[str, Any]) -> str:
     """Summarize the result in one sentence."""
-    low, high = map(percent, result["interval"])
+    low, high = map(format_percent, result["interval"])
     images = f"{result['images']:,} {_split_images(result['split'])}"
-    return f"Accuracy {percent(result['accuracy'])} ({low} to {high}) on {images}"
+    return f"Accuracy {format_percent(result['accuracy'])} ({low} to {high}) on {images}"
 
 
 def summary(result: dict[str, Any]) -> list[tuple[str, str]]:
     """Return the most important rows as (name, value), for the page and the terminal."""
-    low, high = map(percent, result["interval"])
+    low, high = map(format_percent, result["interval"])
     rows = [
-        ("test accuracy", f"{percent(result['accuracy'])}  ({low} to {high})"),
-        ("validation accuracy", percent(result["validation"])),
+        ("test accuracy", f"{format_percent(result['accuracy'])}  ({low} to {high})"),
+        ("validation accuracy", format_percent(result["validation"])),
         ("loss, calibration error", f"{result['loss']:.3f}, {result['calibration_error']:.3f}"),
         (
             "training images",
@@ -70,7 +70,9 @@ def summary(result: dict[str, Any]) -> list[tuple[str, str]]:
         rows.append(("before pruning", _before_pruning(before, result)))
     if baseline := result.get("baseline"):
         gain = 100 * (result["accuracy"] - baseline["accuracy"])
-        rows.append(("random subset instead", f"{percent(baseline['accuracy'])}: selection gains {gain:+.1f} points"))
+        rows.append(
+            ("random subset instead", f"{format_percent(baseline['accuracy'])}: selection gains {gain:+.1f} points")
+        )
     return [*rows, ("time", _time(result))]
 
 
@@ -124,11 +126,6 @@ def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def percent(fraction: float | None) -> str:
-    """Format 0.9157 as "91.6 %"; None, which is undefined, as a dash."""
-    return "-" if fraction is None else f"{100 * fraction:.1f} %"
-
-
 def _split_images(split: str) -> str:
     """Describe the images of a split, or of the data set given in its place."""
     return f"{split} images" if split in ("train", "validation", "test") else f"images of {split}"
@@ -145,4 +142,4 @@ def _before_pruning(before: dict[str, Any], result: dict[str, Any]) -> str:
     change = 100 * (result["validation"] - before["validation"])
     effect = f"{change:+.1f} points after pruning" if before["finished"] else "when pruned, with training to follow"
     size = f"{before['params']:,} parameters, {before['macs']:,} MACs"
-    return f"{size}, validation {percent(before['validation'])}: {effect}"
+    return f"{size}, validation {format_percent(before['validation'])}: {effect}"

@@ -18,7 +18,7 @@ from shoestring.evaluation.cost import MIN_PASSES
 from shoestring.evaluation.reserve import seconds_to_fit, seconds_to_predict, seconds_to_write
 from shoestring.models.description import model_folder
 from shoestring.models.tta import expected_passes
-from shoestring.planning.model import preprocessing
+from shoestring.planning.model import expected_preprocessing
 from shoestring.planning.pretrained import with_weights
 from shoestring.planning.profiling import Profiler
 from shoestring.planning.selection_method import with_method
@@ -104,7 +104,7 @@ class Run:
         if start is not None:
             inputs = final_model(Path(start)).preprocessing
         else:
-            inputs = preprocessing(data.train[:1], mirror=train.mirrors(data.mirrored), tta=train.tta)
+            inputs = expected_preprocessing(data.train, train)
         passes, classes = expected_passes(inputs), len(data.classes)
         values = max(math.prod(data.train.shape), inputs.channels * inputs.resolution**2)
         validation, test = len(data.validation), len(data.test)
@@ -211,18 +211,13 @@ def _recipe_record(recipe: Recipe, only: str | None) -> dict[str, Any]:
 
 def begin(recipe: Recipe, folder: RunDir, *, context: Context, started: float | None, only: str | None = None) -> Run:
     """Return a run, or one step of it, with its budget; what an interrupted run in the folder spent is counted."""
-    enabled = {
-        "select": recipe.select.examples is not None,
-        "train": recipe.start is None,
-        "prune": recipe.prune.enabled,
-    }
     spent, ledger = folder.spent()
     timed = recipe.time is not None
     budget = Budget.resume(
         recipe.time,
         epochs=recipe.epochs or (DEFAULT_EPOCHS if not timed and recipe.flops is None else None),
         flops=recipe.flops,
-        steps=[name for name, is_enabled in enabled.items() if is_enabled and only in (None, name)],
+        steps=[name for name in recipe.steps if only in (None, name)],
         started=started,
         before=spent,
         spent=folder.run.get("counted", 0.0),

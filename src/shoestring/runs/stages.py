@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from shoestring import execute
-from shoestring.config import registry
 from shoestring.data import Dataset, Images
-from shoestring.evaluation.cost import count_macs, measure_cost
+from shoestring.evaluation.cost import count_macs, count_params, measure_cost
 from shoestring.evaluation.files import write_metrics
 from shoestring.evaluation.metrics import collect_predictions, compute_metrics
 from shoestring.evaluation.warnings import find_warnings, pruning_warnings
@@ -19,6 +18,7 @@ from shoestring.models.description import model_folder
 from shoestring.models.inference import Predictor
 from shoestring.models.model import Model
 from shoestring.planning.plan import Planned, Planner
+from shoestring.planning.selection_method import describe_method
 from shoestring.runs.models import final_model
 from shoestring.runs.plan import record_plan
 from shoestring.runs.session import Run
@@ -35,7 +35,7 @@ def select(run: Run, images: Images) -> Subset | None:
     if settings is None:
         return None if requested.subset is None else load_subset(requested.subset, images)
     if requested.method == "auto":
-        run.context.log(f"method {settings.method}: {registry.summary('select', settings.method)}")
+        run.context.log(describe_method(settings.method))
     already = None if settings.already is None else load_subset(settings.already, images)
 
     def make() -> Subset:
@@ -114,7 +114,7 @@ def prune(run: Run, model: Model, images: Images, validation: Images) -> Model:
             before = {
                 "validation": execute.accuracy(model, validation),
                 "macs": count_macs(model),
-                "params": _params(model),
+                "params": count_params(model.module),
                 "finished": run.recipe.start is not None,
             }
         run.record(before_pruning=before)
@@ -235,7 +235,3 @@ def _load_or_make(run: Run, name: str, make: Callable[[], Model]) -> Model:
     return run.folder.load_or_make(
         f"{name}/model.json", make, lambda model, file: model.save(file.parent), lambda file: Model.load(file.parent)
     )
-
-
-def _params(model: Model) -> int:
-    return sum(weight.numel() for weight in model.module.parameters())

@@ -36,7 +36,8 @@ def read_recipe(folder: RunDir) -> Recipe | None:
     if content is None:
         return None
     try:
-        return resolve((str(folder.path), content))[0]
+        settings = {name: value for name, value in content.items() if name != "only"}  # the step of a partial run
+        return resolve((str(folder.path), settings))[0]
     except UserError as error:
         raise UserError(f"{folder.path} is a run{folder.version_note}, whose recipe cannot be read: {error}") from None
 

@@ -111,14 +111,8 @@ def prepare_growth(
     """
     stages, size = stages_of(schedule), model.preprocessing
     for side in {stage_side(stage, size.resolution) for stage in stages} - {size.resolution}:
-        try:
-            count_macs(replace(model, preprocessing=replace(size, resolution=side)))
-        except (RuntimeError, ValueError, AssertionError) as error:
-            reason = str(error).splitlines()[0]
-            raise UserError(
-                f"{model.name} does not take images of {side} x {side} pixels ({reason}), the size that "
-                "training starts with. Leave resolution out of --grow, or change --stages."
-            ) from None
+        remedy = "Leave resolution out of --grow, or change --stages."
+        check_input(model, side, f", the size that training starts with. {remedy}")
     shape, generator = (1, size.channels, size.resolution, size.resolution), torch.Generator().manual_seed(0)
     example = torch.randn(shape, generator=generator).to(next(model.module.parameters()).device)
     channels = blocks = None
@@ -133,6 +127,15 @@ def prepare_growth(
         except ValueError as error:
             raise UserError(f"{model.name} {error} Leave depth out of --grow.") from None
     return channels, blocks
+
+
+def check_input(model: Model, side: int, remedy: str) -> None:
+    """Raise `UserError`, whose message ends with `remedy`, unless the network runs on images of this side in pixels."""
+    try:
+        count_macs(replace(model, preprocessing=replace(model.preprocessing, resolution=side)))
+    except (RuntimeError, ValueError, AssertionError) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise UserError(f"{model.name} does not take images of {side} x {side} pixels ({reason}){remedy}") from None
 
 
 def _check_size(batches: Batches, module: nn.Module) -> None:
