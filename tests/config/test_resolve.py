@@ -3,8 +3,9 @@ from __future__ import annotations
 import pytest
 
 from shoestring.cli.flags import Parser, add_recipe, collect_settings
-from shoestring.config.recipe import Recipe, as_dict
+from shoestring.config.recipe import Recipe
 from shoestring.config.resolve import resolve, with_current_names
+from shoestring.config.serialize import as_dict
 from shoestring.errors import UserError
 
 FORMER = {"train": {"optimiser": "sgd", "averaging": False, "views": "one"}}

@@ -94,9 +94,9 @@ def test_plans_are_plain_data():
     plan = Plan(32, "crops", select="d2", model="convnet", options={"width": 0.5}, train=train)
     assert run_plan(to_dict(plan)) == plan
     assert train_plan(to_dict(train)) == train
-    with pytest.raises(UserError, match="damaged"):
+    with pytest.raises(UserError, match="corrupted"):
         train_plan({})
-    with pytest.raises(UserError, match="damaged"):
+    with pytest.raises(UserError, match="corrupted"):
         run_plan({"resolution": 8})
 
 
