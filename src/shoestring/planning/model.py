@@ -121,7 +121,7 @@ def _check_runs(model: Model) -> None:
 def preprocessing(sample: Images, *, mirror: bool = False, tta: str = "none") -> Preprocessing:
     """Return resolution, channels, and mean and standard deviation of each channel over a sample of images.
 
-    `tta` is the test-time augmentation; `mirror` says whether a mirrored image keeps its class.
+    `tta` is the test-time augmentation; `mirror` is whether a mirrored image keeps its class.
     """
     pixels = sample.pixels.reshape(-1, sample.shape[2]) / np.float32(255)
     mean = tuple(round(float(value), 4) for value in pixels.mean(0, dtype=np.float64))
