@@ -6,9 +6,9 @@
 
 DATA is a folder of CIFAR-10 as Parquet, or any other data set that `shoestring train` accepts. Each run is a separate
 process; its row is saved to results/growth_ablation.json at once, so the benchmark can be interrupted and resumed. All
-arms of a network run with one seed before the next, so that the runs compared are close in time. With `--here` the
-trainings run one after another in this process, and the seconds are those of training alone: for accelerators, where
-starting a process takes longer than some trainings.
+configurations of a network run with one seed before the next, so that the runs compared are close in time. With
+`--here` the trainings run one after another in this process, and the seconds are those of training alone: for
+accelerators, where starting a process takes longer than some trainings.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ SMALLER = {
 SHALLOW = ("convnet",)  # has no blocks to skip
 
 
-def arms(network: str) -> dict[str, tuple[str, ...]]:
-    """Return the flags of each arm: growth schedules, then smaller networks that do not grow."""
+def configurations(network: str) -> dict[str, tuple[str, ...]]:
+    """Return the flags of each configuration: growth schedules, then smaller networks that do not grow."""
     ways = {name: flags for name, flags in GROWTH.items() if not ("depth" in name and network in SHALLOW)}
     return {name: (*NETWORKS[network], *flags) for name, flags in ways.items()} | {
         name: (*flags, *GROWTH["constant"]) for name, flags in SMALLER[network].items()
@@ -69,7 +69,7 @@ def main() -> None:
     parser.add_argument("data", nargs="?")
     parser.add_argument("--seconds", type=int, default=300)
     parser.add_argument("--network", nargs="+", choices=NETWORKS, default=list(NETWORKS))
-    parser.add_argument("--arm", nargs="+", help="names of arms (all)")
+    parser.add_argument("--arm", nargs="+", help="names of configurations (all)")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--here", action="store_true", help="train in this process, and count the training time alone")
     parser.add_argument("--page", type=Path, help="write the tables into this page, between its markers")
@@ -79,7 +79,7 @@ def main() -> None:
         return
     for seed in args.seeds:
         for network in args.network:
-            for arm, flags in arms(network).items():
+            for arm, flags in configurations(network).items():
                 if args.arm is None or arm in args.arm:
                     run(args.data, network, arm, flags, args.seconds, seed, here=args.here)
 
@@ -120,12 +120,12 @@ loaded = functools.cache(load)
 
 
 def tables() -> str:
-    """Return a Markdown table for each data set, network and time, the best arm first."""
+    """Return a Markdown table for each data set, network and time, the best configuration first."""
     parts, rows = [], ROWS.read()
     for data, network, seconds in dict.fromkeys((r["data"], r["network"], r["asked_seconds"]) for r in rows):
         group = [r for r in rows if (r["data"], r["network"], r["asked_seconds"]) == (data, network, seconds)]
         lines = [f"### {network} on {data}, {seconds} seconds", ""]
-        lines += ["| arm | runs | test accuracy | validation | epochs |", "|---|---|---|---|---|"]
+        lines += ["| configuration | runs | test accuracy | validation | epochs |", "|---|---|---|---|---|"]
         by_arm = {arm: [r for r in group if r["arm"] == arm] for arm in dict.fromkeys(r["arm"] for r in group)}
         lines += [_line(arm, by_arm[arm]) for arm in sorted(by_arm, key=lambda arm: -_mean(by_arm[arm], "accuracy"))]
         parts.append("\n".join([*lines, ""]))

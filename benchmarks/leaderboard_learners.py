@@ -122,7 +122,7 @@ class Probe:
     def check(self, strategy: str) -> None:
         """Refuse methods that need training dynamics."""
         if strategy in UNSUPPORTED:
-            raise UserError("this method needs training dynamics; the probe trains no network.")
+            raise UserError("this method needs training dynamics, and no network is trained in this setting.")
 
     @functools.cache  # noqa: B019 (one probe per process)
     def signals(self, seed: int) -> Signals:

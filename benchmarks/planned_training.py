@@ -9,12 +9,12 @@ from shoestring.models.model import Model
 from shoestring.planning.plan import Planner, allotment_of
 from shoestring.planning.profiling import Profiler
 from shoestring.runtime.context import Context
-from shoestring.training.progress import Training
+from shoestring.training.progress import TrainingSummary
 
 
 def train(
     images: Images, settings: Train, grow: Grow, *, budget: Budget, context: Context, later: Prune | None = None
-) -> tuple[Model, Training]:
+) -> tuple[Model, TrainingSummary]:
     """Plan and train a network; return it with a summary. `later` is the pruning that will follow."""
     planner = Planner(settings, grow, Profiler(budget, context), context, later=later)
     planned = planner(images, allotment_of(budget, "train", count=len(images), later=later))

@@ -15,7 +15,8 @@ from PIL import Image
 
 from shoestring.cli.main import main
 from shoestring.config import registry
-from shoestring.config.recipe import Recipe, Train, as_dict
+from shoestring.config.recipe import Recipe, Train
+from shoestring.config.serialize import as_dict
 
 ROOT = Path(__file__).parents[1]
 EPOCHS = "12"  # instead of the seconds of the page: enough for every step, and the same on any machine

@@ -26,7 +26,7 @@ from shoestring.training.checkpoint import Checkpoint, Extended
 from shoestring.training.dynamics import Recorder
 from shoestring.training.early_stopping import Score
 from shoestring.training.loop import Hooks
-from shoestring.training.progress import Progress, Training
+from shoestring.training.progress import TrainingState, TrainingSummary
 
 WHOLE = (0.0, 1.0)
 T = TypeVar("T")
@@ -45,7 +45,7 @@ def fit(
     score: Score | None = None,
     anytime: bool = False,
     replan: Callable[[float], bool] | None = None,
-) -> Training:
+) -> TrainingSummary:
     """Plan and train, with any schedule, registered or not."""
     schedule = _schedule(window, context, schedule)
     allotment = Allotment(len(images), window.length, None, part)
@@ -57,7 +57,7 @@ def fit(
 
 def prepare(
     model: Model, images: Images, window: Window, *, settings: Train, context: Context, schedule: Schedule | None = None
-) -> Progress:
+) -> TrainingState:
     """Plan and prepare training, or resume it from the checkpoint in the context's folder."""
     start = Checkpoint(context.folder).start(window.budget.total)
     schedule = _schedule(window, context, schedule)
@@ -106,7 +106,7 @@ def run_train(
     context: Context,
     validation: Images | None = None,
     later: Prune | None = None,
-) -> tuple[Model, Training]:
+) -> tuple[Model, TrainingSummary]:
     """Call `execute.train` with a plan for these images."""
     planner = Planner(settings, grow, Profiler(budget, context), context, later=later)
     planned = planner(images, allotment_of(budget, "train", count=len(images), later=later))

@@ -46,7 +46,7 @@ def select(
     difficulty, `features="timm:resnet18"` names the features for comparing images) and the options of the method. The
     images of `already` (a subset, or its file or run folder) come first and count as examples. `seed` is ignored with a
     `context`, which has its own. Methods that need training dynamics, or features if none are set, train a small proxy
-    model on all images within the part of the budget for `select` (six epochs without a budget). Unlabeled images can
+    model on all images within the part of the budget allotted to `select` (default: 6 epochs). Unlabeled images can
     be selected by methods that need no labels.
 
     Raises `UserError` for unknown names and invalid numbers, and `BudgetTooSmall` if the proxy cannot be trained.
@@ -66,7 +66,7 @@ def select(
         return execute.select(images, resolved, budget=budget, context=context, already=earlier)
 
 
-def train(
+def train(  # noqa: PLR0913 (public: keywords with defaults)
     images: Images,
     *,
     model: str = "auto",
@@ -78,7 +78,7 @@ def train(
     context: Context | None = None,
     **settings: Any,
 ) -> Model:
-    """Train a network on the images until the part of the budget for `train` is spent (ten epochs without a budget).
+    """Train a network until its allotted part of the budget is used up (default: 10 epochs).
 
     `grow` names growth schedules ("resolution,width"); `stages` defines them explicitly ("0.5@0.75,1@1"). `settings`
     are the fields of `recipe.Train`. Held-out `validation` images are used to fit the temperature of the model
@@ -125,7 +125,7 @@ def _check_classes(classes: tuple[str, ...], owner: str, images: Images, name: s
         )
 
 
-def prune(
+def prune(  # noqa: PLR0913 (public: keywords with defaults)
     model: Model,
     images: Images,
     *,
@@ -141,7 +141,7 @@ def prune(
 ) -> Model:
     """Return a smaller copy of the model, pruned to a fraction (0.5) or number (20M) of MACs or parameters.
 
-    It is fine-tuned on the images until the part of the budget for `prune` is spent. Without a budget it is not
+    It is fine-tuned on the images until its allotted part of the budget is used up. Without a budget it is not
     trained, and the images need no labels: layers only compensate for removed channels on them. The temperature is
     fitted on `validation` images, or copied from the model. `method` is the criterion that ranks channels, and
     `options` are its options; `settings` configure the fine-tuning (batch size, learning rate, augmentation; those of
@@ -166,7 +166,7 @@ def prune(
 
 
 def evaluate(model: Model, images: Images, *, split: str = "test") -> Metrics:
-    """Return metrics of the model on images, in full precision and with its test-time augmentation.
+    """Compute the model's metrics on labeled images, in full precision and with its test-time augmentation.
 
     Raises `UserError` if there are no images, if they have no labels, or if their classes are not those of the model.
     """

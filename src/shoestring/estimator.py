@@ -43,14 +43,14 @@ class Classifier(ClassifierMixin, BaseEstimator):
     temperature of the probabilities, and for early stopping (`patience`); None trains on all images, with temperature
     1. `class_weight` is None, "balanced" or a mapping from labels to weights. `random_state` seeds everything except
     the held-out split; with None every fit is different. Images are resized to the side `resolution` (None: their own,
-    at most 64 pixels), and `mirrored` says whether a mirrored image keeps its class. The parameters from `width` on are
-    those of `shoestring train` (see `shoestring.config.recipe.Train`).
+    at most 64 pixels). Set `mirrored=False` if flipping can change the class, as for digits. The parameters from
+    `width` on are those of `shoestring train` (see `shoestring.config.recipe.Train`).
 
     After `fit`, `classes_` holds the labels, `model_` the `Model`, `subset_` the selected `Subset` or None, `ledger_`
     the seconds by step, and `n_features_in_` the number of values per image.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (scikit-learn: one keyword per parameter)
         self,
         time: str | float | None = None,
         *,
@@ -108,7 +108,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
         *,
         validation_data: tuple[Any, ArrayLike] | None = None,
     ) -> Classifier:
-        """Train on images X with labels y (N,) of any kind.
+        """Train on images X with labels y (N,) of any type.
 
         X is an array (N, H, W) or (N, H, W, C), uint8 or floats from 0 to 1, or a list, series or data frame of N paths
         or Pillow images. `sample_weight` (N,) weights the images in the loss; images of weight 0 are excluded. With

@@ -33,7 +33,7 @@ from shoestring.training.checkpoint import Checkpoint
 from shoestring.training.early_stopping import Score
 from shoestring.training.loop import REPLAN, Hooks, fit
 from shoestring.training.probe import probe_head, some_of_each_class
-from shoestring.training.progress import Training
+from shoestring.training.progress import TrainingSummary
 
 _PROBE_FRACTION, _MIN_PROBED = 0.25, 64  # of the time for training; images
 _CALIBRATION_IMAGES, _CALIBRATION_BATCH = 512, 128  # that layers compensate for removed channels on
@@ -105,7 +105,7 @@ def with_temperature(predictor: Predictor, validation: Images) -> tuple[Model, P
 
 def train(
     images: Images, planner: Planner, planned: Planned, *, budget: Budget, validation: Images | None = None
-) -> tuple[Model, Training, Planned]:
+) -> tuple[Model, TrainingSummary, Planned]:
     """Train as planned; return the model, a summary of the training, and the final plan.
 
     The plan may be revised once, early in the training, if steps take much longer or shorter than planned. Raises
@@ -119,7 +119,7 @@ def train(
 
     def replan(ratio: float) -> bool:
         allotment = allotment_of(budget, "train", count=len(images), later=planner.later)
-        revised = planner(images, replace(allotment, length=window.remaining), load=ratio)
+        revised = planner(images, replace(allotment, length=window.remaining), slowdown=ratio)
         if (revised.network.options, revised.train.grow) == (planned.network.options, planned.train.grow):
             return False
         Checkpoint(context.folder).remove()
@@ -160,8 +160,8 @@ def _fit_probe(planned: Planned, images: Images, window: Window, context: Contex
     window.budget.charge(epochs=count / len(images), flops=forward_flops)
 
 
-def _probe_summary(plan: TrainPlan) -> Training:
-    return Training(0, 1.0, plan.batch_size, "logistic regression", "float32", str(plan.grow), 0.0, "budget")
+def _probe_summary(plan: TrainPlan) -> TrainingSummary:
+    return TrainingSummary(0, 1.0, plan.batch_size, "logistic regression", "float32", str(plan.grow), 0.0, "budget")
 
 
 def _score(images: Images, model: Model) -> Score:
@@ -178,7 +178,7 @@ def accuracy(model: Model, images: Images) -> float:
 
 def prune(
     model: Model, images: Images, requested: Prune, settings: Train, *, budget: Budget | None, context: Context
-) -> tuple[Model, Training | None]:
+) -> tuple[Model, TrainingSummary | None]:
     """Return a pruned copy of the model, and a summary of its fine-tuning (None without a budget)."""
     sample = images[np.random.default_rng(context.seed).permutation(len(images))[:_CALIBRATION_IMAGES]]
     pixels = torch.from_numpy(sample.pixels).to(context.device)

@@ -35,6 +35,17 @@ def test_flags_override_recipes_and_recipes_override_defaults(capsys, tmp_path: 
     assert values["train.ema"] == {"value": True, "from": "default"}
 
 
+def test_metavars_name_the_type_of_a_value(capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    with pytest.raises(SystemExit):
+        main(["run", "--help"])
+    text = capsys.readouterr().out
+    for flag in ("--time DURATION", "--macs SIZE", "--params SIZE", "--signals PATH", "--weights PATH", "--keep PATH"):
+        assert f"  {flag} " in text
+    for flag in ("--examples N", "--epochs X", "--select TEXT", "--schedule {deadline,anytime}"):
+        assert f"  {flag}" in text
+
+
 def test_dry_run_writes_nothing(capsys, tmp_path: Path) -> None:
     dry(capsys, "run", "digits", "--out", str(tmp_path / "run"))
     assert not list(tmp_path.iterdir())

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from shoestring.cli.main import main
-from shoestring.config.recipe import Recipe, Train, as_dict
+from shoestring.config.recipe import Recipe, Train
+from shoestring.config.serialize import as_dict
 from shoestring.runtime.files import write_json
 from shoestring.training.snapshots import newest
 

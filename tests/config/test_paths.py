@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from shoestring.config import paths
-from shoestring.config.recipe import Recipe, Select, Train, as_dict
+from shoestring.config.recipe import Recipe, Select, Train
+from shoestring.config.serialize import as_dict
 from shoestring.errors import UserError
 from shoestring.runs.directory import RunDir
 

@@ -7,9 +7,10 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from shoestring.config.recipe import Recipe, Select, as_dict, digest, to_yaml
+from shoestring.config.recipe import Recipe, Select
 from shoestring.config.recipe_file import read
 from shoestring.config.resolve import resolve
+from shoestring.config.serialize import as_dict, digest, to_yaml
 from shoestring.errors import UserError
 
 FILE = {"time": "5m", "seed": 3, "select": {"method": "diversity", "examples": "1_000", "swaps": 7}}

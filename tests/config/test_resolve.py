@@ -4,8 +4,9 @@ import pytest
 
 from shoestring.cli.flags import Parser, add_recipe, collect_settings
 from shoestring.config.difficulty import Difficulty
-from shoestring.config.recipe import Recipe, as_dict
+from shoestring.config.recipe import Recipe
 from shoestring.config.resolve import CALL, resolve, with_current_names
+from shoestring.config.serialize import as_dict
 from shoestring.config.stages import Stages
 from shoestring.config.units import Bytes, Duration, Flops, Fractions, Size
 from shoestring.errors import UserError

@@ -51,15 +51,15 @@ def test_each_network_is_profiled_once(plan, profiled):
 
 def test_steps_that_take_twice_the_planned_time_bring_a_narrower_network(plan, profiled):
     first, again, _ = plan()
-    assert again(load=2.0).network.options["width"] < first.network.options["width"]
-    assert again(load=1.0).network == first.network
+    assert again(slowdown=2.0).network.options["width"] < first.network.options["width"]
+    assert again(slowdown=1.0).network == first.network
 
 
 def test_growth_is_planned_again_too(plan, profiled):
     settings = Train(model="resnet20", width=0.25, optimizer="sgd")
     first, again, _ = plan(settings, seconds=3 * 20_000 * 1e-3)  # each image would be seen three times
     assert first.train.grow == "constant"
-    assert again(load=2.0).train.grow == "resolution,width,depth"
+    assert again(slowdown=2.0).train.grow == "resolution,width,depth"
 
 
 def test_counted_budgets_are_planned_without_profiles(images, context, profiled):
@@ -85,8 +85,8 @@ def test_a_step_leaves_room_for_those_that_wait():
 def test_a_network_that_will_be_pruned_is_chosen_for_the_time_that_this_saves(macs, worth):
     later, steps = Prune(macs=macs), ("train", "prune")
     allotment = allotment_of(Budget(100, steps=steps), "train", count=9, later=later)
-    assert allotment.full_size == pytest.approx(100 * worth, rel=0.02)
-    assert allotment_of(Budget(epochs=10, steps=steps), "train", count=9, later=later).full_size is None
+    assert allotment.unpruned_seconds == pytest.approx(100 * worth, rel=0.02)
+    assert allotment_of(Budget(epochs=10, steps=steps), "train", count=9, later=later).unpruned_seconds is None
 
 
 def test_plans_are_plain_data():
@@ -94,9 +94,9 @@ def test_plans_are_plain_data():
     plan = Plan(32, "crops", select="d2", model="convnet", options={"width": 0.5}, train=train)
     assert run_plan(to_dict(plan)) == plan
     assert train_plan(to_dict(train)) == train
-    with pytest.raises(UserError, match="damaged"):
+    with pytest.raises(UserError, match="corrupted"):
         train_plan({})
-    with pytest.raises(UserError, match="damaged"):
+    with pytest.raises(UserError, match="corrupted"):
         run_plan({"resolution": 8})
 
 
@@ -108,7 +108,7 @@ def test_a_training_that_was_interrupted_keeps_its_plan(images, context, tmp_pat
         return Planner(Train(model="simplecnn", **settings), Grow(), Profiler(budget, around), around)
 
     def report(loop) -> None:
-        if loop.progress.steps > 5:
+        if loop.state.steps > 5:
             raise KeyboardInterrupt
 
     first, budget = planner(batch_size=16), Budget(epochs=4, steps=("train",))

@@ -24,7 +24,7 @@ RESULT = {
     "before_pruning": None,
     "budget": {"unit": "seconds", "total": 300.0},
     "seconds": 291.0,
-    "ledger": {"load": 1.25, "train": 200.0},
+    "ledger": {"load": 1.25, "forecast": 2.5, "train": 200.0},
     "per_class": {"a|b": {"images": 5, "recall": 0.5, "precision": None, "f1": 0.25}},
 }
 
@@ -35,7 +35,8 @@ def test_page_contains_the_metrics(tmp_path):
     assert text == page(RESULT)
     assert text.startswith("# Accuracy 91.5 % (89.8 % to 92.9 %) on 1,200 test images\n")
     assert "| a\\|b | 5 | 50.0 % | - | 25.0 % |" in text
-    assert "| load | 1.2 |" in text
+    assert "## Time by step" in text
+    assert "| load | 1.2 |\n| planning | 2.5 |" in text
     assert headline(RESULT) in text
 
 
@@ -56,7 +57,9 @@ def test_summary_has_only_rows_that_apply():
     assert rows["training images"] == "300"
     assert rows["before pruning"] == "2,000 parameters, 5,000 MACs, validation 93.0 %: -1.0 points after pruning"
     more["before_pruning"]["finished"] = False
-    assert dict(summary(more))["before pruning"].endswith("validation 93.0 %: when pruned, with training to follow")
+    assert dict(summary(more))["before pruning"].endswith(
+        "validation 93.0 %: at the time of pruning; training continued afterwards"
+    )
     assert rows["random subset instead"] == "90.0 %: selection gains +1.5 points"
     assert rows["time"] == "4:51 for 8 epochs"
 

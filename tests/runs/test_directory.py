@@ -60,7 +60,7 @@ def test_folder_that_cannot_be_created_is_a_user_error(tmp_path):
 def test_two_runs_do_not_share_a_folder(tmp_path):
     one, other = RunDir(tmp_path / "run"), RunDir(tmp_path / "run")
     with one.begin({"seed": 0}, ""):
-        with pytest.raises(UserError, match="another process is at work"), other.begin({"seed": 1}, ""):
+        with pytest.raises(UserError, match="is in use by another process"), other.begin({"seed": 1}, ""):
             pass
         assert one.run == {"recipe": {"seed": 0}}
     with other.begin({"seed": 0}, ""):

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from shoestring.config.recipe import Grow, Prune, Recipe, Select, Train, digest
+from shoestring.config.recipe import Grow, Prune, Recipe, Select, Train
+from shoestring.config.serialize import digest
 from shoestring.errors import BudgetTooSmall, UserError
 from shoestring.models.model import Model
 from shoestring.runs import pipeline, session, stages

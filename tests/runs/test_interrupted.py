@@ -117,7 +117,7 @@ def test_folder_removed_during_training_is_not_recreated(tmp_path, context, ever
 
 def test_folder_locked_by_another_process_is_not_changed(interrupted, context):
     before = {file: file.read_bytes() for file in interrupted.path.rglob("*") if file.is_file()}
-    with lock_folder(interrupted.path), pytest.raises(UserError, match="another process is at work"):
+    with lock_folder(interrupted.path), pytest.raises(UserError, match="is in use by another process"):
         pipeline.run(RECIPE, interrupted, context=context)
     assert {file: file.read_bytes() for file in interrupted.path.rglob("*") if file.is_file()} == before
 

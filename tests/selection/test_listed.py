@@ -29,7 +29,7 @@ def test_a_subset_file_is_not_a_plain_list(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("[1, 1]", "twice"),
+        ("[1, 1]", "duplicates"),
         ("[-1, 2]", "not valid indices"),
         ("[1.5]", "not a list of indices"),
         ("[]", "not a list of indices"),

@@ -21,7 +21,7 @@ from shoestring.models.preprocessing import Preprocessing
 from shoestring.runtime.context import Context
 from shoestring.runtime.distributed import Distributed, process_group
 from shoestring.training.distributed import Worker
-from shoestring.training.progress import Progress
+from shoestring.training.progress import TrainingState
 from trainings import fit
 
 PLAIN = {"flip": False, "shift": 0.0, "cutout": 0.0}
@@ -46,8 +46,8 @@ def main(folder: Path) -> None:
             else:
                 worker = Worker(team, context)
                 worker.run()
-                assert worker._progress is not None
-                trained = worker._progress.model
+                assert worker._state is not None
+                trained = worker._state.model
             save(trained, folder / f"{name}-{team.rank}.pt")
     if team.rank == 0:
         for name, (options, schedule) in CASES.items():
@@ -67,16 +67,16 @@ def train(options: dict, schedule, context: Context, team: Distributed | None, *
     more = {"schedule": schedule}
     if team is not None:
         team.broadcast(("load", {"source": "digits"}))
-    step = Progress.step
+    step = TrainingState.step
 
-    def strange(state: Progress, factor: float, **more: float) -> torch.Tensor:
+    def strange(state: TrainingState, factor: float, **more: float) -> torch.Tensor:
         loss = step(state, factor, **more)
-        return loss * float("nan") if state.steps == 6 and not state.stepper.setbacks else loss
+        return loss * float("nan") if state.steps == 6 and not state.stepper.rollbacks else loss
 
     if astray:
-        Progress.step = strange
+        TrainingState.step = strange
     fit(model, images, window, settings=SETTINGS, context=context, **more)
-    Progress.step = step
+    TrainingState.step = step
     if team is not None:
         team.broadcast(None)
     return model

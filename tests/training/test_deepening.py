@@ -17,7 +17,7 @@ from shoestring.execute import accuracy
 from shoestring.growth.compose import compose
 from shoestring.models.model import Model, build
 from shoestring.training import loop
-from shoestring.training.progress import Progress
+from shoestring.training.progress import TrainingState
 from shoestring.training.snapshots import Snapshots, newest
 from trainings import fit, interrupt_and_resume, run_train
 from trainings import prepare as begin
@@ -50,7 +50,7 @@ def _window(epochs: float = 3.0):
     return Budget(epochs=epochs, steps=("train",)).window("train")
 
 
-def _begin(images, model: Model, context, optimiser: str = "auto", schedule=STAGES) -> Progress:
+def _begin(images, model: Model, context, optimiser: str = "auto", schedule=STAGES) -> TrainingState:
     settings = replace(SETTINGS, optimizer=optimiser)
     return begin(model, images, _window(), settings=settings, context=context, schedule=schedule)
 
@@ -96,8 +96,8 @@ def test_training_ends_with_exactly_the_network_asked_for(make, context, monkeyp
 def test_blocks_come_in_without_a_jump_and_learn_at_the_next_step(make, context, name, options, optimiser):
     images, model = make(name, options)
     state = _begin(images, model, context, optimiser)
-    assert state.stages.blocks is not None
-    out = tuple(f"{one}." for one in state.stages.blocks.skipped(0.3))
+    assert state.growth.blocks is not None
+    out = tuple(f"{one}." for one in state.growth.blocks.skipped(0.3))
     before = _weights(model.module)
     for _ in range(10):
         state.step(1.0)
@@ -112,11 +112,11 @@ def test_blocks_come_in_without_a_jump_and_learn_at_the_next_step(make, context,
         again = copy.deepcopy(model.module)  # whose statistics may change
         return [one(pixels) for one in (model.module.eval(), state.usable().module.eval(), again.train())]
 
-    expected, work = outputs(), state.stages.work
+    expected, work = outputs(), state.growth.work
     state.enter(STAGES(1.0))
     assert all(difference(found, one) < 1e-6 for found, one in zip(outputs(), expected))
-    assert work < state.stages.work == 1.0
-    zeros = [weight for own in state.stages.blocks.zeros.values() for weight in own if weight.startswith(out)]
+    assert work < state.growth.work == 1.0
+    zeros = [weight for own in state.growth.blocks.zeros.values() for weight in own if weight.startswith(out)]
     model.module.train()
     state.step(1.0)
     named = dict(model.module.named_parameters())
@@ -190,7 +190,7 @@ def test_going_back_leaves_blocks_out_again(make, context):
             state.step(1.0)
         state.unpack(packed)
         assert _bypassed(model.module) == out
-        assert state.stages.depth == 0.3 and state.stages.work < 1
+        assert state.growth.depth == 0.3 and state.growth.work < 1
         assert torch.equal(model.module.eval()(pixels), expected)
 
 

@@ -13,7 +13,7 @@ from shoestring.growth.compose import compose
 from shoestring.models.model import Model
 from shoestring.training import snapshots
 from shoestring.training.checkpoint import Checkpoint
-from shoestring.training.progress import Progress
+from shoestring.training.progress import TrainingState
 from shoestring.training.snapshots import newest
 from trainings import fit
 
@@ -50,13 +50,13 @@ def _trained(images, make_model, context, steps: tuple[int, ...], **more) -> tup
 
 
 def test_a_training_that_goes_astray_goes_back_at_half_of_the_rate(images, make_model, context, monkeypatch):
-    factors, step = [], Progress.step
+    factors, step = [], TrainingState.step
 
     def watched(self, factor, **more):
-        factors.append(factor * 0.5**self.stepper.setbacks)
+        factors.append(factor * 0.5**self.stepper.rollbacks)
         return step(self, factor, **more)
 
-    monkeypatch.setattr(Progress, "step", watched)
+    monkeypatch.setattr(TrainingState, "step", watched)
     model, notes, steps = _trained(images, make_model, context, (30,))
     assert notes == ["the loss is nan: back to step 25, with half the learning rate"]
     assert steps == 55  # five of the sixty were lost
@@ -90,7 +90,7 @@ def test_three_times_and_no_more(images, make_model, context):
     assert len(notes) == 3
 
 
-def test_setbacks_are_remembered_by_a_training_that_goes_on(images, make_model, context, tmp_path, monkeypatch):
+def test_rollbacks_are_remembered_by_a_training_that_goes_on(images, make_model, context, tmp_path, monkeypatch):
     monkeypatch.setattr(Checkpoint, "due", lambda self: self.file is not None)
     model = make_model(images)
     _poison(model, 3, 5)

@@ -109,12 +109,12 @@ def test_weights_average_and_moments_go_on_through_a_growth(make_images, make_mo
             return nn.functional.cross_entropy(model.module.train()(pixels), torch.arange(8) % 3).item()
 
     before_loss, before, momentum = loss(), outputs(), _moments(state)
-    work = state.stages.work
+    work = state.growth.work
     state.enter(STAGES(1.0))
     for found, expected in zip(outputs(), before):
         assert difference(found, expected) < 1e-5
     assert loss() == pytest.approx(before_loss, rel=1e-3)
-    assert work < state.stages.work == 1.0
+    assert work < state.growth.work == 1.0
     after = _moments(state)
     assert all(value.shape == parameter.shape for parameter, value in after)
     assert sum(float(value.abs().sum()) for _, value in after) > 0.3 * sum(float(m.abs().sum()) for _, m in momentum)

@@ -13,7 +13,7 @@ from shoestring.errors import BudgetTooSmall, UserError
 from shoestring.models.model import Model
 from shoestring.training.dynamics import Recorder
 from shoestring.training.early_stopping import Score
-from shoestring.training.progress import Progress
+from shoestring.training.progress import TrainingState
 from trainings import fit, interrupt_and_resume
 
 SETTINGS = Train(batch_size=10, label_smoothing=0.0)
@@ -193,14 +193,14 @@ def test_patience_stops_and_keeps_the_best(images, make_model, context):
 
 @pytest.mark.parametrize("averaging", [True, False])
 def test_the_final_weights_are_the_averaged_ones(images, make_model, context, monkeypatch, averaging):
-    steps, step = [], Progress.step
+    steps, step = [], TrainingState.step
 
-    def noted(state: Progress, *args, **settings):
+    def noted(state: TrainingState, *args, **settings):
         loss = step(state, *args, **settings)
         steps.append({name: value.clone() for name, value in state.model.module.state_dict().items()})
         return loss
 
-    monkeypatch.setattr(Progress, "step", noted)
+    monkeypatch.setattr(TrainingState, "step", noted)
     model = make_model(images)
     expected = _weights(model)
     window = Budget(epochs=12, steps=("train",)).window("train")

@@ -64,8 +64,8 @@ def test_in_float16_the_scale_falls_when_training_goes_back(images, make_model):
     model = make_model(images, "simplecnn")
     state = _begun(images, model, precision="float16", optimizer="sgd", learning_rate=1e-9)
     gradients, start = _gradients(model), state.batches.state()
-    for setbacks in (0, 1):
-        state.stepper.setbacks = setbacks
+    for rollbacks in (0, 1):
+        state.stepper.rollbacks = rollbacks
         state.batches.restore(start)
         state.step(1.0)
     assert (gradients[0].norm() / gradients[1].norm()).item() == pytest.approx(16, rel=0.05)

@@ -104,7 +104,7 @@ def test_the_norms_look_at_all_classes_where_these_come_in_turn(make_model, cont
 def test_making_a_model_to_use_tells_how_long_evaluation_takes(images, make_model, context, network, whole, told):
     model = make_model(images, network, width=0.25)
     state = begin(model, images, _window(20), settings=SETTINGS, context=context)
-    state.predict_seconds, state.stages.depth = 9.0, 1.0 if whole else 0.5
+    state.predict_seconds, state.growth.depth = 9.0, 1.0 if whole else 0.5
     state.usable()
     assert (0 < state.predict_seconds < 1) if told else state.predict_seconds == 9.0
 

@@ -12,6 +12,7 @@ from typing import Any, Literal, NoReturn
 from shoestring.config import registry
 from shoestring.config.recipe import SECTIONS, Recipe, Select
 from shoestring.config.resolve import FORMER_NAMES
+from shoestring.config.units import Duration, Size
 from shoestring.errors import UserError, quoted, unknown
 from shoestring.suggestions import nearest
 
@@ -134,7 +135,7 @@ def _add_fields(group: Any, cls: type, fields: Sequence[dataclasses.Field], *, s
         if kind is bool:
             more["action"] = argparse.BooleanOptionalAction
         else:
-            more["metavar"] = _metavar(kind)
+            more["metavar"] = "PATH" if "normalize" in field.metadata else _metavar(kind)
         former = [f"--{old}" for old, new in FORMER_NAMES.items() if new == field.name]
         group.add_argument(f"--{flag.replace('_', '-')}", **more)
         for name in former:  # for one version
@@ -155,7 +156,7 @@ def _plain(kind: Any) -> Any:
 def _metavar(kind: Any) -> str:
     if typing.get_origin(kind) is Literal:
         return "{" + ",".join(map(str, typing.get_args(kind))) + "}"
-    return {int: "N", float: "X"}.get(kind, "TEXT")
+    return {int: "N", float: "X", Duration: "DURATION", Size: "SIZE"}.get(kind, "TEXT")
 
 
 def collect_settings(

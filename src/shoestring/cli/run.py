@@ -14,9 +14,10 @@ from shoestring.cli.flags import Parser, add_output, add_recipe, collect_setting
 from shoestring.cli.process import handle_signals
 from shoestring.cli.progress import Progress
 from shoestring.config.paths import expanded, overlap
-from shoestring.config.recipe import Prune, Recipe, Select, as_dict, digest
+from shoestring.config.recipe import Prune, Recipe, Select
 from shoestring.config.recipe_file import read
 from shoestring.config.resolve import resolve
+from shoestring.config.serialize import as_dict, digest
 from shoestring.errors import UserError
 from shoestring.escaping import printable
 from shoestring.runs.directory import RunDir

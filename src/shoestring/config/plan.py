@@ -118,7 +118,7 @@ def train_plan(content: Mapping[str, Any]) -> TrainPlan:
             parsed["fine_tune"] = FineTune(**content["fine_tune"])
         return TrainPlan(**{**content, **parsed})
     except (TypeError, KeyError):
-        raise UserError("the plan of the training is damaged, or of another version of shoestring.") from None
+        raise UserError("the training plan is corrupted or was written by another version of shoestring.") from None
 
 
 def run_plan(content: Mapping[str, Any]) -> Plan:
@@ -127,4 +127,4 @@ def run_plan(content: Mapping[str, Any]) -> Plan:
     try:
         return Plan(**{**content, "train": None if train is None else train_plan(train)})
     except TypeError:
-        raise UserError("the plan of the run is damaged, or of another version of shoestring.") from None
+        raise UserError("the plan of the run is corrupted or was written by another version of shoestring.") from None

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
@@ -22,10 +19,11 @@ _MAX_SEED = 2**63 - 1
 
 @dataclass(frozen=True)
 class Select(Section):
-    """Which training images are used."""
+    """Selection of training images."""
 
     method: str = option(
-        "selection method, see `shoestring list select`; auto takes the one that did best in benchmarks", "auto"
+        "selection method, see `shoestring list select`; auto: the best method in our benchmarks for this setting",
+        "auto",
     )
     examples: int | None = option("number of training images to use (default: all)", ge=1)
     balance: Balance = option(
@@ -37,8 +35,8 @@ class Select(Section):
         "select only from a fraction of the images: easiest:0.2, hardest:0.1 or middle:0.5", parse=Difficulty.parse
     )
     learner: Literal["auto", "scratch", "features"] = option(
-        "what is trained on the subset, as the method auto assumes: a network from scratch, or a head on pretrained "
-        "features",
+        "model you will train on the subset, a network from scratch or a head on pretrained features; used only if the "
+        "method is auto",
         "auto",
     )
     features: str | None = path(
@@ -47,7 +45,7 @@ class Select(Section):
         paths.features,
     )
     signals: str | None = path("file (.npz) of the proxy model's training signals: read if it exists, else written")
-    drop_duplicates: bool = option("first exclude near duplicates, all but one of each group", False)
+    drop_duplicates: bool = option("first exclude near duplicates, except one of each group", False)
     drop_suspects: bool = option(
         "first exclude likely label errors: images whose label the proxy model confidently contradicts", False
     )
@@ -134,11 +132,11 @@ class Train(Section):
 
 @dataclass(frozen=True)
 class Grow(Section):
-    """How image size and network grow during training."""
+    """Progressive resizing and network growth."""
 
     method: str = option(
-        "growth schedule, see `shoestring list grow`; several as resolution,width,depth; auto grows what is too large "
-        "for the time budget",
+        "growth schedule, see `shoestring list grow`, or several, comma-separated; auto grows the network only if it "
+        "is too large for the time budget",
         "auto",
     )
     stages: Stages | None = option(
@@ -163,9 +161,9 @@ class Grow(Section):
 
 @dataclass(frozen=True)
 class Prune(Section):
-    """How small the trained network becomes."""
+    """Pruning method and target size."""
 
-    method: str = option("criterion for the channels to keep, see `shoestring list prune`", "magnitude")
+    method: str = option("criterion that ranks channels for removal, see `shoestring list prune`", "magnitude")
     macs: Size | None = option(
         "target for the MACs of one forward pass: a fraction (0.5) or a number (20M)",
         parse=partial(Size.parse, what="--macs"),
@@ -212,12 +210,16 @@ class Recipe(Section):
         "images that are never held out: a subset file, a run, or a list of indices into the train split"
     )
     skip_bad: bool = option("skip images that cannot be read, and list them", False)
-    unlabelled: bool = option("the images have no labels yet: select those worth labeling", False)
+    unlabelled: bool = option("select images to label: they have no labels yet", False)
     seed: int = option("seed of everything but the held-out splits", 0, ge=0, le=_MAX_SEED)
     device: str = option("device: cpu, cuda, cuda:1, mps or auto", "auto")
     memory: Bytes | None = option("limit on accelerator memory: 2GB", parse=Bytes)
-    threads: int | None = option("number of CPU threads (default: PyTorch's, or fewer where faster)", ge=1, le=1024)
-    baseline: bool = option("also run with a random subset and a second, equal budget, to show the gain", False)
+    threads: int | None = option(
+        "number of CPU threads (default: PyTorch's, or fewer if that is faster)", ge=1, le=1024
+    )
+    baseline: bool = option(
+        "also train on a random subset of the same size, with the same budget, for comparison", False
+    )
     select: Select = field(default_factory=Select)
     train: Train = field(default_factory=Train)
     grow: Grow = field(default_factory=Grow)
@@ -246,45 +248,3 @@ class Recipe(Section):
 
 BUDGETS = ("time", "epochs", "flops")
 SECTIONS = {"select": Select, "train": Train, "grow": Grow, "prune": Prune}
-
-
-def as_dict(recipe: Recipe) -> dict[str, Any]:
-    """Return the recipe as a nested mapping that `resolve` reads back, without unset values; options are inlined."""
-
-    def flat(value: Any) -> Any:
-        if not dataclasses.is_dataclass(value) or isinstance(value, type):
-            return value
-        fields = {f.name: (getattr(value, f.name), "parse" in f.metadata) for f in dataclasses.fields(value)}
-        content = {name: _text(entry) if parsed else flat(entry) for name, (entry, parsed) in fields.items()}
-        content |= content.pop("options", {})
-        return {key: entry for key, entry in content.items() if entry is not None}
-
-    return flat(recipe)
-
-
-def _text(value: Any) -> Any:
-    """Return a parsed value as text; a mapping stays one."""
-    return value if value is None or isinstance(value, Mapping) else str(value)
-
-
-def to_yaml(recipe: Recipe) -> str:
-    """Return the recipe as YAML."""
-    import yaml
-
-    values = as_dict(recipe)
-    printable = json.dumps(values, ensure_ascii=False).isprintable()  # PyYAML loses an unescaped U+0085 (next line)
-    return yaml.safe_dump(values, sort_keys=False, allow_unicode=printable)
-
-
-def without_budget(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the nested mapping of a recipe without its budget."""
-    return {key: value for key, value in content.items() if key not in BUDGETS}
-
-
-def digest(recipe: Recipe) -> str:
-    """Return eight hexadecimal digits that identify the recipe; of an extendable one, independent of the budget."""
-    import hashlib
-
-    content = as_dict(recipe)
-    text = json.dumps(without_budget(content) if recipe.extendable else content, sort_keys=True)
-    return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()

@@ -20,7 +20,7 @@ def validated(content: Any, file: Path) -> dict[str, Any]:
     Unknown keys are accepted: another version may have written them.
     """
     if problem := _problem(content):
-        raise UserError(f"{file} is damaged, or not of a run: {problem}.")
+        raise UserError(f"{file} is corrupted or is not a run.json file: {problem}.")
     return content
 
 

@@ -35,7 +35,7 @@ def model_folder(path: Path) -> Path | None:
 
 
 def read_description(folder: Path) -> Description:
-    """Read the `model.json` of a folder. Raises `UserError` if it is missing, foreign or damaged."""
+    """Read the `model.json` of a folder. Raises `UserError` if it is missing, corrupted or of another program."""
     file = folder / DESCRIPTION_FILE
     content = read_json(file)
     try:

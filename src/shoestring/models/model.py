@@ -102,13 +102,13 @@ class Model:
     def load(cls, folder: str | Path) -> Model:
         """Load the model saved in a folder, or the last model of a run, also after surgery.
 
-        Raises `UserError` with the name of a file that is missing, damaged or foreign. Loading runs no code from the
-        files: options are validated against those of the network, and tensors are read by safetensors.
+        Raises `UserError` with the name of a file that is missing, corrupted or of another program. Loading runs no
+        code from the files: options are validated against those of the network, and tensors are read by safetensors.
         """
         path = Path(folder).expanduser()
         location = model_folder(path)
         if location is None:
-            problem = "holds no model: it has no" if path.is_dir() else "is no folder with a"
+            problem = "holds no model: it has no" if path.is_dir() else "is not a folder that contains"
             raise UserError(
                 f"{path} {problem} {DESCRIPTION_FILE}. Give a model folder, or a run that has trained its model."
             )
@@ -184,7 +184,8 @@ def _check_forward(model: Model) -> None:
     black = torch.zeros(1, size, size, model.preprocessing.channels, dtype=torch.uint8)
     with torch.no_grad(), eval_mode(model.module):  # not inference mode: some networks cache tensors
         logits = model.module(model.prepare(black))
-    if logits.shape != (1, len(model.classes)):
-        raise ValueError(f"it gives {tuple(logits.shape)} for one image of {len(model.classes)} classes.")
+    expected = (1, len(model.classes))
+    if logits.shape != expected:
+        raise ValueError(f"its output for one image has shape {tuple(logits.shape)}, expected {expected}.")
     if not logits.isfinite().all():
-        raise ValueError("it gives numbers that are not finite.")
+        raise ValueError("its output for one image is not finite.")

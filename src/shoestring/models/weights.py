@@ -25,7 +25,7 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
         raise UserError(f"{file} is not a readable safetensors file: {error}.") from None
     for name, tensor in state.items():
         if tensor.is_floating_point() and tensor.isnan().any():
-            raise UserError(f"{file} is damaged: '{name}' holds NaN (not a number).")
+            raise UserError(f"{file} is corrupted: '{name}' holds NaN (not a number).")
     return state
 
 

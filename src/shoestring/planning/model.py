@@ -53,12 +53,12 @@ class Network:
 
 
 def choose_network(
-    images: Images, settings: Train, *, count: int, seconds: float | None, profiler: Profiler, load: float = 1.0
+    images: Images, settings: Train, *, count: int, seconds: float | None, profiler: Profiler, slowdown: float = 1.0
 ) -> Network:
     """Return the network to train on `count` of the images.
 
     `seconds` is the time for training, by which the width of the model "auto" is chosen; None if the budget is not a
-    time. `load` is the ratio of the measured to the profiled time of a step.
+    time. `slowdown` is the ratio of the measured to the profiled time of a step.
     """
     options = {key: getattr(settings, key) for key in _OPTIONS if getattr(settings, key) is not None}
     if is_pretrained(settings):
@@ -67,7 +67,7 @@ def choose_network(
         if seconds is not None:
             model = build_network(network, images, settings, seed=profiler.context.seed)
             size = settings.batch_size or default_batch_size(count, profiler.context.device)
-            price = load * profiler(model, images, settings, batch_size=size).times.train
+            price = slowdown * profiler(model, images, settings, batch_size=size).times.train
         return replace(network, side=choose_side(images, count=count, seconds=seconds, seconds_per_image=price))
     if settings.model != "auto":
         return Network(settings.model, options)
@@ -77,7 +77,7 @@ def choose_network(
         return Network("convnet", options, "the default network")
     if seconds is None:
         return Network("convnet", {"width": _TRIAL, **options}, "the default width, as the budget is not a time")
-    width = _fitting_width(images, count, seconds / load, profiler)
+    width = _fitting_width(images, count, seconds / slowdown, profiler)
     return Network("convnet", {"width": width, **options}, "as wide as time allows for these images")
 
 
@@ -115,7 +115,7 @@ def expected_preprocessing(images: Images, settings: Train) -> Preprocessing:
 def preprocessing(sample: Images, *, mirror: bool = False, tta: str = "none") -> Preprocessing:
     """Return resolution, channels, and mean and standard deviation of each channel over a sample of images.
 
-    `tta` is the test-time augmentation; `mirror` says whether a mirrored image keeps its class.
+    `tta` is the test-time augmentation; `mirror` is whether a mirrored image keeps its class.
     """
     pixels = sample.pixels.reshape(-1, sample.shape[2]) / np.float32(255)
     mean = tuple(round(float(value), 4) for value in pixels.mean(0, dtype=np.float64))

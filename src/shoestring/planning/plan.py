@@ -32,14 +32,14 @@ _MACS_POWER = 0.65  # seconds per step grow with this power of the MACs
 class Allotment:
     """The part of a budget for a training: `length`, in the unit of the budget, for `count` images.
 
-    `full_size` is the time in seconds that the unpruned network would need for the work of training and recovery: more
-    than the remaining time if it is pruned, because it trains faster then. It is None if the budget is not a time.
+    `unpruned_seconds` is the time that the unpruned network would need for the work of training and recovery: more than
+    the remaining time if it is pruned, because it trains faster then. It is None if the budget is not a time.
     `lr_range` is the part of the learning-rate schedule, from 0 to 1.
     """
 
     count: int
     length: float
-    full_size: float | None
+    unpruned_seconds: float | None
     lr_range: tuple[float, float] = (0.0, 1.0)
 
 
@@ -71,29 +71,29 @@ class Planner:
         self.settings, self.grow, self.profiler, self.context, self.later = settings, grow, profiler, context, later
         self._logged: set[str] = set()
 
-    def __call__(self, images: Images, allotment: Allotment, *, load: float | None = None) -> Planned:
+    def __call__(self, images: Images, allotment: Allotment, *, slowdown: float | None = None) -> Planned:
         """Return the plan for training on images like these.
 
-        `load` is the ratio of the measured to the profiled time of a step if a training is planned again. Raises
+        `slowdown` is the ratio of the measured to the profiled time of a step if a training is planned again. Raises
         `UserError` for settings that the network or the images do not support.
         """
-        if load is None and (saved := self.saved) is not None:
+        if slowdown is None and (saved := self.saved) is not None:
             return self._resume(images, allotment, saved)
-        settings, seconds, load = self.settings, allotment.full_size, load or 1.0
+        settings, seconds, slowdown = self.settings, allotment.unpruned_seconds, slowdown or 1.0
         network = choose_network(
-            images, settings, count=allotment.count, seconds=seconds, profiler=self.profiler, load=load
+            images, settings, count=allotment.count, seconds=seconds, profiler=self.profiler, slowdown=slowdown
         )
         model, reasons = self.build(network, images), {"model": network.reason}
         if settings.model == "auto":
             width = f", width {network.options['width']:g}" if "width" in network.options else ""
             self._log(f"model {network.name}{width}: {network.reason}")
         if self.grow.is_auto:
-            schedule, reasons["grow"] = self._growth(model, images, allotment, load)
+            schedule, reasons["grow"] = self._growth(model, images, allotment, slowdown)
             if seconds is not None:
                 self._log(f"grow {schedule.text}: {reasons['grow']}")
         else:
             schedule, reasons["grow"] = requested_schedule(self.grow, settings), "as requested"
-        train = plan_training(model, images, settings, allotment, self.profiler, schedule=schedule, load=load)
+        train = plan_training(model, images, settings, allotment, self.profiler, schedule=schedule, slowdown=slowdown)
         train = replace(train, grow_options=dict(self.grow.options))
         return Planned(network, model, train, reasons | _reasons(settings, timed=seconds is not None))
 
@@ -112,11 +112,11 @@ class Planner:
         """Build the network for these images; see `build_network`."""
         return build_network(network, images, self.settings, seed=self.context.seed)
 
-    def _growth(self, model: Model, images: Images, allotment: Allotment, load: float) -> tuple[Schedule, str]:
+    def _growth(self, model: Model, images: Images, allotment: Allotment, slowdown: float) -> tuple[Schedule, str]:
         """The schedule "auto", and the reason. The network is profiled only if it could grow."""
         settings, seconds, times = self.settings, None, StepTimes()
-        if allotment.full_size is not None:
-            seconds = allotment.length / load
+        if allotment.unpruned_seconds is not None:
+            seconds = allotment.length / slowdown
             if not settings.starts_from_weights and settings.model != "auto":
                 size = settings.batch_size or default_batch_size(allotment.count, self.context.device)
                 times = self.profiler(model, images, settings, batch_size=size).times
@@ -144,7 +144,7 @@ def plan_training(
     profiler: Profiler,
     *,
     schedule: Schedule | None = None,
-    load: float = 1.0,
+    slowdown: float = 1.0,
 ) -> TrainPlan:
     """Return the plan for training a network on images like these; it grows by the schedule (None: not at all)."""
     schedule = schedule or compose("constant")
@@ -154,7 +154,7 @@ def plan_training(
         set_threads(profile.threads)
     if settings.batch_size is None and profiler.budget.unit == "seconds":
         side = model.preprocessing.resolution
-        size = fitting_batch_size(size, allotment.length / load, profile.times, schedule, side)
+        size = fitting_batch_size(size, allotment.length / slowdown, profile.times, schedule, side)
     optimizer = choose_optimizer(model, settings)
     rate, decay = peak_rates(model, settings, optimizer, batch_size=size)
     plan = TrainPlan(
@@ -223,9 +223,9 @@ def allotment_of(
     all_weights = WEIGHTS | budget.weights
     boundary = all_weights["train"] / (all_weights["train"] + all_weights["prune"])
     lr_range = (boundary, 1.0) if step == "prune" else (0.0, boundary if "prune" in budget.weights else 1.0)
-    full_size = None
+    unpruned_seconds = None
     if budget.unit == "seconds":
         target = None if later is None else later.macs
         fraction = target.value if target is not None and target.is_fraction else 1.0
-        full_size = remaining * (lr_range[1] + (1 - lr_range[1]) / fraction**_MACS_POWER)
-    return Allotment(count, length, full_size, lr_range)
+        unpruned_seconds = remaining * (lr_range[1] + (1 - lr_range[1]) / fraction**_MACS_POWER)
+    return Allotment(count, length, unpruned_seconds, lr_range)

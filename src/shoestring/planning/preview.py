@@ -11,7 +11,7 @@ from shoestring.evaluation.cost import count_params
 from shoestring.growth.compose import stages_of
 from shoestring.runtime.device import out_of_memory, synchronize
 from shoestring.runtime.timing import min_seconds
-from shoestring.training.progress import Progress
+from shoestring.training.progress import TrainingState
 from shoestring.training.setup import growth_of
 
 _TIMING_FRACTION = 0.01  # of a time budget, for timing all stages
@@ -51,42 +51,42 @@ class TrainingPreview:
         return sum(phase.epochs for phase in self.phases)
 
 
-def preview_training(progress: Progress, window: Window) -> TrainingPreview:
+def preview_training(state: TrainingState, window: Window) -> TrainingPreview:
     """Preview a prepared training: enter all stages and time a step of each, with learning rate 0.
 
     Do not continue the training afterwards.
     """
-    stages, length, budget = stages_of(growth_of(progress.plan)), window.remaining, window.budget
+    stages, length, budget = stages_of(growth_of(state.plan)), window.remaining, window.budget
     limit = _TIMING_FRACTION * budget.total / len(stages)
     phases = []
     for stage, fraction in stages.items():
-        progress.enter(stage)
+        state.enter(stage)
         timed = budget.unit == "seconds"
-        cost = _step_seconds(progress, limit) if timed else progress.step_cost[budget.unit]
-        size, current = progress.batches.size, progress.stages
+        cost = _step_seconds(state, limit) if timed else state.step_cost[budget.unit]
+        size, current = state.batches.size, state.growth
         steps, speed = fraction * length / cost, size / cost if timed else None
-        epochs = steps * size / len(progress.batches)
+        epochs = steps * size / len(state.batches)
         phases.append(StagePreview(current.width, current.depth, current.side, fraction, speed, epochs, round(steps)))
-    model, plan = progress.model, progress.plan
+    model, plan = state.model, state.plan
     parameters = count_params(model.module)
-    settings = (str(plan.grow), plan.precision, plan.optimizer, progress.batches.size)
-    macs = round(progress.stages.macs)
+    settings = (str(plan.grow), plan.precision, plan.optimizer, state.batches.size)
+    macs = round(state.growth.macs)
     return TrainingPreview(model.name, dict(model.options), parameters, macs, *settings, length, phases)
 
 
-def _step_seconds(progress: Progress, limit: float) -> float:
+def _step_seconds(state: TrainingState, limit: float) -> float:
     """Seconds of a step; if memory runs out, the batch size is halved, as in training."""
     try:
-        for _ in range(0 if progress.stepper.replay is None else progress.stepper.replay.warmup_calls):
-            _step(progress)
-        return min_seconds(partial(_step, progress), limit)
+        for _ in range(0 if state.stepper.replay is None else state.stepper.replay.warmup_calls):
+            _step(state)
+        return min_seconds(partial(_step, state), limit)
     except RuntimeError as error:
-        if progress.batches.size == 1 or not out_of_memory(error):
+        if state.batches.size == 1 or not out_of_memory(error):
             raise
-    progress.halve_batch_size()
-    return _step_seconds(progress, limit)
+    state.halve_batch_size()
+    return _step_seconds(state, limit)
 
 
-def _step(progress: Progress) -> None:
-    progress.step(0.0)
-    synchronize(progress.batches.pixels.device)
+def _step(state: TrainingState) -> None:
+    state.step(0.0)
+    synchronize(state.batches.pixels.device)

@@ -10,6 +10,8 @@ from shoestring.config.units import format_percent, format_seconds
 from shoestring.escaping import markdown
 from shoestring.runtime.files import write_text
 
+_STEP_NAMES = {"forecast": "planning"}  # key of the ledger -> name in the report
+
 
 def write_report(folder: Path, result: dict[str, Any]) -> None:
     """Write report/report.md into a run folder."""
@@ -18,12 +20,13 @@ def write_report(folder: Path, result: dict[str, Any]) -> None:
 
 def page(result: dict[str, Any]) -> str:
     """Render the page."""
+    ledger = result["ledger"]
     parts = [
         f"# {markdown(headline(result))}",
         *(f"**Warning:** {markdown(warning)}." for warning in result.get("warnings", ())),
         table(("", ""), summary(result)),
-        "## Where the time went",
-        table(("step", "seconds"), ([name, f"{seconds:.1f}"] for name, seconds in result["ledger"].items())),
+        "## Time by step",
+        table(("step", "seconds"), ((_STEP_NAMES.get(name, name), f"{time:.1f}") for name, time in ledger.items())),
         "## Classes",
         table(
             ("class", "images", "recall", "precision", "F1"),
@@ -140,6 +143,7 @@ def _model(result: dict[str, Any]) -> str:
 
 def _before_pruning(before: dict[str, Any], result: dict[str, Any]) -> str:
     change = 100 * (result["validation"] - before["validation"])
-    effect = f"{change:+.1f} points after pruning" if before["finished"] else "when pruned, with training to follow"
+    later = "at the time of pruning; training continued afterwards"
+    effect = f"{change:+.1f} points after pruning" if before["finished"] else later
     size = f"{before['params']:,} parameters, {before['macs']:,} MACs"
     return f"{size}, validation {format_percent(before['validation'])}: {effect}"

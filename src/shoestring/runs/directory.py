@@ -55,7 +55,7 @@ class RunDir:
 
     @property
     def run(self) -> dict[str, Any]:
-        """Content of run.json, empty before it exists. Raises `UserError` if it is damaged."""
+        """Content of run.json, empty before it exists. Raises `UserError` if it is corrupted."""
         file = self / "run.json"
         if not os.path.lexists(file):
             return {}
@@ -81,7 +81,7 @@ class RunDir:
         except OSError as error:
             raise self._not_writable(error) from None
         if "run.json" in names:
-            _ = self.run  # raises an error if it is damaged
+            _ = self.run  # raises an error if it is corrupted
         elif not all(name == LOCK_FILE or is_partial(name) for name in names):
             raise UserError(
                 f"{self.path} is neither empty nor a run folder (it has no run.json). Choose another --out, or remove "
@@ -127,15 +127,16 @@ class RunDir:
 
     @contextlib.contextmanager
     def checking_results(self) -> Iterator[None]:
-        """Raise `UserError` if the block fails because the results that it reads from run.json are damaged."""
+        """Raise `UserError` if the block fails because the results that it reads from run.json are corrupted."""
         try:
             yield
         except (LookupError, TypeError, AttributeError, ValueError) as error:
             if isinstance(error, UserError):
                 raise
+            version = self.version_note or " of another version"
             raise UserError(
-                f"the results in {self / 'run.json'} are damaged, or those{self.version_note or ' of another version'} "
-                f"({error!r}). Remove {self.path} to start over."
+                f"the results in {self / 'run.json'} are corrupted, or those{version} ({error!r}). Remove {self.path} "
+                "to start over."
             ) from error
 
     def spent(self) -> tuple[float, dict[str, float]]:
@@ -214,7 +215,7 @@ class RunDir:
             raise
 
     def history(self) -> list[dict[str, Any]]:
-        """All lines of history.jsonl; incomplete and damaged ones are skipped."""
+        """All lines of history.jsonl; incomplete and corrupted ones are skipped."""
         file = self / "history.jsonl"
         rows = []
         for line in file.read_text(encoding="utf-8", errors="replace").splitlines() if file.exists() else []:

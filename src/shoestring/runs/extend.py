@@ -6,8 +6,9 @@ import shutil
 from functools import partial
 
 from shoestring.budget import DEFAULT_EPOCHS
-from shoestring.config.recipe import Recipe, as_dict, without_budget
+from shoestring.config.recipe import Recipe
 from shoestring.config.resolve import resolve
+from shoestring.config.serialize import as_dict, without_budget
 from shoestring.errors import UserError
 from shoestring.models.description import model_folder
 from shoestring.models.model import Model

@@ -105,7 +105,7 @@ def export_selection(
 
 
 def _baseline(recipe: Recipe, subset: Subset | None, examples: int, folder: RunDir, context: Context) -> dict[str, Any]:
-    """Run the recipe with random images, the next seed and a second, equal budget, in a subfolder."""
+    """Run the recipe with random images, the next seed and the same budget again, in a subfolder."""
     context.log("baseline: random images, an equal budget")
     random = Select("random", examples, subset.balance if subset else recipe.select.balance)  # type: ignore[arg-type]
     recipe = replace(recipe, select=random, keep=never_held_out_file(recipe), seed=recipe.seed + 1, baseline=False)

@@ -188,7 +188,8 @@ def _check_time(run: Run, images: Images, network: Model | None) -> None:
         return
     step, required = short
     total = budget.spent + budget.reserved + _SAFETY_FACTOR * required
-    raise budget.too_small(total, why=f"its part for '{step}' is not enough for {MIN_STEPS} training steps")
+    what = "time" if budget.unit == "seconds" else "budget"
+    raise budget.too_small(total, why=f"the {what} allotted to '{step}' does not cover {MIN_STEPS} training steps")
 
 
 def trains_proxy(run: Run, images: Images) -> bool:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from shoestring.budget import DEFAULT_EPOCHS, Budget
-from shoestring.config.recipe import Recipe, Select, as_dict, to_yaml
+from shoestring.config.recipe import Recipe, Select
+from shoestring.config.serialize import as_dict, to_yaml
 from shoestring.data import Dataset, Images, load, load_unlabelled
 from shoestring.errors import UserError
 from shoestring.evaluation.cost import MIN_PASSES

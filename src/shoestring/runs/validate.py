@@ -25,7 +25,7 @@ def check(recipe: Recipe) -> None:
     if recipe.unlabelled and recipe.select.balance not in ("equal", "none"):
         raise UserError("--balance needs labels, and with --unlabelled there are none: omit --balance.")
     if recipe.prune.options and not recipe.prune.enabled:
-        raise UserError("there are options for pruning, but no target size: set --macs or --params.")
+        raise UserError("pruning options have no effect without --macs or --params: set one of them.")
     if recipe.baseline and recipe.select.examples is None and recipe.select.subset is None:
         raise UserError("--baseline compares the subset with random images: set its size with --examples.")
 
@@ -72,7 +72,7 @@ def _check_selection(settings: Select) -> None:
     if settings.subset is not None and (settings.examples is not None or settings.already is not None):
         raise UserError("--subset names the images to use: omit --examples and --already.")
     if settings.examples is None and replace(settings, subset=None) != Select():
-        raise UserError("there are settings for a selection, but no number of images: set --examples.")
+        raise UserError("selection settings have no effect without --examples: set --examples N.")
 
 
 def _check_subset_files(recipe: Recipe) -> None:

@@ -1,4 +1,4 @@
-"""Atomic writes that survive a power failure, JSON files that may be damaged, and folder locks."""
+"""Atomic writes that survive a power failure, JSON files that may be corrupted, and folder locks."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def read_json(path: Path) -> Any:
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}.") from None
     except RecursionError:
-        raise UserError(f"{path} is damaged: it is nested too deeply.") from None
+        raise UserError(f"{path} is corrupted: it is nested too deeply.") from None
     except ValueError as error:  # not JSON, not UTF-8, or a number with thousands of digits
         raise UserError(f"{path} is not JSON: {error}.") from None
 
@@ -131,7 +131,9 @@ def _lock(folder: Path, stack: contextlib.ExitStack) -> bool:
     except FileNotFoundError:  # the folder has just been removed
         return True
     except Timeout:
-        raise UserError(f"another process is at work in {folder}. Wait for it, or choose another --out.") from None
+        raise UserError(
+            f"{folder} is in use by another process. Wait until it finishes, or choose another --out."
+        ) from None
     except NotImplementedError:  # older versions of filelock, for ENOSYS
         return False
     except OSError as error:

@@ -95,7 +95,7 @@ class Subset:
         subset = cls(**{**content, **converted})
         consistent = indices.shape == (len(subset.ids),) and subset.kept <= len(indices)
         if not consistent or len(np.unique(indices)) < len(indices):
-            raise UserError(f"{file} has been changed: it has an image twice, or its lengths do not match.")
+            raise UserError(f"{file} has been changed: it contains duplicates, or its lengths do not match.")
         return subset
 
 
@@ -165,5 +165,5 @@ def read_index_list(file: Path) -> NDArray[np.int64] | None:
     if indices.ndim != 1 or indices.dtype.kind not in "iu" or not len(indices):
         raise UserError(f"{file} is not a list of indices: one integer per image is expected.")
     if indices.max() > np.iinfo(np.int64).max or indices.min() < 0 or len(np.unique(indices)) < len(indices):
-        raise UserError(f"{file} has numbers that are not valid indices, or an image twice.")
+        raise UserError(f"{file} contains duplicates or numbers that are not valid indices.")
     return indices.astype(np.int64)

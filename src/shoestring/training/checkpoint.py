@@ -115,16 +115,16 @@ class Checkpoint:
     def load(self) -> Saved | None:
         """The last checkpoint, if there is one. Loads tensors and plain values only, so no code in the file can run.
 
-        Raises UserError if the file is damaged or of another version.
+        Raises UserError if the file is corrupted or was written by another version.
         """
         if self.file is None or not self.file.exists():
             return None
         with self.file.open("rb") as content:
             header, packed = content.readline(100).rstrip(b"\n"), content.read()
         if not header.startswith(_MAGIC + f"{_FORMAT} ".encode()):
-            raise self._unusable("was written by another version of shoestring, or is damaged")
+            raise self._unusable("is corrupted or was written by another version of shoestring")
         if header != _header(packed):
-            raise self._unusable("is damaged: the checksum does not match")
+            raise self._unusable("is corrupted: the checksum does not match")
         try:
             saved = torch.load(io.BytesIO(packed), map_location="cpu", weights_only=True)
         except (RuntimeError, EOFError, KeyError, ValueError, pickle.UnpicklingError, zipfile.BadZipFile) as error:

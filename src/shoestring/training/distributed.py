@@ -18,7 +18,7 @@ from shoestring.growth import Stage
 from shoestring.runtime.context import Context
 from shoestring.runtime.device import out_of_memory
 from shoestring.runtime.distributed import Distributed
-from shoestring.training.progress import Progress
+from shoestring.training.progress import TrainingState
 
 _RANK_0_DEVICE = "cuda:0"  # of rank 0, if it is an accelerator
 
@@ -54,60 +54,59 @@ def _has_unused_parameters(module: nn.Module, sample: Tensor) -> bool:
 class Rank0:
     """Rank 0's side of a training: the workers receive its state, and then do each step that it does.
 
-    In a single process, steps are those of `progress`. Raises `UserError` if a worker cannot take part, as when its
+    In a single process, steps are those of `state`. Raises `UserError` if a worker cannot take part, as when its
     images are different.
     """
 
-    def __init__(self, progress: Progress, images: Images, context: Context) -> None:
-        self.progress, self.distributed, self._log = progress, context.distributed, context.log
-        self._setbacks = progress.stepper.setbacks
+    def __init__(self, state: TrainingState, images: Images, context: Context) -> None:
+        self.state, self.distributed, self._log = state, context.distributed, context.log
+        self._rollbacks = state.stepper.rollbacks
         if self.distributed is None:
             return
-        self.distributed.broadcast(("start", _pack(progress, images)))
-        progress.stepper.replay = None  # processes wait for each other in the middle of a step
+        self.distributed.broadcast(("start", _pack(state, images)))
+        state.stepper.replay = None  # processes wait for each other in the middle of a step
         with self.distributed.shared_errors():
-            progress.stepper.forward = DistributedForward(progress.model.module, self.distributed)
+            state.stepper.forward = DistributedForward(state.model.module, self.distributed)
 
     def step(self, stage: Stage, factor: float, *, fraction: float) -> Tensor | None:
-        """`Progress.step` on all processes, in a stage that `progress` has entered; the loss on this process's images.
+        """Do `TrainingState.step` on all processes, in the stage of `state`; return the loss on this process's images.
 
         Returns None if the step ran out of memory; the batch size is halved then.
         """
-        progress, distributed = self.progress, self.distributed
-        if distributed is not None and progress.stepper.setbacks != self._setbacks:
-            self._setbacks = progress.stepper.setbacks
-            distributed.broadcast(("roll_back", _to_bytes(progress.pack())))
+        state, distributed = self.state, self.distributed
+        if distributed is not None and state.stepper.rollbacks != self._rollbacks:
+            self._rollbacks = state.stepper.rollbacks
+            distributed.broadcast(("roll_back", _to_bytes(state.pack())))
         if distributed is not None:
             distributed.broadcast(("step", stage, factor, fraction))
             distributed.in_collective = True
         try:
-            loss = progress.step(factor, fraction=fraction)
+            loss = state.step(factor, fraction=fraction)
             if distributed is not None:
                 distributed.in_collective = False
             return loss
         except RuntimeError as error:
-            size = progress.batches.size
+            size = state.batches.size
             if not out_of_memory(error) or (size == 1 and distributed is None):
                 raise
             if distributed is not None:
                 raise UserError(
                     f"a batch size of {size} does not fit into memory. Use a smaller --batch-size."
                 ) from None
-        progress.halve_batch_size()
-        self._log(f"out of memory: continuing with a batch size of {progress.batches.size}")
+        state.halve_batch_size()
+        self._log(f"out of memory: continuing with a batch size of {state.batches.size}")
         return None
 
 
-def _pack(progress: Progress, images: Images) -> bytes:
+def _pack(state: TrainingState, images: Images) -> bytes:
     """The state that workers need, without pixels, and which images it belongs to."""
-    state = copy.copy(progress)
-    state.batches = state.average = state.record = None  # type: ignore[assignment]
-    state.stepper = copy.copy(progress.stepper)
-    state.stepper.forward = state.stepper.replay = None
-    batches = progress.batches
+    sent, batches = copy.copy(state), state.batches
+    sent.batches = sent.average = sent.record = None  # type: ignore[assignment]
+    sent.stepper = copy.copy(state.stepper)
+    sent.stepper.forward = sent.stepper.replay = None
     stored = images.at(images.rows)
     source = {"rows": stored.rows, "fingerprint": stored.fingerprint, "augment": batches.augment}
-    return _to_bytes({"state": state, "batches": batches.state(), "device": str(batches.labels.device), **source})
+    return _to_bytes({"state": sent, "batches": batches.state(), "device": str(batches.labels.device), **source})
 
 
 def _to_bytes(value: Any) -> bytes:
@@ -122,7 +121,7 @@ class Worker:
 
     def __init__(self, distributed: Distributed, context: Context) -> None:
         self.distributed, self.context = distributed, context
-        self._progress: Progress | None = None
+        self._state: TrainingState | None = None
         self._data: Dataset | None = None
         self._load_error: Exception | None = None
 
@@ -134,7 +133,7 @@ class Worker:
 
     def _load(self, arguments: dict[str, Any]) -> None:
         """Load images while rank 0 continues; errors are raised when the images are needed."""
-        self._data = self._load_error = self._progress = None
+        self._data = self._load_error = self._state = None
         try:
             self._data = load(**arguments)
         except (UserError, OSError) as error:
@@ -144,18 +143,18 @@ class Worker:
         """Join another training."""
         with self.distributed.shared_errors():
             message = self._unpack(packed)
-            images, progress = self._images(message["rows"], message["fingerprint"]), message["state"]
-            progress.batches = Batches(
+            images, state = self._images(message["rows"], message["fingerprint"]), message["state"]
+            state.batches = Batches(
                 images,
-                progress.model.prepare,
+                state.model.prepare,
                 size=len(images),
                 augment=message["augment"],
                 device=self.context.device,
                 part=(self.distributed.rank, self.distributed.size),
             )
-            progress.batches.restore(message["batches"])
-            progress.stepper.forward = DistributedForward(progress.model.module, self.distributed)
-            self._progress = progress
+            state.batches.restore(message["batches"])
+            state.stepper.forward = DistributedForward(state.model.module, self.distributed)
+            self._state = state
 
     def _unpack(self, packed: bytes) -> dict[str, Any]:
         device = self.context.device
@@ -172,10 +171,10 @@ class Worker:
         return images
 
     def _roll_back(self, packed: bytes) -> None:
-        assert self._progress is not None
-        self._progress.unpack(self._unpack(packed))
+        assert self._state is not None
+        self._state.unpack(self._unpack(packed))
 
     def _step(self, stage: Stage, factor: float, fraction: float) -> None:
-        assert self._progress is not None
-        self._progress.enter(stage)
-        self._progress.step(factor, fraction=fraction)
+        assert self._state is not None
+        self._state.enter(stage)
+        self._state.step(factor, fraction=fraction)

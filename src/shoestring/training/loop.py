@@ -22,13 +22,13 @@ from shoestring.training.checkpoint import Checkpoint, Extended, Fresh, Resumed,
 from shoestring.training.distributed import Rank0
 from shoestring.training.dynamics import Recorder
 from shoestring.training.early_stopping import EarlyStopping, Score
-from shoestring.training.progress import Progress, Training
+from shoestring.training.progress import TrainingState, TrainingSummary
 from shoestring.training.saving import Saver
 from shoestring.training.setup import growth_of, prepare
 
 _REPORT_SECONDS = 0.5  # seconds between progress reports
 _CHECK_AT, _MAX_RATIO = 0.05, 1.5  # fraction at which the plan is checked, ratio of step times from which it is revised
-REPLAN = "plan"  # `Training.ended` of a training to be planned again
+REPLAN = "plan"  # `TrainingSummary.ended` of a training to be planned again
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Hooks:
 
 def fit(
     model: Model, images: Images, window: Window, plan: TrainPlan, context: Context, hooks: Hooks | None = None
-) -> Training:
+) -> TrainingSummary:
     """Train the model in place on the images until the window of the budget is spent.
 
     With early stopping, training stops after `plan.patience` scores in a row without improvement, and the best weights
@@ -61,46 +61,46 @@ def fit(
     start = Checkpoint(context.folder).start(window.budget.total)
     if isinstance(start, Resumed):
         plan = start.saved.plan
-    progress = prepare(model, images, window, plan, context, start)
+    state = prepare(model, images, window, plan, context, start)
     if isinstance(start, Extended):  # continue the schedule where the shorter training ended
         last = plan.lr_range[1]
-        progress.plan = replace(plan, lr_range=(last * window.start / window.end, last))
+        state.plan = replace(plan, lr_range=(last * window.start / window.end, last))
     try:
-        return _Loop(progress, images, window, context, hooks or Hooks(), start).run()
+        return _Loop(state, images, window, context, hooks or Hooks(), start).run()
     finally:
-        progress.unfreeze()
+        state.unfreeze()
 
 
 class _Loop:
     """One training; see `fit`."""
 
     def __init__(
-        self, progress: Progress, images: Images, window: Window, context: Context, hooks: Hooks, start: Start
+        self, state: TrainingState, images: Images, window: Window, context: Context, hooks: Hooks, start: Start
     ) -> None:
-        self.progress, self.window, self.context, self.hooks = progress, window, context, hooks
-        plan, self.budget = progress.plan, window.budget
+        self.state, self.window, self.context, self.hooks = state, window, context, hooks
+        plan, self.budget = state.plan, window.budget
         self.schedule = growth_of(plan)
         if hooks.record is not None:
-            progress.watch(hooks.record)
+            state.watch(hooks.record)
         self.early_stopping, self.grace = EarlyStopping(plan.patience, hooks.score), GracePeriod()
         self.ended = False
         if not isinstance(start, Fresh):
             with Checkpoint(context.folder).restoring():
                 self.early_stopping.restore(start.saved.content["patience"], reset=isinstance(start, Extended))
             self.ended = isinstance(start, Resumed) and start.saved.ended
-        self.rank0 = Rank0(progress, images, context)
-        self.saver = Saver(progress, window, context, anytime=hooks.anytime)
+        self.rank0 = Rank0(state, images, context)
+        self.saver = Saver(state, window, context, anytime=hooks.anytime)
         self.timed = self.budget.unit == "seconds"
         self.threads = ThreadTuner(context.threads) if self.timed and context.threads is not None else None
         self.watch = Stopwatch[float](context.device)
         self.replan, self.reported = hooks.replan, time.monotonic()
-        self.factor = progress.stepper.optimizer.factor(plan.lr_range[1])
+        self.factor = state.stepper.optimizer.factor(plan.lr_range[1])
         self.loss: Tensor | None = None
 
-    def run(self) -> Training:
+    def run(self) -> TrainingSummary:
         """Train until the end of the window."""
-        progress, budget = self.progress, self.budget
-        budget.reserve("norms", images=progress.norm_images)
+        state, budget = self.state, self.budget
+        budget.reserve("norms", images=state.norm_images)
         ended = "budget"
         with self.grace if self.hooks.anytime else nullcontext():
             while self.grace.remaining and not self.ended and self._step():
@@ -116,39 +116,39 @@ class _Loop:
             if self.loss is not None:
                 self.saver.roll_back(self.loss)
             if self.grace.started:
-                self.saver.snapshots.save(progress.usable)
+                self.saver.snapshots.save(state.usable)
                 self.context.log("SIGTERM: annealed the learning rate and saved a snapshot")
                 raise KeyboardInterrupt
         return self._finish(ended)
 
     def _step(self) -> bool:
         """Train one step if it fits; False at the end of the window. After out of memory, the loss is None."""
-        progress, window = self.progress, self.window
+        state, window = self.state, self.window
         stage = self.stage = self.schedule(window.fraction)
-        progress.enter(stage)
-        costs = progress.step_cost
+        state.enter(stage)
+        costs = state.step_cost
         cost = costs[self.budget.unit]
         pending = self.watch.pending * cost if self.timed else 0.0  # launched, but not finished
         if window.remaining < pending + (cost if self.timed else cost / 2):
             return False
-        first, last = progress.plan.lr_range
+        first, last = state.plan.lr_range
         fraction = first + (last - first) * window.ahead(pending + cost / 2)
-        self.factor = self.grace.remaining * progress.stepper.optimizer.factor(fraction)
-        with self.watch(progress.stages.work, self._add_time):
+        self.factor = self.grace.remaining * state.stepper.optimizer.factor(fraction)
+        with self.watch(state.growth.work, self._add_time):
             self.loss = self.rank0.step(stage, self.factor, fraction=fraction)
         if self.loss is None:
             self.watch.reset()
             return True
         self.budget.charge(epochs=costs["epochs"], flops=costs["flops"])
-        self.budget.slowdown = progress.timer.slowdown
-        self.budget.seconds_per_pass = progress.predict_seconds * self.budget.slowdown
-        self.budget.reserve("uneven steps", progress.timer.excess)
+        self.budget.slowdown = state.timer.slowdown
+        self.budget.seconds_per_pass = state.predict_seconds * self.budget.slowdown
+        self.budget.reserve("uneven steps", state.timer.excess)
         return True
 
     def _add_time(self, work: float, seconds: float, busy: float) -> None:
         """Add the wall-clock and processor seconds of a step."""
         alone = self.threads is not None and self.threads.count == 1
-        self.progress.timer.add(work, seconds, min(seconds, busy) if alone else None)
+        self.state.timer.add(work, seconds, min(seconds, busy) if alone else None)
         if self.threads is not None:
             self.threads.add(work, seconds, busy)
 
@@ -157,23 +157,23 @@ class _Loop:
 
         Only steps of the whole network show whether the plan is right, as time is not proportional to FLOPs.
         """
-        progress, fraction = self.progress, self.window.fraction
-        reliable = self.timed and progress.stages.work == 1 and progress.timer.is_reliable(1.0)
+        state, fraction = self.state, self.window.fraction
+        reliable = self.timed and state.growth.work == 1 and state.timer.is_reliable(1.0)
         if self.replan is None or not reliable or fraction < _CHECK_AT:
             return False
         replan, self.replan = self.replan, None
-        ratio = progress.time_ratio
+        ratio = state.time_ratio
         return fraction < 2 * _CHECK_AT and max(ratio, 1 / ratio) > _MAX_RATIO and replan(ratio)
 
     def _report(self) -> None:
         if time.monotonic() - self.reported > _REPORT_SECONDS and self.loss is not None:
             self.reported = time.monotonic()
-            values = {"loss": self.loss.item(), "learning_rate": self.factor, **self.progress.values}
+            values = {"loss": self.loss.item(), "learning_rate": self.factor, **self.state.values}
             self.context.on_progress("train", self.window.fraction, values)
 
     def _stops(self) -> bool:
         """Whether early stopping ends the training; only the whole network is scored."""
-        return self.stage == Stage() and self.early_stopping.should_stop(self.progress.model, self.window)
+        return self.stage == Stage() and self.early_stopping.should_stop(self.state.model, self.window)
 
     def _save(self) -> None:
         """Save what is due; if training diverged, continue from an earlier state."""
@@ -182,20 +182,20 @@ class _Loop:
         if not self.saver.save(self.loss, patience=self.early_stopping.state()):
             self.loss = None
 
-    def _finish(self, ended: str) -> Training:
-        progress = self.progress
-        progress.enter(Stage())  # in case a stalled machine skipped the last stage
+    def _finish(self, ended: str) -> TrainingSummary:
+        state = self.state
+        state.enter(Stage())  # in case a stalled machine skipped the last stage
         self.saver.end(patience=self.early_stopping.state())
         stopping = self.early_stopping
-        if not (stopping.is_current(self.window.fraction) and stopping.restore_best(progress.model.module)):
-            progress.finish()
-        rate = progress.stepper.optimizer.factor(progress.plan.lr_range[1])
+        if not (stopping.is_current(self.window.fraction) and stopping.restore_best(state.model.module)):
+            state.finish()
+        rate = state.stepper.optimizer.factor(state.plan.lr_range[1])
         summary = self._release(ended)
-        self.context.on_progress("train", 1.0, {"learning_rate": rate, "epoch": progress.epoch})
+        self.context.on_progress("train", 1.0, {"learning_rate": rate, "epoch": state.epoch})
         return summary
 
-    def _release(self, ended: str) -> Training:
+    def _release(self, ended: str) -> TrainingSummary:
         """Release the reserves, and return the summary."""
         self.budget.release("norms")
         self.budget.release("uneven steps")
-        return self.progress.summary(self.factor, ended)
+        return self.state.summary(self.factor, ended)

@@ -22,7 +22,7 @@ from shoestring.models.model import Model
 from shoestring.runtime.device import out_of_memory, synchronize
 from shoestring.training.dynamics import Recorder
 from shoestring.training.ema import WeightAverage
-from shoestring.training.stages import Stages
+from shoestring.training.stages import GrowthState
 from shoestring.training.step_times import StepTimer
 from shoestring.training.stepper import Stepper
 
@@ -31,8 +31,8 @@ _NORM_IMAGES, _MIN_NORM_IMAGES = 2048, 128
 
 
 @dataclass(frozen=True)
-class Training:
-    """Summary of a training; the final learning rate is a fraction of its peak."""
+class TrainingSummary:
+    """Summary of a finished training; the final learning rate is a fraction of its peak."""
 
     steps: int
     epochs: float
@@ -44,7 +44,7 @@ class Training:
     ended: str  # "budget", "patience" or "plan"
 
 
-class Progress:
+class TrainingState:
     """The state of one training: network, optimizer, upcoming batches, averaged weights, growth stage, counters."""
 
     def __init__(
@@ -52,11 +52,11 @@ class Progress:
         plan: TrainPlan,
         stepper: Stepper,
         batches: Batches,
-        stages: Stages,
+        growth: GrowthState,
         *,
         average: WeightAverage | None = None,
     ) -> None:
-        self.plan, self.stepper, self.batches, self.stages, self.average = plan, stepper, batches, stages, average
+        self.plan, self.stepper, self.batches, self.growth, self.average = plan, stepper, batches, growth, average
         self.predict_seconds = plan.times.predict
         self.timer = StepTimer(plan.times.step(batches.size))
         self.record: Recorder | None = None
@@ -78,14 +78,14 @@ class Progress:
     @property
     def values(self) -> dict[str, float]:
         """Values for progress reports."""
-        stages = self.stages
-        depth = {"depth": stages.depth} if stages.depth < 1 else {}
-        return {"epoch": self.epoch, "side": stages.side, "width": stages.width, **depth}
+        growth = self.growth
+        depth = {"depth": growth.depth} if growth.depth < 1 else {}
+        return {"epoch": self.epoch, "side": growth.side, "width": growth.width, **depth}
 
     def enter(self, stage: Stage) -> None:
         """Continue with this growth stage."""
         averages = [] if self.average is None else [self.average.values]
-        if self.stages.advance(stage, self.stepper.optimizer, averages):
+        if self.growth.advance(stage, self.stepper.optimizer, averages):
             self.stepper.reset()
 
     def step(self, factor: float, *, fraction: float = 0.0) -> Tensor:
@@ -94,7 +94,7 @@ class Progress:
         `fraction` of the training sets the strength of augmentation. The next step may overwrite the loss.
         """
         batches = self.batches
-        batch = batches.draw(progress=fraction, **resizing(self.stages.side, self.stages.full))
+        batch = batches.draw(progress=fraction, **resizing(self.growth.side, self.growth.full))
         smoothing, weighted = self.plan.label_smoothing, batches.weights is not None
         loss, logits, norms = self.stepper(batch, factor, smoothing=smoothing, weighted=weighted)
         if self.record is not None:
@@ -109,14 +109,14 @@ class Progress:
     @property
     def time_ratio(self) -> float:
         """Expected over planned seconds of the next step."""
-        work = self.stages.work
+        work = self.growth.work
         return self.timer.expected(work) / (self.plan.times.step(self.batches.size) * work)
 
     @property
     def step_cost(self) -> dict[str, float]:
         """Cost of the next step in each unit of a budget; the seconds are an estimate."""
-        size, work = self.batches.size, self.stages.work
-        flops = TRAINING_FLOPS_PER_MAC * self.stages.macs * work * size
+        size, work = self.batches.size, self.growth.work
+        flops = TRAINING_FLOPS_PER_MAC * self.growth.macs * work * size
         return {"seconds": self.timer.expected(work), "epochs": size / len(self.batches), "flops": flops}
 
     def halve_batch_size(self) -> None:
@@ -149,7 +149,7 @@ class Progress:
             if not out_of_memory(error):
                 raise
             estimated = self._finalize(model)
-        if estimated and self.stages.complete:
+        if estimated and self.growth.complete:
             seconds = (time.monotonic() - start) / len(self._norm_rows)
             self.predict_seconds = min(self.predict_seconds, seconds)
         return model
@@ -195,25 +195,25 @@ class Progress:
         synchronize(rows.device)
         return estimated
 
-    def summary(self, factor: float, ended: str) -> Training:
+    def summary(self, factor: float, ended: str) -> TrainingSummary:
         """Summary of a training that ended at this factor of the learning rate, for this reason."""
-        plan, grow = self.plan, str(self.plan.grow)
-        return Training(self.steps, self.epoch, self.batches.size, plan.optimizer, plan.precision, grow, factor, ended)
+        plan, size, grow = self.plan, self.batches.size, str(self.plan.grow)
+        return TrainingSummary(self.steps, self.epoch, size, plan.optimizer, plan.precision, grow, factor, ended)
 
     def pack(self) -> dict[str, Any]:
         """The state for `unpack`: tensors and plain values."""
         return {
             "network": (self.model.name, self.model.options),
             "plan": to_dict(self.plan),
-            "width": self.stages.width,
-            "depth": self.stages.depth,
+            "width": self.growth.width,
+            "depth": self.growth.depth,
             "sizes": getattr(self.model.module, "sizes_changed", {}),
             "module": self.model.module.state_dict(),
             "batches": self.batches.state(),
             "optimiser": self.stepper.optimizer.state_dict(),
             "average": self.average and self.average.state(),
             "record": self.record and self.record.state(),
-            "counts": (self.steps, self.images, self.stepper.setbacks),
+            "counts": (self.steps, self.images, self.stepper.rollbacks),
         }
 
     def unpack(self, saved: dict[str, Any]) -> None:
@@ -228,6 +228,6 @@ class Progress:
         if self.record is not None:
             self.record.restore(saved["record"])
         self._recorded = saved["record"]
-        self.steps, self.images, self.stepper.setbacks = saved["counts"]
-        self.stages.restore(saved["width"], saved["depth"])
+        self.steps, self.images, self.stepper.rollbacks = saved["counts"]
+        self.growth.restore(saved["width"], saved["depth"])
         self.stepper.reset()

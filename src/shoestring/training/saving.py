@@ -11,7 +11,7 @@ from shoestring.errors import UserError
 from shoestring.runtime.context import Context
 from shoestring.training.checkpoint import Checkpoint
 from shoestring.training.divergence import DivergenceGuard
-from shoestring.training.progress import Progress
+from shoestring.training.progress import TrainingState
 from shoestring.training.snapshots import Snapshots, newest
 
 _INTERVAL = 0.01  # fraction of the training between two checks of the loss, for which an accelerator has to wait
@@ -24,9 +24,9 @@ class Saver:
     With `anytime` model snapshots are saved as well.
     """
 
-    def __init__(self, progress: Progress, window: Window, context: Context, *, anytime: bool) -> None:
-        self.progress, self.window, self.checkpoint = progress, window, Checkpoint(context.folder)
-        self.guard = DivergenceGuard(progress, context.log)
+    def __init__(self, state: TrainingState, window: Window, context: Context, *, anytime: bool) -> None:
+        self.state, self.window, self.checkpoint = state, window, Checkpoint(context.folder)
+        self.guard = DivergenceGuard(state, context.log)
         seconds = window.length if window.budget.unit == "seconds" else 0.0
         self.snapshots = Snapshots(context.folder if anytime else None, seconds)
         self._next = 0.0
@@ -44,19 +44,19 @@ class Saver:
         self._next = fraction + _INTERVAL
         if self.roll_back(loss):
             return False
-        self.guard.save(self.progress, fraction)
+        self.guard.save(self.state, fraction)
         if self.checkpoint.due():
             self._save_checkpoint(ended=False, **extra)
-            if self.progress.plan.extendable:
+            if self.state.plan.extendable:
                 self.window.budget.reserve("state", _CAUTION * self.checkpoint.seconds)
         if self.snapshots.due(fraction):
-            self.snapshots.save(self.progress.usable)
+            self.snapshots.save(self.state.usable)
         return True
 
     def roll_back(self, loss: Tensor) -> bool:
         """`DivergenceGuard.roll_back`, with an error that names the last snapshot."""
         try:
-            return self.guard.roll_back(loss, self.progress)
+            return self.guard.roll_back(loss, self.state)
         except UserError as error:
             folder = self.checkpoint.folder
             if folder is None or (snapshot := newest(folder)) is None:
@@ -65,7 +65,7 @@ class Saver:
 
     def end(self, **extra: Any) -> None:
         """Save the final checkpoint if the training can be extended."""
-        if self.progress.plan.extendable:
+        if self.state.plan.extendable:
             self.window.budget.release("state")
             self._save_checkpoint(ended=True, **extra)
 
@@ -73,4 +73,4 @@ class Saver:
         window = self.window
         budget = {"window": (window.start, window.portion), "counted": window.budget.counted}
         end = {"total": window.budget.total, "ended": ended}
-        self.checkpoint.save(self.progress.pack() | budget | end | extra)
+        self.checkpoint.save(self.state.pack() | budget | end | extra)

@@ -26,8 +26,8 @@ from shoestring.training.checkpoint import Checkpoint, Extended, Fresh, Start
 from shoestring.training.ema import EMA_FRACTIONS, WeightAverage
 from shoestring.training.fine_tuning import freeze
 from shoestring.training.optimizer import make_optimizer
-from shoestring.training.progress import Progress
-from shoestring.training.stages import Stages
+from shoestring.training.progress import TrainingState
+from shoestring.training.stages import GrowthState
 from shoestring.training.stepper import Stepper
 
 MIN_STEPS = 10  # fewer raise BudgetTooSmall
@@ -38,7 +38,9 @@ def growth_of(plan: TrainPlan) -> Schedule:
     return compose("constant") if plan.extended else compose(plan.grow, plan.grow_options)
 
 
-def prepare(model: Model, images: Images, window: Window, plan: TrainPlan, context: Context, start: Start) -> Progress:
+def prepare(
+    model: Model, images: Images, window: Window, plan: TrainPlan, context: Context, start: Start
+) -> TrainingState:
     """Return a training that is ready for its next step.
 
     Raises `BudgetTooSmall` if fewer than ten steps fit into the window, and `UserError` for a batch size of one with
@@ -62,20 +64,20 @@ def prepare(model: Model, images: Images, window: Window, plan: TrainPlan, conte
     if fresh:
         _refuse_if_too_small(window, batches, plan, macs)
     _check_size(batches, model.module)
-    stages = _stages(model, macs, schedule, context, fresh=fresh)
+    growth = _growth(model, macs, schedule, context, fresh=fresh)
     stepper = Stepper(model, make_optimizer(model, plan), precision=plan.precision, device=batches.pixels.device)
     average = WeightAverage(model.module, fraction=EMA_FRACTIONS[plan.schedule]) if plan.ema else None
-    progress = Progress(plan, stepper, batches, stages, average=average)
-    progress.frozen = frozen
+    state = TrainingState(plan, stepper, batches, growth, average=average)
+    state.frozen = frozen
     if not isinstance(start, Fresh):
-        _continue(progress, window, start, context)
+        _continue(state, window, start, context)
     elif window.budget.unit == "seconds":  # the time that planning took is not part of the schedule
         window.restart()
-    return progress
+    return state
 
 
-def _stages(model: Model, macs: float, schedule: Schedule, context: Context, *, fresh: bool) -> Stages:
-    """The stages of the network; a new one starts narrow or shallow."""
+def _growth(model: Model, macs: float, schedule: Schedule, context: Context, *, fresh: bool) -> GrowthState:
+    """The growth state of the network; a new one starts narrow or shallow."""
     channels, blocks = prepare_growth(model, schedule, seed=context.seed)
     side, first = model.preprocessing.resolution, schedule(0.0)
     if fresh and cannot_shrink(schedule, side):
@@ -84,22 +86,22 @@ def _stages(model: Model, macs: float, schedule: Schedule, context: Context, *, 
         channels.narrow(model.module, first.width)
     if blocks and fresh:  # after narrowing, which measures norms
         blocks.start(model.module, first.depth)
-    return Stages(model, macs, first, channels=channels, blocks=blocks)
+    return GrowthState(model, macs, first, channels=channels, blocks=blocks)
 
 
-def _continue(progress: Progress, window: Window, start: Start, context: Context) -> None:
+def _continue(state: TrainingState, window: Window, start: Start, context: Context) -> None:
     """Restore the saved state, and the part of the budget that belongs to this training."""
     assert not isinstance(start, Fresh)
     saved, budget = start.saved.content, window.budget
     with Checkpoint(context.folder).restoring():
-        progress.unpack(saved)
+        state.unpack(saved)
     if isinstance(start, Extended):
         budget.counted = max(budget.counted, saved["counted"])
         window.start = budget.spent
     else:
         window.start, window.portion = saved["window"]
         budget.counted = saved["counted"]
-    context.log(f"resuming after {progress.steps:,} steps")
+    context.log(f"resuming after {state.steps:,} steps")
 
 
 def prepare_growth(

@@ -13,7 +13,7 @@ from shoestring.models.model import Model
 from shoestring.training.optimizer import CombinedOptimizer
 
 
-class Stages:
+class GrowthState:
     """Grows a network from stage to stage; `width` and `depth` are fractions of the whole, `side` is in pixels.
 
     `channels` and `blocks` hold the channels and blocks to be added (None where width or depth does not grow). `macs`

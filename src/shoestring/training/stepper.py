@@ -29,7 +29,7 @@ class Stepper:
     """Runs training steps of a model.
 
     `forward` replaces the forward pass of the module in distributed training (None otherwise). With `norms`, steps also
-    return the feature norm of each image. `setbacks` is how often training was rolled back; each halves the learning
+    return the feature norm of each image. `rollbacks` is how often training was rolled back; each halves the learning
     rate.
     """
 
@@ -37,7 +37,7 @@ class Stepper:
         self.model, self.optimizer, self.precision = model, optimizer, precision
         self.forward: Callable[[Tensor], Tensor] | None = None
         self.norms = False
-        self.setbacks = 0
+        self.rollbacks = 0
         self._smoothing, self._weight, self._weighted = 0.0, 1.0, False
         stepper = weakref.proxy(self)  # a reference cycle would hold memory after training
         self.replay: Replay | None = Replay(lambda *tensors: stepper._run(*tensors), device=device)
@@ -54,7 +54,7 @@ class Stepper:
         them. With `weighted`, the labels (B, C) of each image add up to its weight.
         """
         self._smoothing, self._weight, self._weighted = smoothing, batch.weight, weighted
-        rate: float | Tensor = factor * 0.5**self.setbacks
+        rate: float | Tensor = factor * 0.5**self.rollbacks
         if batch.images.is_cuda:
             rate = torch.full((), rate, dtype=torch.float32, device=batch.images.device)
         return (self.replay or self._run)(batch.images, batch.labels, rate)
@@ -63,7 +63,7 @@ class Stepper:
         self.optimizer.zero_grad()  # of a step that failed
         module = self.model.module
         recording = feature_norms(module, self.model.heads) if self.norms else contextlib.nullcontext([])
-        scale = _LOSS_SCALE / _LOSS_SCALE_DIVISOR**self.setbacks if self.precision == "float16" else 1.0
+        scale = _LOSS_SCALE / _LOSS_SCALE_DIVISOR**self.rollbacks if self.precision == "float16" else 1.0
         with safe_convolutions(module, images.device):
             with autocast(images.device, self.precision), recording as norms:
                 logits = (self.forward or module)(images)

@@ -15,7 +15,7 @@ from shoestring.selection.algorithms.ties import random_argmax
 from shoestring.selection.pool import NO_INDICES, Pool
 
 
-def d2(
+def d2(  # noqa: PLR0913 (options of the method)
     pool: Pool,
     size: int,
     *,
