@@ -1,4 +1,7 @@
-"""Flags from the fields of the recipe, and from the signatures of methods; flags that are not given stay unset."""
+"""Flags from the fields of the recipe, and from the signatures of methods; flags that are not given stay unset.
+
+To add a flag, add a field in config/recipe.py; a field outside the sections also goes into `FIELDS`.
+"""
 
 from __future__ import annotations
 
