@@ -45,6 +45,9 @@ class Parser(argparse.ArgumentParser):
         if match := re.fullmatch("argument (--[^/ ]+): expected one argument", message):
             about = next(action.help for action in self._actions if match[1] in action.option_strings) or ""
             message = f"{match[1]} needs a value: {about.replace('%%', '%')}"
+        if match := re.fullmatch("the following arguments are required: ([^,]+).*", message):
+            about = next(action.help for action in self._actions if action.metavar == match[1])
+            message = f"the argument {match[1]}, the {about}, is missing"
         raise UserError(f"{message}. (`{self.prog} --help`)")
 
     def parse_args(self, args: Sequence[str], namespace: None = None) -> argparse.Namespace:  # type: ignore[override]

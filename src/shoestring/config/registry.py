@@ -12,7 +12,7 @@ import functools
 import importlib
 import inspect
 import typing
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import Any
 
 import shoestring
 from shoestring.config.values import coerce
-from shoestring.errors import UserError, quoted, unknown
+from shoestring.errors import no_option, unknown
 from shoestring.suggestions import aliases, nearest, similarity
 
 # kind -> the folder of its built-in methods, one file each
@@ -139,11 +139,5 @@ def bind(kind: str, name: str, given: dict[str, Any]) -> dict[str, Any]:
     known = options(kind, name)
     for key in given:
         if key not in known:
-            raise _no_option(kind, name, key, known)
+            raise no_option(f"{noun(kind)} '{name}'", key, known)
     return {key: coerce(value, known[key].type, f"{name}'s option '{key}'") for key, value in given.items()}
-
-
-def _no_option(kind: str, name: str, key: str, known: Iterable[str]) -> UserError:
-    near, names = nearest(key, known), ", ".join(sorted(known))
-    guess = f" Did you mean '{near}'?" if near else ""
-    return UserError(f"{noun(kind)} '{name}' has no option {quoted(key)}.{guess} It has {names or 'none'}.")
