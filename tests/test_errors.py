@@ -48,7 +48,7 @@ CALLS = [
     (lambda images, make: train(images, batch_size=1, model="convnet"), "batch_size=2, or norm=False"),
     (lambda images, make: train(images, weights="nowhere"), r"no weights at .*nowhere"),
     (lambda images, make: train(images, grow="constan"), "Did you mean 'constant'"),
-    (lambda images, make: train(images, grow="width", stages="1@1"), "leave out grow"),
+    (lambda images, make: train(images, grow="width", stages="1@1"), "omit grow"),
     (lambda images, make: train(images[[]]), "no images to train on"),
     (lambda images, make: select(images, 61), "61"),
     (lambda images, make: select(images, 9, method="randm"), "Did you mean 'random'"),

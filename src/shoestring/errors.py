@@ -71,6 +71,16 @@ def unknown(kind: str, name: str, known: Iterable[str], *, hint: str = "", near:
     return UserError(f"unknown {kind} {quoted(name)}.{guess} Known: {', '.join(names)}.{' ' + hint if hint else ''}")
 
 
+def no_option(owner: str, name: str, known: Iterable[str]) -> UserError:
+    """Return the error for an option that a method, the `owner`, does not have, with a suggestion."""
+    names = sorted(known)
+    if not names:
+        return UserError(f"{owner} has no options, but {quoted(name)} was given.")
+    near = nearest(name, names)
+    guess = f" Did you mean '{near}'?" if near else ""
+    return UserError(f"{owner} has no option {quoted(name)}.{guess} Known: {', '.join(names)}.")
+
+
 def quoted(value: object) -> str:
     """Return a value in quotation marks, shortened so that the message stays readable."""
     try:

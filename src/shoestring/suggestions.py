@@ -91,6 +91,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "skip_broken": ("skip_bad",),
     "unlabeled": ("unlabelled",),
     "stratify": ("balance",),
+    "method": ("select",),
     # machine
     "gpu": ("device=cuda", "cuda"),
     "gpus": ("device=cuda",),

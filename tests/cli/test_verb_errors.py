@@ -7,6 +7,7 @@ import pytest
 
 from shoestring.cli import run
 from shoestring.cli.main import main
+from shoestring.cli.show import grid
 
 
 @pytest.mark.parametrize("content", ["[1]", "{", "{}"])
@@ -41,6 +42,24 @@ def test_other_verbs(capsys, words: str) -> None:
     assert main(words.split()) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ") and error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("report FOLDER", "is not a run folder (it has no run.json)."),
+        ("report", "the argument RUN, the folder of the finished run, is missing."),
+        ("predict FOLDER FOLDER", "is a folder. Pass image files, such as"),
+    ],
+)
+def test_wrong_or_missing_folder(capsys, tmp_path: Path, words: str, message: str) -> None:
+    assert main([str(tmp_path) if word == "FOLDER" else word for word in words.split()]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_table_in_a_file_is_not_padded(capsys) -> None:
+    grid(("", ""), [("long name", "x"), ("name", "a long value")])
+    assert capsys.readouterr().out == "long name  x\nname       a long value\n"
 
 
 def test_help_of_a_verb(capsys) -> None:

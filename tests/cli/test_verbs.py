@@ -81,6 +81,8 @@ def test_verbs_with_equal_arguments_have_separate_folders(capsys, tmp_path: Path
     assert call(capsys, "run", *words, "--select", "random")["out"] != selected["out"]
     assert main(["report", selected["out"]]) == 2
     assert "is a selection" in capsys.readouterr().err
+    assert main(["evaluate", selected["out"]]) == 2
+    assert "is a selection" in capsys.readouterr().err
 
 
 def test_prune_accepts_its_saved_recipe(capsys, tmp_path: Path, trained: Path) -> None:

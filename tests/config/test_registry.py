@@ -97,6 +97,8 @@ def test_bind_converts_options():
         ("forgetting", {"oder": "hardest"}, "Did you mean 'order'?"),
         ("forgetting", {"order": "hardes"}, "Did you mean 'hardest'?"),
         ("diversity", {"swaps": "few"}, "diversity's option 'swaps' must be an integer"),
+        ("d2", {"darkest": "x"}, "selection method 'd2' has no option 'darkest'. Known:"),
+        ("d2", {"order": "x"}, "d2's option 'order' must be easiest or hardest, not 'x'."),
         ("random", {"rng": 1}, "has no options"),
     ],
 )

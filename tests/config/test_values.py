@@ -42,7 +42,7 @@ def test_values_are_converted_to_the_type(value, kind, expected):
         (1, bool, "examples must be a truth value"),
         ([1], float, "examples must be a number"),
         (True, str, "examples must be text"),
-        ("eqal", Literal["equal", "none"], "unknown value of examples 'eqal'. Did you mean 'equal'?"),
+        ("eqal", Literal["equal", "none"], "examples must be equal or none, not 'eqal'. Did you mean 'equal'?"),
         (3, dict[str, Any], "examples must be a mapping"),
     ],
 )

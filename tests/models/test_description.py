@@ -184,7 +184,7 @@ def test_no_option_of_a_description_can_load_files(altered, trap, key):
     file, sprung = trap
     value = {"file": str(file)} if key.startswith("pretrained_cfg") else str(file)
     folder = altered(name="timm:test_efficientnet", options={key: value})
-    refused(folder, "model.json", f"unknown option of timm model 'test_efficientnet' '{key}'")
+    refused(folder, "model.json", f"timm model 'test_efficientnet' has no option '{key}'")
     with pytest.raises(UserError, match=key):
         read_network(folder)
     size = Preprocessing(8, 1, (0.5,), (0.25,))

@@ -51,7 +51,10 @@ def test_selecting_all_images_is_a_permutation(method):
 def test_the_order_of_the_pool_does_not_matter(method, seed):
     strategy, features = registry.find("select", method), some_features(31, seed=seed)
     order = np.random.default_rng(seed).permutation(31)
-    found = strategy(pool_of(features), 6, rng=np.random.default_rng(0))
+    pool = pool_of(features)
+    found = strategy(pool, 6, rng=np.random.default_rng(0))
+    if not pool.features_used:
+        pytest.skip("the method does not use features")
     permuted = strategy(pool_of(features[order]), 6, rng=np.random.default_rng(1))
     assert order[permuted].tolist() == found.tolist()
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from shoestring.cli.flags import Parser, add_output
 from shoestring.cli.process import handle_signals
 from shoestring.cli.progress import Progress
-from shoestring.config.resolve import resolve
+from shoestring.config.resolve import FLAGS, resolve
 
 _PACKAGES = ("shoestring", "torch", "torchvision", "timm", "scikit-learn", "datasets")
 
@@ -23,7 +23,7 @@ def main(verb: str, words: Sequence[str]) -> int:
     parser.add_argument("--skip-bad", action="store_true", default=False, help="skip images that cannot be read")
     add_output(parser)
     args = parser.parse_args(words)
-    resolution = resolve(("flags", {"resolution": args.resolution}))[0].resolution
+    resolution = resolve((FLAGS, {"resolution": args.resolution}))[0].resolution
     result: dict[str, Any] = {"machine": _machine()}
     if "data" in args:
         progress = Progress(quiet="quiet" in args)
@@ -37,8 +37,15 @@ def main(verb: str, words: Sequence[str]) -> int:
     from shoestring.cli.show import two_columns
 
     for rows in result.values():
-        two_columns((name, str(value)) for name, value in rows.items())
+        two_columns(row for name, value in rows.items() for row in _lines(name, value))
     return 0
+
+
+def _lines(name: str, value: Any) -> Iterator[tuple[str, str]]:
+    """Yield the rows of a value; a list has a row for each entry."""
+    entries = value or ["none"] if isinstance(value, list) else [value]
+    for number, entry in enumerate(entries):
+        yield "" if number else name, str(entry)
 
 
 def _machine() -> dict[str, Any]:
@@ -71,5 +78,5 @@ def _data(source: str, resolution: int | None, skip_bad: bool, progress: Progres
         "images": " x ".join(map(str, data.train.shape)),
         "classes": ", ".join(f"{name} {count}" for name, count in zip(data.classes, counts)),
         "smallest class": f"{data.classes[int(counts.argmin())]}, {counts.min()} training images",
-        "notes": " ".join(data.notes) or "none",
+        "notes": list(data.notes),
     }

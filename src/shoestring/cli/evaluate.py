@@ -72,7 +72,7 @@ def _print(metrics: dict[str, Any], args: Namespace) -> None:
     from shoestring.cli.show import grid, two_columns
     from shoestring.reporting.markdown import describe_tta, headline
 
-    rows = [("accuracy", headline(metrics)), ("loss", f"{metrics['loss']:.3f}")]
+    rows = [("accuracy", headline(metrics).removeprefix("Accuracy ")), ("loss", f"{metrics['loss']:.3f}")]
     two_columns([*rows, ("forward passes per prediction", describe_tta(metrics))])
     keys = ("recall", "precision", "f1")
     grid(

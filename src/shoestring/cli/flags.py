@@ -1,4 +1,7 @@
-"""Flags from the fields of the recipe, and from the signatures of methods; flags that are not given stay unset."""
+"""Flags from the fields of the recipe, and from the signatures of methods; flags that are not given stay unset.
+
+To add a flag, add a field in config/recipe.py; a field outside the sections also goes into `FIELDS`.
+"""
 
 from __future__ import annotations
 
@@ -46,6 +49,9 @@ class Parser(argparse.ArgumentParser):
             about = self._option_string_actions[match[1]].help
             if about and about != argparse.SUPPRESS:
                 message += f": {about.replace('%%', '%')}"
+        if match := re.fullmatch("the following arguments are required: ([^,]+).*", message):
+            about = next(action.help for action in self._actions if action.metavar == match[1])
+            message = f"the argument {match[1]}, the {about}, is missing"
         raise UserError(f"{message}. (`{self.prog} --help`)")
 
     def parse_args(self, args: Sequence[str], namespace: None = None) -> argparse.Namespace:  # type: ignore[override]

@@ -34,7 +34,9 @@ def main(verb: str, words: Sequence[str]) -> int:
         return 0
     for kind, entries in listed.items():
         print(f"{registry.noun(kind)}s (`{kind}`)" if not name else f"{kind} {name}")
-        width = max(map(len, entries))
+        for line in entries.pop("", "").splitlines():
+            print(printable(f"  {line}".rstrip()))
+        width = max(map(len, entries), default=0)
         for entry, about in entries.items():
             print(printable(f"  {entry:<{width}} {about}"))
     return 0
@@ -64,7 +66,8 @@ def _summaries(kind: str) -> dict[str, Any]:
 
 
 def _with_options(kind: str, name: str) -> dict[str, Any]:
-    lines = {"": registry.summary(kind, name)}
+    """Return the docstring of a method under "", and what its options may be."""
+    lines = {"": registry.description(kind, name)}
     for option in registry.options(kind, name).values():
         choices = f" of {', '.join(map(str, option.choices))}" if option.choices else ""
         lines[f"--{kind}.{option.name}"] = f"default {option.default}{choices}"

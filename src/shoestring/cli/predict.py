@@ -54,6 +54,9 @@ def predict(
 
     Raises `UserError` for a file that is not an image; with `skip_bad`, such files are skipped and logged.
     """
+    for file in files:
+        if file.is_dir() and not skip_bad:
+            raise UserError(f"{file} is a folder. Pass image files, such as {file}/*.jpg.")
     import numpy as np
 
     from shoestring.data import Images, decode_file

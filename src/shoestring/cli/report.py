@@ -20,6 +20,8 @@ def main(verb: str, words: Sequence[str]) -> int:
     add_output(parser)
     args = parser.parse_args(words)
     folder = RunDir(Path(args.run))
+    if not folder.run:
+        raise UserError(f"{args.run} is not a run folder (it has no run.json).")
     result = folder.run.get("result")
     if result is None:
         raise UserError(f"{args.run} is not a finished run (its run.json has no result).")

@@ -121,4 +121,11 @@ def grid(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     for row in rows:
         table.add_row(*(Text(printable(cell)) for cell in row))
     width = None if sys.stdout.isatty() else _UNLIMITED
-    Console(highlight=False, markup=False, emoji=False, width=width, soft_wrap=True).print(table)
+    console = Console(highlight=False, markup=False, emoji=False, width=width, soft_wrap=True)
+    if width is None:
+        console.print(table)
+        return
+    with console.capture() as capture:
+        console.print(table)
+    for line in capture.get().splitlines():
+        print(line.rstrip())  # not padded to the width of the table

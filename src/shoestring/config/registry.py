@@ -20,7 +20,7 @@ from typing import Any
 
 import shoestring
 from shoestring.config.values import coerce
-from shoestring.errors import UserError, unknown
+from shoestring.errors import no_option, unknown
 from shoestring.suggestions import aliases, nearest, similarity
 
 # kind -> the folder of its built-in methods, one file each
@@ -91,6 +91,11 @@ def summary(kind: str, name: str) -> str:
     return (inspect.getdoc(find(kind, name)) or "").split("\n\n")[0].replace("\n", " ")
 
 
+def description(kind: str, name: str) -> str:
+    """Return the whole docstring of a method, which is imported."""
+    return inspect.getdoc(find(kind, name)) or ""
+
+
 def find(kind: str, name: str) -> Callable[..., Any]:
     """Return the method of a name. Raises `UserError` with the nearest name if there is none."""
     if name in _built_in(kind):
@@ -134,7 +139,5 @@ def bind(kind: str, name: str, given: dict[str, Any]) -> dict[str, Any]:
     known = options(kind, name)
     for key in given:
         if key not in known:
-            if not known:
-                raise UserError(f"{noun(kind)} '{name}' has no options, but '{key}' was given.")
-            raise unknown(f"option of {noun(kind)} '{name}'", key, known)
+            raise no_option(f"{noun(kind)} '{name}'", key, known)
     return {key: coerce(value, known[key].type, f"{name}'s option '{key}'") for key, value in given.items()}

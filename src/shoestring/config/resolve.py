@@ -13,6 +13,7 @@ from shoestring.errors import UserError, quoted, unknown
 from shoestring.suggestions import nearest
 
 CALL = "the call"  # name of the layer of a function's arguments, which messages name without their section
+FLAGS = "flags"  # name of the layer of flags
 
 Layer = tuple[str, Mapping[str, Any]]
 
@@ -37,7 +38,7 @@ def _build(cls: type, layers: tuple[Layer, ...], prefix: str, origin: dict[str, 
     values: dict[str, Any] = {}
     for layer, content in layers:
         for key, value in (_current(str(key), value, fields) for key, value in content.items()):
-            shown = key if layer == CALL else prefix + key
+            shown = _shown(key, prefix, layer)
             if key not in fields:
                 if "options" not in fields:
                     raise _unknown_key(key, list(fields), prefix, layer)
@@ -56,6 +57,13 @@ def _build(cls: type, layers: tuple[Layer, ...], prefix: str, origin: dict[str, 
         if key not in SECTIONS and key != "options":
             origin.setdefault(prefix + key, "default")
     return cls(**values)
+
+
+def _shown(key: str, prefix: str, layer: str) -> str:
+    """Return what messages call a setting in this layer."""
+    if layer == FLAGS:
+        return f"--{key.replace('_', '-')}"
+    return key if layer == CALL else prefix + key
 
 
 def _value(value: Any, kind: Any, metadata: Mapping[str, Any], shown: str) -> Any:

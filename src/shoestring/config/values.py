@@ -6,10 +6,11 @@ import math
 import os
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from shoestring.errors import UserError, quoted, unknown
+from shoestring.errors import UserError, quoted
+from shoestring.suggestions import nearest
 
 
 def coerce(value: Any, kind: Any, name: str) -> Any:
@@ -23,7 +24,9 @@ def coerce(value: Any, kind: Any, name: str) -> Any:
     if typing.get_origin(kind) is Literal:
         choices = typing.get_args(kind)
         if value not in choices:
-            raise unknown(f"value of {name}", str(value), choices)
+            near = nearest(str(value), map(str, choices))
+            guess = f" Did you mean '{near}'?" if near else ""
+            raise UserError(f"{name} must be {_either(choices)}, not {quoted(value)}.{guess}")
         return value
     if typing.get_origin(kind) in MAPPINGS:
         if not isinstance(value, Mapping):
@@ -61,6 +64,11 @@ def check_range(
     if value is None or all(holds(limit) for limit, _, holds in active):
         return value
     raise UserError(f"{name} must be {' and '.join(f'{word} {limit}' for limit, word, _ in active)}, not {value}.")
+
+
+def _either(choices: Sequence[Any]) -> str:
+    *others, last = map(str, choices)
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def _text(value: Any) -> str:

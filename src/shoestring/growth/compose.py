@@ -10,7 +10,7 @@ from typing import Any
 
 from shoestring.config import registry
 from shoestring.config.stages import Stages
-from shoestring.errors import UserError, unknown
+from shoestring.errors import UserError, no_option
 from shoestring.growth import Schedule, Stage
 
 _SAMPLES = 1000  # points at which a schedule is evaluated
@@ -30,7 +30,7 @@ def compose(grow: str | Stages, options: Mapping[str, Any] | None = None) -> Sch
     known = {name: registry.options("grow", name) for name in names}
     for key in options:
         if len(names) > 1 and not any(key in own for own in known.values()):
-            raise unknown(f"option of '{grow}'", key, {option for own in known.values() for option in own})
+            raise no_option(f"growth schedule '{grow}'", key, {option for own in known.values() for option in own})
     parts = [_bound(name, {k: v for k, v in options.items() if len(names) == 1 or k in known[name]}) for name in names]
 
     def minimum(spent: float) -> Stage:

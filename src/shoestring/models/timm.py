@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from shoestring.config.values import check_range, coerce
-from shoestring.errors import UserError, unknown
+from shoestring.errors import UserError, no_option, unknown
 from shoestring.models.preprocessing import INTERPOLATIONS
 from shoestring.runtime.network import hub_unreachable, unreachable
 
@@ -42,7 +42,7 @@ def bind_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     bound = {}
     for key, value in options.items():
         if key not in OPTIONS:
-            raise unknown(f"option of timm model '{name}'", key, OPTIONS)
+            raise no_option(f"timm model '{name}'", key, OPTIONS)
         what = f"option '{key}' of timm model '{name}'"
         bound[key] = coerce(value, OPTIONS[key], what)
         if OPTIONS[key] is int:

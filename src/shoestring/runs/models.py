@@ -8,6 +8,7 @@ from pathlib import Path
 from shoestring.errors import UserError
 from shoestring.models.description import model_folder
 from shoestring.models.model import Model
+from shoestring.runs.directory import RunDir
 from shoestring.training.snapshots import newest
 
 
@@ -24,5 +25,8 @@ def final_model(run: Path) -> Model:
     """Return the final model of a run, or the one in a model folder. Raises `UserError` if there is none."""
     folder = model_folder(run)
     if folder is None:
+        result = RunDir(run).run.get("result")
+        if result is not None and "accuracy" not in result:
+            raise UserError(f"{run} is a selection, without a network: pass the folder of a run that trained one.")
         raise UserError(f"{run} holds no model: pass the folder of a finished run.")
     return Model.load(folder)
