@@ -7,6 +7,7 @@ import pytest
 from shoestring.config.plan import StepTimes
 from shoestring.config.recipe import Recipe, Train
 from shoestring.errors import BudgetTooSmall
+from shoestring.planning import requirements
 from shoestring.planning.profiling import Profile, Profiler
 from shoestring.runs import preflight
 from shoestring.runs.directory import RunDir
@@ -39,7 +40,7 @@ def _profiled(monkeypatch, seconds: float, *, slow: float = 1.0) -> list[tuple[i
         return Profile("float32", StepTimes(cost, cost / 3))
 
     monkeypatch.setattr(Profiler, "_measure", measure)
-    monkeypatch.setattr(preflight, "_SLOW", slow)
+    monkeypatch.setattr(requirements, "_SLOW", slow)
     monkeypatch.setattr(preflight, "_tta", lambda run, data: ("crops", "as measured"))
     return profiled
 

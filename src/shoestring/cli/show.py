@@ -69,11 +69,13 @@ def _answers(plan: dict[str, Any]) -> Iterable[Sequence[str]]:
     train, reasons = plan["train"], plan["reasons"]
     options = "".join(f", {name} {value}" for name, value in plan["options"].items())
     side = plan["resolution"]
+    tuned = train["fine_tune"]
     network = f", resized to {train['side']} for the network" if train["side"] not in (None, side) else ""
     values = {
         "resolution": f"{side} x {side} pixels{network}",
         "select": plan["select"],
         "model": f"{plan['model']}{options}",
+        "fine_tune": tuned and tuned["tune"],
         "grow": train["grow"],
         "batch_size": train["batch_size"],
         "optimizer": f"{train['optimizer']}, peak learning rate {train['learning_rate']:.3g}",

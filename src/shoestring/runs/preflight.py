@@ -2,40 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from shoestring.config.plan import TRAINING_FLOPS_PER_MAC, StepTimes
+from shoestring.config.plan import StepTimes
 from shoestring.config.recipe import Train
 from shoestring.data import Dataset, Images
 from shoestring.errors import BudgetTooSmall
-from shoestring.evaluation.cost import count_macs
 from shoestring.models.model import Model
-from shoestring.planning.defaults import MIN_BATCH, default_batch_size
+from shoestring.planning.defaults import default_batch_size
 from shoestring.planning.growth import requested_schedule
 from shoestring.planning.model import Network, build_network, choose_network
-from shoestring.planning.optimizer import choose_optimizer
 from shoestring.planning.pretrained import is_pretrained, with_weights
 from shoestring.planning.proxy import PROXY, needs_proxy
+from shoestring.planning.requirements import Times, probe_cost, slow_times, steps_cost
 from shoestring.planning.tta import CHOICES, with_tta
 from shoestring.pruning import shrink
 from shoestring.runs.session import Run
 from shoestring.runtime import threads
 from shoestring.selection.subset_files import load_subset
-from shoestring.training.optimizer import update_flops
 from shoestring.training.setup import MIN_STEPS, prepare_growth
 
-# Images whose training takes as long as the profiling of a step, at worst: of small and of pretrained networks.
-_OVERHEAD, _PRETRAINED_OVERHEAD = 1000, 200
-_PROBED = 200  # images whose features a head is fitted to
 _MAX_CHECK = 0.25  # fraction of a time budget after which it is rejected without measuring again
 _SAFETY_FACTOR = 1.25  # on the smallest budget that works, in the message
-_SLOW = 5e9  # FLOPs per second that any processor reaches, also if other processes run
 _MIN_SIDE = 32  # pixels to which images are reduced before a budget is rejected
 _MIN_WIDTH = 0.25  # of the network "auto" if time is short
-
-Times = Callable[[Model, Train], StepTimes]  # estimates the times of a network
 
 
 @dataclass(frozen=True)
@@ -179,7 +170,7 @@ def _check_time(run: Run, images: Images, network: Model | None) -> None:
     def profiled(again: bool) -> Times:
         return lambda model, settings: _optimistic(run, _profiled(run, images, model, settings, again=again))
 
-    short = shortage(_slow_times)
+    short = shortage(slow_times)
     if short and budget.unit == "seconds":
         short = shortage(profiled(again=False))
         if short and budget.spent < _MAX_CHECK * budget.total:  # the first training steps of a process can be slow
@@ -214,41 +205,10 @@ def _bottleneck(run: Run, images: Images, models: dict[str, Model], examples: in
     for name, model in models.items():
         settings, count = (PROXY, len(images)) if name == "select" else (run.recipe.train, examples)
         head_only = name == "train" and settings.weights == "pretrained"  # enough, at worst
-        cost = _probe_cost if head_only else _steps_cost
-        required[name] = cost(run, model, settings, count, times) / fractions[name]
+        cost = probe_cost if head_only else steps_cost
+        required[name] = cost(run.profiler, model, settings, count=count, times=times) / fractions[name]
     step = max(required, key=required.__getitem__)
     return step, required[step]
-
-
-def _probe_cost(run: Run, model: Model, settings: Train, count: int, times: Times) -> float:
-    """Cost of fitting a head to the features of some images and of profiling, in the unit of the budget."""
-    if run.budget.unit == "epochs":
-        return 1.0
-    if run.budget.unit == "flops":
-        return 2.0 * count_macs(model) * count
-    measured = times(model, settings)
-    run.budget.seconds_per_pass = measured.predict
-    return min(count, _PROBED) * measured.predict + _PRETRAINED_OVERHEAD * measured.train
-
-
-def _steps_cost(run: Run, model: Model, settings: Train, count: int, times: Times) -> float:
-    """Cost of ten training steps and of profiling, in the unit of the budget."""
-    size = min(settings.batch_size or default_batch_size(count, run.context.device), count)
-    if run.budget.unit == "epochs":
-        return MIN_STEPS * size / count
-    if run.budget.unit == "flops":
-        return MIN_STEPS * TRAINING_FLOPS_PER_MAC * count_macs(model) * size
-    measured = times(model, settings)
-    run.budget.seconds_per_pass = measured.predict
-    smallest = settings.batch_size or min(size, MIN_BATCH)
-    return MIN_STEPS * measured.step(smallest) + _OVERHEAD * measured.train
-
-
-def _slow_times(model: Model, settings: Train) -> StepTimes:
-    """Times on a slow processor, without profiling."""
-    macs = count_macs(model)
-    update = update_flops(model, choose_optimizer(model, settings)) / _SLOW
-    return StepTimes(TRAINING_FLOPS_PER_MAC * macs / _SLOW, 2 * macs / _SLOW, update)
 
 
 def _profiled(run: Run, images: Images, model: Model, settings: Train, *, again: bool = False) -> StepTimes:
