@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from shoestring.reporting.markdown import describe_tta, headline, page, percent, summary, table, write_report
+from shoestring.config.units import format_percent
+from shoestring.reporting.markdown import describe_tta, headline, page, summary, table, write_report
 
 RESULT = {
     "split": "test",
@@ -66,7 +67,7 @@ def test_summary_has_only_rows_that_apply():
 
 def test_tables_and_percentages():
     assert table(("a", "b"), [(1, "x|y")]) == "| a | b |\n| --- | --- |\n| 1 | x\\|y |"
-    assert [percent(0.91567), percent(0.0), percent(None)] == ["91.6 %", "0.0 %", "-"]
+    assert [format_percent(0.91567), format_percent(0.0), format_percent(None)] == ["91.6 %", "0.0 %", "-"]
 
 
 def test_costs_are_per_prediction_and_per_forward_pass():
