@@ -47,7 +47,7 @@ def test_user_errors_leave_no_folder_behind(context, tmp_path, changes, message)
     "options", [{"select": Select(options={"exampels": 5})}, {"prune": Prune(options={"mcas": 0.5})}]
 )
 def test_misspelled_setting_is_an_error(context, tmp_path, options):
-    with pytest.raises(UserError, match=r"--examples|has no option 'mcas'"):
+    with pytest.raises(UserError, match=r"Did you mean 'examples'|has no option 'mcas'"):
         pipeline.run(replace(QUICK, **{"select": Select(), **options}), RunDir(tmp_path / "run"), context=context)
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 from shoestring.config import paths, registry
 from shoestring.config.recipe import Recipe, Select
 from shoestring.config.resolve import resolve
-from shoestring.errors import UserError
+from shoestring.errors import UserError, unknown
 from shoestring.growth.compose import compose
 from shoestring.runs.directory import RunDir
 
@@ -85,11 +85,18 @@ def _check_subset_files(recipe: Recipe) -> None:
                 raise UserError(f"no subset file {name}: pass a subset.json, a run folder, or a list of indices.")
 
 
+def _option_of_auto(name: str) -> UserError:
+    """Return the error for an option of a selection method, or an unknown setting, beside the method "auto"."""
+    options = {option for method in registry.names("select") for option in registry.options("select", method)}
+    if name in options:
+        return UserError(f"'{name}' is an option of a selection method: name the method as well, instead of auto.")
+    return unknown("setting of select", name, {field.name for field in fields(Select)} | options)
+
+
 def _check_names(recipe: Recipe) -> None:
     """Raise `UserError` for unknown methods, options and networks."""
     if recipe.select.method == "auto" and recipe.select.options:
-        option = next(iter(recipe.select.options))
-        raise UserError(f"'{option}' is an option of a selection method: name the method as well, instead of auto.")
+        raise _option_of_auto(next(iter(recipe.select.options)))
     if recipe.select.method != "auto":
         registry.bind("select", recipe.select.method, recipe.select.options)
     if not recipe.grow.is_auto:
