@@ -10,7 +10,6 @@ import numpy as np
 import torch
 
 from shoestring.budget import Budget, Window
-from shoestring.config.plan import TrainPlan
 from shoestring.config.recipe import Prune, Select, Train
 from shoestring.data import Images
 from shoestring.errors import BudgetTooSmall, UserError
@@ -129,27 +128,27 @@ def train(
 
     score = None if validation is None else _score(validation, planned.model)
     hooks = Hooks(score=score, anytime=True, replan=replan if revisable else None)
-    fine_tune = planned.train.fine_tune
+    fine_tune, probed = planned.train.fine_tune, None
     if fine_tune is not None and fine_tune.probe and planner.saved is None:
-        _fit_probe(planned, images, window, context)
+        probed = _fit_probe(planned, images, window, context)
         if fine_tune.tune == HEAD:
-            return planned.model, _probe_summary(planned.train), planned
+            return planned.model, probed, planned
     context.log(f"training {planned.model.name} on {len(images):,} images")
     try:
         summary = fit(planned.model, images, window, planned.train, context, hooks)
     except BudgetTooSmall:
-        if fine_tune is None or not fine_tune.probe:
+        if probed is None:
             raise
-        context.log("only the head was trained: there is no time for more")
-        return planned.model, _probe_summary(planned.train), planned
+        context.log("only the head was trained: the budget does not allow more")
+        return planned.model, probed, planned
     if summary.ended == REPLAN:
         hooks = replace(hooks, replan=None)
         summary = fit(plans[-1].model, images, window, plans[-1].train, context, hooks)
     return plans[-1].model, summary, plans[-1]
 
 
-def _fit_probe(planned: Planned, images: Images, window: Window, context: Context) -> None:
-    """Fit the head to the features of as many images as a part of the window allows."""
+def _fit_probe(planned: Planned, images: Images, window: Window, context: Context) -> TrainingSummary:
+    """Fit the head to the features of as many images as a part of the window allows; return a summary."""
     plan, count = planned.train, len(images)
     if plan.times.predict:
         count = min(count, max(round(_PROBE_FRACTION * window.remaining / plan.times.predict), _MIN_PROBED))
@@ -157,11 +156,9 @@ def _fit_probe(planned: Planned, images: Images, window: Window, context: Contex
     planned.model.module.to(context.device)
     probe_head(planned.model, some_of_each_class(images, count, seed=context.seed), seed=context.seed)
     forward_flops = 2.0 * count_macs(planned.model) * count
-    window.budget.charge(epochs=count / len(images), flops=forward_flops)
-
-
-def _probe_summary(plan: TrainPlan) -> TrainingSummary:
-    return TrainingSummary(0, 1.0, plan.batch_size, "logistic regression", "float32", str(plan.grow), 0.0, "budget")
+    epochs = count / len(images)
+    window.budget.charge(epochs=epochs, flops=forward_flops)
+    return TrainingSummary(0, epochs, plan.batch_size, "logistic regression", "float32", str(plan.grow), 0.0, "budget")
 
 
 def _score(images: Images, model: Model) -> Score:

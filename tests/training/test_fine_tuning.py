@@ -117,6 +117,15 @@ def test_a_class_without_images_is_never_predicted():
     assert (np.zeros(3) @ weights.T + biases).argmax() in (0, 2, 3)
 
 
+def test_the_weights_of_images_count_in_a_probe():
+    features, labels = np.ones((10, 1), dtype=np.float32), np.arange(10) % 2
+    for favored in (0, 1):
+        weights, biases = fit_probe(
+            features, labels, classes=2, sample_weight=np.where(labels == favored, 1.0, 0.1).astype(np.float32)
+        )
+        assert (features @ weights.T + biases).argmax(1).tolist() == [favored] * 10
+
+
 def test_few_images_are_drawn_equally_from_all_classes(images):
     few = some_of_each_class(images, 7, seed=1)
     assert sorted(few.counts().tolist()) == [2, 2, 3]
@@ -133,9 +142,9 @@ def test_the_strength_of_a_probe_is_chosen_by_cross_validation(monkeypatch):
     tried = []
     original = LogisticRegression.fit
 
-    def record(self, X, y):
+    def record(self, X, y, sample_weight=None):
         tried.append((self.C, len(X)))
-        return original(self, X, y)
+        return original(self, X, y, sample_weight)
 
     monkeypatch.setattr(LogisticRegression, "fit", record)
     fit_probe(noise / np.linalg.norm(noise, axis=1, keepdims=True), np.arange(60) % 3, classes=3)

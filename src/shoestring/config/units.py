@@ -51,8 +51,8 @@ def parse_quantity(text: str | float, *, what: str = "number") -> float:
     return value
 
 
-class _Number(float):
-    """A number that remembers the text it was parsed from."""
+class _Parsed:
+    """A value that remembers the text it was parsed from."""
 
     def __init__(self, given: Any) -> None:
         self.text = str(given)
@@ -64,21 +64,21 @@ class _Number(float):
         return type(self), (self.text,)
 
 
-class Duration(_Number):
+class Duration(_Parsed, float):
     """Seconds, parsed from '90s', '5m' or '1h30m'."""
 
     def __new__(cls, given: Any) -> Duration:  # noqa: D102
         return super().__new__(cls, parse_seconds(given))
 
 
-class Flops(_Number):
+class Flops(_Parsed, float):
     """Floating-point operations, parsed from '3e15' or '3P'."""
 
     def __new__(cls, given: Any) -> Flops:  # noqa: D102
         return super().__new__(cls, parse_quantity(given, what="number of flops"))
 
 
-class Bytes(_Number):
+class Bytes(_Parsed, float):
     """Bytes of memory, parsed from '2GB' or '2G'."""
 
     def __new__(cls, given: Any) -> Bytes:  # noqa: D102
@@ -87,10 +87,8 @@ class Bytes(_Number):
         return super().__new__(cls, parse_quantity(given, what="memory size"))
 
 
-class Fractions(tuple[float, ...]):
+class Fractions(_Parsed, tuple[float, ...]):
     """Fractions from 0 to 1, parsed from '0.5,1'."""
-
-    text: str
 
     def __new__(cls, given: Any) -> Fractions:  # noqa: D102
         try:
@@ -100,15 +98,6 @@ class Fractions(tuple[float, ...]):
         if not numbers or not all(0 <= fraction <= 1 for fraction in numbers):
             raise UserError(f"--strength takes fractions from 0 to 1, such as 0.5,1 or 1,1,0, not '{given}'.")
         return super().__new__(cls, numbers)
-
-    def __init__(self, given: Any) -> None:
-        self.text = str(given)
-
-    def __str__(self) -> str:
-        return self.text
-
-    def __reduce__(self) -> Any:
-        return type(self), (self.text,)
 
 
 @dataclass(frozen=True)

@@ -30,11 +30,9 @@ def freeze(model: Model, fine_tune: FineTune | None) -> list[nn.Parameter]:
     return frozen
 
 
-def rate_factors(model: Model, fine_tune: FineTune | None) -> dict[str, float]:
+def rate_factors(model: Model, fine_tune: FineTune) -> dict[str, float]:
     """Return the learning rate of each weight by its name, relative to that of the last block before the head."""
     blocks = find_blocks(model.module, model.heads)
-    if fine_tune is None:
-        return {name: 1.0 for names in blocks.values() for name in names}
     body = [block for block in blocks if block != HEAD]
     factors = {block: fine_tune.decay ** (len(body) - 1 - place) for place, block in enumerate(body)}
     factors[HEAD] = fine_tune.head_factor

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -118,15 +118,14 @@ def make_optimizer(model: Model, plan: TrainPlan) -> CombinedOptimizer:
             {"params": vectors, "weight_decay": 0.0},
         ]
     else:
-        groups = _groups_by_rate(model, plan)
+        groups = _groups_by_rate(model, plan, rate_factors(model, plan.fine_tune))
     optimizer: Optimizer = SGD(groups, lr=rate) if name == "sgd" else AdamW(groups, lr=rate)
     return CombinedOptimizer([optimizer], name=name, warm_up=_WARM_UP, schedule=plan.schedule)
 
 
-def _groups_by_rate(model: Model, plan: TrainPlan) -> list[dict[str, Any]]:
+def _groups_by_rate(model: Model, plan: TrainPlan, factors: Mapping[str, float]) -> list[dict[str, Any]]:
     """Parameter groups of equal learning rate and weight decay."""
     groups: dict[tuple[float, float], list[Tensor]] = {}
-    factors = rate_factors(model, plan.fine_tune)
     for name, weight in model.module.named_parameters():
         if weight.requires_grad:
             decay = plan.weight_decay if weight.ndim > 1 else 0.0

@@ -25,12 +25,17 @@ _ABSENT = 10.0  # by which the bias of a class without images is below all other
 
 
 def fit_probe(
-    features: NDArray[np.float32], labels: NDArray[np.int64], *, classes: int, seed: int = 0
+    features: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    *,
+    classes: int,
+    sample_weight: NDArray[np.float32] | None = None,
+    seed: int = 0,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Fit a logistic regression to features (N, D) of unit length; return weights (C, D) and biases (C,).
 
-    The strength of the penalty is chosen by stratified cross-validation where each class has enough images. A class
-    without images, of `classes`, is never predicted.
+    `sample_weight` (N,) weights the images in the loss. The strength of the penalty is chosen by stratified
+    cross-validation where each class has enough images. A class without images, of `classes`, is never predicted.
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -38,7 +43,8 @@ def fit_probe(
         model = LogisticRegression(C=strength, max_iter=_ITERATIONS)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it need not converge fully
-            return model.fit(features[rows], labels[rows])
+            weights = None if sample_weight is None else sample_weight[rows]
+            return model.fit(features[rows], labels[rows], weights)
 
     best = fit(_strength(features, labels, fit, seed), np.arange(len(labels)))
     weights, biases = np.asarray(best.coef_), np.asarray(best.intercept_)
@@ -82,16 +88,18 @@ def some_of_each_class(images: Images, count: int, *, seed: int) -> Images:
 
 
 @torch.no_grad()
-def probe_head(model: Model, images: Images, *, precision: str = "float32", seed: int = 0) -> NDArray[np.float32]:
+def probe_head(model: Model, images: Images, *, seed: int = 0) -> NDArray[np.float32]:
     """Replace the head of a model by a linear probe on these images, in place; return the features (N, D).
 
     The features are those of the images as they are, without augmentation. The head takes features of any length, so
     the weights are divided by the mean length.
     """
     layer = last_layer(model.module, model.heads)
-    features, _ = embed(model, images, precision=precision, normalize=False)
+    features, _ = embed(model, images, normalize=False)
     length = float(np.linalg.norm(features, axis=1).mean()) or 1.0
-    weights, biases = fit_probe(features / length, images.targets, classes=len(model.classes), seed=seed)
+    weights, biases = fit_probe(
+        features / length, images.targets, classes=len(model.classes), sample_weight=images.weights, seed=seed
+    )
     _assign(layer, torch.from_numpy(weights / length), torch.from_numpy(biases))
     return features
 
