@@ -106,7 +106,7 @@ def train_here(data: str, flags: tuple[str, ...], seconds: int, seed: int) -> Ro
         settings["width"] = float(settings["width"])
     start = time.monotonic()
     budget = Budget(seconds, steps=("train",))
-    model, training = train(images.train, Train(**settings), grow, budget=budget, context=prepared)
+    model, training, _ = train(images.train, Train(**settings), grow, budget=budget, context=prepared)
     return {
         "wall_seconds": round(time.monotonic() - start, 2),
         "accuracy": execute.accuracy(model, images.test),

@@ -28,7 +28,7 @@ from shoestring.data.images import Images
 from shoestring.data.loading import load_split
 from shoestring.data.split import hold_out
 from shoestring.errors import UserError
-from shoestring.planning.proxy import pool_of
+from shoestring.execute import pool_of
 from shoestring.runtime.context import prepare
 from shoestring.runtime.files import write_json
 from shoestring.selection import Pool, Signals, Strategy, select_subset
@@ -98,7 +98,7 @@ class Scratch:
         """Train on these images; return the accuracy and training summary."""
         subset = self.pool[indices]
         budget = Budget(epochs=(self.samples or SAMPLES[len(subset)]) / len(subset), steps=("train",))
-        model, training = train(subset, NETWORK, Grow(), budget=budget, context=prepare(seed=seed))
+        model, training, _ = train(subset, NETWORK, Grow(), budget=budget, context=prepare(seed=seed))
         metrics = evaluate(model, self.scored)
         return {
             "accuracy": round(metrics.accuracy, 5),

@@ -85,7 +85,7 @@ def trial(row: Row, train: Any, validation: Any) -> Row:
     settings = Train(model=network, optimizer=row["optimizer"], learning_rate=row["rate"], **options)
     budget, start = Budget(epochs=EPOCHS[row["data"]], steps=("train",)), time.process_time()
     prepared = context.prepare(seed=row["seed"], threads=1, device="cpu")
-    model, summary = run_training(train, settings, Grow(), budget=budget, context=prepared)
+    model, summary, _ = run_training(train, settings, Grow(), budget=budget, context=prepared)
     seconds = time.process_time() - start
     accuracy = execute.accuracy(model, validation)
     return {"chosen": summary.optimizer, "steps": summary.steps, "cpu_seconds": round(seconds, 1), "accuracy": accuracy}

@@ -83,11 +83,11 @@ def trial(args: argparse.Namespace) -> dict[str, Any]:
     options |= {name: json.loads(value) for name, value in (pair.split("=", 1) for pair in args.set)}
     settings = Train(model=args.model, **options)
     prune = Prune("magnitude", args.macs, None) if args.cut else None
-    model, training = train(images, settings, Grow(args.grow), budget=budget, context=prepared, later=prune)
+    model, training, resolved = train(images, settings, Grow(args.grow), budget=budget, context=prepared, later=prune)
     result: dict[str, Any] = {"steps": training.steps}
     if prune is not None:
         result["before_the_cut"] = accuracy(model)
-        model, recovery = execute.prune(model, images, prune, settings, budget=budget, context=prepared)
+        model, recovery = execute.prune(model, images, prune, resolved.recovery, budget=budget, context=prepared)
         result["steps_after_the_cut"] = recovery.steps if recovery else 0
     result["trained_seconds"] = round(budget.elapsed, 2)
     views = {"one": {"mirror": False, "shift": 0}, "flip": {"shift": 0}, "crops": {}}

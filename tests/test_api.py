@@ -195,7 +195,7 @@ def test_prune_reserves_the_predictions_of_its_model(images, make_model, context
     reserved = []
     monkeypatch.setattr(Budget, "reserve", lambda self, name, *args, **images: reserved.append((name, images)))
     prune(model, images, macs=0.5, budget=Budget(epochs=6, steps=("prune",)), validation=images, context=context)
-    assert reserved[0] == ("calibrate", {"images": 2 * len(images)})
+    assert reserved[0] == ("evaluate", {"images": 2 * len(images)})
 
 
 def test_prune_without_a_budget_fits_the_temperature(images, make_model, context):

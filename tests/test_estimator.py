@@ -43,7 +43,7 @@ def test_fit_predict_and_score_with_string_labels(named, fitted):
     assert fitted.classes_.tolist() == ["ant", "bee", "cow"]
     assert fitted.subset_ is None
     assert fitted.n_features_in_ == 64
-    assert set(fitted.ledger_) == {"train", "calibrate"}
+    assert set(fitted.ledger_) == {"plan", "train", "calibrate"}
     probabilities = fitted.predict_proba(X)
     assert probabilities.shape == (60, 3)
     assert np.allclose(probabilities.sum(1), 1, atol=1e-5)
@@ -79,7 +79,7 @@ def test_select_train_and_prune_within_one_budget(named, fitted):
     settings = {**SETTINGS, "epochs": 30, "examples": 36, "select": "random", "params": 0.5}
     one, same = (Classifier(**settings).fit(X, y) for _ in range(2))
     assert one.subset_ is not None and len(one.subset_) == 36
-    assert set(one.ledger_) == {"select", "train", "prune", "calibrate"}
+    assert set(one.ledger_) == {"plan", "select", "train", "prune", "calibrate"}
     params = [sum(weight.numel() for weight in c.model_.module.parameters()) for c in (one, fitted)]
     assert params[0] <= 0.5 * params[1]
     assert np.array_equal(one.predict_proba(X), same.predict_proba(X))

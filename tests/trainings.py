@@ -13,13 +13,14 @@ import pytest
 from shoestring import execute
 from shoestring.budget import Budget, Window
 from shoestring.config.plan import TrainPlan
-from shoestring.config.recipe import Grow, Prune, Train
-from shoestring.data.images import Images
+from shoestring.config.recipe import Grow, Prune, Recipe, Train
+from shoestring.data.images import Dataset, Images
 from shoestring.growth import Schedule
 from shoestring.growth.compose import compose
 from shoestring.models.model import Model
-from shoestring.planning.plan import Allotment, Planner, allotment_of, plan_training
+from shoestring.planning.plan import Allotment, plan_training
 from shoestring.planning.profiling import Profiler
+from shoestring.planning.resolve import resolve
 from shoestring.runtime.context import Context
 from shoestring.training import loop, setup
 from shoestring.training.checkpoint import Checkpoint, Extended
@@ -108,6 +109,7 @@ def run_train(
     later: Prune | None = None,
 ) -> tuple[Model, TrainingSummary]:
     """Call `execute.train` with a plan for these images."""
-    planner = Planner(settings, grow, Profiler(budget, context), context, later=later)
-    planned = planner(images, allotment_of(budget, "train", count=len(images), later=later))
-    return execute.train(images, planner, planned, budget=budget, validation=validation)[:2]
+    recipe = Recipe(train=settings, grow=grow, prune=later or Prune())
+    steps = [name for name in recipe.steps if name in budget.weights]
+    resolved = resolve(recipe, Dataset.of(images, validation), budget, context, steps=steps)
+    return execute.train(images, resolved, budget=budget, validation=validation)[:2]

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from shoestring import execute
 from shoestring.budget import DEFAULT_EPOCHS, Budget
 from shoestring.config.recipe import Train
-from shoestring.config.resolve import CALL, resolve
-from shoestring.data import Images
+from shoestring.config.resolve import CALL
+from shoestring.config.resolve import resolve as parse
+from shoestring.data import Dataset, Images
 from shoestring.errors import UserError
 from shoestring.evaluation.metrics import Metrics, collect_predictions, compute_metrics
 from shoestring.models.inference import Predictor
 from shoestring.models.model import Model
-from shoestring.planning.model import expected_preprocessing
-from shoestring.planning.plan import Planner, allotment_of
-from shoestring.planning.pretrained import with_weights
-from shoestring.planning.profiling import Profiler
-from shoestring.planning.selection_method import describe_method, with_method
-from shoestring.planning.tta import with_tta
+from shoestring.planning.resolve import resolve
 from shoestring.runtime import threads
 from shoestring.runtime.context import Context, prepare
 from shoestring.selection import Subset
@@ -51,7 +48,7 @@ def select(
 
     Raises `UserError` for unknown names and invalid numbers, and `BudgetTooSmall` if the proxy cannot be trained.
     """
-    recipe, _ = resolve((CALL, {"select": {"method": method, "examples": examples, **settings}}))
+    recipe, _ = parse((CALL, {"select": {"method": method, "examples": examples, **settings}}))
     if recipe.select.subset is not None:
         raise UserError("subset names a finished selection: omit it, and use images[Subset.load(file)].")
     if not len(images):
@@ -59,11 +56,10 @@ def select(
     context = context or prepare(seed=seed)
     budget = budget or Budget(epochs=max(_PROXY_EPOCHS, _MIN_SEEN / len(images)), steps=("select",))
     earlier = load_subset(already, images) if isinstance(already, str | Path) else already
-    resolved, _ = with_method(recipe.select, images)
-    if method == "auto":
-        context.log(describe_method(resolved.method))
     with threads.restore_threads():
-        return execute.select(images, resolved, budget=budget, context=context, already=earlier)
+        resolved = resolve(recipe, Dataset.of(images), budget, context, steps=("select",))
+        requested = resolved.recipe.select
+        return execute.select(images, requested, budget=budget, context=context, proxy=resolved.proxy, already=earlier)
 
 
 def train(  # noqa: PLR0913 (public: keywords with defaults)
@@ -88,18 +84,16 @@ def train(  # noqa: PLR0913 (public: keywords with defaults)
     steps.
     """
     growth = {"method": grow} | ({"stages": stages} if stages is not None else {})
-    recipe, _ = resolve((CALL, {"train": {"model": model, **settings}, "grow": growth}))
+    recipe, _ = parse((CALL, {"train": {"model": model, **settings}, "grow": growth}))
     check_trainable(images, validation)
     context = context or prepare(seed=seed)
     budget = budget or Budget(epochs=DEFAULT_EPOCHS, steps=("train",))
-    profiler, evaluated = Profiler(budget, context), 0 if validation is None else len(validation)
+    data = Dataset.of(images, validation)
     with threads.restore_threads():
-        resolved, _ = with_tta(with_weights(recipe.train), images, evaluated=evaluated, profiler=profiler)
-        execute.reserve_calibration(budget, expected_preprocessing(images, resolved), validation)
-        planner = Planner(resolved, recipe.grow, profiler, context)
-        planned = planner(images, allotment_of(budget, "train", count=len(images)))
-        trained, _, _ = execute.train(images, planner, planned, budget=budget, validation=validation)
-        return execute.calibrate(trained, validation, budget)
+        resolved = resolve(recipe, data, budget, context, steps=("train",))
+        data = resolved.data
+        trained, _, _ = execute.train(data.train, resolved, budget=budget, validation=data.validation)
+        return execute.calibrate(trained, data.validation, budget)
 
 
 def check_trainable(images: Images, validation: Images | None = None) -> None:
@@ -151,18 +145,21 @@ def prune(  # noqa: PLR0913 (public: keywords with defaults)
     model, and if the target cannot be reached or nothing can be pruned.
     """
     targets = {name: target for name, target in (("macs", macs), ("params", params)) if target is not None}
-    requested = resolve((CALL, {"prune": {"method": method, **targets, **options}}))[0].prune
+    recipe, _ = parse((CALL, {"prune": {"method": method, **targets, **options}}))
     if not len(images):
         raise UserError("there are no images to prune with: pass at least one.")
     if budget is not None:
         _check_classes(model.classes, "the model", images, "the images")
-        execute.reserve_calibration(budget, model.preprocessing, validation)
     if validation is not None:
         _check_classes(model.classes, "the model", validation, "the validation images")
-    context = context or prepare(seed=seed)
+    context, plan = context or prepare(seed=seed), None
+    data = Dataset.of(images, validation)
     with threads.restore_threads():
-        pruned, _ = execute.prune(model, images, requested, settings or Train(), budget=budget, context=context)
-        return execute.calibrate(pruned, validation, budget)
+        if budget is not None:
+            recipe = replace(recipe, train=settings or Train())
+            plan = resolve(recipe, data, budget, context, steps=("prune",), model=model).recovery
+        pruned, _ = execute.prune(model, images, recipe.prune, plan, budget=budget, context=context)
+        return execute.calibrate(pruned, data.validation, budget)
 
 
 def evaluate(model: Model, images: Images, *, split: str = "test") -> Metrics:

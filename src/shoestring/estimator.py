@@ -16,18 +16,14 @@ from sklearn.utils.validation import check_is_fitted
 from shoestring import execute
 from shoestring.budget import DEFAULT_EPOCHS, Budget
 from shoestring.config.recipe import Recipe, Train
-from shoestring.config.resolve import CALL, resolve
-from shoestring.data import Images
+from shoestring.config.resolve import CALL
+from shoestring.config.resolve import resolve as parse
+from shoestring.data import Dataset, Images
 from shoestring.data.labels import encode, encode_as, label_array, loss_weights
 from shoestring.data.split import hold_out_validation
 from shoestring.data.user_images import as_images, count_images
 from shoestring.errors import UserError
-from shoestring.planning.model import expected_preprocessing
-from shoestring.planning.plan import Planner, allotment_of
-from shoestring.planning.pretrained import with_weights
-from shoestring.planning.profiling import Profiler
-from shoestring.planning.selection_method import with_method
-from shoestring.planning.tta import with_tta
+from shoestring.planning.resolve import resolve
 from shoestring.runtime import threads
 from shoestring.runtime.context import Context, prepare
 from shoestring.selection import Subset
@@ -147,24 +143,23 @@ class Classifier(ClassifierMixin, BaseEstimator):
         self, images: Images, validation: Images | None, settings: Recipe, budget: Budget, context: Context
     ) -> None:
         """Select, train, prune and calibrate."""
-        profiler, evaluated = Profiler(budget, context), 0 if validation is None else len(validation)
-        train, _ = with_tta(with_weights(settings.train), images, evaluated=evaluated, profiler=profiler)
-        execute.reserve_calibration(budget, expected_preprocessing(images, train), validation)
+        resolved = resolve(settings, Dataset.of(images, validation), budget, context)
+        images, validation = resolved.data.train, resolved.data.validation
+        recipe = resolved.recipe
         self.subset_: Subset | None = None
-        if settings.select.examples is not None:
+        if recipe.select.examples is not None:
             with budget.track("select"):
                 unweighted = images.weighted(None)
-                select, _ = with_method(settings.select, unweighted, pretrained=train.starts_from_weights)
-                self.subset_ = execute.select(unweighted, select, budget=budget, context=context)
+                self.subset_ = execute.select(
+                    unweighted, recipe.select, budget=budget, context=context, proxy=resolved.proxy
+                )
                 images = images[self.subset_.indices_for(unweighted)]
+                resolved = resolved.built_for(images)
         with budget.track("train"):
-            planner = Planner(train, settings.grow, profiler, context, later=settings.prune)
-            allotment = allotment_of(budget, "train", count=len(images), later=settings.prune)
-            planned = planner(images, allotment)
-            model, _, _ = execute.train(images, planner, planned, budget=budget, validation=validation)
-        if settings.prune.enabled:
+            model, _, _ = execute.train(images, resolved, budget=budget, validation=validation)
+        if recipe.prune.enabled:
             with budget.track("prune"):
-                model, _ = execute.prune(model, images, settings.prune, train, budget=budget, context=context)
+                model, _ = execute.prune(model, images, recipe.prune, resolved.recovery, budget=budget, context=context)
         self.model_ = execute.calibrate(model, validation, budget)
 
     def predict_proba(self, X: Any) -> NDArray[np.float32]:
@@ -201,7 +196,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
             section: {key: parameters[name] for key, name in keys.items() if parameters[name] is not None}
             for section, keys in names.items()
         }
-        return resolve((CALL, sections))[0]
+        return parse((CALL, sections))[0]
 
     @staticmethod
     def _budget(parameters: dict[str, Any], steps: tuple[str, ...]) -> Budget:

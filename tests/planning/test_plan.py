@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from functools import partial
 
@@ -8,10 +9,13 @@ import pytest
 from shoestring import execute
 from shoestring.budget import Budget
 from shoestring.config.plan import Plan, StepTimes, TrainPlan, run_plan, to_dict, train_plan
-from shoestring.config.recipe import Grow, Prune, Train
+from shoestring.config.recipe import Grow, Prune, Recipe, Select, Train
+from shoestring.config.units import Size
+from shoestring.data.images import Dataset
 from shoestring.errors import UserError
 from shoestring.planning.plan import Planner, allotment_of
 from shoestring.planning.profiling import Profile, Profiler
+from shoestring.planning.resolve import Resolved, resolve
 from shoestring.training.checkpoint import Checkpoint
 
 
@@ -35,7 +39,7 @@ def plan(images, context, tmp_path):
 
     def make(settings: Train | None = None, seconds: float = 600, count: int = 20_000):
         around, budget = replace(context, folder=tmp_path, log=notes.append), Budget(seconds, steps=("train",))
-        planner = Planner(settings or Train(), Grow(), Profiler(budget, around), around)
+        planner = Planner(settings or Train(), Grow(), Profiler(budget, around))
         allotment = allotment_of(budget, "train", count=count)
         return planner(images, allotment), partial(planner, images, allotment), notes
 
@@ -64,7 +68,7 @@ def test_growth_is_planned_again_too(plan, profiled):
 
 def test_counted_budgets_are_planned_without_profiles(images, context, profiled):
     budget = Budget(epochs=3, steps=("train",))
-    planner = Planner(Train(), Grow(), Profiler(budget, context), context)
+    planner = Planner(Train(), Grow(), Profiler(budget, context))
     planned = planner(images, allotment_of(budget, "train", count=60))
     assert not profiled
     assert (planned.network.name, planned.network.options) == ("convnet", {"width": 0.5})
@@ -101,22 +105,44 @@ def test_plans_are_plain_data():
 
 
 def test_a_training_that_was_interrupted_keeps_its_plan(images, context, tmp_path):
-    around = replace(context, folder=tmp_path)
+    around, data = replace(context, folder=tmp_path), Dataset.of(images)
 
-    def planner(**settings) -> Planner:
+    def planned(**settings) -> tuple[Resolved, Budget]:
         budget = Budget(epochs=4, steps=("train",))
-        return Planner(Train(model="simplecnn", **settings), Grow(), Profiler(budget, around), around)
+        return resolve(Recipe(train=Train(model="simplecnn", **settings)), data, budget, around), budget
 
     def report(loop) -> None:
         if loop.state.steps > 5:
             raise KeyboardInterrupt
 
-    first, budget = planner(batch_size=16), Budget(epochs=4, steps=("train",))
-    planned = first(images, allotment_of(budget, "train", count=60))
+    first, budget = planned(batch_size=16)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Checkpoint, "due", lambda self: True)
         patch.setattr("shoestring.training.loop._Loop._report", report)
         with pytest.raises(KeyboardInterrupt):
-            execute.train(images, first, planned, budget=budget)
-    again = planner(batch_size=8, learning_rate=1.0)(images, allotment_of(budget, "train", count=60))
-    assert again.train == planned.train
+            execute.train(images, first, budget=budget)
+    again, _ = planned(batch_size=8, learning_rate=1.0)
+    assert again.plan.train == first.plan.train
+
+
+def test_a_resumed_run_follows_its_stored_plan(images, context):
+    recipe = Recipe(
+        select=Select("margin", 30), train=Train(model="simplecnn"), prune=Prune(macs=Size.parse("0.5", what="--macs"))
+    )
+    budget = Budget(epochs=90, steps=recipe.steps)
+    first = resolve(recipe, Dataset.of(images), budget, context)
+    stored = run_plan(json.loads(json.dumps(to_dict(first.plan))))
+    assert None not in (stored.proxy, stored.train, stored.recovery)
+    other = replace(recipe, select=Select("auto", 30), train=Train(model="convnet", batch_size=8))
+    again = resolve(other, Dataset.of(images), budget, context, stored=stored)
+    assert json.dumps(to_dict(again.plan)) == json.dumps(to_dict(first.plan))
+
+
+@pytest.mark.usefixtures("profiled")
+def test_recovery_is_planned_for_its_part_of_the_budget_and_a_smaller_network(images, context):
+    recipe = Recipe(train=Train(model="simplecnn"), prune=Prune(macs=Size.parse("0.25", what="--macs")))
+    plan = resolve(recipe, Dataset.of(images), Budget(600, steps=recipe.steps), context).plan
+    assert plan.train is not None and plan.recovery is not None
+    assert plan.recovery.times.train == pytest.approx(plan.train.times.train * 0.25**0.65)
+    assert plan.train.lr_range == (0.0, pytest.approx(0.4)) and plan.recovery.lr_range == (pytest.approx(0.4), 1.0)
+    assert (plan.recovery.optimizer, plan.recovery.precision) == (plan.train.optimizer, plan.train.precision)

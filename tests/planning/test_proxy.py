@@ -10,8 +10,8 @@ from shoestring.config import registry
 from shoestring.config.recipe import Select
 from shoestring.data.images import Images
 from shoestring.errors import UserError
-from shoestring.planning import proxy, selection_method
-from shoestring.planning.proxy import pool_of, signals_of
+from shoestring.execute import pool_of, proxy, signals_of
+from shoestring.planning import selection_method
 from shoestring.planning.selection_method import with_method
 from shoestring.runtime.context import Context
 

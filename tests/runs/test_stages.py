@@ -12,6 +12,7 @@ from shoestring.config.recipe import Recipe
 from shoestring.data.images import Dataset
 from shoestring.models import Model, build
 from shoestring.planning.model import preprocessing
+from shoestring.planning.preflight import reserve_evaluation
 from shoestring.reporting.markdown import summary
 from shoestring.runs import stages
 from shoestring.runs.directory import RunDir
@@ -26,8 +27,9 @@ def evaluate_before_deadline(make_images, make_model, context, tmp_path) -> Call
         images = make_images(side=32, mirrored=True)
         data = Dataset("made", images, images[:20], images[20:])
         run = begin(Recipe(time="1000s"), RunDir(tmp_path), context=context, started=time.monotonic() - 1000 + seconds)
-        run.reserve(data)
         size = preprocessing(images, mirror=True, tta="crops")
+        run.reserve_end(data)
+        reserve_evaluation(run.budget, data, size)
         model = build("simplecnn", classes=images.classes, preprocessing=size, options={"width": 0.125})
         model.save(run.folder / "train")
         return stages.evaluate(run, model, data, images, None)
@@ -58,8 +60,12 @@ def test_reserve_for_evaluation_grows_with_images_and_classes(make_images, conte
     reserves = []
     for count, classes in ((40, 2), (40, 20), (400, 20)):
         images = make_images(count, classes=classes)
-        run = begin(Recipe(time="1000s"), RunDir(tmp_path), context=context, started=None)
-        run.reserve(Dataset("made", images, images, images))
+        run, data = (
+            begin(Recipe(time="1000s"), RunDir(tmp_path), context=context, started=None),
+            Dataset("made", images, images, images),
+        )
+        run.reserve_end(data)
+        reserve_evaluation(run.budget, data, preprocessing(images))
         reserves.append(run.budget.reserved)
     assert reserves == sorted(set(reserves))
 

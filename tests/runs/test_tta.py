@@ -8,7 +8,7 @@ from shoestring.config.plan import StepTimes
 from shoestring.config.recipe import Recipe, Train
 from shoestring.planning.profiling import Profile, Profiler
 from shoestring.runs.directory import RunDir
-from shoestring.runs.preflight import fit_to_budget
+from shoestring.runs.plan import make_plan
 from shoestring.runs.session import begin
 
 RECIPE = Recipe(time="100s", train=Train(model="convnet", width=0.125, flip=True), device="cpu")
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("few_digits")
 
 def _tta(tmp_path, context, recipe: Recipe = RECIPE) -> str:
     run = begin(recipe, RunDir(tmp_path), context=context, started=None)
-    return fit_to_budget(run, run.load())[0].recipe.train.tta
+    return make_plan(run, run.load()).plan.tta
 
 
 def _prediction_takes(monkeypatch, seconds: float) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from shoestring.config.stages import Stages
 from shoestring.errors import UserError
 
+_TRAININGS = ("proxy", "train", "recovery")  # fields of a plan
 TRAINING_FLOPS_PER_MAC = 6.0  # two forward, and twice that backward
 
 
@@ -84,17 +85,22 @@ class TrainPlan:
 class Plan:
     """The plan of a run. `None` where a step is not part of it.
 
-    `options` are those of the network `model`, its width included. `resolution` is the side of the images in pixels,
-    `tta` the test-time augmentation, `reasons` say in a few words why, by the name of the answer.
+    `options` are those of the network `model`, its width included. `resolution` is the side of the images in pixels (0
+    in run folders of earlier versions), `tta` the test-time augmentation. `proxy` is how the proxy of the selection is
+    trained, and `recovery` how the pruned network is fine-tuned. `reasons` say in a few words why, by the name of the
+    answer.
     """
 
     resolution: int
     tta: str
+    weights: str | None = None
     select: str | None = None
+    proxy: TrainPlan | None = None
     model: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     train: TrainPlan | None = None
     prune: str | None = None
+    recovery: TrainPlan | None = None
     reasons: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -102,7 +108,11 @@ def to_dict(plan: Plan | TrainPlan) -> dict[str, Any]:
     """The plan as nested plain values, as JSON and `state.pt` hold it."""
     if isinstance(plan, TrainPlan):
         return {**dataclasses.asdict(plan), "grow": str(plan.grow)}
-    return {**dataclasses.asdict(plan), "train": None if plan.train is None else to_dict(plan.train)}
+    trainings = {name: getattr(plan, name) for name in _TRAININGS}
+    return {
+        **dataclasses.asdict(plan),
+        **{name: None if part is None else to_dict(part) for name, part in trainings.items()},
+    }
 
 
 def train_plan(content: Mapping[str, Any]) -> TrainPlan:
@@ -123,8 +133,8 @@ def train_plan(content: Mapping[str, Any]) -> TrainPlan:
 
 def run_plan(content: Mapping[str, Any]) -> Plan:
     """The plan of a run from plain values. Raises `UserError` if they are not one."""
-    train = content.get("train")
+    parts = {name: content[name] for name in _TRAININGS if content.get(name) is not None}
     try:
-        return Plan(**{**content, "train": None if train is None else train_plan(train)})
+        return Plan(**{**content, **{name: train_plan(part) for name, part in parts.items()}})
     except TypeError:
         raise UserError("the plan of the run is corrupted or was written by another version of shoestring.") from None

@@ -168,6 +168,11 @@ class Dataset:
     test: Images
     notes: tuple[str, ...] = field(default=())  # for the user, on how the data set was loaded
 
+    @classmethod
+    def of(cls, images: Images, validation: Images | None = None) -> Dataset:
+        """Return a data set of training and validation images, without a test split."""
+        return cls("images", images, images[:0] if validation is None else validation, images[:0])
+
     @property
     def classes(self) -> tuple[str, ...]:
         """Class names, which labels index."""

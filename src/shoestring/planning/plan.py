@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 from shoestring.budget import WEIGHTS, Budget
 from shoestring.config.plan import TRAINING_FLOPS_PER_MAC, StepTimes, TrainPlan
 from shoestring.config.recipe import Grow, Prune, Train
 from shoestring.data.images import Images
-from shoestring.errors import UserError
 from shoestring.evaluation.cost import count_macs
 from shoestring.growth import Schedule
 from shoestring.growth.compose import compose
@@ -21,9 +19,8 @@ from shoestring.planning.model import Network, build_network, choose_network
 from shoestring.planning.optimizer import choose_optimizer, peak_rates
 from shoestring.planning.pretrained import choose_fine_tuning
 from shoestring.planning.profiling import Profiler
-from shoestring.runtime.context import Context
 from shoestring.runtime.threads import set_threads
-from shoestring.training.checkpoint import Checkpoint, Saved
+from shoestring.training.checkpoint import Saved
 
 _MACS_POWER = 0.65  # seconds per step grow with this power of the MACs
 
@@ -60,15 +57,21 @@ class Planned:
 class Planner:
     """Plan the training of one network, again if steps take longer than planned.
 
-    An interrupted training keeps its plan, an extended one its network. Raises `UserError` for float16 on a CPU.
+    A training that was `saved` keeps its plan if it was interrupted, and its network if it is extended; `later` is the
+    pruning that follows.
     """
 
     def __init__(
-        self, settings: Train, grow: Grow, profiler: Profiler, context: Context, *, later: Prune | None = None
+        self,
+        settings: Train,
+        grow: Grow,
+        profiler: Profiler,
+        *,
+        later: Prune | None = None,
+        saved: Saved | None = None,
     ) -> None:
-        if settings.precision == "float16" and context.device.startswith("cpu"):
-            raise UserError("float16 is for accelerators, and very slow on CPUs: use --precision bfloat16 or auto.")
-        self.settings, self.grow, self.profiler, self.context, self.later = settings, grow, profiler, context, later
+        self.settings, self.grow, self.profiler, self.later, self.saved = settings, grow, profiler, later, saved
+        self.context = profiler.context
         self._logged: set[str] = set()
 
     def __call__(self, images: Images, allotment: Allotment, *, slowdown: float | None = None) -> Planned:
@@ -77,8 +80,8 @@ class Planner:
         `slowdown` is the ratio of the measured to the profiled time of a step if a training is planned again. Raises
         `UserError` for settings that the network or the images do not support.
         """
-        if slowdown is None and (saved := self.saved) is not None:
-            return self._resume(images, allotment, saved)
+        if slowdown is None and self.saved is not None:
+            return self._resume(images, allotment, self.saved)
         settings, seconds, slowdown = self.settings, allotment.unpruned_seconds, slowdown or 1.0
         network = choose_network(
             images, settings, count=allotment.count, seconds=seconds, profiler=self.profiler, slowdown=slowdown
@@ -102,11 +105,6 @@ class Planner:
         if text not in self._logged:
             self._logged.add(text)
             self.context.log(text)
-
-    @cached_property
-    def saved(self) -> Saved | None:
-        """The saved training in the folder of the context, if there is one."""
-        return Checkpoint(self.context.folder).load()
 
     def build(self, network: Network, images: Images) -> Model:
         """Build the network for these images; see `build_network`."""
@@ -146,7 +144,10 @@ def plan_training(
     schedule: Schedule | None = None,
     slowdown: float = 1.0,
 ) -> TrainPlan:
-    """Return the plan for training a network on images like these; it grows by the schedule (None: not at all)."""
+    """Return the plan for training a network on images like these; it grows by the schedule (None: not at all).
+
+    `slowdown` is the expected ratio of the time of a step to the profiled one.
+    """
     schedule = schedule or compose("constant")
     size = min(settings.batch_size or default_batch_size(allotment.count, profiler.context.device), allotment.count)
     profile = profiler(model, images, settings, batch_size=size)
@@ -172,19 +173,35 @@ def plan_training(
         grow=schedule.definition,
         times=profile.times,
     )
-    epochs = _epochs(model, plan, allotment, profiler.budget)
+    epochs = _epochs(model, plan, allotment, profiler.budget, slowdown)
     augment = augmentation(settings, allotment.count, mirrored=images.mirrored, epochs=epochs)
     fine_tune = choose_fine_tuning(model, settings, epochs=epochs)
     return replace(plan, augment=augment, fine_tune=fine_tune, side=model.preprocessing.resolution)
 
 
-def _epochs(model: Model, plan: TrainPlan, allotment: Allotment, budget: Budget) -> float:
+def plan_recovery(
+    model: Model, images: Images, settings: Train, prune: Prune, allotment: Allotment, profiler: Profiler
+) -> TrainPlan:
+    """Return the plan for fine-tuning a network after pruning; it is profiled before, as the cut is not known yet."""
+    fraction = 1.0
+    if prune.macs is not None:
+        fraction = min(prune.macs.value if prune.macs.is_fraction else prune.macs.value / count_macs(model), 1.0)
+    speed = fraction**_MACS_POWER
+    plan = plan_training(model, images, settings, allotment, profiler, slowdown=speed)
+    times = replace(plan.times, train=speed * plan.times.train, predict=speed * plan.times.predict)
+    plan = replace(plan, times=times)
+    if plan.fine_tune is not None:  # pruning changes every block
+        plan = replace(plan, fine_tune=replace(plan.fine_tune, tune="all", probe=False))
+    return plan
+
+
+def _epochs(model: Model, plan: TrainPlan, allotment: Allotment, budget: Budget, slowdown: float = 1.0) -> float:
     """Number of epochs in the budget, with the whole network."""
     size = plan.batch_size
     if budget.unit == "epochs":
         return allotment.length
     step_cost = plan.times.step(size) if budget.unit == "seconds" else TRAINING_FLOPS_PER_MAC * count_macs(model) * size
-    return allotment.length / step_cost * size / allotment.count
+    return allotment.length / (slowdown * step_cost) * size / allotment.count
 
 
 def _reasons(settings: Train, *, timed: bool) -> dict[str, str]:
@@ -217,7 +234,7 @@ def allotment_of(
     order = list(budget.weights)
     later_steps = order[order.index(step) :] if step in order else []
     later_weight = sum(budget.weights[name] for name in later_steps)
-    pending_weight = sum(budget.weights[name] for name in pending)
+    pending_weight = sum(budget.weights.get(name, 0.0) for name in pending)
     remaining = budget.remaining * (later_weight / (later_weight + pending_weight) if pending_weight else 1.0)
     length = remaining * (budget.weights[step] / later_weight if later_steps else 1.0)
     all_weights = WEIGHTS | budget.weights

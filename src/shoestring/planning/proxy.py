@@ -1,58 +1,34 @@
-"""The proxy model: a small network whose features and training dynamics are used by selection methods."""
+"""The proxy: a small network whose features and training dynamics selection methods use."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-from scipy.special import softmax
 
-from shoestring.budget import Budget
 from shoestring.config import registry
+from shoestring.config.plan import TrainPlan
 from shoestring.config.recipe import Select, Train
 from shoestring.data import Images
 from shoestring.errors import UserError
-from shoestring.models.inference import embed
+from shoestring.models.model import Model
 from shoestring.planning.model import Network, build_network
 from shoestring.planning.plan import allotment_of, plan_training
 from shoestring.planning.profiling import Profiler
-from shoestring.runtime.context import Context
 from shoestring.selection import Pool, Signals
-from shoestring.selection.features import load_features
-from shoestring.training.dynamics import Recorder, margins
-from shoestring.training.loop import Hooks, fit
 
 PROXY = Train(model="convnet", width=0.5)
 _TRIAL_IMAGES = 8  # for testing whether a method needs a proxy
 
 
-def pool_of(images: Images, settings: Select, budget: Budget, context: Context) -> Pool:
-    """Return the pool of images to select from, with the features and signals of the settings."""
-    features = settings.features
-    load = None if features is None else partial(load_features, features, images, budget, context)
-    return Pool(images, partial(signals_of, images, settings, budget, context), load, context.device)
+@dataclass(frozen=True)
+class Proxy:
+    """A proxy, and how it is trained."""
 
-
-def signals_of(images: Images, settings: Select, budget: Budget, context: Context) -> Signals:
-    """Return the signals of a proxy model for all images, read from the file `settings.signals` if it exists.
-
-    Otherwise they are computed, and saved if a file is set. Raises `UserError` for images without labels.
-    """
-    if images.labels is None:
-        source = "--within" if settings.within else "--drop-suspects" if settings.drop_suspects else settings.method
-        features = "" if settings.features else "pass --features, and "
-        advice = "omit it" if source.startswith("--") else "use a method that needs no labels: facility_location"
-        raise UserError(f"{source} needs a network trained on labels, and these images have none: {features}{advice}.")
-    file = None if settings.signals is None else Path(settings.signals)
-    if file is not None and file.exists():
-        context.log(f"signals: read from {file}")
-        return Signals.load(file, images.fingerprint)
-    signals = _train_proxy(images, budget, context)
-    if file is not None:
-        signals.save(file, images.fingerprint)
-    return signals
+    model: Model
+    plan: TrainPlan
 
 
 def needs_proxy(settings: Select, images: Images) -> bool:
@@ -75,44 +51,23 @@ def needs_proxy(settings: Select, images: Images) -> bool:
     return False
 
 
+def build_proxy(images: Images, *, seed: int) -> Model:
+    """Return a new proxy for these images."""
+    return build_network(Network("convnet", {"width": PROXY.width}), images, PROXY, seed=seed)
+
+
+def plan_proxy(images: Images, profiler: Profiler) -> Proxy:
+    """Return the proxy, planned for training on all images in the part of the budget allotted to selection."""
+    if profiler.context.distributed is not None:  # one process trains it, as its dynamics are recorded there
+        profiler = Profiler(profiler.budget, replace(profiler.context, distributed=None))
+    model = build_proxy(images, seed=profiler.context.seed)
+    allotment = replace(allotment_of(profiler.budget, "select", count=len(images)), lr_range=(0.0, 1.0))
+    return Proxy(model, plan_training(model, images, PROXY, allotment, profiler))
+
+
 class _SignalsUsed(Exception):
     """A method used the signals of a proxy."""
 
 
 def _raise() -> Signals:
     raise _SignalsUsed
-
-
-def _train_proxy(images: Images, budget: Budget, context: Context) -> Signals:
-    """Train a proxy on all images, record its training dynamics, and compute its features and margins."""
-    settings = PROXY
-    context = replace(context, distributed=None)  # a recorder records the images of one process
-    profiler = Profiler(budget, context)
-    model = build_network(Network(settings.model, {"width": settings.width}), images, settings, seed=context.seed)
-    recorder = Recorder(len(images), context.device)
-    budget.reserve("embed", images=len(images))
-    context.log(f"training a proxy network on {len(images):,} images")
-    allotment = replace(allotment_of(budget, "select", count=len(images)), lr_range=(0.0, 1.0))
-    plan = plan_training(model, images, settings, allotment, profiler)
-    summary = fit(model, images, budget.window("select"), plan, context, Hooks(record=recorder))
-    context.log(f"proxy: {model.name}, {summary.epochs:.1f} epochs, {summary.precision}")
-    dynamics = recorder.result()
-    features, logits = embed(model, images, precision=summary.precision)
-    budget.release("embed")
-    final = margins(logits, images.targets)
-    if (final > 0).mean() <= images.counts().max() / len(images):
-        context.log(
-            "warning: the proxy network is no more accurate than always predicting the most frequent class; "
-            "a selection based on it is of little use"
-        )
-    return Signals(
-        features,
-        dynamics.forgotten,
-        dynamics.learnt,
-        dynamics.margin,
-        final,
-        dynamics.confidence,
-        dynamics.error,
-        dynamics.gradient,
-        softmax(logits, axis=1),
-    )

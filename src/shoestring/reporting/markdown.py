@@ -10,7 +10,7 @@ from shoestring.config.units import format_percent, format_seconds
 from shoestring.escaping import markdown
 from shoestring.runtime.files import write_text
 
-_STEP_NAMES = {"forecast": "planning"}  # key of the ledger -> name in the report
+_STEP_NAMES = {"plan": "planning", "forecast": "planning"}  # key of the ledger -> name in the report; by version
 
 
 def write_report(folder: Path, result: dict[str, Any]) -> None:

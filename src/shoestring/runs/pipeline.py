@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from shoestring.config.paths import data_path
 from shoestring.config.recipe import Recipe, Select
-from shoestring.planning.plan import Planned
+from shoestring.data import Dataset
+from shoestring.planning.resolve import Resolved
 from shoestring.reporting.markdown import write_report
 from shoestring.runs import stages
 from shoestring.runs.directory import RunDir
 from shoestring.runs.environment import environment
-from shoestring.runs.plan import make_plan, make_planner, record_plan, stored_plan
-from shoestring.runs.preflight import check_budget, fit_to_budget
+from shoestring.runs.plan import make_plan, record_plan
 from shoestring.runs.progress import across_runs
-from shoestring.runs.session import EXIT_SECONDS, begin, finished_result
-from shoestring.runtime import threads
+from shoestring.runs.session import begin, finished_result
 from shoestring.runtime.context import Context
 from shoestring.selection import Subset
 from shoestring.selection.export import copy_images, write_table
@@ -37,35 +35,29 @@ def run(recipe: Recipe, folder: RunDir, *, context: Context, started: float | No
     run_context = replace(context, on_progress=across_runs(context.on_progress, 0, 2)) if recipe.baseline else context
     requested = begin(recipe, folder, context=run_context, started=started)
     data = requested.load()
-    requested_side = data.train.shape[0]
-    context.log("measuring speed")
-    with threads.single_thread(context.threads):
-        run, data = fit_to_budget(requested, data)
-    planner, plans = make_planner(run), list[Planned | None]()
-
-    def check() -> None:
-        check_budget(run, data.train)
-        plans.append(make_plan(run, data.train, planner))
-
-    with requested.open_folder(data.train, check=check):
+    requested.reserve_end(data)
+    plans: list[Resolved] = []
+    with requested.open_folder(data.train, plan=lambda: plans.append(make_plan(requested, data))):
         if "result" in folder.run:  # another process has finished the run in the meantime
             return folder.run["result"]
-        planned = plans[0] if plans else stored_plan(run, data.train, planner)
+        resolved = plans[0] if plans else make_plan(requested, data)
+        run, planned_data = replace(requested, recipe=resolved.recipe), resolved.data
         run.record(surroundings=environment(context))
-        record_plan(run, planned, data.train)
-        subset, images = stages.select(run, data.train), data.train
+        record_plan(run, resolved)
+        images = planned_data.train
+        subset = stages.select(run, images, resolved.proxy)
         if subset is not None:
-            images = data.train[subset]
-            planned = planned and planned.built_for(images, planner)
-        stages.find_leaked_images(run, images, data)
-        trained = stages.train(run, images, data.validation, planner, planned)
-        final = stages.prune(run, trained, images, data.validation)
-        result = stages.evaluate(run, final, data, images, subset)
+            images = images[subset]
+            resolved = resolved.built_for(images)
+        stages.find_leaked_images(run, images, planned_data)
+        trained = stages.train(run, images, planned_data.validation, resolved)
+        final = stages.prune(run, trained, images, planned_data.validation, resolved)
+        result = stages.evaluate(run, final, planned_data, images, subset)
         stages.add_lateness(run, result)
     if recipe.baseline:
         same = replace(recipe, train=run.recipe.train)  # the same test-time augmentation, and images of the same size
-        if data.train.shape[0] != requested_side:
-            same = replace(same, resolution=data.train.shape[0])
+        if planned_data.train.shape[0] != data.train.shape[0]:
+            same = replace(same, resolution=planned_data.train.shape[0])
         result["baseline"] = _baseline(same, subset, len(images), folder, context)
         result["warnings"] += [f"with random images, {warning}" for warning in result["baseline"]["warnings"]]
     folder.check_exists()
@@ -80,10 +72,12 @@ def select_only(recipe: Recipe, folder: RunDir, *, context: Context, started: fl
     run = begin(recipe, folder, context=context, started=started, only="select")
     data = None if recipe.unlabelled else run.load()
     images = run.load_unlabelled() if data is None else data.train
-    run.budget.reserve("exit", EXIT_SECONDS)
-    context.log("measuring speed")
-    with run.open_folder(images, check=None if data is None else partial(check_budget, run, images)):
-        subset = stages.select(run, images)
+    run.reserve_exit()
+    everything, plans = data or Dataset.of(images), list[Resolved]()
+    with run.open_folder(images, plan=lambda: plans.append(make_plan(run, everything))):
+        resolved = plans[0] if plans else make_plan(run, everything)
+        run = replace(run, recipe=resolved.recipe)
+        subset = stages.select(run, images, resolved.proxy)
         assert subset is not None
         result = stages.selection_result(run, images, subset, data)
         stages.add_lateness(run, result)

@@ -2,70 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from pathlib import Path
 
 from shoestring.config.plan import Plan, run_plan, to_dict
-from shoestring.data import Images
-from shoestring.planning.model import Network
-from shoestring.planning.plan import Planned, Planner, allotment_of
-from shoestring.runs.preflight import trains_proxy
+from shoestring.data import Dataset
+from shoestring.planning.resolve import Resolved, resolve
+from shoestring.runs.directory import RunDir
+from shoestring.runs.models import final_model
 from shoestring.runs.session import Run
-from shoestring.selection.subset_files import load_subset
 
 
-def make_planner(run: Run) -> Planner:
-    """Return the planner of the run's training."""
-    recipe = run.recipe
-    return Planner(recipe.train, recipe.grow, run.profiler, run.step_context("train"), later=recipe.prune)
+def make_plan(run: Run, data: Dataset) -> Resolved:
+    """Plan the run, or take its plan from the run folder if it is resumed."""
+    recipe, folder, context = run.recipe, run.folder, run.step_context("train")
+    steps = [name for name in run.budget.weights if name != "select" or not (folder / "select/subset.json").exists()]
+    model = None if recipe.start is None else final_model(Path(recipe.start))
+    return resolve(recipe, data, run.budget, context, steps=steps, model=model, stored=stored_plan(folder))
 
 
-def make_plan(run: Run, images: Images, planner: Planner) -> Planned | None:
-    """Plan the training on a selection of these images; None if the run starts from a finished one."""
-    if run.recipe.start is not None:
-        return None
-    if planner.saved is None:
-        run.context.log("choosing the network and measuring its speed")
-    pending = ("select",) if trains_proxy(run, images) else ()
-    count = training_images(run, images)
-    allotment = allotment_of(run.budget, "train", count=count, later=run.recipe.prune, pending=pending)
-    planned = planner(images, allotment)
-    run.budget.seconds_per_pass = planned.train.times.predict or None
-    return planned
+def stored_plan(folder: RunDir) -> Plan | None:
+    """Return the plan in run.json, or None without one. Raises `UserError` if it is corrupted."""
+    content = folder.run
+    if "plan" in content:
+        return run_plan(content["plan"])
+    if "views" in content:  # written by an earlier version
+        tta: str = content["views"]
+        return Plan(content.get("side") or 0, "none" if tta == "one" else tta)
+    return None
 
 
-def stored_plan(run: Run, images: Images, planner: Planner) -> Planned | None:
-    """Return the plan in run.json; it is made now if the run was interrupted before there was one."""
-    stored = run.folder.run.get("plan")
-    if stored is None or run.recipe.start is not None or planner.saved is not None:
-        return make_plan(run, images, planner)
-    plan = run_plan(stored)
-    run.budget.seconds_per_pass = None if plan.train is None else plan.train.times.predict or None
-    assert plan.model is not None and plan.train is not None
-    network = Network(plan.model, plan.options, plan.reasons.get("model", ""), plan.train.side)
-    return Planned(network, planner.build(network, images), plan.train, dict(plan.reasons))
-
-
-def record_plan(run: Run, planned: Planned | None, images: Images) -> None:
+def record_plan(run: Run, resolved: Resolved) -> None:
     """Write the plan to run.json."""
-    run.record(plan=to_dict(plan_record(run, planned, images)))
-
-
-def plan_record(run: Run, planned: Planned | None, images: Images) -> Plan:
-    """Return the plan as plain data."""
-    recipe, stored = run.recipe, run.folder.run.get("plan", {})
-    selection, reason = run.selection(images)
-    prune = recipe.prune.method if recipe.prune.enabled else None
-    plan = Plan(images.shape[0], recipe.train.tta, select=selection and selection.method, prune=prune)
-    reasons = {**run.reasons, "select": reason, "prune": "by the recipe"}
-    if planned is not None:
-        network, reasons = planned.network, reasons | planned.reasons
-        plan = replace(plan, model=network.name, options=dict(network.options), train=planned.train)
-    return replace(plan, reasons=reasons | stored.get("reasons", {}))  # a resumed run keeps the first reasons
-
-
-def training_images(run: Run, images: Images) -> int:
-    """Return the number of images that the run trains on."""
-    select = run.recipe.select
-    if select.subset is not None:
-        return len(load_subset(select.subset, images))
-    return min(select.examples or len(images), len(images))
+    run.record(plan=to_dict(resolved.plan))

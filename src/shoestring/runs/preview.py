@@ -7,17 +7,17 @@ from typing import Any
 
 import numpy as np
 
+from shoestring.budget import Budget
 from shoestring.config.plan import to_dict
 from shoestring.config.recipe import Recipe
-from shoestring.data import Images
 from shoestring.errors import UserError
 from shoestring.planning.preview import preview_training
+from shoestring.planning.resolve import Resolved
 from shoestring.runs.directory import RunDir
 from shoestring.runs.extend import extends
-from shoestring.runs.plan import make_plan, make_planner, plan_record, training_images
-from shoestring.runs.preflight import check_budget, fit_to_budget, trains_proxy
+from shoestring.runs.plan import make_plan
 from shoestring.runs.progress import with_run_fraction
-from shoestring.runs.session import Run, begin
+from shoestring.runs.session import begin
 from shoestring.runs.validate import check, check_run_folder
 from shoestring.runtime.context import Context
 from shoestring.training.checkpoint import Fresh
@@ -44,15 +44,13 @@ def preview(recipe: Recipe, folder: RunDir, *, context: Context, started: float 
     on_progress = with_run_fraction(context.on_progress, run.budget)  # without the history
     run = replace(run, context=replace(run.context, on_progress=on_progress))
     data = run.load()
-    run.context.log("measuring speed")
-    run, data = fit_to_budget(run, data)
-    check_budget(run, data.train)
-    budget = run.budget
-    fractions = _fractions(run, data.train)
-    spent, remaining = budget.spent, budget.remaining
-    planned = make_plan(run, data.train, make_planner(run))
+    run.reserve_end(data)
+    resolved = make_plan(run, data)
+    budget, planned = run.budget, resolved.training
     assert planned is not None
-    images = data.train[np.arange(training_images(run, data.train))]
+    fractions = _fractions(resolved, budget)
+    spent, remaining = budget.spent, budget.remaining
+    images = resolved.data.train[np.arange(resolved.examples)]
     window = budget.window("train", fraction=fractions["train"])
     training = preview_training(prepare(planned.model, images, window, planned.train, run.context, Fresh()), window)
     by_step = {step: fraction * remaining for step, fraction in fractions.items()}
@@ -60,13 +58,13 @@ def preview(recipe: Recipe, folder: RunDir, *, context: Context, started: float 
         "budget": {"unit": budget.unit, "total": budget.total, "spent": spent, **by_step, "kept": budget.reserved},
         "examples": len(images),
         "training": {**asdict(training), "epochs": training.epochs},
-        "plan": to_dict(plan_record(run, planned, data.train)),
+        "plan": to_dict(resolved.plan),
     }
 
 
-def _fractions(run: Run, images: Images) -> dict[str, float]:
+def _fractions(resolved: Resolved, budget: Budget) -> dict[str, float]:
     """Fractions of the remaining budget of the steps; selection takes almost nothing if it trains no proxy."""
-    weights = dict(run.budget.weights)
-    if "select" in weights and not trains_proxy(run, images):
+    weights = dict(budget.weights)
+    if "select" in weights and resolved.proxy is None:
         weights["select"] = 0.0
     return {step: weight / sum(weights.values()) for step, weight in weights.items()}

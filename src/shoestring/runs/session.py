@@ -3,31 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import math
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from shoestring.budget import DEFAULT_EPOCHS, Budget
-from shoestring.config.recipe import Recipe, Select
+from shoestring.config.recipe import Recipe
 from shoestring.config.serialize import as_dict, to_yaml
 from shoestring.data import Dataset, Images, load, load_unlabelled
 from shoestring.errors import UserError
 from shoestring.evaluation.cost import MIN_PASSES
-from shoestring.evaluation.reserve import seconds_to_fit, seconds_to_predict, seconds_to_write
+from shoestring.evaluation.reserve import seconds_to_write
 from shoestring.models.description import model_folder
-from shoestring.models.tta import expected_passes
-from shoestring.planning.model import expected_preprocessing
-from shoestring.planning.pretrained import with_weights
-from shoestring.planning.profiling import Profiler
-from shoestring.planning.selection_method import with_method
 from shoestring.runs.directory import RunDir, write_skipped
 from shoestring.runs.extend import extends, is_trained, reopen
 from shoestring.runs.inputs import check_same_files, check_same_images, check_unchanged_images, file_states
 from shoestring.runs.loading import current_key, load_arguments, read_arguments
-from shoestring.runs.models import final_model
 from shoestring.runs.progress import with_history, with_run_fraction
 from shoestring.runs.validate import check, check_run_folder
 from shoestring.runtime.context import Context
@@ -47,26 +40,12 @@ class Run:
     folder: RunDir
     budget: Budget
     context: Context
-    profiler: Profiler
     only: str | None = None
     key: str = ""  # of the data files, before they were loaded
-    reasons: Mapping[str, str] = field(default_factory=dict)  # of answers that are found before the plan
 
     def step_context(self, name: str) -> Context:
         """Return the context of a step, with its own folder for checkpoints and its name in progress reports."""
         return replace(self.context.in_folder(name), on_progress=lambda _, *rest: self.context.on_progress(name, *rest))
-
-    def selection(self, images: Images) -> tuple[Select | None, str]:
-        """Return the settings of the selection from these images, and the reason for the method.
-
-        The method is resolved, or that of the plan in run.json. The settings are None without a selection.
-        """
-        settings, stored = self.recipe.select, self.folder.run.get("plan", {})
-        if settings.examples is None or settings.subset is not None:
-            return None, ""
-        if stored.get("select"):
-            return replace(settings, method=stored["select"]), stored["reasons"].get("select", "")
-        return with_method(settings, images, pretrained=with_weights(self.recipe.train).starts_from_weights)
 
     def load(self) -> Dataset:
         """Load the data set of the recipe and log its sizes and notes."""
@@ -99,24 +78,14 @@ class Run:
     def _report_loading(self, done: int, total: int) -> None:
         self.context.on_progress("load", done / total if total else 0.0, {"images": done})
 
-    def reserve(self, data: Dataset) -> None:
-        """Reserve the time for evaluation, its files, latency measurements, the last files and the exit."""
-        train, start = self.recipe.train, self.recipe.start
-        if start is not None:
-            inputs = final_model(Path(start)).preprocessing
-        else:
-            inputs = expected_preprocessing(data.train, train)
-        passes, classes = expected_passes(inputs), len(data.classes)
-        values = max(math.prod(data.train.shape), inputs.channels * inputs.resolution**2)
-        validation, test = len(data.validation), len(data.test)
-        sizes = {"classes": classes, "values": values, "passes": passes}
-        if self.recipe.prune.enabled:
-            seconds = seconds_to_predict(validation, **sizes)
-            self.budget.reserve("validate", seconds, images=round(validation * passes))
-        seconds = seconds_to_predict(validation + test, **sizes) + seconds_to_fit(validation, classes=classes)
-        self.budget.reserve("evaluate", seconds, images=round((validation + test) * passes))
-        self.budget.reserve("files", seconds_to_write(test, classes))
+    def reserve_end(self, data: Dataset) -> None:
+        """Reserve the time for the files of the evaluation, latency measurements, the last files and the exit."""
+        self.budget.reserve("files", seconds_to_write(len(data.test), len(data.classes)))
         self.budget.reserve("timing", self.timing_reserve, images=MIN_PASSES)
+        self.reserve_exit()
+
+    def reserve_exit(self) -> None:
+        """Reserve the time for the last files and the exit."""
         self.budget.reserve("exit", EXIT_SECONDS + _MARGIN * self.budget.total)
 
     @property
@@ -145,13 +114,13 @@ class Run:
         return budget.elapsed + _MIN_EXIT_SECONDS - budget.total if budget.unit == "seconds" else -1.0
 
     @contextlib.contextmanager
-    def open_folder(self, images: Images, *, check: Callable[[], None] | None = None) -> Iterator[None]:
+    def open_folder(self, images: Images, *, plan: Callable[[], None] | None = None) -> Iterator[None]:
         """Start or resume the run in its folder, which is locked; the time spent is recorded however the block ends.
 
-        `check` is called for new and extended runs. Raises what it raises, and `UserError` if the run was started with
-        other images, or starts from a run that was; the folder is unchanged then.
+        `plan` is called for new and extended runs, before anything is written. Raises what it raises, and `UserError`
+        if the run was started with other images, or starts from a run that was; the folder is unchanged then.
         """
-        first = partial(self._check_and_reopen, images, check)
+        first = partial(self._check_and_reopen, images, plan)
         with self.folder.begin(_recipe_record(self.recipe, self.only), to_yaml(self.recipe), first=first):
             write_skipped(self.folder.path, images.skipped)
             name = Path(self.recipe.data).name
@@ -163,14 +132,13 @@ class Run:
                 with contextlib.suppress(OSError, UserError):  # a full disk, or a removed folder
                     self.folder.append_history(seconds=round(self.budget.elapsed, 3), step="end")
 
-    def _check_and_reopen(self, images: Images, check: Callable[[], None] | None) -> None:
+    def _check_and_reopen(self, images: Images, plan: Callable[[], None] | None) -> None:
         for folder in (self.folder, *([RunDir(Path(self.recipe.start))] if self.recipe.start else [])):
             check_same_images(folder, images)
         check_same_files(self.recipe, self.folder)
         extended = self.only is None and extends(self.recipe, self.folder) and is_trained(self.folder)
-        if check is not None and (extended or not self.folder.run):
-            with self.budget.track("forecast"):
-                check()
+        if plan is not None and (extended or not self.folder.run):
+            plan()
         if extended:
             reopen(self.folder)
 
@@ -233,4 +201,4 @@ def begin(recipe: Recipe, folder: RunDir, *, context: Context, started: float | 
         folder=folder.path,
         on_progress=with_history(with_run_fraction(context.on_progress, budget), folder, budget),
     )
-    return Run(recipe, folder, budget, context, Profiler(budget, context), only, current_key(recipe))
+    return Run(recipe, folder, budget, context, only, current_key(recipe))

@@ -17,8 +17,8 @@ from shoestring.evaluation.warnings import find_warnings, pruning_warnings
 from shoestring.models.description import model_folder
 from shoestring.models.inference import Predictor
 from shoestring.models.model import Model
-from shoestring.planning.plan import Planned, Planner
-from shoestring.planning.selection_method import describe_method
+from shoestring.planning.proxy import Proxy
+from shoestring.planning.resolve import Resolved
 from shoestring.runs.models import final_model
 from shoestring.runs.plan import record_plan
 from shoestring.runs.session import Run
@@ -29,21 +29,20 @@ from shoestring.selection.subset_files import load_subset, never_held_out
 from shoestring.training.snapshots import remove
 
 
-def select(run: Run, images: Images) -> Subset | None:
+def select(run: Run, images: Images, proxy: Proxy | None) -> Subset | None:
     """Return the subset of the images to train on: loaded or selected; None for all images."""
-    requested, (settings, _) = run.recipe.select, run.selection(images)
-    if settings is None:
-        return None if requested.subset is None else load_subset(requested.subset, images)
-    if requested.method == "auto":
-        run.context.log(describe_method(settings.method))
+    settings = run.recipe.select
+    if settings.subset is not None:
+        return load_subset(settings.subset, images)
+    if settings.examples is None:
+        return None
     already = None if settings.already is None else load_subset(settings.already, images)
 
     def make() -> Subset:
         run.context.log(f"selecting {settings.examples:,} of {len(images):,} images")
         with run.budget.track("select"):
-            subset = execute.select(
-                images, settings, budget=run.budget, context=run.step_context("select"), already=already
-            )
+            context = run.step_context("select")
+            subset = execute.select(images, settings, budget=run.budget, context=context, proxy=proxy, already=already)
             rows = never_held_out(run.recipe)
             subset = replace(subset, never_held_out=None if rows is None else tuple(rows.tolist()))
         run.record()
@@ -85,24 +84,23 @@ def _leaked_names(images: Images, data: Dataset) -> list[str]:
     return [str(name) for name in data.test.ids[find_leaked(images, data.test)]]
 
 
-def train(run: Run, images: Images, validation: Images, planner: Planner, planned: Planned | None) -> Model:
+def train(run: Run, images: Images, validation: Images, resolved: Resolved) -> Model:
     """Return the trained model: of the run to start from, loaded from the folder, or trained as planned."""
     if run.recipe.start is not None:
         return final_model(Path(run.recipe.start))
 
     def make() -> Model:
-        assert planned is not None
         with run.budget.track("train"):
-            model, summary, plan = execute.train(images, planner, planned, budget=run.budget, validation=validation)
+            model, summary, final = execute.train(images, resolved, budget=run.budget, validation=validation)
         run.record(training=asdict(summary))
-        if plan is not planned:
-            record_plan(run, plan, images)
+        if final is not resolved:
+            record_plan(run, final)
         return model
 
     return _load_or_make(run, "train", make)
 
 
-def prune(run: Run, model: Model, images: Images, validation: Images) -> Model:
+def prune(run: Run, model: Model, images: Images, validation: Images, resolved: Resolved) -> Model:
     """Return the model pruned to the size of the recipe, unchanged without one; records its metrics before pruning."""
     if not run.recipe.prune.enabled:
         return model
@@ -122,7 +120,7 @@ def prune(run: Run, model: Model, images: Images, validation: Images) -> Model:
         with run.budget.track("prune"):
             context = run.step_context("prune")
             pruned, summary = execute.prune(
-                model, images, run.recipe.prune, run.recipe.train, budget=run.budget, context=context
+                model, images, run.recipe.prune, resolved.recovery, budget=run.budget, context=context
             )
         run.record(recovery=asdict(summary) if summary else None)
         return pruned

@@ -6,9 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shoestring.config.balance import Balance
+from shoestring.data.images import Images
 from shoestring.errors import UserError
 from shoestring.selection.balance import class_counts, select_per_class
-from shoestring.selection.pool import NO_INDICES, Pool
+from shoestring.selection.pool import NO_INDICES, Pool, Signals
 from shoestring.selection.strategy import BoundMethod, Strategy
 from shoestring.selection.subset import Subset
 
@@ -71,6 +72,18 @@ def new_class_counts(
         return None
     labels, names = pool.labels, pool.images.classes
     return class_counts(labels[candidates], size, balance=balance, names=names, already=labels[already])
+
+
+def check_size(images: Images, size: int, *, balance: Balance = "equal", already: Subset | None = None) -> None:
+    """Raise `UserError` for a size that the images or one of their classes cannot provide."""
+    pool = Pool(images, _no_signals)
+    new_class_counts(
+        pool, size, balance=balance, already=NO_INDICES if already is None else already.indices_for(images)
+    )
+
+
+def _no_signals() -> Signals:
+    raise AssertionError("not used")
 
 
 def _candidates(pool: Pool, already: NDArray[np.int64], excluded: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -1,0 +1,97 @@
+"""Train a network as planned."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+from shoestring.budget import Budget, Window
+from shoestring.data import Images
+from shoestring.errors import BudgetTooSmall, UserError
+from shoestring.evaluation.cost import count_macs
+from shoestring.evaluation.metrics import collect_predictions
+from shoestring.models.blocks import HEAD
+from shoestring.models.inference import Predictor
+from shoestring.models.model import Model
+from shoestring.models.tta import expected_passes
+from shoestring.planning.plan import Planned, allotment_of
+from shoestring.planning.resolve import Resolved
+from shoestring.runtime.context import Context
+from shoestring.training.checkpoint import Checkpoint
+from shoestring.training.early_stopping import Score
+from shoestring.training.loop import REPLAN, Hooks, fit
+from shoestring.training.probe import probe_head, some_of_each_class
+from shoestring.training.progress import TrainingSummary
+
+_PROBE_FRACTION, _MIN_PROBED = 0.25, 64  # of the time for training; images
+
+
+def train(
+    images: Images, resolved: Resolved, *, budget: Budget, validation: Images | None = None
+) -> tuple[Model, TrainingSummary, Resolved]:
+    """Train as planned; return the model, a summary of the training, and the final plan.
+
+    The plan may be revised once, early in the training, if steps take much longer or shorter than planned.
+    """
+    planned, planner = resolved.training, resolved.planner
+    assert planned is not None
+    context = planner.context
+    window, plans, first = budget.window("train"), [planned], (planned.network.options, planned.train.grow)
+    revisable = context.distributed is None and planner.saved is None
+
+    def replan(ratio: float) -> bool:
+        allotment = allotment_of(budget, "train", count=len(images), later=planner.later)
+        revised = planner(images, replace(allotment, length=window.remaining), slowdown=ratio)
+        if (revised.network.options, revised.train.grow) == first:
+            return False
+        Checkpoint(context.folder).remove()
+        context.log(f"steps take {ratio:.1f} times as long as planned: restarting with a new plan")
+        plans.append(revised)
+        return True
+
+    score = _score(validation, planned.model) if validation else None
+    hooks = Hooks(score=score, anytime=True, replan=replan if revisable else None)
+    fine_tune, probed = planned.train.fine_tune, None
+    if fine_tune is not None and fine_tune.probe and planner.saved is None:
+        probed = _fit_probe(planned, images, window, context)
+        if fine_tune.tune == HEAD:
+            return planned.model, probed, resolved
+    context.log(f"training {planned.model.name} on {len(images):,} images")
+    try:
+        summary = fit(planned.model, images, window, planned.train, context, hooks)
+    except BudgetTooSmall:
+        if probed is None:
+            raise
+        context.log("only the head was trained: the budget does not allow more")
+        return planned.model, probed, resolved
+    if summary.ended == REPLAN:
+        planned, hooks = plans[-1], replace(hooks, replan=None)
+        resolved = resolved.revised(planned)
+        summary = fit(planned.model, images, window, planned.train, context, hooks)
+    return planned.model, summary, resolved
+
+
+def _fit_probe(planned: Planned, images: Images, window: Window, context: Context) -> TrainingSummary:
+    """Fit the head to the features of as many images as a part of the window allows; return a summary."""
+    plan, count = planned.train, len(images)
+    if plan.times.predict:
+        count = min(count, max(round(_PROBE_FRACTION * window.remaining / plan.times.predict), _MIN_PROBED))
+    context.log(f"fitting the head of {planned.model.name} to the features of {count:,} images")
+    planned.model.module.to(context.device)
+    probe_head(planned.model, some_of_each_class(images, count, seed=context.seed), seed=context.seed)
+    forward_flops = 2.0 * count_macs(planned.model) * count
+    epochs = count / len(images)
+    window.budget.charge(epochs=epochs, flops=forward_flops)
+    return TrainingSummary(0, epochs, plan.batch_size, "logistic regression", "float32", str(plan.grow), 0.0, "budget")
+
+
+def _score(images: Images, model: Model) -> Score:
+    return Score(partial(accuracy, images=images), passes=len(images) * expected_passes(model.preprocessing))
+
+
+def accuracy(model: Model, images: Images) -> float:
+    """Return the fraction of images that the model classifies correctly. Raises `UserError` without images."""
+    predictions = collect_predictions(Predictor(model)(images), images.targets, classes=len(model.classes))
+    if predictions.accuracy is None:
+        raise UserError("there are no images to measure the accuracy on: pass at least one.")
+    return predictions.accuracy

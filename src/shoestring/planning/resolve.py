@@ -1,0 +1,201 @@
+"""One plan: answers everything that a recipe leaves open, before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from shoestring.budget import Budget
+from shoestring.config.plan import Plan, TrainPlan
+from shoestring.config.recipe import Recipe
+from shoestring.data import Dataset, Images
+from shoestring.errors import UserError
+from shoestring.models.model import Model
+from shoestring.planning.model import Network
+from shoestring.planning.plan import Planned, Planner, allotment_of, plan_recovery
+from shoestring.planning.preflight import check_budget, fit_to_budget
+from shoestring.planning.pretrained import with_weights
+from shoestring.planning.profiling import Profiler
+from shoestring.planning.proxy import Proxy, build_proxy, plan_proxy
+from shoestring.planning.request import Request, training_images
+from shoestring.planning.selection_method import describe_method, with_method
+from shoestring.runtime import threads
+from shoestring.runtime.context import Context
+from shoestring.selection.select import check_size
+from shoestring.selection.subset_files import load_subset
+from shoestring.training.checkpoint import Checkpoint
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A recipe with every answer filled in, the images in the planned size, and the networks built for them.
+
+    `training`, `proxy` and `recovery` (the plan for fine-tuning the pruned network) are None where no network is
+    trained, and `planner` plans the training again if steps take longer than planned.
+    """
+
+    recipe: Recipe
+    data: Dataset
+    planner: Planner
+    training: Planned | None = None
+    proxy: Proxy | None = None
+    recovery: TrainPlan | None = None
+    reasons: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def plan(self) -> Plan:
+        """Every answer, with its reason, as plain data."""
+        recipe, training = self.recipe, self.training
+        plan = Plan(
+            self.data.train.shape[0],
+            recipe.train.tta,
+            weights=recipe.train.weights,
+            select=recipe.select.method if recipe.select.examples is not None else None,
+            proxy=None if self.proxy is None else self.proxy.plan,
+            prune=recipe.prune.method if recipe.prune.enabled else None,
+            recovery=self.recovery,
+            reasons=dict(self.reasons),
+        )
+        if training is None:
+            return plan
+        network, reasons = training.network, {**training.reasons, **plan.reasons}
+        return replace(plan, model=network.name, options=dict(network.options), train=training.train, reasons=reasons)
+
+    @property
+    def examples(self) -> int:
+        """Number of images to train on."""
+        return training_images(self.recipe, self.data.train)
+
+    def revised(self, training: Planned) -> Resolved:
+        """Return this with another plan of the training, and its reasons."""
+        reasons = {name: reason for name, reason in self.reasons.items() if name not in training.reasons}
+        return replace(self, training=training, reasons=reasons)
+
+    def built_for(self, images: Images) -> Resolved:
+        """Return this with the network built for these images: its first layer may depend on them."""
+        if self.training is None:
+            return self
+        return replace(self, training=self.training.built_for(images, self.planner))
+
+
+def resolve(
+    recipe: Recipe,
+    data: Dataset,
+    budget: Budget,
+    context: Context,
+    *,
+    steps: Sequence[str] | None = None,
+    model: Model | None = None,
+    stored: Plan | None = None,
+) -> Resolved:
+    """Return the plan of a recipe for the images of a data set, within the budget.
+
+    `steps` are those still to be done (None: all of the recipe). `model` is a finished one to start from. The plan of
+    an interrupted run is `stored`, and its checkpoint, if there is one, in the folder of the context; a training whose
+    budget was spent is extended if the budget is larger now. The time for evaluation is reserved in the budget.
+
+    Raises `BudgetTooSmall` unless each step can train for ten steps, also with less test-time augmentation and smaller
+    images, and `UserError` for settings that the network or the images do not support. A resumed run is not rejected.
+    """
+    steps = recipe.steps if steps is None else steps
+    recipe = replace(recipe, train=with_weights(recipe.train))
+    request = Request(recipe, data, Profiler(budget, context), steps, model, stored)
+    with budget.track("plan"):
+        return _resolve(request)
+
+
+def _resolve(request: Request) -> Resolved:
+    reasons: dict[str, str] = {}
+    _check(request)
+    if request.recipe.select.examples is not None:
+        request, reasons["select"] = _with_method(request)
+    recipe, stored = request.recipe, request.stored
+    saved = Checkpoint(request.context.folder).load() if request.trains else None
+    extended = saved is not None and saved.can_extend(request.budget.total)
+    if request.timed and (request.trains or request.prunes or request.trains_proxy):
+        request.context.log("measuring speed")
+    with threads.single_thread(request.context.threads):
+        if request.trains or request.model is not None:
+            request, fitted = fit_to_budget(request)
+            reasons |= fitted
+        if extended or (stored is None and saved is None):
+            check_budget(request)
+    if extended:
+        request = replace(request, stored=None)
+    train = request.recipe.train
+    planner = Planner(train, recipe.grow, request.profiler, later=recipe.prune, saved=saved)
+    proxy = _proxy(request)
+    training = _training(request, planner, proxy)
+    recovery = _recovery(request, training, proxy)
+    if recipe.prune.enabled:
+        reasons["prune"] = "by the recipe"
+    if stored is not None:
+        reasons |= stored.reasons
+    return Resolved(request.recipe, request.data, planner, training, proxy, recovery, reasons)
+
+
+def _check(request: Request) -> None:
+    """Raise `UserError` for what can be refused before anything is measured."""
+    settings, select, images = request.recipe.train, request.recipe.select, request.data.train
+    if settings.precision == "float16" and request.context.device.startswith("cpu"):
+        raise UserError("float16 is for accelerators, and very slow on CPUs: use --precision bfloat16 or auto.")
+    if request.trains and settings.patience is not None and not len(request.data.validation):
+        raise UserError("patience needs validation images: pass some, or omit patience.")
+    if request.selects and select.examples is not None:
+        already = None if select.already is None else load_subset(select.already, images)
+        check_size(images, select.examples, balance=select.balance, already=already)
+
+
+def _with_method(request: Request) -> tuple[Request, str]:
+    """The request with the selection method resolved, or that of the stored plan, and the reason."""
+    recipe, stored = request.recipe, request.stored
+    if stored is not None and stored.select is not None:
+        select, reason = replace(recipe.select, method=stored.select), stored.reasons.get("select", "")
+    else:
+        select, reason = with_method(
+            recipe.select, request.data.train, pretrained=request.trains and recipe.train.starts_from_weights
+        )
+    if recipe.select.method == "auto" and "select" in request.steps:
+        request.context.log(describe_method(select.method))
+    return replace(request, recipe=replace(recipe, select=select)), reason
+
+
+def _proxy(request: Request) -> Proxy | None:
+    if not request.trains_proxy:
+        return None
+    images, stored = request.data.train, request.stored
+    if stored is not None and stored.proxy is not None:
+        return Proxy(build_proxy(images, seed=request.context.seed), stored.proxy)
+    return plan_proxy(images, request.profiler)
+
+
+def _training(request: Request, planner: Planner, proxy: Proxy | None) -> Planned | None:
+    """The plan of the training: the stored one, unless a checkpoint has its own."""
+    if not request.trains:
+        return None
+    images, stored, budget = request.data.train, request.stored, request.budget
+    if stored is not None and stored.train is not None and planner.saved is None:
+        assert stored.model is not None
+        network = Network(stored.model, stored.options, stored.reasons.get("model", ""), stored.train.side)
+        planned = Planned(network, planner.build(network, images), stored.train, dict(stored.reasons))
+    else:
+        pending = () if proxy is None else ("select",)
+        planned = planner(
+            images,
+            allotment_of(budget, "train", count=request.examples, later=request.recipe.prune, pending=pending),
+        )
+    budget.seconds_per_pass = planned.train.times.predict or None
+    return planned
+
+
+def _recovery(request: Request, training: Planned | None, proxy: Proxy | None) -> TrainPlan | None:
+    """The plan for fine-tuning the network once it is pruned."""
+    model = request.model if training is None else training.model
+    if not request.prunes or model is None:
+        return None
+    stored, recipe = request.stored, request.recipe
+    if stored is not None and stored.recovery is not None:
+        return stored.recovery
+    pending = [name for name, waits in (("select", proxy), ("train", training)) if waits is not None]
+    allotment = allotment_of(request.budget, "prune", count=request.examples, pending=pending)
+    return plan_recovery(model, request.data.train, recipe.train, recipe.prune, allotment, request.profiler)
