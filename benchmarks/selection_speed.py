@@ -42,9 +42,9 @@ CASES: dict[str, dict[str, Any]] = {
         "images": 10_000,
         "goal": {"cpu_seconds": 3, "peak_mb": 150},
     },
-    "facility_location, 64 neighbours": {
+    "facility_location, 64 neighbors": {
         "method": "facility_location",
-        "options": {"neighbours": 64},
+        "options": {"neighbors": 64},
         "goal": {"cpu_seconds": 30, "peak_mb": 400},
     },
     "facility_location, sample 0.05": {"method": "facility_location", "options": {"sample": 0.05}, "images": 10_000},
@@ -229,7 +229,7 @@ def _gain_fractions(results: dict[str, Any]) -> dict[str, float]:
     """Return the fraction of exact facility location's gain over random that the cheaper variants reach."""
     fractions = {}
     for name, exact in [
-        ("facility_location, 64 neighbours", "facility_location, exact"),
+        ("facility_location, 64 neighbors", "facility_location, exact"),
         ("facility_location, sample 0.05", "facility_location, 10,000 images"),
     ]:
         if name in results and exact in results:

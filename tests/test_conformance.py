@@ -27,8 +27,8 @@ def _pool(images) -> Pool:
     confidence[-1, :7] = error[-1, :7] = gradient[-1, :7] = np.nan  # the last epoch is incomplete
     probabilities = rng.dirichlet(np.ones(len(images.classes)), count).astype(np.float32)
     margin, final = rng.normal(size=(2, count))
-    forgotten, learnt = rng.integers(0, 4, count), rng.random(count) < 0.9
-    signals = Signals(features, forgotten, learnt, margin, final, confidence, error, gradient, probabilities)
+    forgotten, learned = rng.integers(0, 4, count), rng.random(count) < 0.9
+    signals = Signals(features, forgotten, learned, margin, final, confidence, error, gradient, probabilities)
     return Pool(images, lambda: signals)
 
 

@@ -22,7 +22,7 @@ _PUBLIC = {
     "UserError": "shoestring.errors",
     "evaluate": "shoestring.api",
     "load": "shoestring.data",
-    "load_unlabelled": "shoestring.data",
+    "load_unlabeled": "shoestring.data",
     "prune": "shoestring.api",
     "select": "shoestring.api",
     "train": "shoestring.api",
@@ -40,7 +40,7 @@ __all__ = [
     "UserError",
     "evaluate",
     "load",
-    "load_unlabelled",
+    "load_unlabeled",
     "prune",
     "select",
     "train",
@@ -49,7 +49,7 @@ __all__ = [
 if TYPE_CHECKING:
     from shoestring.api import evaluate, prune, select, train
     from shoestring.budget import Budget
-    from shoestring.data import Dataset, Images, load, load_unlabelled
+    from shoestring.data import Dataset, Images, load, load_unlabeled
     from shoestring.errors import BudgetTooSmall, UserError
     from shoestring.estimator import Classifier
     from shoestring.evaluation.metrics import Metrics

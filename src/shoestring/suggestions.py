@@ -89,7 +89,6 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "validation_split": ("validation",),
     "ignore_errors": ("skip_bad",),
     "skip_broken": ("skip_bad",),
-    "unlabeled": ("unlabelled",),
     "stratify": ("balance",),
     "method": ("select",),
     # machine

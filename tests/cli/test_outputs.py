@@ -140,7 +140,7 @@ def test_finished_run_detects_changed_images(home, capsys):
 
 
 def test_finished_selection_detects_changed_images(home, capsys):
-    words = ["select", "photos", "--unlabelled", "--method", "facility_location", "--examples", "9"]
+    words = ["select", "photos", "--unlabeled", "--method", "facility_location", "--examples", "9"]
     words += ["--features", "features.npy", "--balance", "none", "--out", "out", "--quiet"]
     np.save(home / "features.npy", np.random.default_rng(0).random((40, 4), np.float32))
     assert main(words) == 0

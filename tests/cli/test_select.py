@@ -30,7 +30,7 @@ def test_unused_signals_are_logged(capsys, tmp_path):
 
 
 def test_selection_without_labels_extends_an_earlier_one(call, photos, rows, tmp_path):
-    words = ("select", photos, "--unlabelled", "--features", rows, "--method", "k_center")
+    words = ("select", photos, "--unlabeled", "--features", rows, "--method", "k_center")
     first = call(*words, "--examples", 5, "--out", tmp_path / "first", "--copy-to", tmp_path / "copies")
     assert first["per_class"] is None
     assert len([file for file in (tmp_path / "copies").iterdir() if file.is_file()]) == 5
@@ -39,7 +39,7 @@ def test_selection_without_labels_extends_an_earlier_one(call, photos, rows, tmp
     before, after = (json.loads(Path(result["subset"]).read_text()) for result in (first, second))
     assert after["ids"][:5] == before["ids"] and len(set(after["ids"])) == 9 and second["kept"] == 5
     with (tmp_path / "list.csv").open() as file:
-        assert [row["chosen_before"] for row in csv.DictReader(file)] == list("111110000")
+        assert [row["already"] for row in csv.DictReader(file)] == list("111110000")
 
 
 def test_unlabeled_folder_needs_no_class_folders(call, photos, tmp_path):
@@ -47,23 +47,23 @@ def test_unlabeled_folder_needs_no_class_folders(call, photos, tmp_path):
         file.rename(photos / f"{index}.png")
     for name in ("cat", "dog"):
         (photos / name).rmdir()
-    words = ("select", photos, "--unlabelled", "--method", "random", "--examples", 4)
+    words = ("select", photos, "--unlabeled", "--method", "random", "--examples", 4)
     assert call(*words, "--out", tmp_path / "out")["examples"] == 4
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--unlabelled",), "--features"),
-        (("--unlabelled", "--method", "margin"), "--features"),
-        (("--unlabelled", "--method", "margin", "--features", "ROWS"), "facility_location"),
-        (("--unlabelled", "--method", "random", "--within", "easiest:0.5"), "labels"),
+        (("--unlabeled",), "--features"),
+        (("--unlabeled", "--method", "margin"), "--features"),
+        (("--unlabeled", "--method", "margin", "--features", "ROWS"), "facility_location"),
+        (("--unlabeled", "--method", "random", "--within", "easiest:0.5"), "labels"),
         (("--features", "SHORT"), "20 rows, but there are 17 images (or 24, all of train)"),
         (("--features", "nowhere"), "nowhere: pass an .npy file"),
         (("--balance", "cat=2"), "cat=2"),
         (("--balance", "cow=2"), "unknown class in --balance 'cow'"),
         (("--already", "nowhere.json"), "nowhere.json"),
-        (("--unlabelled", "--method", "random", "--balance", "proportional"), "--balance needs labels"),
+        (("--unlabeled", "--method", "random", "--balance", "proportional"), "--balance needs labels"),
         (("--method", "random", "--csv", "."), "--csv takes a file"),
     ],
 )
@@ -138,7 +138,7 @@ def test_class_that_already_exceeds_its_count_is_named(refused, photos, tmp_path
 
 
 def test_training_without_labels_is_refused(refused, tmp_path):
-    (tmp_path / "recipe.yaml").write_text("data: digits\nunlabelled: true\nepochs: 1\n")
+    (tmp_path / "recipe.yaml").write_text("data: digits\nunlabeled: true\nepochs: 1\n")
     error = refused("run", "--recipe", tmp_path / "recipe.yaml", "--out", tmp_path / "out")
     assert "trained on labels" in error
 

@@ -51,7 +51,7 @@ def test_images_of_arrays_are_copied_as_png(call, tmp_path):
 
 
 def test_changed_images_are_not_copied(call, refused, photos, tmp_path):
-    words = ("select", photos, "--unlabelled", "--method", "random", "--examples", 4, "--out", tmp_path / "out")
+    words = ("select", photos, "--unlabeled", "--method", "random", "--examples", 4, "--out", tmp_path / "out")
     call(*words)
     (photos / "cat" / "new.png").write_bytes((photos / "cat" / "1.png").read_bytes())
     assert "have changed since" in refused(*words, "--csv", tmp_path / "list.csv")

@@ -11,8 +11,17 @@ from shoestring.config.stages import Stages
 from shoestring.config.units import Bytes, Duration, Flops, Fractions, Size
 from shoestring.errors import UserError
 
-FORMER = {"train": {"optimiser": "sgd", "averaging": False, "views": "one"}}
-CURRENT = {"train": {"optimizer": "sgd", "ema": False, "tta": "none"}}
+_D2 = {"method": "d2", "examples": 9}
+FORMER = {
+    "unlabelled": True,
+    "train": {"optimiser": "sgd", "averaging": False, "views": "one"},
+    "select": {**_D2, "options": {"neighbours": 5}},
+}
+CURRENT = {
+    "unlabeled": True,
+    "train": {"optimizer": "sgd", "ema": False, "tta": "none"},
+    "select": {**_D2, "options": {"neighbors": 5}},
+}
 
 
 def test_former_names_of_settings_are_read():
@@ -26,7 +35,7 @@ def test_former_flags_are_hidden_aliases():
     add_recipe(parser, "train")
     words = ["--optimiser", "sgd", "--no-averaging", "--views", "one"]
     nested = collect_settings(parser, "train", vars(parser.parse_args(words)), ())
-    assert resolve(("flags", nested))[0] == resolve(("new", CURRENT))[0]
+    assert resolve(("flags", nested))[0].train == resolve(("new", CURRENT))[0].train
     assert "--optimizer" in parser.format_help() and "--optimiser" not in parser.format_help()
 
 
@@ -52,6 +61,6 @@ def test_parsed_values_are_accepted(section, name, value):
     assert resolve(("saved", as_dict(recipe)))[0] == recipe
 
 
-def test_former_names_are_those_of_training_only():
+def test_former_names_are_those_of_their_section():
     with pytest.raises(UserError, match="unknown"):
         resolve(("old", {"optimiser": "sgd"}))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from shoestring.config import registry
-from shoestring.data import from_arrays, in_memory, load, load_split, load_unlabelled, loading
+from shoestring.data import from_arrays, in_memory, load, load_split, load_unlabeled, loading
 from shoestring.data.listing import Listing, Source, from_memory
 from shoestring.errors import UserError
 
@@ -113,7 +113,7 @@ def test_images_list_skipped_files(photos):
     (root / "cat" / "bad.png").write_text("hello")
     for images in (
         load_split(root, classes=["cat", "dog"], resolution=12, skip_bad=True),
-        load_unlabelled(root, skip_bad=True),
+        load_unlabeled(root, skip_bad=True),
         load(root, skip_bad=True),
         load(root, skip_bad=True).train[:3],
     ):

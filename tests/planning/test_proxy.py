@@ -70,10 +70,10 @@ def test_auto_compares_no_images_where_there_are_very_many(images, monkeypatch):
 
 
 def test_auto_covers_very_many_images_without_labels_in_one_pass(images, monkeypatch):
-    unlabelled = Images(images.pixels, None, (), images.ids, fingerprint="unlabelled", mirrored=False)
-    assert with_method(Select(examples=3), unlabelled)[0].method == "facility_location"
+    unlabeled = Images(images.pixels, None, (), images.ids, fingerprint="unlabeled", mirrored=False)
+    assert with_method(Select(examples=3), unlabeled)[0].method == "facility_location"
     monkeypatch.setattr(selection_method, "_MAX_COVERED", len(images) - 1)
-    assert with_method(Select(examples=3), unlabelled)[0].method == "streaming"
+    assert with_method(Select(examples=3), unlabeled)[0].method == "streaming"
 
 
 @pytest.mark.parametrize(
@@ -92,9 +92,9 @@ def test_auto_covers_very_many_images_without_labels_in_one_pass(images, monkeyp
     ],
 )
 def test_what_needs_labels_is_named(images, context, settings, told):
-    unlabelled = Images(images.pixels, None, (), images.ids, fingerprint="unlabelled", mirrored=False)
+    unlabeled = Images(images.pixels, None, (), images.ids, fingerprint="unlabeled", mirrored=False)
     with pytest.raises(UserError, match=told):
-        signals_of(unlabelled, Select(examples=3, **settings), Budget(epochs=1), context)
+        signals_of(unlabeled, Select(examples=3, **settings), Budget(epochs=1), context)
 
 
 @pytest.mark.parametrize("collapsed", [True, False])

@@ -69,7 +69,7 @@ def _gains(features, selected) -> list[int]:
     return np.diff([inside[:count].any(0).sum() for count in range(len(selected) + 1)]).tolist()
 
 
-@pytest.mark.parametrize("options", [{}, {"neighbours": 30}])
+@pytest.mark.parametrize("options", [{}, {"neighbors": 30}])
 @pytest.mark.parametrize("max_pairs", [0, 10**6])
 @pytest.mark.parametrize("seed", range(4))
 def test_facility_location_continues(seed, max_pairs, options, monkeypatch):
@@ -178,7 +178,7 @@ def test_other_searches_of_diversity_continue(search):
 
 def test_d2_lowers_the_scores_of_neighbors_of_images_selected_before():
     features = unit([[1, 0], [1, 0.01], [1, 0.02], [0, 1], [0.01, 1]])
-    found = _select(d2, features, size=2, already=np.array([1]), neighbours=2)
+    found = _select(d2, features, size=2, already=np.array([1]), neighbors=2)
     assert found[0] in (3, 4)
 
 

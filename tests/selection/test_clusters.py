@@ -53,7 +53,7 @@ def test_typiclust_selects_the_densest_image_of_each_cluster():
         distances = np.linalg.norm(features[rows][:, None] - features[rows][None], axis=2)
         near = np.sort(distances, axis=1)[:, 1:6]  # five neighbors, or all there are
         expected.append(int(rows[near.mean(1).argmin()]))
-    assert typiclust(pool_of(features), 4, rng=np.random.default_rng(0), neighbours=5).tolist() == expected
+    assert typiclust(pool_of(features), 4, rng=np.random.default_rng(0), neighbors=5).tolist() == expected
 
 
 def test_the_mean_distance_in_blocks_equals_that_of_the_full_matrix():
@@ -70,5 +70,5 @@ def test_typiclust_has_one_cluster_per_image_to_select():
 
 
 def test_zero_neighbors_raise_an_error():
-    with pytest.raises(UserError, match="typiclust's neighbours must be at least 1"):
-        typiclust(pool_of(np.eye(3, dtype=np.float32)), 2, rng=np.random.default_rng(0), neighbours=0)
+    with pytest.raises(UserError, match="typiclust's neighbors must be at least 1"):
+        typiclust(pool_of(np.eye(3, dtype=np.float32)), 2, rng=np.random.default_rng(0), neighbors=0)

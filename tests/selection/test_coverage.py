@@ -132,7 +132,7 @@ def test_stochastic_greedy_loses_little():
     assert (_coverage(matrix, sampled) - baseline) / (exact - baseline) > 0.7
 
 
-@pytest.mark.parametrize("options", [{"sample": 0}, {"sample": 1.5}, {"neighbours": -1}])
+@pytest.mark.parametrize("options", [{"sample": 0}, {"sample": 1.5}, {"neighbors": -1}])
 def test_facility_location_options_out_of_range_raise_errors(options):
     with pytest.raises(UserError, match="facility_location's"):
         facility_location(pool_of(np.eye(3, dtype=np.float32)), 2, rng=np.random.default_rng(0), **options)

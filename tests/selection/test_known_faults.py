@@ -38,14 +38,14 @@ def test_2_neighbors_work_in_both_precisions_and_without_a_matrix_of_all_pairs(k
     monkeypatch.setattr(neighbors, "_COLUMNS", 40)
     monkeypatch.setattr(neighbors, "_SAMPLE", 30)
     features = some_features(300, seed=0).astype(kind)
-    found = facility_location(pool_of(features), 10, rng=_rng(), neighbours=20)
+    found = facility_location(pool_of(features), 10, rng=_rng(), neighbors=20)
     assert len(set(found.tolist())) == 10
     assert max(largest) <= 20 * 100
 
 
 def test_3_neighbors_need_fewer_products_than_all_pairs(monkeypatch):
     products = {}
-    for options in ({"neighbours": 20}, {}):
+    for options in ({"neighbors": 20}, {}):
         count = []
         for module in (neighbors, blocks):
             monkeypatch.setattr(module, "inner_products", lambda a, b, count=count: _counted(count, a, b))

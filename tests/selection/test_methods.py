@@ -17,12 +17,12 @@ from shoestring.selection.methods.random import random
 def _signals(count: int, rng: np.random.Generator, *, dimensions: int = 3) -> Signals:
     features = rng.normal(size=(count, dimensions))
     features /= np.linalg.norm(features, axis=1, keepdims=True)
-    learnt = rng.random(count) < 0.8
-    forgotten = np.where(learnt, rng.integers(0, 3, count), 0)
+    learned = rng.random(count) < 0.8
+    forgotten = np.where(learned, rng.integers(0, 3, count), 0)
     return Signals(
         features.astype(np.float32),
         forgotten,
-        learnt,
+        learned,
         rng.integers(-2, 3, count).astype(float),
         rng.integers(-2, 3, count).astype(float),
     )
@@ -37,7 +37,7 @@ def _brute_force_forgetting(signals: Signals, tie: np.ndarray, order: str) -> li
     left, found = list(range(len(tie))), []
 
     def key(i: int) -> tuple[float, float, float]:
-        events = signals.forgotten[i] if signals.learnt[i] else float("inf")
+        events = signals.forgotten[i] if signals.learned[i] else float("inf")
         sign = 1 if order == "easiest" else -1
         return sign * events, -sign * signals.margin[i], tie[i]
 
@@ -95,7 +95,7 @@ def test_ties_in_forgetting_are_broken_by_margin_and_then_at_random(images):
     )
     orders = {tuple(forgetting(_pool(images, equal), 30, rng=np.random.default_rng(seed))) for seed in range(3)}
     assert len(orders) == 3
-    margins = Signals(equal.features, equal.forgotten, equal.learnt, np.arange(30.0), np.zeros(30))
+    margins = Signals(equal.features, equal.forgotten, equal.learned, np.arange(30.0), np.zeros(30))
     assert forgetting(_pool(images, margins), 3, rng=np.random.default_rng(0)).tolist() == [29, 28, 27]
 
 

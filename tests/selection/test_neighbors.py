@@ -49,11 +49,11 @@ def test_facility_location_with_neighbors_equals_brute_force_on_their_cosines(se
     for row in range(30):
         nearest = np.argsort(-matrix[row])[:6]
         near[row, nearest] = matrix[row, nearest]
-    found = facility_location(pool_of(features), 5, rng=np.random.default_rng(0), neighbours=6)
+    found = facility_location(pool_of(features), 5, rng=np.random.default_rng(0), neighbors=6)
     assert found.tolist() == brute_force(lambda selected: near[:, selected].max(1).sum(), 30, 5)
 
 
 def test_with_all_images_as_neighbors_facility_location_is_exact():
     pool = pool_of(some_features(60, seed=1))
-    results = [facility_location(pool, 20, rng=np.random.default_rng(0), neighbours=count) for count in (0, 60, 1000)]
+    results = [facility_location(pool, 20, rng=np.random.default_rng(0), neighbors=count) for count in (0, 60, 1000)]
     assert results[0].tolist() == results[1].tolist() == results[2].tolist()

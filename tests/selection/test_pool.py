@@ -25,7 +25,7 @@ def test_signals_are_computed_once_for_a_pool_and_its_subsets(images):
     assert part.device == "cuda:1"
     assert part.forgotten.tolist() == [8, 5]
     assert part.features[:, 0].tolist() == [8.0, 5.0]
-    assert part.learnt.tolist() == [True, False]
+    assert part.learned.tolist() == [True, False]
     assert part.margin.tolist() == [4.0, 2.5] and part.final_margin.tolist() == [2.0, 1.25]
     assert pool.forgotten.tolist() == list(range(60))
     assert calls == [1]

@@ -13,7 +13,7 @@ from shoestring.selection.methods.zcore import zcore
 module = sys.modules[zcore.__module__]
 
 
-def _brute_force(features: np.ndarray, samples: int, neighbours: int, rng: np.random.Generator) -> list[int]:
+def _brute_force(features: np.ndarray, samples: int, neighbors: int, rng: np.random.Generator) -> list[int]:
     """All images, highest score first, by brute force over samples and sorted distances."""
     order = rng.permutation(len(features))
     score = rng.random(len(features))
@@ -25,7 +25,7 @@ def _brute_force(features: np.ndarray, samples: int, neighbours: int, rng: np.ra
         pick = int(np.abs(points_2d - point).sum(1).argmin())
         score[pick] += 1
         distances = np.abs(points_2d - points_2d[pick]).sum(1)
-        others = [i for i in np.argsort(distances, kind="stable") if i != pick][:neighbours]
+        others = [i for i in np.argsort(distances, kind="stable") if i != pick][:neighbors]
         if distances[others[0]] == 0:
             others = [i for i in others if distances[i] == 0]
             penalty = np.ones(len(others))
@@ -35,12 +35,12 @@ def _brute_force(features: np.ndarray, samples: int, neighbours: int, rng: np.ra
     return order[np.argsort(-score)].tolist()
 
 
-@pytest.mark.parametrize("neighbours", [1, 5, 1000])
+@pytest.mark.parametrize("neighbors", [1, 5, 1000])
 @pytest.mark.parametrize(("count", "seed"), [(2, 0), (30, 1), (90, 2), (200, 3)])
-def test_zcore_equals_brute_force(count, seed, neighbours):
+def test_zcore_equals_brute_force(count, seed, neighbors):
     features = some_features(count, seed=seed)
-    found = zcore(pool_of(features), count, rng=np.random.default_rng(seed), samples=3, neighbours=neighbours)
-    assert found.tolist() == _brute_force(features, 3 * count, neighbours, np.random.default_rng(seed))
+    found = zcore(pool_of(features), count, rng=np.random.default_rng(seed), samples=3, neighbors=neighbors)
+    assert found.tolist() == _brute_force(features, 3 * count, neighbors, np.random.default_rng(seed))
 
 
 def test_one_of_each_group_of_duplicates_comes_first():
@@ -85,7 +85,7 @@ def test_the_nearest_are_found_for_any_sample():
             assert np.array_equal(np.sort(distances[near]), np.sort(distances)[:count])
 
 
-@pytest.mark.parametrize("options", [{"samples": 0.0}, {"neighbours": 0}])
+@pytest.mark.parametrize("options", [{"samples": 0.0}, {"neighbors": 0}])
 def test_options_out_of_range_raise_errors(options):
     with pytest.raises(UserError, match=f"zcore's {next(iter(options))}"):
         zcore(pool_of(some_features(5, seed=0)), 2, rng=np.random.default_rng(0), **options)

@@ -17,7 +17,7 @@ def test_margins_are_the_label_less_the_best_other():
 def test_the_recorder_counts_as_a_slow_loop_does():
     rng = np.random.default_rng(0)
     recorder = Recorder(12)
-    right, learnt, forgotten, margins = [False] * 11, [False] * 11, [0] * 11, [[] for _ in range(11)]
+    right, learned, forgotten, margins = [False] * 11, [False] * 11, [0] * 11, [[] for _ in range(11)]
     confidence, error, gradient = ([[] for _ in range(11)] for _ in range(3))
     targets = rng.integers(0, 3, 12)
     for _ in range(40):
@@ -30,7 +30,7 @@ def test_the_recorder_counts_as_a_slow_loop_does():
             margin = truth - max(value for label, value in enumerate(row) if label != targets[image])
             forgotten[image] += right[image] and margin <= 0
             right[image] = margin > 0
-            learnt[image] = learnt[image] or margin > 0
+            learned[image] = learned[image] or margin > 0
             margins[image].append(margin)
             shares = np.exp(row) / np.exp(row).sum()
             confidence[image].append(shares[targets[image]])
@@ -38,9 +38,9 @@ def test_the_recorder_counts_as_a_slow_loop_does():
             gradient[image].append(error[image][-1] * length)
     found = recorder.result()
     assert found.forgotten[:11].tolist() == forgotten
-    assert found.learnt[:11].tolist() == learnt
+    assert found.learned[:11].tolist() == learned
     assert found.margin[:11] == pytest.approx([np.mean(own) for own in margins], abs=1e-6)
-    assert (found.forgotten[11], found.learnt[11], found.margin[11]) == (0, False, -np.inf)
+    assert (found.forgotten[11], found.learned[11], found.margin[11]) == (0, False, -np.inf)
     epochs = max(len(own) for own in confidence)
     for values, expected in ((found.confidence, confidence), (found.error, error), (found.gradient, gradient)):
         assert values.shape == (epochs, 12)

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 from shoestring.cli.flags import Parser, add_output
 from shoestring.cli.process import handle_signals
 from shoestring.cli.progress import Progress
 from shoestring.config.paths import expanded
 from shoestring.config.units import format_percent
-from shoestring.errors import UserError, unknown
-from shoestring.runs.directory import RunDir, write_skipped
+from shoestring.runs.directory import RunDir
 from shoestring.runs.validate import check_separate, read_recipe
 from shoestring.runtime.output_files import check_folder
-
-if TYPE_CHECKING:
-    from shoestring.data import Images
 
 FILES = ("metrics.json", "per_class.csv", "confusion.csv", "predictions.csv", "skipped.json")
 
@@ -30,20 +25,34 @@ def main(verb: str, words: Sequence[str]) -> int:
     if "out" in args:
         check_folder(expanded(args.out), FILES, "--out", overwrite=args.overwrite)
     try:
-        metrics = evaluate(
-            expanded(args.run),
-            args.on if "on" in args else None,
-            split=args.split if "split" in args else None,
-            out=expanded(args.out) if "out" in args else None,
-            skip_bad=args.skip_bad,
-            device=args.device,
-            progress=progress,
-        )
+        metrics = _evaluate(args, progress)
     finally:
         progress.close()
     progress.warn(metrics["warnings"])
     _print(metrics, args)
     return 0
+
+
+def _evaluate(args: Namespace, progress: Progress) -> dict[str, Any]:
+    run, out = expanded(args.run), expanded(args.out) if "out" in args else None
+    on, split = (getattr(args, name, None) for name in ("on", "split"))
+    if out is not None:
+        recipe = None if on else read_recipe(RunDir(run))
+        check_separate(out, on or ("" if recipe is None else recipe.data))
+    from shoestring.runs.evaluation import evaluate, load_other, load_own
+    from shoestring.runs.models import usable_model
+    from shoestring.runtime.context import prepare
+
+    handle_signals()
+    model = usable_model(run, progress.log)
+    model.module.to(prepare(device=args.device).device)
+    progress.log("loading images")
+    if on is None:
+        images = load_own(run, split or "test", skip_bad=args.skip_bad, progress=progress.loading)
+    else:
+        images = load_other(on, split, model, skip_bad=args.skip_bad, log=progress.log, progress=progress.loading)
+    progress.log(f"evaluating on {len(images):,} images")
+    return evaluate(model, images, split=split or on or "test", out=out)
 
 
 def _parser(verb: str) -> Parser:
@@ -82,75 +91,3 @@ def _print(metrics: dict[str, Any], args: Namespace) -> None:
             for name, entry in metrics["per_class"].items()
         ),
     )
-
-
-def evaluate(
-    run: Path,
-    on: str | None,
-    *,
-    split: str | None,
-    out: Path | None,
-    skip_bad: bool,
-    device: str,
-    progress: Progress,
-) -> dict[str, Any]:
-    """Return the metrics of the model of `run` on a split of the data `on` (by default, the run's own data)."""
-    from shoestring.data import load_split
-    from shoestring.evaluation.files import write_metrics
-    from shoestring.evaluation.metrics import collect_predictions, compute_metrics
-    from shoestring.evaluation.warnings import find_warnings
-    from shoestring.models.inference import Predictor
-    from shoestring.runs.models import usable_model
-    from shoestring.runtime.context import prepare
-
-    handle_signals()
-    if out is not None:
-        recipe = None if on else read_recipe(RunDir(run))
-        check_separate(out, on or ("" if recipe is None else recipe.data))
-    model = usable_model(run, progress.log)
-    model.module.to(prepare(device=device).device)
-    progress.log("loading images")
-    if on is None:
-        images = _own_images(run, split or "test", skip_bad=skip_bad, on_progress=progress.loading)
-    else:
-        images = load_split(
-            on,
-            split,
-            classes=model.classes,
-            resolution=model.preprocessing.resolution,
-            skip_bad=skip_bad,
-            progress=progress.loading,
-            log=progress.log,
-        )
-    progress.log(f"evaluating on {len(images):,} images")
-    predictor = Predictor(model)
-    predictions = collect_predictions(predictor(images), images.targets, classes=len(model.classes))
-    metrics = compute_metrics(predictions, classes=model.classes, split=split or on or "test")
-    if out is not None:
-        write_metrics(out, metrics, predictions, images)
-        write_skipped(out, images.skipped)
-    stats = predictor.stats
-    figures = metrics.as_dict()
-    return {
-        **figures,
-        "warnings": find_warnings(figures),
-        "prediction": {"passes": stats.passes_per_image},
-        "tta": {"model": predictor.tta, "mirror": model.preprocessing.mirror, "images": stats.images_by_tta},
-    }
-
-
-def _own_images(run: Path, split: str, *, skip_bad: bool, on_progress: Callable[[int, int], None]) -> Images:
-    """Return a split of the run's data, divided as in the run, so that its test images were never trained on."""
-    from shoestring.data import load
-    from shoestring.runs.inputs import check_same_images
-    from shoestring.runs.loading import load_arguments
-
-    recipe = read_recipe(RunDir(run))
-    if recipe is None:
-        raise UserError(f"{run} does not record its training data: give the data as --on DATA.")
-    data = load(**{**load_arguments(recipe), "skip_bad": skip_bad or recipe.skip_bad}, progress=on_progress)
-    check_same_images(RunDir(run), data.train)
-    splits = {"train": data.train, "validation": data.validation, "test": data.test}
-    if split not in splits:
-        raise unknown("split", split, splits)
-    return splits[split]

@@ -14,7 +14,7 @@ from typing import Any, Literal, NoReturn
 
 from shoestring.config import registry
 from shoestring.config.recipe import SECTIONS, Recipe, Select
-from shoestring.config.resolve import FORMER_NAMES
+from shoestring.config.resolve import FORMER_NAMES, FORMER_OPTIONS
 from shoestring.config.units import Duration, Size
 from shoestring.errors import UserError, quoted, unknown
 from shoestring.suggestions import nearest
@@ -28,7 +28,7 @@ _SELECTION = tuple(
 )
 FIELDS: dict[str, tuple[str, ...]] = {
     "run": (*_BUDGET, "baseline", *_IMAGES, *_MACHINE, "select", "train", "grow", "prune"),
-    "select": (*_BUDGET, *_IMAGES, "unlabelled", *_MACHINE, *_SELECTION),
+    "select": (*_BUDGET, *_IMAGES, "unlabeled", *_MACHINE, *_SELECTION),
     "train": (*_BUDGET, *_IMAGES, *_MACHINE, "select.subset", "train", "grow"),
     "prune": (*_BUDGET, *_MACHINE, "prune", "train.batch_size", "train.learning_rate"),
 }
@@ -108,7 +108,7 @@ def add_recipe(parser: argparse.ArgumentParser, verb: str) -> None:
     """Add the flags of a verb, grouped by section of the recipe."""
     group = parser.add_argument_group("recipe")
     group.add_argument("--recipe", metavar="FILE", help="YAML or JSON file of settings; flags take precedence")
-    what = {"select": "chosen", "prune": "pruned"}.get(verb, "<model>")
+    what = {"select": "selected", "prune": "pruned"}.get(verb, "<model>")
     group.add_argument("--out", metavar="DIR", help=f"run directory (default: runs/<data>-{what}-<digest>)")
     group.add_argument("--dry-run", action="store_true", help="print all settings with their origin, and exit")
     if verb in ("run", "train"):
@@ -145,7 +145,7 @@ def _add_fields(group: Any, cls: type, fields: Sequence[dataclasses.Field], *, s
         former = [f"--{old}" for old, new in FORMER_NAMES.items() if new == field.name]
         group.add_argument(f"--{flag.replace('_', '-')}", **more)
         for name in former:  # for one version
-            group.add_argument(name, **{**more, "dest": f"{section}.{name[2:]}", "help": argparse.SUPPRESS})
+            group.add_argument(name, **{**more, "dest": f"{section}.{name[2:]}".lstrip("."), "help": argparse.SUPPRESS})
 
 
 def _help(field: dataclasses.Field) -> str:
@@ -181,7 +181,7 @@ def collect_settings(
             _put(settings, f"{section}.{option}", value)
         elif dot:
             raise unknown(f"section of --{name}:", section, SECTIONS, hint=f"(`{parser.prog} --help`)")
-        elif name in _options(verb):
+        elif name in _options(verb) or (name in FORMER_OPTIONS and FORMER_OPTIONS[name] in _options(verb)):
             _put(settings, f"{verb}.{name}", value)
         else:
             parser.more_flags = [f"--{option}" for option in _options(verb)]

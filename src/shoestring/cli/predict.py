@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
 from shoestring.cli.flags import Parser, add_output
 from shoestring.cli.process import handle_signals
@@ -30,8 +28,18 @@ def main(verb: str, words: Sequence[str]) -> int:
     if args.top < 1:
         raise UserError(f"--top must be at least 1, not {args.top}.")
     files = [expanded(name) for name in args.images]
+    for file in files:
+        if file.is_dir() and not args.skip_bad:
+            raise UserError(f"{file} is a folder. Pass image files, such as {file}/*.jpg.")
+    from shoestring.runs.models import usable_model
+    from shoestring.runs.prediction import predict_files
+    from shoestring.runtime.context import prepare
+
+    handle_signals()
     log = Progress(quiet="quiet" in args).log
-    result = predict(expanded(args.run), files, top=args.top, skip_bad=args.skip_bad, device=args.device, log=log)
+    model = usable_model(expanded(args.run), log)
+    model.module.to(prepare(device=args.device).device)
+    result = predict_files(model, files, top=args.top, skip_bad=args.skip_bad, log=log)
     if "json" in args:
         print(json.dumps(result, indent=1))
         return 0
@@ -39,55 +47,3 @@ def main(verb: str, words: Sequence[str]) -> int:
         classes = "  ".join(f"{guess['class']} {100 * guess['probability']:.1f} %" for guess in entry["classes"])
         print(printable(f"{entry['image']}  {classes}"))
     return 0
-
-
-def predict(
-    run: Path,
-    files: Sequence[Path],
-    *,
-    top: int = 1,
-    skip_bad: bool = False,
-    device: str = "auto",
-    log: Callable[[str], None] = lambda note: None,
-) -> list[dict[str, Any]]:
-    """Return the `top` classes of each file, most probable first.
-
-    Raises `UserError` for a file that is not an image; with `skip_bad`, such files are skipped and logged.
-    """
-    for file in files:
-        if file.is_dir() and not skip_bad:
-            raise UserError(f"{file} is a folder. Pass image files, such as {file}/*.jpg.")
-    import numpy as np
-
-    from shoestring.data import Images, decode_file
-    from shoestring.models.inference import log_probabilities
-    from shoestring.runs.models import usable_model
-    from shoestring.runtime.context import prepare
-
-    handle_signals()
-    model = usable_model(run, log)
-    model.module.to(prepare(device=device).device)
-    size = model.preprocessing
-    decoded, pixels = [], []
-    for file in files:
-        try:
-            pixels.append(decode_file(file, resolution=size.resolution, channels=size.channels))
-            decoded.append(file)
-        except UserError as error:
-            if not skip_bad:
-                raise
-            log(f"skipped: {error}")
-    if not decoded:
-        raise UserError("none of the files is an image.")
-    names = np.array([str(file) for file in decoded])
-    images = Images(np.stack(pixels), None, model.classes, names, fingerprint="")
-    probabilities = np.exp(log_probabilities(model, images))
-    return [
-        {
-            "image": str(file),
-            "classes": [
-                {"class": model.classes[i], "probability": round(float(row[i]), 5)} for i in (-row).argsort()[:top]
-            ],
-        }
-        for file, row in zip(decoded, probabilities)
-    ]

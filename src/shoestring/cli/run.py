@@ -114,7 +114,7 @@ def _recipe(parser: Parser, verb: str, command: dict[str, Any], flags: dict[str,
     recipe, origin = resolve(*layers)
     if verb == "train":  # a recipe of a whole run also has sections for other steps
         recipe = replace(recipe, select=Select(subset=recipe.select.subset), prune=Prune())
-    if verb != "select" and recipe.unlabelled:
+    if verb != "select" and recipe.unlabeled:
         raise UserError("networks are trained on labels: unlabeled images can only be selected (shoestring select).")
     if verb == "select" and recipe.select.examples is None:
         raise UserError("the number of images is missing: give --examples N.")
@@ -218,5 +218,5 @@ def _default_folder(recipe: Recipe, verb: str) -> str:
     stem = Path(source).name.partition(".")[0][:_MAX_STEM] or "data"
     if verb == "select":  # a selection cannot be extended
         recipe = replace(recipe, train=replace(recipe.train, schedule="deadline"))
-    what = {"select": "chosen", "prune": "pruned"}.get(verb) or recipe.train.model.replace("timm:", "")
+    what = {"select": "selected", "prune": "pruned"}.get(verb) or recipe.train.model.replace("timm:", "")
     return f"runs/{stem}-{what}-{digest(recipe)}"

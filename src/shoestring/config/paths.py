@@ -8,6 +8,7 @@ from pathlib import Path
 
 from shoestring.errors import UserError
 
+TIMM = "timm:"  # prefix of the names of timm networks
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
 
@@ -59,10 +60,19 @@ def weights(text: str) -> str:
 
 def features(text: str) -> str:
     """Return a source of features: an absolute path, timm:NAME, or timm:NAME@FILE with an absolute path."""
-    if not text.startswith("timm:"):
+    network = timm_network(text)
+    if network is None:
         return file(text)
-    name, at, path = text.partition("@")
-    return f"{name}@{file(path)}" if at else text
+    name, weights = network
+    return f"{TIMM}{name}@{file(weights)}" if weights else text
+
+
+def timm_network(text: str) -> tuple[str, str | None] | None:
+    """Return the name of a timm network and its file of weights (None without one); None for any other source."""
+    if not text.startswith(TIMM):
+        return None
+    name, _, weights = text.removeprefix(TIMM).partition("@")
+    return name, weights or None
 
 
 def data_path(text: str) -> Path | None:

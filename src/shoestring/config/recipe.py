@@ -210,7 +210,7 @@ class Recipe(Section):
         "images that are never held out: a subset file, a run, or a list of indices into the train split"
     )
     skip_bad: bool = option("skip images that cannot be read, and list them", False)
-    unlabelled: bool = option("select images to label: they have no labels yet", False)
+    unlabeled: bool = option("select images to label: they have no labels yet", False)
     seed: int = option("seed of everything but the held-out splits", 0, ge=0, le=_MAX_SEED)
     device: str = option("device: cpu, cuda, cuda:1, mps or auto", "auto")
     memory: Bytes | None = option("limit on accelerator memory: 2GB", parse=Bytes)

@@ -18,7 +18,8 @@ FLAGS = "flags"  # name of the layer of flags
 Layer = tuple[str, Mapping[str, Any]]
 
 # Former names of settings, and of their values, which recipes, run folders and flags may still hold.
-FORMER_NAMES = {"optimiser": "optimizer", "averaging": "ema", "views": "tta"}
+FORMER_NAMES = {"optimiser": "optimizer", "averaging": "ema", "views": "tta", "unlabelled": "unlabeled"}
+FORMER_OPTIONS = {"neighbours": "neighbors"}  # of selection methods
 _FORMER_VALUES = {"views": {"one": "none"}}
 
 
@@ -56,6 +57,8 @@ def _build(cls: type, layers: tuple[Layer, ...], prefix: str, origin: dict[str, 
     for key in fields:
         if key not in SECTIONS and key != "options":
             origin.setdefault(prefix + key, "default")
+    if "options" in values:
+        values["options"] = _current_options(values["options"])
     return cls(**values)
 
 
@@ -86,13 +89,24 @@ def _current(key: str, value: Any, fields: Mapping[str, Any]) -> tuple[str, Any]
     return FORMER_NAMES[key], _FORMER_VALUES.get(key, {}).get(value, value) if isinstance(value, str) else value
 
 
+def _current_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a method with their present names."""
+    return {FORMER_OPTIONS.get(key, key): value for key, value in options.items()}
+
+
 def with_current_names(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the nested mapping of a recipe with the present names of its training settings."""
-    train = content.get("train")
-    if not isinstance(train, Mapping):
-        return dict(content)
-    fields = {field.name: field for field in dataclasses.fields(SECTIONS["train"])}
-    return {**content, "train": dict(_current(str(key), value, fields) for key, value in train.items())}
+    """Return the nested mapping of a recipe with the present names of its settings and options."""
+    fields = {field.name: field for field in dataclasses.fields(Recipe)}
+    current = dict(_current(str(key), value, fields) for key, value in content.items())
+    for name, section in SECTIONS.items():
+        values = current.get(name)
+        if not isinstance(values, Mapping):
+            continue
+        fields = {field.name: field for field in dataclasses.fields(section)}
+        current[name] = values = dict(_current(str(key), value, fields) for key, value in values.items())
+        if isinstance(values.get("options"), Mapping):
+            values["options"] = _current_options(values["options"])
+    return current
 
 
 def _unknown_key(key: str, known: list[str], prefix: str, layer: str) -> UserError:

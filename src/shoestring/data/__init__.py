@@ -2,7 +2,7 @@
 
 from shoestring.data.decode import decode_file
 from shoestring.data.images import Dataset, Images
-from shoestring.data.loading import load, load_split, load_unlabelled, source_key
+from shoestring.data.loading import load, load_split, load_unlabeled, source_key
 from shoestring.data.memory import from_arrays, in_memory
 
 __all__ = [
@@ -13,6 +13,6 @@ __all__ = [
     "in_memory",
     "load",
     "load_split",
-    "load_unlabelled",
+    "load_unlabeled",
     "source_key",
 ]

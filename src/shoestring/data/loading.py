@@ -100,7 +100,7 @@ def load_split(
     return result
 
 
-def load_unlabelled(
+def load_unlabeled(
     source: str | Path,
     *,
     resolution: Resolution = None,

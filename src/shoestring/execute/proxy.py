@@ -75,7 +75,7 @@ def _train_proxy(proxy: Proxy, images: Images, budget: Budget, context: Context)
     return Signals(
         features,
         dynamics.forgotten,
-        dynamics.learnt,
+        dynamics.learned,
         dynamics.margin,
         final,
         dynamics.confidence,

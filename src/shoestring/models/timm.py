@@ -10,12 +10,13 @@ from urllib.parse import urlsplit
 import torch
 from torch import nn
 
+from shoestring.config.paths import TIMM
 from shoestring.config.values import check_range, coerce
 from shoestring.errors import UserError, no_option, unknown
 from shoestring.models.preprocessing import INTERPOLATIONS
 from shoestring.runtime.network import hub_unreachable, unreachable
 
-PREFIX = "timm:"
+PREFIX = TIMM
 # Options of timm networks. None of them names a file or URL, as `checkpoint_path` does: a `model.json` may come from
 # anywhere, and timm's checkpoint loading could run code.
 OPTIONS: dict[str, Any] = {

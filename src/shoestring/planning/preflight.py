@@ -180,10 +180,11 @@ def _check_time(request: Request, network: Model | None) -> None:
 
 
 def _models(request: Request, network: Model | None) -> dict[str, Model]:
-    """The network that each step trains; none for a step that trains none, or the network of another run."""
+    """The network that each step trains, before pruning; none for a step that trains none."""
     models = {}
     if request.trains_proxy:
         models["select"] = build_proxy(request.data.train, seed=request.context.seed)
+    network = network or request.model
     if network is not None:
         models |= {name: network for name in ("train", "prune") if name in request.steps}
     return models

@@ -6,8 +6,9 @@ import contextlib
 from pathlib import Path
 from typing import Any
 
+from shoestring.config.paths import timm_network
 from shoestring.config.recipe import Recipe
-from shoestring.data import Images, load, load_unlabelled
+from shoestring.data import Images, load, load_unlabeled
 from shoestring.errors import UserError
 from shoestring.models.description import model_folder
 from shoestring.runs.directory import RunDir
@@ -33,9 +34,9 @@ def file_states(recipe: Recipe) -> dict[str, list[int]]:
 
 def _features_path(features: str) -> Path | None:
     """File of the features, or of the weights of the network that computes them; None for the name of a network."""
-    if features.startswith("timm:"):
-        _, _, file = features.partition("@")
-        return Path(file) if file else None
+    network = timm_network(features)
+    if network is not None:
+        return None if network[1] is None else Path(network[1])
     folder = model_folder(Path(features))
     return Path(features) if folder is None else folder / _WEIGHTS
 
@@ -83,8 +84,8 @@ def check_unchanged_images(recipe: Recipe, folder: RunDir, context: Context) -> 
         return
     context.log(f"files of {recorded['name']} have changed since {folder.path} was made: comparing the images")
     images = (
-        load_unlabelled(recipe.data, **read_arguments(recipe))
-        if recipe.unlabelled
+        load_unlabeled(recipe.data, **read_arguments(recipe))
+        if recipe.unlabeled
         else load(**load_arguments(recipe)).train
     )
     check_same_images(folder, images)

@@ -13,11 +13,11 @@ from shoestring.selection.subset_files import never_held_out
 
 def current_key(recipe: Recipe) -> str:
     """Return the key of the current data files."""
-    return source_key(recipe.data, labels=not recipe.unlabelled)
+    return source_key(recipe.data, labels=not recipe.unlabeled)
 
 
 def read_arguments(recipe: Recipe) -> dict[str, Any]:
-    """Return the keyword arguments that `load` and `load_unlabelled` have in common."""
+    """Return the keyword arguments that `load` and `load_unlabeled` have in common."""
     limit = AtMost(MAX_STORED_SIDE) if is_pretrained(with_weights(recipe.train)) else None
     return {"resolution": recipe.resolution or limit, "skip_bad": recipe.skip_bad}
 

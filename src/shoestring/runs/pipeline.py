@@ -11,7 +11,7 @@ from shoestring.config.recipe import Recipe, Select
 from shoestring.data import Dataset
 from shoestring.planning.resolve import Resolved
 from shoestring.reporting.markdown import write_report
-from shoestring.runs import stages
+from shoestring.runs import steps
 from shoestring.runs.directory import RunDir
 from shoestring.runs.environment import environment
 from shoestring.runs.plan import make_plan, record_plan
@@ -45,15 +45,15 @@ def run(recipe: Recipe, folder: RunDir, *, context: Context, started: float | No
         run.record(surroundings=environment(context))
         record_plan(run, resolved)
         images = planned_data.train
-        subset = stages.select(run, images, resolved.proxy)
+        subset = steps.select(run, images, resolved.proxy)
         if subset is not None:
             images = images[subset]
             resolved = resolved.built_for(images)
-        stages.find_leaked_images(run, images, planned_data)
-        trained = stages.train(run, images, planned_data.validation, resolved)
-        final = stages.prune(run, trained, images, planned_data.validation, resolved)
-        result = stages.evaluate(run, final, planned_data, images, subset)
-        stages.add_lateness(run, result)
+        steps.find_leaked_images(run, images, planned_data)
+        trained = steps.train(run, images, planned_data.validation, resolved)
+        final = steps.prune(run, trained, images, planned_data.validation, resolved)
+        result = steps.evaluate(run, final, planned_data, images, subset)
+        steps.add_lateness(run, result)
     if recipe.baseline:
         same = replace(recipe, train=run.recipe.train)  # the same test-time augmentation, and images of the same size
         if planned_data.train.shape[0] != data.train.shape[0]:
@@ -62,7 +62,7 @@ def run(recipe: Recipe, folder: RunDir, *, context: Context, started: float | No
         result["warnings"] += [f"with random images, {warning}" for warning in result["baseline"]["warnings"]]
     folder.check_exists()
     write_report(folder.path, result)
-    return stages.finish(run, result)
+    return steps.finish(run, result)
 
 
 def select_only(recipe: Recipe, folder: RunDir, *, context: Context, started: float | None = None) -> dict[str, Any]:
@@ -70,18 +70,18 @@ def select_only(recipe: Recipe, folder: RunDir, *, context: Context, started: fl
     if result := finished_result(recipe, folder, context=context, only="select"):
         return result
     run = begin(recipe, folder, context=context, started=started, only="select")
-    data = None if recipe.unlabelled else run.load()
-    images = run.load_unlabelled() if data is None else data.train
+    data = None if recipe.unlabeled else run.load()
+    images = run.load_unlabeled() if data is None else data.train
     run.reserve_exit()
     everything, plans = data or Dataset.of(images), list[Resolved]()
     with run.open_folder(images, plan=lambda: plans.append(make_plan(run, everything))):
         resolved = plans[0] if plans else make_plan(run, everything)
         run = replace(run, recipe=resolved.recipe)
-        subset = stages.select(run, images, resolved.proxy)
+        subset = steps.select(run, images, resolved.proxy)
         assert subset is not None
-        result = stages.selection_result(run, images, subset, data)
-        stages.add_lateness(run, result)
-    return stages.finish(run, result)
+        result = steps.selection_result(run, images, subset, data)
+        steps.add_lateness(run, result)
+    return steps.finish(run, result)
 
 
 def export_selection(
@@ -89,7 +89,7 @@ def export_selection(
 ) -> None:
     """Copy the images of a finished selection to a folder, and list them in a table, if paths are set."""
     run = begin(recipe, folder, context=replace(context, log=lambda text: None), started=None, only="select")
-    images = run.load_unlabelled() if recipe.unlabelled else run.load().train
+    images = run.load_unlabeled() if recipe.unlabeled else run.load().train
     subset = Subset.load(folder / "select" / "subset.json")
     subset.indices_for(images)
     if copy is not None:

@@ -12,7 +12,7 @@ from typing import Any
 from shoestring.budget import DEFAULT_EPOCHS, Budget
 from shoestring.config.recipe import Recipe
 from shoestring.config.serialize import as_dict, to_yaml
-from shoestring.data import Dataset, Images, load, load_unlabelled
+from shoestring.data import Dataset, Images, load, load_unlabeled
 from shoestring.errors import UserError
 from shoestring.evaluation.cost import MIN_PASSES
 from shoestring.evaluation.reserve import seconds_to_write
@@ -64,12 +64,12 @@ class Run:
             log(note)
         return data
 
-    def load_unlabelled(self) -> Images:
+    def load_unlabeled(self) -> Images:
         """Load the unlabeled images of the recipe and log their number."""
         recipe = self.recipe
         self.context.log(f"loading {recipe.data}")
         with self.budget.track("load"):
-            images = load_unlabelled(
+            images = load_unlabeled(
                 recipe.data, **read_arguments(recipe), progress=self._report_loading, log=self.context.log
             )
         self.context.log(f"{len(images):,} images without labels, {' x '.join(map(str, images.shape))}")

@@ -22,8 +22,8 @@ def check(recipe: Recipe) -> None:
     _check_subset_files(recipe)
     if recipe.keep is not None and (recipe.select.subset or recipe.select.already):
         raise UserError("the images of --subset and --already are never held out: omit --keep.")
-    if recipe.unlabelled and recipe.select.balance not in ("equal", "none"):
-        raise UserError("--balance needs labels, and with --unlabelled there are none: omit --balance.")
+    if recipe.unlabeled and recipe.select.balance not in ("equal", "none"):
+        raise UserError("--balance needs labels, and with --unlabeled there are none: omit --balance.")
     if recipe.prune.options and not recipe.prune.enabled:
         raise UserError("pruning options have no effect without --macs or --params: set one of them.")
     if recipe.baseline and recipe.select.examples is None and recipe.select.subset is None:
@@ -67,7 +67,7 @@ def check_separate(path: Path, data: str, *, flag: str = "--out") -> None:
 
 def _check_selection(settings: Select) -> None:
     features = settings.features
-    if features is not None and not features.startswith("timm:") and not Path(features).exists():
+    if features is not None and paths.timm_network(features) is None and not Path(features).exists():
         raise UserError(f"no features in {features}: pass an .npy file, a model or run folder, or timm:NAME.")
     if settings.subset is not None and (settings.examples is not None or settings.already is not None):
         raise UserError("--subset names the images to use: omit --examples and --already.")

@@ -81,7 +81,7 @@ def write_table(file: Path, images: Images, subset: Subset, *, overwrite: bool =
         label = "" if images.labels is None else images.classes[int(images.labels[index])]
         rows.append([rank, str(images.ids[index]), label, int(images.rows[index]), int(rank < subset.kept)])
     out = io.StringIO(newline="")
-    write_csv(out, ["rank", "image", "class", "row", "chosen_before"], rows)
+    write_csv(out, ["rank", "image", "class", "row", "already"], rows)
     content = out.getvalue().encode("utf-8")
     with _writing(file):
         unchanged = file.is_file() and file.read_bytes() == content

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shoestring.budget import Budget
+from shoestring.config.paths import timm_network
 from shoestring.data.cache import cache_root, cache_write_errors
 from shoestring.data.images import Images
 from shoestring.errors import UserError
@@ -81,14 +82,15 @@ def _normalized(rows: StoredRows, file: Path, numbers: Indices) -> StoredRows:
 
 def _load_network(source: str, images: Images) -> tuple[Model, str]:
     """The network, and a hash of its architecture and weights."""
-    if not source.startswith(PREFIX):
+    network = timm_network(source)
+    if network is None:
         folder = model_folder(Path(source))
         if folder is None:
             raise UserError(f"no features in {source}: pass an .npy file, a model or run folder, or timm:NAME.")
         return Model.load(folder), _hash((folder / TENSORS_FILE).read_bytes(), (folder / DESCRIPTION_FILE).read_bytes())
     import timm
 
-    name, _, file = source.removeprefix(PREFIX).partition("@")
+    name, file = network
     check_name(name)
     config = timm.get_pretrained_cfg(name)
     if config is None:

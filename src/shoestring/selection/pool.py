@@ -19,11 +19,14 @@ from shoestring.selection.algorithms.rows import StoredRows, as_stored
 NO_INDICES = np.empty(0, dtype=np.int64)
 
 
+_FORMER_NAMES = {"learnt": "learned"}  # in signals files of earlier versions
+
+
 @dataclass(frozen=True)
 class Signals:
     """What a proxy model learned about N images.
 
-    `features` float32 (N, D) of unit length; `forgotten` int64 (N,), forgetting events; `learnt` bool (N,), whether
+    `features` float32 (N, D) of unit length; `forgotten` int64 (N,), forgetting events; `learned` bool (N,), whether
     the proxy ever classified the image correctly; margins float64 (N,), the logit of the label minus the highest
     other: `margin` averaged over training, `final_margin` after it. Per epoch float32 (E, N), NaN for images not seen:
     `confidence`, the probability of the label; `error`, the L2 norm of probabilities minus one-hot label (at most
@@ -33,7 +36,7 @@ class Signals:
 
     features: NDArray[np.float32]
     forgotten: NDArray[np.int64]
-    learnt: NDArray[np.bool_]
+    learned: NDArray[np.bool_]
     margin: NDArray[np.float64]
     final_margin: NDArray[np.float64]
     confidence: NDArray[np.float32] | None = None
@@ -53,7 +56,10 @@ class Signals:
         try:
             with file.open("rb") as stream, np.load(stream, allow_pickle=False) as content:
                 saved_fingerprint = str(content["fingerprint"])
-                signals = cls(**{name: content[name] for name in content.files if name != "fingerprint"})
+                names = {
+                    str(name): _FORMER_NAMES.get(name, str(name)) for name in content.files if name != "fingerprint"
+                }
+                signals = cls(**{current: content[name] for name, current in names.items()})
         except _UNREADABLE as error:
             raise UserError(f"{file} is not a signals file ({type(error).__name__}).") from None
         if saved_fingerprint != fingerprint:
@@ -135,9 +141,9 @@ class Pool:
         return self._select(self._signals.forgotten)
 
     @property
-    def learnt(self) -> NDArray[np.bool_]:
+    def learned(self) -> NDArray[np.bool_]:
         """Whether the proxy ever classified the image correctly (N,)."""
-        return self._select(self._signals.learnt)
+        return self._select(self._signals.learned)
 
     @property
     def margin(self) -> NDArray[np.float64]:

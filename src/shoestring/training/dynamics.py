@@ -24,7 +24,7 @@ class Dynamics:
     """
 
     forgotten: NDArray[np.int64]
-    learnt: NDArray[np.bool_]
+    learned: NDArray[np.bool_]
     margin: NDArray[np.float64]
     confidence: NDArray[np.float32]
     error: NDArray[np.float32]
@@ -65,7 +65,7 @@ class Recorder:
 
     def __init__(self, count: int, device: str = "cpu") -> None:
         self.right = torch.zeros(count, dtype=torch.bool, device=device)
-        self.learnt = torch.zeros_like(self.right)
+        self.learned = torch.zeros_like(self.right)
         self.forgotten = torch.zeros(count, dtype=torch.int64, device=device)
         exact = torch.float32 if torch.device(device).type == "mps" else torch.float64  # MPS has no float64
         self.margin = torch.zeros(count, dtype=exact, device=device)
@@ -83,7 +83,7 @@ class Recorder:
         right = truth > others
         self.forgotten[index] += self.right[index] & ~right
         self.right[index] = right
-        self.learnt[index] |= right
+        self.learned[index] |= right
         self.margin[index] += (truth - others).to(self.margin.dtype)
         self._record_epoch(index, logits.softmax(1), labels, norms)
         self.seen[index] += 1
@@ -113,5 +113,5 @@ class Recorder:
     def result(self) -> Dynamics:
         """The dynamics as arrays; an image that was never seen has margin minus infinity and was never learned."""
         mean = torch.where(self.seen > 0, self.margin / self.seen.clamp(min=1), -torch.inf).cpu().double()
-        tensors = (self.forgotten, self.learnt, mean, self.confidence, self.error, self.gradient)
+        tensors = (self.forgotten, self.learned, mean, self.confidence, self.error, self.gradient)
         return Dynamics(*(values.cpu().numpy() for values in tensors))

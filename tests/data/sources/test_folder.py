@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from shoestring.data import decode_file, load, load_unlabelled
+from shoestring.data import decode_file, load, load_unlabeled
 from shoestring.data.sources.folder import folder
 from shoestring.errors import UserError
 
@@ -137,7 +137,7 @@ def test_folder_names_without_labels_do_not_affect_the_resolution(photos, small,
     monkeypatch.setattr(folder_module, "SAMPLE_SIZE", 20)
     photos({small: 30}, size=(40, 40))
     root = photos({"cat": 60, "dog": 60}, size=(8, 8))
-    assert load_unlabelled(root).shape == (8, 8, 3)
+    assert load_unlabeled(root).shape == (8, 8, 3)
 
 
 def test_system_folders_are_not_classes(photos):

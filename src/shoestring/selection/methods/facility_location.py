@@ -17,22 +17,22 @@ def facility_location(
     *,
     rng: np.random.Generator,
     already: NDArray[np.int64] = NO_INDICES,
-    neighbours: int = 0,
+    neighbors: int = 0,
     sample: float = 1.0,
     partitions: int = 0,
 ) -> NDArray[np.int64]:
     """Facility location: maximum sum over all images of the cosine to the nearest selected one (Wei et al. 2014).
 
-    Greedy and exact; negative cosines count as 0. With `neighbours` only that many nearest images of each count, for
+    Greedy and exact; negative cosines count as 0. With `neighbors` only that many nearest images of each count, for
     large pools without classes. With `sample` below 1 each step considers a random fraction of the images (stochastic
     greedy, Mirzasoleiman et al. 2015). With `partitions` random parts select in processes of their own, and the result
-    is selected from theirs (GreeDi, Mirzasoleiman et al. 2013). Raises `UserError` for negative `neighbours` or
+    is selected from theirs (GreeDi, Mirzasoleiman et al. 2013). Raises `UserError` for negative `neighbors` or
     `partitions` and for a sample outside 0 to 1.
     """
-    check_range(neighbours, "facility_location's neighbours", ge=0)
+    check_range(neighbors, "facility_location's neighbors", ge=0)
     check_range(sample, "facility_location's sample", gt=0, le=1)
     check_range(partitions, "facility_location's partitions", ge=0)
-    options = {"neighbors": neighbours, "sample": sample}
+    options = {"neighbors": neighbors, "sample": sample}
     parts = min(partitions, len(pool) - len(already))
     if parts > 1:
         return greedi(pool, size, parts, rng=rng, already=already, options=options)

@@ -19,6 +19,6 @@ def forgetting(
     margin (higher is easier), and then at random.
     """
     never = pool.forgotten.max(initial=0) + 1
-    events = np.where(pool.learnt, pool.forgotten, never)
+    events = np.where(pool.learned, pool.forgotten, never)
     direction = 1 if order == "easiest" else -1
     return np.lexsort((rng.random(len(pool)), -direction * pool.margin, direction * events))[:size]

@@ -17,29 +17,29 @@ def typiclust(
     *,
     rng: np.random.Generator,
     already: NDArray[np.int64] = NO_INDICES,
-    neighbours: int = 20,
+    neighbors: int = 20,
 ) -> NDArray[np.int64]:
     """From each of `size` k-means clusters the image in the densest neighborhood (TypiClust, Hacohen et al. 2022).
 
-    Density is measured by the mean distance to the nearest `neighbours` in the same cluster. Large clusters come first;
+    Density is measured by the mean distance to the nearest `neighbors` in the same cluster. Large clusters come first;
     there is one cluster per image to select, without a limit. Images in `already` add as many clusters, and clusters
     that contain such images come last. Raises `UserError` for fewer than one neighbor.
     """
-    check_range(neighbours, "typiclust's neighbours", ge=1)
+    check_range(neighbors, "typiclust's neighbors", ge=1)
     features = pool.features
     labels, _ = kmeans(features, len(already) + size, rng)
     distances = np.empty(len(features))
     for label in np.unique(labels):
         rows = np.flatnonzero(labels == label)
-        distances[rows] = mean_distance(features[rows], neighbours)
+        distances[rows] = mean_distance(features[rows], neighbors)
     distances[already] = -np.inf  # the first of their clusters, and then skipped
     order = round_robin(labels, distances, rng)
     return order[~np.isin(order, already)][:size]
 
 
-def mean_distance(features: Floats, neighbours: int) -> NDArray[np.float64]:
-    """Mean distance (N,) of each image to its nearest `neighbours`, or to all others if there are fewer."""
-    count = min(neighbours, len(features) - 1)
+def mean_distance(features: Floats, neighbors: int) -> NDArray[np.float64]:
+    """Mean distance (N,) of each image to its nearest `neighbors`, or to all others if there are fewer."""
+    count = min(neighbors, len(features) - 1)
     result = np.zeros(len(features))
     for rows in slices(len(features) if count else 0, 256):
         cosines = inner_products(features[rows], features)

@@ -15,24 +15,24 @@ _STRIDE = 16  # every 16th image is used to bound the distance of the nearest on
 
 
 def zcore(
-    pool: Pool, size: int, *, rng: np.random.Generator, samples: float = 4.0, neighbours: int = 1000
+    pool: Pool, size: int, *, rng: np.random.Generator, samples: float = 4.0, neighbors: int = 1000
 ) -> NDArray[np.int64]:
     """Images that cover the feature space without redundancy, label-free (ZCore, Griffin et al. 2026).
 
     Each sample is a point in two random dimensions, from a triangular distribution with the minimum, median and maximum
-    of the features. The image nearest to it in L1 distance gains 1; its nearest `neighbours` in these dimensions lose 1
+    of the features. The image nearest to it in L1 distance gains 1; its nearest `neighbors` in these dimensions lose 1
     in total, in proportion to their distance to the power of -4. Scores start at random between 0 and 1, and the
     highest are selected. `samples` are drawn per image: O(samples N^2) time. Its authors draw a million, 20 per image
     of CIFAR-10. Raises `UserError` for fewer than one neighbor and for no samples.
     """
     check_range(samples, "zcore's samples", gt=0)
-    check_range(neighbours, "zcore's neighbours", ge=1)
+    check_range(neighbors, "zcore's neighbors", ge=1)
     count = len(pool)
     shuffled = rng.permutation(count)  # among identical images the first gains
     columns = np.ascontiguousarray(pool.features[shuffled].T)
     score = rng.random(count)
     if count > 1:
-        score += _sampled_scores(columns, math.ceil(samples * count), min(neighbours, count - 1), rng)
+        score += _sampled_scores(columns, math.ceil(samples * count), min(neighbors, count - 1), rng)
     return shuffled[np.argsort(-score, kind="stable")[:size]]
 
 

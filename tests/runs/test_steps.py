@@ -14,7 +14,7 @@ from shoestring.models import Model, build
 from shoestring.planning.model import preprocessing
 from shoestring.planning.preflight import reserve_evaluation
 from shoestring.reporting.markdown import summary
-from shoestring.runs import stages
+from shoestring.runs import steps
 from shoestring.runs.directory import RunDir
 from shoestring.runs.session import begin
 
@@ -32,7 +32,7 @@ def evaluate_before_deadline(make_images, make_model, context, tmp_path) -> Call
         reserve_evaluation(run.budget, data, size)
         model = build("simplecnn", classes=images.classes, preprocessing=size, options={"width": 0.125})
         model.save(run.folder / "train")
-        return stages.evaluate(run, model, data, images, None)
+        return steps.evaluate(run, model, data, images, None)
 
     return evaluate_run
 
@@ -76,7 +76,7 @@ def test_temperature_does_not_depend_on_the_previous_one(images, make_model, con
     for previous in (1.0, 7.0):
         run = begin(Recipe(epochs=1), RunDir(tmp_path), context=context, started=None)
         model.save(run.folder / "train")
-        result = stages.evaluate(
+        result = steps.evaluate(
             run, replace(model, temperature=previous), Dataset("made", images, images, images), images, None
         )
         temperatures.append(result["temperature"])
