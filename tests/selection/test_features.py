@@ -164,7 +164,7 @@ def test_timm_models_are_used_with_their_weights_and_preprocessing(images, conte
 
 
 def test_selection_by_given_features_trains_no_proxy(images, context, tmp_path, monkeypatch):
-    monkeypatch.setattr("shoestring.planning.proxy.fit", lambda *_, **__: pytest.fail("no proxy is needed"))
+    monkeypatch.setattr("shoestring.execute.proxy.fit", lambda *_, **__: pytest.fail("no proxy is needed"))
     np.save(tmp_path / "rows.npy", _rows(60))
     subset = select(images, 6, features=str(tmp_path / "rows.npy"), context=context)
     assert subset.method == "herding"
