@@ -161,7 +161,8 @@ def record(folder: Path) -> dict[str, Any]:
             for key in ("training", "recovery"):  # by values: what they are called may change
                 found[name][key] = sorted(map(str, (run.get(key) or {}).values()))
             found[name]["accuracy"] = run.get("result", {}).get("accuracy")
-            found[name]["ledger"] = sorted(run.get("ledger", {}))
+            names = {"forecast": "plan"}  # former names
+            found[name]["ledger"] = sorted(names.get(key, key) for key in run.get("ledger", {}))
     return found
 
 
