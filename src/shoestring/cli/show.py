@@ -75,6 +75,7 @@ def _answers(plan: dict[str, Any]) -> Iterable[Sequence[str]]:
         "resolution": f"{side} x {side} pixels{network}",
         "select": plan["select"],
         "model": f"{plan['model']}{options}",
+        "weights": plan["weights"] or "none",
         "fine_tune": tuned and tuned["tune"],
         "grow": train["grow"],
         "batch_size": train["batch_size"],

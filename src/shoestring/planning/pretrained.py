@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from shoestring.config.plan import FineTune
-from shoestring.config.recipe import Train
+from shoestring.config.recipe import Recipe, Train
 from shoestring.data.images import Images
 from shoestring.errors import UserError
 from shoestring.models import timm
@@ -39,6 +39,14 @@ def with_weights(settings: Train) -> Train:
 def is_pretrained(settings: Train) -> bool:
     """Whether a timm network starts from weights."""
     return settings.starts_from_weights and settings.model.startswith(timm.PREFIX)
+
+
+def is_open(recipe: Recipe) -> bool:
+    """Whether the recipe leaves the network open, so that a pretrained one may be chosen."""
+    train = recipe.train
+    own = (train.width, train.norm, train.dropout, train.shortcut)  # options of networks from scratch
+    unset = train.weights is None and all(value is None for value in own)
+    return train.model == "auto" and unset and recipe.grow.is_auto
 
 
 def input_like(size: Preprocessing, settings: Train, *, side: int | None) -> Preprocessing:

@@ -10,11 +10,13 @@ from shoestring.config.plan import Plan, TrainPlan
 from shoestring.config.recipe import Recipe
 from shoestring.data import Dataset, Images
 from shoestring.errors import UserError
+from shoestring.models import timm
 from shoestring.models.model import Model
+from shoestring.planning.backbone import choose_backbone
 from shoestring.planning.model import Network
 from shoestring.planning.plan import Planned, Planner, allotment_of, plan_recovery
 from shoestring.planning.preflight import check_budget, fit_to_budget
-from shoestring.planning.pretrained import with_weights
+from shoestring.planning.pretrained import is_open, with_weights
 from shoestring.planning.profiling import Profiler
 from shoestring.planning.proxy import Proxy, build_proxy, plan_proxy
 from shoestring.planning.request import Request, training_images
@@ -23,7 +25,7 @@ from shoestring.runtime import threads
 from shoestring.runtime.context import Context
 from shoestring.selection.select import check_size
 from shoestring.selection.subset_files import load_subset
-from shoestring.training.checkpoint import Checkpoint
+from shoestring.training.checkpoint import Checkpoint, Saved
 
 
 @dataclass(frozen=True)
@@ -107,10 +109,12 @@ def resolve(
 def _resolve(request: Request) -> Resolved:
     reasons: dict[str, str] = {}
     _check(request)
+    saved = Checkpoint(request.context.folder).load() if request.trains else None
+    if request.trains:
+        request, reasons["weights"] = _with_backbone(request, saved)
     if request.recipe.select.examples is not None:
         request, reasons["select"] = _with_method(request)
     recipe, stored = request.recipe, request.stored
-    saved = Checkpoint(request.context.folder).load() if request.trains else None
     extended = saved is not None and saved.can_extend(request.budget.total)
     if request.timed and (request.trains or request.prunes or request.trains_proxy):
         request.context.log("measuring speed")
@@ -144,6 +148,22 @@ def _check(request: Request) -> None:
     if request.selects and select.examples is not None:
         already = None if select.already is None else load_subset(select.already, images)
         check_size(images, select.examples, balance=select.balance, already=already)
+
+
+def _with_backbone(request: Request, saved: Saved | None) -> tuple[Request, str]:
+    """The request with the kind of network chosen, or that of the stored plan or training, and the reason."""
+    recipe, stored = request.recipe, request.stored
+    if saved is not None or (stored is not None and stored.model is not None):
+        settings, reason = recipe.train, "as before"
+        name = saved.network[0] if saved is not None else stored.model if stored is not None else None
+        if is_open(recipe) and name is not None and name.startswith(timm.PREFIX):
+            settings = replace(settings, model=name, weights="pretrained")
+    else:
+        allotment = allotment_of(request.budget, "train", count=request.examples, later=recipe.prune)
+        settings, reason = choose_backbone(recipe, request.data.train, allotment, request.profiler)
+    if is_open(recipe):
+        request.context.log(f"{'pretrained' if settings.weights else 'new'} network: {reason}")
+    return replace(request, recipe=replace(recipe, train=settings)), reason
 
 
 def _with_method(request: Request) -> tuple[Request, str]:
