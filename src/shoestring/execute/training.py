@@ -78,7 +78,8 @@ def _fit_probe(planned: Planned, images: Images, window: Window, context: Contex
         count = min(count, max(round(_PROBE_FRACTION * window.remaining / plan.times.predict), _MIN_PROBED))
     context.log(f"fitting the head of {planned.model.name} to the features of {count:,} images")
     planned.model.module.to(context.device)
-    probe_head(planned.model, some_of_each_class(images, count, seed=context.seed), seed=context.seed)
+    sample = some_of_each_class(images, count, seed=context.seed)
+    probe_head(planned.model, sample, precision=plan.precision, seed=context.seed)
     forward_flops = 2.0 * count_macs(planned.model) * count
     epochs = count / len(images)
     window.budget.charge(epochs=epochs, flops=forward_flops)

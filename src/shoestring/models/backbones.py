@@ -33,9 +33,14 @@ class Backbone:
     package: str | None = None
 
     @property
+    def installed(self) -> bool:
+        """Whether an installed package contains the weights; timm is not imported."""
+        return self.package is not None and package_file(self.package) is not None
+
+    @property
     def weights(self) -> Where:
         """Where the weights are: in an installed package, in the download cache, or not on this machine."""
-        if self.package is not None and package_file(self.package) is not None:
+        if self.installed:
             return "installed"
         return "cached" if timm.is_cached(self.name) else "download"
 

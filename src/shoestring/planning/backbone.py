@@ -31,11 +31,11 @@ def choose_backbone(recipe: Recipe, images: Images, allotment: Allotment, profil
     settings, side = recipe.train, images.shape[0]
     if not is_open(recipe):
         return settings, "as requested"
+    if side < _MIN_SIDE:
+        return settings, f"pretrained networks know photos, not images of {side} x {side} pixels"
     backbone = _at_hand()
     if backbone is None:
         return settings, "no pretrained weights are installed"
-    if side < _MIN_SIDE:
-        return settings, f"pretrained networks know photos, not images of {side} x {side} pixels"
     pretrained = replace(settings, model=timm.PREFIX + backbone.name, weights="pretrained")
     if side >= _PHOTO_SIDE:
         return pretrained, "photos like those that it was trained on"
@@ -50,10 +50,7 @@ def choose_backbone(recipe: Recipe, images: Images, allotment: Allotment, profil
 
 def _at_hand() -> Backbone | None:
     """The best backbone whose weights come with an installed package."""
-    return next(
-        (one for one in BACKBONES if one.weights == "installed" and one.license in _LICENSES),
-        None,
-    )
+    return next((one for one in BACKBONES if one.installed and one.license in _LICENSES), None)
 
 
 def _epochs(settings: Train, backbone: Backbone, images: Images, allotment: Allotment, profiler: Profiler) -> float:

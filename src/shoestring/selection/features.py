@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shoestring.budget import Budget
-from shoestring.config.paths import timm_network
-from shoestring.data.cache import cache_root, cache_write_errors
+from shoestring.config.paths import TIMM, timm_network
 from shoestring.data.images import Images
 from shoestring.errors import UserError
-from shoestring.models.description import DESCRIPTION_FILE, TENSORS_FILE, model_folder
+from shoestring.models.description import model_folder
+from shoestring.models.features import are_cached, cached_features
 from shoestring.models.inference import embed
 from shoestring.models.model import Model, build
 from shoestring.models.preprocessing import Preprocessing
-from shoestring.models.timm import PREFIX, check_name
+from shoestring.models.timm import check_name, has_pretrained, pretrained_input
 from shoestring.runtime.context import Context
-from shoestring.runtime.files import atomic_write
 from shoestring.selection.algorithms.rows import StoredRows, as_stored
 from shoestring.selection.algorithms.similarity import Indices, slices
 
 _ROWS = 8192  # rows of a file that are read at once
 _NORM_TOLERANCE = 2e-3  # deviation from unit length that is ignored (float16 rounds by less)
-_MIN_SIDE = 96  # pixels; smaller images are enlarged, since pretrained networks were trained on larger ones
+_MIN_SIDE, _MAX_SIDE = 96, 128  # pixels; smaller images are enlarged, as pretrained networks know larger ones
+_TINY = 1e-12  # length of features that are zero
 _TIMED = 64  # images on which a network is timed
 
 
@@ -40,16 +40,14 @@ def load_features(source: str, images: Images, budget: Budget, context: Context)
     """
     if source.lower().endswith(".npy"):
         return _from_file(Path(source), images)
-    model, digest = _load_network(source, images)
+    model = _load_network(source, images)
     exact = budget.unit != "seconds"  # reproducible runs must not depend on which precision is faster
-    file = cache_root() / "features" / f"{_hash(images.fingerprint, digest, str(exact))}.npy"
-    if file.exists():
+    variant = "float32" if exact else ""
+    if are_cached(model, images, variant=variant):
         context.log(f"features: {source}, cached")
-    else:
-        features = _extract(model, images, budget, context)
-        with cache_write_errors(file.parent), atomic_write(file) as temporary, temporary.open("wb") as out:
-            np.save(out, features)
-    return as_stored(np.load(file, mmap_mode="r"))
+    compute = partial(_extract, model, images, budget, context)
+    rows = as_stored(cached_features(model, images, compute, variant=variant))
+    return rows.scaled(1 / np.maximum(_lengths(rows), _TINY))
 
 
 def _from_file(file: Path, images: Images) -> StoredRows:
@@ -69,10 +67,7 @@ def _from_file(file: Path, images: Images) -> StoredRows:
 
 def _normalized(rows: StoredRows, file: Path, numbers: Indices) -> StoredRows:
     """The rows, scaled to unit length on reading; `numbers` (N,) are their row numbers in the file."""
-    lengths = np.empty(len(rows))
-    for part in slices(len(rows), _ROWS):
-        block = rows.take(np.arange(part.start, part.stop)).read()
-        lengths[part] = np.sqrt(np.einsum("nd,nd->n", block, block, dtype=np.float64))
+    lengths = _lengths(rows)
     wrong = np.flatnonzero(~np.isfinite(lengths) | (lengths == 0))
     if len(wrong):
         problem = "zero" if lengths[wrong[0]] == 0 else "not finite"
@@ -80,28 +75,35 @@ def _normalized(rows: StoredRows, file: Path, numbers: Indices) -> StoredRows:
     return rows if np.abs(lengths - 1).max() < _NORM_TOLERANCE else rows.scaled(1 / lengths)
 
 
-def _load_network(source: str, images: Images) -> tuple[Model, str]:
-    """The network, and a hash of its architecture and weights."""
+def _lengths(rows: StoredRows) -> NDArray[np.float64]:
+    """Return the length (N,) of each row."""
+    lengths = np.empty(len(rows))
+    for part in slices(len(rows), _ROWS):
+        block = rows.take(np.arange(part.start, part.stop)).read()
+        lengths[part] = np.sqrt(np.einsum("nd,nd->n", block, block, dtype=np.float64))
+    return lengths
+
+
+def feature_side(images: Images) -> int:
+    """Return the side in pixels of the input that features of pretrained networks are computed from."""
+    return min(max(images.shape[0], _MIN_SIDE), _MAX_SIDE)
+
+
+def _load_network(source: str, images: Images) -> Model:
     network = timm_network(source)
     if network is None:
         folder = model_folder(Path(source))
         if folder is None:
             raise UserError(f"no features in {source}: pass an .npy file, a model or run folder, or timm:NAME.")
-        return Model.load(folder), _hash((folder / TENSORS_FILE).read_bytes(), (folder / DESCRIPTION_FILE).read_bytes())
-    import timm
-
+        return Model.load(folder)
     name, file = network
     check_name(name)
-    config = timm.get_pretrained_cfg(name)
-    if config is None:
+    if not has_pretrained(name):
         raise UserError(f"timm model '{name}' has no pretrained weights. Use another one, or a model folder.")
-    default = config.input_size[1]
-    side = default if config.fixed_input_size else max(images.shape[0], min(default, _MIN_SIDE))
-    preprocessing = Preprocessing(side, config.input_size[0], tuple(config.mean), tuple(config.std))
+    mean, std, interpolation, fixed = pretrained_input(name)
+    preprocessing = Preprocessing(fixed or feature_side(images), len(mean), mean, std, interpolation=interpolation)
     classes = images.classes or ("any",)
-    model = build(PREFIX + name, classes=classes, preprocessing=preprocessing, weights=file or "pretrained")
-    weights = Path(file).read_bytes() if file else str(config.tag)
-    return model, _hash(f"{name} {side} timm {timm.__version__}", weights)
+    return build(TIMM + name, classes=classes, preprocessing=preprocessing, weights=file or "pretrained")
 
 
 def _extract(model: Model, images: Images, budget: Budget, context: Context) -> NDArray[np.float32]:
@@ -122,13 +124,10 @@ def _extract(model: Model, images: Images, budget: Budget, context: Context) -> 
         raise budget.too_small(total, why=f"computing features of {len(images):,} images takes about {needed:.0f} s")
     context.log(f"features: {model.name} at {model.preprocessing.resolution} px, {precision}, about {needed:.0f} s")
     features, _ = embed(
-        model, images, precision=precision, progress=lambda fraction: context.on_progress("features", fraction, {})
+        model,
+        images,
+        precision=precision,
+        normalize=False,
+        progress=lambda fraction: context.on_progress("features", fraction, {}),
     )
     return features
-
-
-def _hash(*parts: str | bytes) -> str:
-    digest = hashlib.blake2b(digest_size=12)
-    for part in parts:
-        digest.update(part if isinstance(part, bytes) else part.encode())
-    return digest.hexdigest()

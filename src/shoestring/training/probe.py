@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from shoestring.data.images import Images
+from shoestring.models.features import cached_features
 from shoestring.models.heads import last_layer
 from shoestring.models.inference import embed
 from shoestring.models.model import Model
@@ -88,14 +89,18 @@ def some_of_each_class(images: Images, count: int, *, seed: int) -> Images:
 
 
 @torch.no_grad()
-def probe_head(model: Model, images: Images, *, seed: int = 0) -> NDArray[np.float32]:
+def probe_head(model: Model, images: Images, *, precision: str = "float32", seed: int = 0) -> NDArray[np.float32]:
     """Replace the head of a model by a linear probe on these images, in place; return the features (N, D).
 
-    The features are those of the images as they are, without augmentation. The head takes features of any length, so
-    the weights are divided by the mean length.
+    The features are those of the images as they are, without augmentation; they are cached. The head takes features of
+    any length, so the weights are divided by the mean length.
     """
     layer = last_layer(model.module, model.heads)
-    features, _ = embed(model, images, normalize=False)
+
+    def compute() -> NDArray[np.float32]:
+        return embed(model, images, precision=precision, normalize=False)[0]
+
+    features = cached_features(model, images, compute, variant=precision)
     length = float(np.linalg.norm(features, axis=1).mean()) or 1.0
     weights, biases = fit_probe(
         features / length, images.targets, classes=len(model.classes), sample_weight=images.weights, seed=seed
