@@ -23,6 +23,7 @@ from shoestring.data.labels import encode, encode_as, label_array, loss_weights
 from shoestring.data.split import hold_out_validation
 from shoestring.data.user_images import as_images, count_images
 from shoestring.errors import UserError
+from shoestring.planning.pretrained import stored_resolution
 from shoestring.planning.resolve import resolve
 from shoestring.runtime import threads
 from shoestring.runtime.context import Context, prepare
@@ -39,8 +40,9 @@ class Classifier(ClassifierMixin, BaseEstimator):
     temperature of the probabilities, and for early stopping (`patience`); None trains on all images, with temperature
     1. `class_weight` is None, "balanced" or a mapping from labels to weights. `random_state` seeds everything except
     the held-out split; with None every fit is different. Images are resized to the side `resolution` (None: their own,
-    at most 64 pixels). Set `mirrored=False` if flipping can change the class, as for digits. The parameters from
-    `width` on are those of `shoestring train` (see `shoestring.config.recipe.Train`).
+    at most 160 pixels for a pretrained network and 64 for others). Set `mirrored=False` if flipping can change the
+    class, as for digits. The parameters from `width` on are those of `shoestring train` (see
+    `shoestring.config.recipe.Train`).
 
     After `fit`, `classes_` holds the labels, `model_` the `Model`, `subset_` the selected `Subset` or None, `ledger_`
     the seconds by step, and `n_features_in_` the number of values per image.
@@ -120,7 +122,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
             X,
             codes,
             classes=[str(name) for name in self.classes_],
-            resolution=parameters["resolution"],
+            resolution=parameters["resolution"] or stored_resolution(settings),
             mirrored=parameters["mirrored"],
         )
         self.n_features_in_ = int(np.prod(images.shape))

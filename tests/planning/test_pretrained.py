@@ -9,7 +9,7 @@ import pytest
 from shoestring import Budget, api
 from shoestring.cli.main import main
 from shoestring.config.plan import FineTune
-from shoestring.config.recipe import Recipe, Train
+from shoestring.config.recipe import Grow, Recipe, Train
 from shoestring.data.build import AtMost
 from shoestring.errors import UserError
 from shoestring.models import Model, Preprocessing
@@ -101,7 +101,9 @@ def test_requested_learning_rates_are_exact(images):
 def test_photos_are_stored_larger_for_pretrained_networks():
     assert read_arguments(Recipe(train=Train(model=LITE0)))["resolution"] == AtMost(160)
     assert read_arguments(Recipe(train=Train(model=LITE0, weights="none")))["resolution"] is None
-    assert read_arguments(Recipe())["resolution"] is None
+    assert read_arguments(Recipe())["resolution"] == AtMost(160)  # a pretrained network may be chosen
+    assert read_arguments(Recipe(train=Train(width=0.5)))["resolution"] is None
+    assert read_arguments(Recipe(grow=Grow("width")))["resolution"] is None
     assert read_arguments(Recipe(resolution=50, train=Train(model=LITE0)))["resolution"] == 50
 
 

@@ -74,6 +74,7 @@ def _answers(plan: dict[str, Any]) -> Iterable[Sequence[str]]:
     values = {
         "resolution": f"{side} x {side} pixels{network}",
         "select": plan["select"],
+        "features": plan["features"],
         "model": f"{plan['model']}{options}",
         "weights": plan["weights"] or "none",
         "fine_tune": tuned and tuned["tune"],

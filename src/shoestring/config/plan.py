@@ -85,16 +85,17 @@ class TrainPlan:
 class Plan:
     """The plan of a run. `None` where a step is not part of it.
 
-    `options` are those of the network `model`, its width included. `resolution` is the side of the images in pixels (0
-    in run folders of earlier versions), `tta` the test-time augmentation. `proxy` is how the proxy of the selection is
-    trained, and `recovery` how the pruned network is fine-tuned. `reasons` say in a few words why, by the name of the
-    answer.
+    `resolution` is the side of the images in pixels (0 in run folders of earlier versions), `tta` the test-time
+    augmentation. `select` is the method, `features` are those that it compares images by, and `proxy` is how its proxy
+    is trained. `options` are those of the network `model`, its width included. `recovery` is how the pruned network is
+    fine-tuned. `reasons` say in a few words why, by the name of the answer.
     """
 
     resolution: int
     tta: str
     weights: str | None = None
     select: str | None = None
+    features: str | None = None
     proxy: TrainPlan | None = None
     model: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)

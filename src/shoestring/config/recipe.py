@@ -201,7 +201,10 @@ class Recipe(Section):
     flops: Flops | None = option(
         "budget in training FLOPs instead of time; reproducible for a fixed number of threads", parse=Flops
     )
-    resolution: int | None = option("side of the square images in pixels (default: native, but at most 64)", ge=1)
+    resolution: int | None = option(
+        "side of the square images in pixels (default: native, but at most 160 for pretrained networks and 64 for others)",
+        ge=1,
+    )
     validation: float = option(
         "fraction of the training images held out for validation, at most 2,500 images", 0.1, gt=0, lt=1
     )

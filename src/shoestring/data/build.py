@@ -116,6 +116,13 @@ def build(
         (folder / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
 
 
+def limited(side: int, resolution: Resolution) -> int:
+    """Return the side to which images of this side are resized."""
+    if isinstance(resolution, int):
+        return resolution
+    return min(side, SMALL_SIDE if resolution is None else resolution.side)
+
+
 def choose_resolution(listing: Listing, resolution: Resolution) -> tuple[int, list[str]]:
     """Return the requested resolution, else the median side of the images up to a limit, else the limit with a note."""
     if isinstance(resolution, int):

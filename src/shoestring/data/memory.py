@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from shoestring.data.build import SMALL_SIDE, check_classes
+from shoestring.data.build import Resolution, check_classes, limited
 from shoestring.data.decode import resize
 from shoestring.data.images import Dataset, Images, finish_fingerprint
 from shoestring.data.listing import class_names
@@ -22,7 +22,7 @@ def from_arrays(
     *,
     classes: Sequence[str] | None = None,
     test: tuple[ArrayLike, ArrayLike] | None = None,
-    resolution: int | None = None,
+    resolution: Resolution = None,
     validation: float = 0.1,
     split_seed: int = 0,
 ) -> Dataset:
@@ -35,7 +35,7 @@ def from_arrays(
     values = class_values(labels, classes)
     names = class_names(values if classes is None else classes)
     pixels = to_pixels(images)
-    side = resolution or min(*pixels.shape[1:3], SMALL_SIDE)
+    side = limited(min(pixels.shape[1:3]), resolution)
     splits = {"train": in_memory(pixels, to_indices(labels, values, count=len(pixels)), classes=names, resolution=side)}
     check_classes(splits["train"].targets, names)
     if test is None:
@@ -53,17 +53,17 @@ def in_memory(
     labels: NDArray[np.int64] | None,
     *,
     classes: Sequence[str],
-    resolution: int | None = None,
+    resolution: Resolution = None,
     name: str = "train",
     mirrored: bool = True,
 ) -> Images:
     """Make `Images` of an array as `to_pixels` takes it, with labels (N,) that index `classes`, or None.
 
-    Without a `resolution`, sides above 64 pixels are resized to 64.
+    Without a `resolution`, sides above 64 pixels are resized to 64; `AtMost` is another limit.
     """
     classes = class_names(classes)
     pixels = to_pixels(images)
-    side = resolution or min(*pixels.shape[1:3], SMALL_SIDE)
+    side = limited(min(pixels.shape[1:3]), resolution)
     pixels = resize(pixels, resolution=side, channels=pixels.shape[3])
     digest = hashlib.blake2b(np.ascontiguousarray(pixels).data, digest_size=16)
     ids = np.array([f"{name}/{index:05d}" for index in range(len(pixels))])

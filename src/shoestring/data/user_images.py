@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from shoestring.config.paths import expanded
-from shoestring.data.build import SMALL_SIDE
+from shoestring.data.build import Resolution, limited
 from shoestring.data.decode import decode, decode_file, header
 from shoestring.data.images import Images
 from shoestring.data.listing import SAMPLE_SIZE, evenly_spaced
@@ -31,7 +31,7 @@ def as_images(
     labels: NDArray[np.int64] | None,
     *,
     classes: Sequence[str],
-    resolution: int | None = None,
+    resolution: Resolution = None,
     channels: int | None = None,
     mirrored: bool = True,
 ) -> Images:
@@ -39,8 +39,8 @@ def as_images(
 
     X is an array (N, H, W) or (N, H, W, C), uint8 or floats from 0 to 1; or N paths or Pillow images: a list, an array,
     a series, or a data frame with one column or a column called path, file, filename or image. By default, the
-    resolution is the median side, at most 64 pixels, and there is one channel if all files are grayscale, else three.
-    Raises `UserError` for anything else, no images, and unreadable files.
+    resolution is the median side, at most 64 pixels (`AtMost` is another limit), and there is one channel if all files
+    are grayscale, else three. Raises `UserError` for anything else, no images, and unreadable files.
     """
     items = _items(X)
     pixels = _check_shape(to_pixels(X, what="X")) if items is None else _decode_all(items, resolution, channels)
@@ -115,13 +115,13 @@ def _check_shape(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return pixels
 
 
-def _decode_all(items: list[Any], resolution: int | None, channels: int | None) -> NDArray[np.uint8]:
+def _decode_all(items: list[Any], resolution: Resolution, channels: int | None) -> NDArray[np.uint8]:
     """Decode to pixels (N, R, R, C)."""
     with ThreadPoolExecutor(min(os.cpu_count() or 1, 16)) as pool:
-        if resolution is None or channels is None:
+        if not isinstance(resolution, int) or channels is None:
             headers = list(pool.map(_header, items))
             sides = [headers[index][0] for index in evenly_spaced(len(headers), SAMPLE_SIZE)]
-            resolution = resolution or min(int(np.median(sides)), SMALL_SIDE)
+            resolution = limited(int(np.median(sides)), resolution)
             channels = channels or (1 if all(grayscale for _, grayscale in headers) else 3)
         return np.stack(list(pool.map(partial(_decode, resolution=resolution, channels=channels), items)))
 

@@ -57,13 +57,16 @@ def choose_network(
 ) -> Network:
     """Return the network to train on `count` of the images.
 
-    `seconds` is the time for training, by which the width of the model "auto" is chosen; None if the budget is not a
-    time. `slowdown` is the ratio of the measured to the profiled time of a step.
+    `seconds` is the time for training, by which the width of the model "auto" and the input of a pretrained network are
+    chosen; None if it is not known, or the budget is not a time. `slowdown` is the ratio of the measured to the
+    profiled time of a step.
     """
     options = {key: getattr(settings, key) for key in _OPTIONS if getattr(settings, key) is not None}
     if is_pretrained(settings):
         network = Network(settings.model, options, "as requested", SIDES[0])
         price = 0.0
+        if seconds is None and profiler.budget.unit == "seconds":
+            return network  # for a lower bound on its costs
         if seconds is not None:
             model = build_network(network, images, settings, seed=profiler.context.seed)
             size = settings.batch_size or default_batch_size(count, profiler.context.device)
@@ -86,7 +89,7 @@ def build_network(network: Network, images: Images, settings: Train, *, seed: in
 
     Raises `UserError` if the network does not run on images of this size.
     """
-    sample = sampled(images, seed)
+    sample = images[:1] if is_pretrained(settings) else sampled(images, seed)  # has its own mean and deviation
     torch.manual_seed(seed)
     size = preprocessing(sample, mirror=settings.mirrors(images.mirrored), tta=settings.tta)
     size = input_like(size, settings, side=network.side)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from shoestring.config.plan import FineTune
 from shoestring.config.recipe import Recipe, Train
+from shoestring.data.build import AtMost, Resolution
 from shoestring.data.images import Images
 from shoestring.errors import UserError
 from shoestring.models import timm
@@ -47,6 +48,13 @@ def is_open(recipe: Recipe) -> bool:
     own = (train.width, train.norm, train.dropout, train.shortcut)  # options of networks from scratch
     unset = train.weights is None and all(value is None for value in own)
     return train.model == "auto" and unset and recipe.grow.is_auto
+
+
+def stored_resolution(recipe: Recipe) -> Resolution:
+    """Return the resolution at which the images of a recipe are stored: larger if the network may be pretrained."""
+    if recipe.resolution is not None:
+        return recipe.resolution
+    return AtMost(MAX_STORED_SIDE) if is_open(recipe) or is_pretrained(with_weights(recipe.train)) else None
 
 
 def input_like(size: Preprocessing, settings: Train, *, side: int | None) -> Preprocessing:

@@ -20,6 +20,7 @@ from shoestring.evaluation.cost import count_macs
 from shoestring.models.inference import autocast
 from shoestring.models.model import Model
 from shoestring.planning.optimizer import choose_optimizer
+from shoestring.planning.pretrained import is_pretrained
 from shoestring.runtime.context import Context
 from shoestring.runtime.cuda_graph import synchronous
 from shoestring.runtime.device import out_of_memory, safe_convolutions, synchronize
@@ -56,25 +57,29 @@ class Profiler:
 
     def __init__(self, budget: Budget, context: Context) -> None:
         self.budget, self.context = budget, context
-        self._profiles: dict[tuple[object, ...], Profile] = {}
+        self._profiles: dict[tuple[object, ...], dict[int, Profile]] = {}  # by network and resolution
 
     def __call__(
         self, model: Model, images: Images, settings: Train, *, batch_size: int, again: bool = False
     ) -> Profile:
         """Return the profile of a model for training with these settings and this batch size on images like these.
 
-        Times are divided by the number of processes that train together. With `again` an existing profile is measured
+        Times are divided by the number of processes that train together. A pretrained network is measured at one
+        resolution. With `again` an existing profile is measured
         again, and the shorter times are used: other processes may have ended.
         """
         precision = settings.precision
         if self.budget.unit != "seconds":
             return Profile("float32" if precision == "auto" else precision, StepTimes())
-        key = (model.name, str(model.options), model.preprocessing.resolution, precision, settings.optimizer)
-        if key not in self._profiles:
-            self._profiles[key] = self._measure(model, images, settings, batch_size)
+        side = model.preprocessing.resolution
+        profiles = self._profiles.setdefault((model.name, str(model.options), precision, settings.optimizer), {})
+        if side not in profiles and profiles and is_pretrained(settings):
+            return _at_side(*next(iter(profiles.items())), side)
+        if side not in profiles:
+            profiles[side] = self._measure(model, images, settings, batch_size)
         elif again:
-            self._profiles[key] = _faster(self._profiles[key], self._measure(model, images, settings, batch_size))
-        return self._profiles[key]
+            profiles[side] = _faster(profiles[side], self._measure(model, images, settings, batch_size))
+        return profiles[side]
 
     def _measure(self, model: Model, images: Images, settings: Train, batch_size: int) -> Profile:
         context, limit = self.context, _LIMIT * self.budget.total
@@ -86,6 +91,13 @@ class Profiler:
         update = update_seconds(model, choose_optimizer(model, settings))
         times = replace(result.times, train=result.times.train / processes, update=update)
         return replace(result, times=times)
+
+
+def _at_side(measured: int, profile: Profile, side: int) -> Profile:
+    """The profile of a network at another side of its input: images take a time proportional to their area."""
+    factor = (side / measured) ** 2
+    times = profile.times
+    return replace(profile, times=replace(times, train=factor * times.train, predict=factor * times.predict))
 
 
 def _faster(one: Profile, other: Profile) -> Profile:

@@ -20,7 +20,7 @@ from shoestring.planning.pretrained import is_open, with_weights
 from shoestring.planning.profiling import Profiler
 from shoestring.planning.proxy import Proxy, build_proxy, plan_proxy
 from shoestring.planning.request import Request, training_images
-from shoestring.planning.selection_method import describe_method, with_method
+from shoestring.planning.selection_method import choose_selection, describe_method
 from shoestring.runtime import threads
 from shoestring.runtime.context import Context
 from shoestring.selection.select import check_size
@@ -53,6 +53,7 @@ class Resolved:
             recipe.train.tta,
             weights=recipe.train.weights,
             select=recipe.select.method if recipe.select.examples is not None else None,
+            features=recipe.select.features if recipe.select.examples is not None else None,
             proxy=None if self.proxy is None else self.proxy.plan,
             prune=recipe.prune.method if recipe.prune.enabled else None,
             recovery=self.recovery,
@@ -113,7 +114,8 @@ def _resolve(request: Request) -> Resolved:
     if request.trains:
         request, reasons["weights"] = _with_backbone(request, saved)
     if request.recipe.select.examples is not None:
-        request, reasons["select"] = _with_method(request)
+        request, selection = _with_method(request)
+        reasons |= selection
     recipe, stored = request.recipe, request.stored
     extended = saved is not None and saved.can_extend(request.budget.total)
     if request.timed and (request.trains or request.prunes or request.trains_proxy):
@@ -166,18 +168,18 @@ def _with_backbone(request: Request, saved: Saved | None) -> tuple[Request, str]
     return replace(request, recipe=replace(recipe, train=settings)), reason
 
 
-def _with_method(request: Request) -> tuple[Request, str]:
-    """The request with the selection method resolved, or that of the stored plan, and the reason."""
+def _with_method(request: Request) -> tuple[Request, dict[str, str]]:
+    """The request with selection method and features resolved, or those of the stored plan, and the reasons."""
     recipe, stored = request.recipe, request.stored
     if stored is not None and stored.select is not None:
-        select, reason = replace(recipe.select, method=stored.select), stored.reasons.get("select", "")
+        features = stored.features if recipe.select.features is None else recipe.select.features
+        select = replace(recipe.select, method=stored.select, features=features)
+        reasons = {"select": stored.reasons.get("select", "")}
     else:
-        select, reason = with_method(
-            recipe.select, request.data.train, pretrained=request.trains and recipe.train.starts_from_weights
-        )
+        select, reasons = choose_selection(request)
     if recipe.select.method == "auto" and "select" in request.steps:
         request.context.log(describe_method(select.method))
-    return replace(request, recipe=replace(recipe, select=select)), reason
+    return replace(request, recipe=replace(recipe, select=select)), reasons
 
 
 def _proxy(request: Request) -> Proxy | None:

@@ -7,10 +7,51 @@ from dataclasses import replace
 from shoestring.config import registry
 from shoestring.config.recipe import Select
 from shoestring.data.images import Images
+from shoestring.planning.defaults import default_batch_size
+from shoestring.planning.model import Network, build_network
+from shoestring.planning.plan import allotment_of
+from shoestring.planning.pretrained import SIDES, is_pretrained
+from shoestring.planning.proxy import needs_proxy
+from shoestring.planning.request import Request
+from shoestring.selection.features import feature_side
 
 _EASY_FRACTION = 0.05  # of the images, up to which easy images are best
 _MAX_COMPARED = 50_000  # images for which nearest neighbors take seconds, even within a single class
+_MAX_FRACTION = 0.8  # of the part of a time budget for selection, for computing features
 _MAX_COVERED = 20_000  # images for which exact facility location takes seconds
+
+
+def choose_selection(request: Request) -> tuple[Select, dict[str, str]]:
+    """Return the selection settings with method and features resolved, and the reasons.
+
+    If the network to train is pretrained, images are compared by its features, as far as the method needs no proxy
+    then. If there is no time to compute them, the subset is random.
+    """
+    settings, images, train = request.recipe.select, request.data.train, request.recipe.train
+    pretrained = request.trains and is_pretrained(train)
+    resolved, reason = with_method(settings, images, pretrained=pretrained)
+    if not pretrained or settings.features is not None or not needs_proxy(resolved, images):
+        return resolved, {"select": reason}
+    source = train.model if train.weights == "pretrained" else f"{train.model}@{train.weights}"
+    by_features = replace(resolved, features=source)
+    if needs_proxy(by_features, images):
+        return resolved, {"select": reason}
+    if settings.method == "auto" and _too_slow(request):
+        return replace(resolved, method="random"), {"select": "there is no time to compare the images by features"}
+    return by_features, {"select": reason, "features": "those of the network to train"}
+
+
+def _too_slow(request: Request) -> bool:
+    """Whether computing features takes more than the part of the budget allotted to selection."""
+    if not request.timed:
+        return False
+    images, settings = request.data.train, request.recipe.train
+    network = Network(settings.model, {}, side=SIDES[0])
+    model = build_network(network, images, settings, seed=request.context.seed)
+    size = settings.batch_size or default_batch_size(request.examples, request.context.device)
+    times = request.profiler(model, images, settings, batch_size=size).times
+    seconds = len(images) * times.predict * (feature_side(images) / SIDES[0]) ** 2
+    return seconds > _MAX_FRACTION * allotment_of(request.budget, "select", count=len(images)).length
 
 
 def with_method(settings: Select, images: Images, *, pretrained: bool = False) -> tuple[Select, str]:

@@ -6,8 +6,7 @@ from typing import Any
 
 from shoestring.config.recipe import Recipe
 from shoestring.data import source_key
-from shoestring.data.build import AtMost
-from shoestring.planning.pretrained import MAX_STORED_SIDE, is_open, is_pretrained, with_weights
+from shoestring.planning.pretrained import stored_resolution
 from shoestring.selection.subset_files import never_held_out
 
 
@@ -18,9 +17,7 @@ def current_key(recipe: Recipe) -> str:
 
 def read_arguments(recipe: Recipe) -> dict[str, Any]:
     """Return the keyword arguments that `load` and `load_unlabeled` have in common."""
-    large = is_open(recipe) or is_pretrained(with_weights(recipe.train))
-    limit = AtMost(MAX_STORED_SIDE) if large else None
-    return {"resolution": recipe.resolution or limit, "skip_bad": recipe.skip_bad}
+    return {"resolution": stored_resolution(recipe), "skip_bad": recipe.skip_bad}
 
 
 def load_arguments(recipe: Recipe) -> dict[str, Any]:
