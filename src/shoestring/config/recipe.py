@@ -202,7 +202,8 @@ class Recipe(Section):
         "budget in training FLOPs instead of time; reproducible for a fixed number of threads", parse=Flops
     )
     resolution: int | None = option(
-        "side of the square images in pixels (default: native, but at most 160 for pretrained networks and 64 for others)",
+        "side of the square images in pixels (default: native, but at most 160 for pretrained networks and 64 for "
+        "others)",
         ge=1,
     )
     validation: float = option(
