@@ -74,6 +74,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
         dropout: float | None = None,
         shortcut: str | None = None,
         weights: str | None = None,
+        download: bool = False,
         tune: str = "auto",
         optimizer: str = "auto",
         schedule: str = "deadline",

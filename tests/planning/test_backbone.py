@@ -74,6 +74,15 @@ def test_without_installed_weights_the_network_is_new(make_images, context, monk
     assert _chosen(make_images(side=64, channels=3), Budget(600), context)[0] == "auto"
 
 
+@pytest.mark.parametrize(("seconds", "model"), [(0.01, "timm:mobilenetv4_conv_medium"), (1.0, LITE0), (1e4, "auto")])
+def test_a_better_network_is_downloaded_if_allowed_and_if_there_is_time(make_images, context, step, seconds, model):
+    step(seconds)  # per image of 60 in 600 seconds
+    images, budget = make_images(60, side=32, channels=3), Budget(600, steps=("train",))
+    allowed = Train(download=True)
+    assert _chosen(images, budget, context, train=allowed)[0] == model
+    assert _chosen(images, budget, context)[0] == (model if model == "auto" else LITE0)
+
+
 def test_images_are_selected_by_the_features_of_the_network_to_train(make_images, context, step):
     step(1e-3)
     data = Dataset.of(make_images(60, side=64, channels=3))

@@ -73,6 +73,7 @@ class Train(Section):
         ".safetensors file, or a run",
         paths.weights,
     )
+    download: bool = option("allow the model auto to download the weights of a better pretrained network", False)
     tune: str = option(
         "blocks of a pretrained network that are trained: all, head, last:2, or names such as layer3,layer4; auto "
         "trains all if there is time, after the head",

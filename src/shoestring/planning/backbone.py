@@ -10,15 +10,16 @@ from shoestring.data.images import Images
 from shoestring.models import timm
 from shoestring.models.backbones import BACKBONES, Backbone
 from shoestring.planning.defaults import default_batch_size
-from shoestring.planning.model import build_network, choose_network
+from shoestring.planning.model import Network, build_network
 from shoestring.planning.plan import Allotment
 from shoestring.planning.pretrained import SIDES, is_open
 from shoestring.planning.profiling import Profiler
 
 _MIN_SIDE = 32  # pixels of images from which features of photos help
 _PHOTO_SIDE = 64  # pixels of images from which a head on pretrained features beats a network from scratch
-_MAX_IMAGES = 10_000  # smaller images than that, if the budget is not a time
+_MAX_IMAGES = 10_000  # smaller images than that, if the budget is counted in epochs
 _MIN_EPOCHS = 0.5  # of fine-tuning, from which a pretrained network is better on smaller images
+_MANY_EPOCHS = 20.0  # of fine-tuning with the smallest input, that a more expensive network must leave time for
 _LICENSES = ("Apache-2.0", "MIT", "BSD-3-Clause")  # of weights that "auto" uses
 
 
@@ -26,40 +27,57 @@ def choose_backbone(recipe: Recipe, images: Images, allotment: Allotment, profil
     """Return the settings with a pretrained network if the model is "auto" and that is better, and the reason.
 
     `allotment` is the part of the budget for training. Features of photos are useless for tiny images. For small ones,
-    fine-tuning needs time; for larger ones, even a head on frozen features beats a network trained from scratch.
+    fine-tuning needs time; for larger ones, even a head on frozen features beats a network trained from scratch. Of the
+    networks whose weights are at hand, or may be downloaded, it is the best one that there is time for.
     """
     settings, side = recipe.train, images.shape[0]
     if not is_open(recipe):
         return settings, "as requested"
     if side < _MIN_SIDE:
         return settings, f"pretrained networks know photos, not images of {side} x {side} pixels"
-    backbone = _at_hand()
-    if backbone is None:
-        return settings, "no pretrained weights are installed"
-    pretrained = replace(settings, model=timm.PREFIX + backbone.name, weights="pretrained")
-    if side >= _PHOTO_SIDE:
-        return pretrained, "photos like those that it was trained on"
+    candidates = _candidates(download=settings.download)
+    if not candidates:
+        return settings, "no pretrained weights are installed: --download allows to load some"
+    at_hand = [one for one in candidates if _is_at_hand(one)]
+    least = min(at_hand or candidates, key=_macs)  # which can be measured now
     if profiler.budget.unit == "epochs":
-        few = allotment.count <= _MAX_IMAGES
-        return (pretrained, "few images") if few else (settings, f"there are {allotment.count:,} small images")
-    epochs = _epochs(pretrained, backbone, images, allotment, profiler)
-    if epochs < _MIN_EPOCHS:
+        few = side >= _PHOTO_SIDE or allotment.count <= _MAX_IMAGES
+        return (_with(settings, least), "few images, or photos") if few else (settings, "many small images")
+    if side >= _PHOTO_SIDE and len(candidates) == 1:
+        return _with(settings, least), "photos like those that it was trained on"
+    epochs = _epochs(_with(settings, least), least, images, allotment, profiler)
+    if side < _PHOTO_SIDE and epochs < _MIN_EPOCHS:
         return settings, f"there is time to fine-tune a pretrained network for only {epochs:.2f} epochs"
-    return pretrained, f"there is time to fine-tune it for {epochs:.1f} epochs"
+    better = candidates[: candidates.index(least)]
+    best = next((one for one in better if epochs * _macs(least) / _macs(one) >= _MANY_EPOCHS), least)
+    epochs *= _macs(least) / _macs(best)
+    return _with(settings, best), f"the best there is time for: {epochs:.1f} epochs of fine-tuning"
 
 
-def _at_hand() -> Backbone | None:
-    """The best backbone whose weights come with an installed package."""
-    return next((one for one in BACKBONES if one.installed and one.license in _LICENSES), None)
+def _candidates(*, download: bool) -> list[Backbone]:
+    """The backbones whose weights are at hand, or also others, best first."""
+    usable = [one for one in BACKBONES if one.license in _LICENSES]
+    return usable if download else [one for one in usable if _is_at_hand(one)]
+
+
+def _is_at_hand(backbone: Backbone) -> bool:
+    return backbone.installed or backbone.weights == "cached"
+
+
+def _with(settings: Train, backbone: Backbone) -> Train:
+    return replace(settings, model=timm.PREFIX + backbone.name, weights="pretrained")
+
+
+def _macs(backbone: Backbone) -> float:
+    """MACs with the smallest input."""
+    return backbone.macs if backbone.fixed else backbone.macs * (SIDES[0] / backbone.side) ** 2
 
 
 def _epochs(settings: Train, backbone: Backbone, images: Images, allotment: Allotment, profiler: Profiler) -> float:
     """Number of epochs that the whole network can be fine-tuned for, with its smallest input."""
-    network = choose_network(images, settings, count=allotment.count, seconds=None, profiler=profiler)
     if profiler.budget.unit == "flops":
-        side = network.side or images.shape[0]
-        flops = TRAINING_FLOPS_PER_MAC * backbone.macs * (side / backbone.side) ** 2
-        return allotment.length / flops / allotment.count
-    model = build_network(replace(network, side=SIDES[0]), images, settings, seed=profiler.context.seed)
+        return allotment.length / (TRAINING_FLOPS_PER_MAC * _macs(backbone)) / allotment.count
+    network = Network(settings.model, side=SIDES[0])
+    model = build_network(network, images, settings, seed=profiler.context.seed)
     size = settings.batch_size or default_batch_size(allotment.count, profiler.context.device)
     return allotment.length / profiler(model, images, settings, batch_size=size).times.train / allotment.count
