@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from shoestring import Budget, BudgetTooSmall, UserError, load, select
+from shoestring import Budget, BudgetTooSmall, Subset, UserError, load, select
 from shoestring.config import registry
 from shoestring.config.recipe import Select
 from shoestring.data.images import Images
@@ -109,3 +109,12 @@ def test_select_accepts_seeds_subsets_and_balances_from_python(images, tmp_path)
             select(images, 9, method="random", **settings)
     with pytest.raises(UserError, match="no images"):
         select(images[[]], 1, method="random")
+
+
+def test_images_selected_before_count_toward_the_classes(make_images, context):
+    images = make_images(75)
+    labels = np.array([0] * 60 + [1] * 15)
+    images = Images(images.pixels, labels, ("cat", "dog"), images.ids, fingerprint="uneven", mirrored=False)
+    first = Subset.from_rows(images, np.arange(30))
+    more = select(images, 40, method="random", already=first, context=context)
+    assert images[more].counts().tolist() == [30, 10]

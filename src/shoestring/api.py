@@ -20,6 +20,7 @@ from shoestring.planning.resolve import resolve
 from shoestring.runtime import threads
 from shoestring.runtime.context import Context, prepare
 from shoestring.selection import Subset
+from shoestring.selection.select import check_size
 from shoestring.selection.subset_files import load_subset
 
 _PROXY_EPOCHS = 6
@@ -56,6 +57,7 @@ def select(
     context = context or prepare(seed=seed)
     budget = budget or Budget(epochs=max(_PROXY_EPOCHS, _MIN_SEEN / len(images)), steps=("select",))
     earlier = load_subset(already, images) if isinstance(already, str | Path) else already
+    check_size(images, examples, balance=recipe.select.balance, already=earlier)
     with threads.restore_threads():
         resolved = resolve(recipe, Dataset.of(images), budget, context, steps=("select",))
         requested = resolved.recipe.select

@@ -28,6 +28,7 @@ from shoestring.planning.resolve import resolve
 from shoestring.runtime import threads
 from shoestring.runtime.context import Context, prepare
 from shoestring.selection import Subset
+from shoestring.selection.select import check_size
 
 _MAX_SEED = 2**31 - 1
 
@@ -146,6 +147,8 @@ class Classifier(ClassifierMixin, BaseEstimator):
         self, images: Images, validation: Images | None, settings: Recipe, budget: Budget, context: Context
     ) -> None:
         """Select, train, prune and calibrate."""
+        if settings.select.examples is not None:
+            check_size(images, settings.select.examples, balance=settings.select.balance)
         resolved = resolve(settings, Dataset.of(images, validation), budget, context)
         images, validation = resolved.data.train, resolved.data.validation
         recipe = resolved.recipe

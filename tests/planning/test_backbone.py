@@ -6,10 +6,12 @@ import pytest
 
 from shoestring.budget import Budget
 from shoestring.config.plan import StepTimes
-from shoestring.config.recipe import Grow, Recipe, Select, Train
+from shoestring.config.recipe import Grow, Prune, Recipe, Select, Train
+from shoestring.config.units import Size
 from shoestring.data.images import Dataset
 from shoestring.planning import backbone
 from shoestring.planning.backbone import choose_backbone
+from shoestring.planning.model import Network, build_network
 from shoestring.planning.plan import allotment_of
 from shoestring.planning.profiling import Profile, Profiler
 from shoestring.planning.resolve import resolve
@@ -122,3 +124,16 @@ def test_a_resumed_run_keeps_its_network_and_features(make_images, context, step
     again = resolve(recipe, data, Budget(600, steps=recipe.steps), context, stored=first.plan)
     assert (again.plan.model, again.plan.weights, again.plan.features) == (LITE0, "pretrained", LITE0)
     assert again.plan.train == first.plan.train
+
+
+@pytest.mark.parametrize(("weights", "optimizer"), [("pretrained", "adamw"), ("none", "muon")])
+def test_a_finished_network_recovers_as_it_was_trained(make_images, context, weights, optimizer):
+    images = make_images(60, side=32, channels=3)
+    network = Network(LITE0, side=96)
+    settings = Train(model=LITE0, weights=weights)
+    model = build_network(network, images, settings, seed=0)
+    recipe = Recipe(prune=Prune(macs=Size.parse("0.5", what="--macs")))
+    budget = Budget(epochs=9, steps=("prune",))
+    recovery = resolve(recipe, Dataset.of(images), budget, context, steps=("prune",), model=model).recovery
+    assert recovery is not None and recovery.optimizer == optimizer
+    assert (recovery.fine_tune is not None) == (weights == "pretrained")

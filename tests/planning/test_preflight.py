@@ -76,7 +76,7 @@ def test_infeasible_budget_is_refused_and_requested_resolution_is_kept(context, 
 
 
 def test_resumed_run_keeps_its_tta_and_image_size(context, photos, monkeypatch):
-    _profiled(monkeypatch, 60.0)
+    _profiled(monkeypatch, 1.0)
     resolved = _resolve(photos, context, stored=Plan(32, "flip"))
     assert (resolved.plan.tta, resolved.data.train.shape[0]) == ("flip", 32)
 

@@ -15,8 +15,13 @@ from shoestring.errors import UserError
 from shoestring.models import Model, Preprocessing
 from shoestring.planning.model import Network, build_network
 from shoestring.planning.optimizer import choose_optimizer, peak_rates
-from shoestring.planning.pretrained import choose_fine_tuning, choose_side, is_pretrained, with_weights
-from shoestring.runs.loading import read_arguments
+from shoestring.planning.pretrained import (
+    choose_fine_tuning,
+    choose_side,
+    is_pretrained,
+    stored_resolution,
+    with_weights,
+)
 
 LITE0 = "timm:tf_efficientnet_lite0"
 PRETRAINED = Train(model=LITE0, weights="pretrained")
@@ -99,12 +104,12 @@ def test_requested_learning_rates_are_exact(images):
 
 
 def test_photos_are_stored_larger_for_pretrained_networks():
-    assert read_arguments(Recipe(train=Train(model=LITE0)))["resolution"] == AtMost(160)
-    assert read_arguments(Recipe(train=Train(model=LITE0, weights="none")))["resolution"] is None
-    assert read_arguments(Recipe())["resolution"] == AtMost(160)  # a pretrained network may be chosen
-    assert read_arguments(Recipe(train=Train(width=0.5)))["resolution"] is None
-    assert read_arguments(Recipe(grow=Grow("width")))["resolution"] is None
-    assert read_arguments(Recipe(resolution=50, train=Train(model=LITE0)))["resolution"] == 50
+    assert stored_resolution(Recipe(train=Train(model=LITE0))) == AtMost(160)
+    assert stored_resolution(Recipe(train=Train(model=LITE0, weights="none"))) is None
+    assert stored_resolution(Recipe()) == AtMost(160)  # a pretrained network may be chosen
+    assert stored_resolution(Recipe(train=Train(width=0.5))) is None
+    assert stored_resolution(Recipe(grow=Grow("width"))) is None
+    assert stored_resolution(Recipe(resolution=50, train=Train(model=LITE0))) == 50
 
 
 def test_a_head_alone_is_a_logistic_regression(make_images):
@@ -126,7 +131,7 @@ def test_a_run_fine_tunes_a_pretrained_network_which_can_be_pruned(tmp_path, cap
     assert result["accuracy"] >= 0.75
     plan = json.loads((tmp_path / "run" / "run.json").read_text())["plan"]["train"]
     assert plan["side"] == 128 and plan["optimizer"] == "adamw"
-    assert plan["fine_tune"] == {"tune": "all", "head_factor": 10.0, "decay": 0.9, "probe": True}
+    assert plan["fine_tune"] == {"tune": "all", "head_factor": 1.0, "decay": 0.9, "probe": True}
     model = Model.load(tmp_path / "run")
     assert (model.preprocessing.mean, model.preprocessing.interpolation) == (HALF, "bicubic")
     assert main(words) == 0

@@ -11,7 +11,7 @@ import pytest
 from shoestring.cli.main import main
 from shoestring.config.recipe import Recipe, Select, Train
 from shoestring.errors import UserError
-from shoestring.runs import pipeline, stages
+from shoestring.runs import pipeline, steps
 from shoestring.runs.directory import RunDir
 from shoestring.selection import Subset
 
@@ -139,7 +139,7 @@ def test_different_recipe_of_another_version_names_the_version(run, context):
 
 
 @pytest.mark.parametrize(
-    "function", [(stages, "_save_description"), (pipeline, "write_report"), (stages, "measure_cost")]
+    "function", [(steps, "_save_description"), (pipeline, "write_report"), (steps, "measure_cost")]
 )
 def test_folder_removed_after_training_has_no_run_json(tmp_path, context, monkeypatch, function):
     module, name = function

@@ -9,7 +9,8 @@ from shoestring.config.recipe import Grow, Prune, Recipe, Select, Train
 from shoestring.config.serialize import digest
 from shoestring.errors import BudgetTooSmall, UserError
 from shoestring.models.model import Model
-from shoestring.runs import pipeline, session, stages
+from shoestring.runs import pipeline, session
+from shoestring.runs import steps as run_steps
 from shoestring.runs.directory import RunDir
 from shoestring.runs.extend import reopen
 from shoestring.runs.models import usable_model
@@ -199,7 +200,7 @@ def test_extended_run_resets_early_stopping(tmp_path, context, monkeypatch):
 def test_run_interrupted_after_training_is_trained_further(tmp_path, context, monkeypatch, interrupted):
     pruning = {"prune": Prune(macs="0.5"), "epochs": 4}
     with monkeypatch.context() as patch:
-        patch.setattr(stages, interrupted, _interrupt)
+        patch.setattr(run_steps, interrupted, _interrupt)
         with pytest.raises(KeyboardInterrupt):
             _run(replace(ANYTIME, **pruning), tmp_path, context)
     steps = RunDir(tmp_path).run["training"]["steps"]

@@ -61,7 +61,7 @@ def test_timed_plan_has_the_speed_of_each_stage(tmp_path, context):
     assert len(speeds) == 2 and min(speeds) > 0
     spent = sum(p["epochs"] * 300 / p["images_per_second"] for p in plan["training"]["phases"])
     assert spent == pytest.approx(plan["training"]["length"], rel=0.01)
-    assert plan["budget"]["spent"] + plan["budget"]["train"] + plan["budget"]["kept"] == pytest.approx(60, rel=0.1)
+    assert plan["budget"]["spent"] + plan["budget"]["train"] + plan["budget"]["reserved"] == pytest.approx(60, rel=0.1)
 
 
 def test_plan_refuses_what_the_run_would_refuse(tmp_path, context):

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from shoestring.data.images import Images
 from shoestring.errors import UserError
 from shoestring.selection import Pool, Strategy, Subset, select_subset
 
@@ -81,3 +82,17 @@ def test_ids_of_other_images_raise_an_error(subset, images, tmp_path, outside):
     (tmp_path / "subset.json").write_text(json.dumps(content))
     with pytest.raises(UserError, match="do not match"):
         images[Subset.load(tmp_path / "subset.json")]
+
+
+def test_a_subset_fits_the_same_images_in_another_size(make_images):
+    images = make_images(30, side=16)
+    subset = Subset.from_rows(images, np.array([3, 1, 2]))
+    small = images.resized(8)
+    small = Images(small.store, small.labels, small.classes, small.ids, fingerprint="of the smaller images")
+    assert small[subset].ids.tolist() == images[subset].ids.tolist()
+    other = Images(images.store, images.labels, images.classes, images.ids, fingerprint="other pixels")
+    with pytest.raises(UserError, match="other images"):
+        other[subset]
+    relabeled = Images(small.store, (small.targets + 1) % 3, small.classes, small.ids, fingerprint="other labels")
+    with pytest.raises(UserError, match="other images"):
+        relabeled[subset]

@@ -116,6 +116,11 @@ def to_dict(plan: Plan | TrainPlan) -> dict[str, Any]:
     }
 
 
+def without_trainings(plan: Plan) -> Plan:
+    """Return the plan of a run whose trainings are planned anew: for a larger budget."""
+    return dataclasses.replace(plan, **dict.fromkeys(_TRAININGS))
+
+
 def train_plan(content: Mapping[str, Any]) -> TrainPlan:
     """The plan of a training from plain values. Raises `UserError` if they are not one."""
     try:

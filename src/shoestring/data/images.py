@@ -98,6 +98,13 @@ class Images:
             return self._fingerprint
         return hashlib.blake2b(self._fingerprint.encode() + self._rows.tobytes(), digest_size=16).hexdigest()
 
+    @cached_property
+    def names_hash(self) -> str:
+        """Hash of names, labels and order, which does not depend on the size of the images."""
+        digest = hashlib.blake2b(json.dumps([list(map(str, self.ids)), list(self.classes)]).encode(), digest_size=16)
+        digest.update(b"" if self.labels is None else self.labels.astype("<i8").tobytes())
+        return digest.hexdigest()
+
     def __getitem__(self, key: Any) -> Images:
         """Return the images at these indices or in this slice, in that order; a `Subset` must be one of these."""
         indices = key.indices_for(self) if hasattr(key, "indices_for") else key

@@ -66,7 +66,7 @@ def train(
         return planned.model, probed, resolved
     if summary.ended == REPLAN:
         planned, hooks = plans[-1], replace(hooks, replan=None)
-        resolved = resolved.revised(planned)
+        resolved = resolved.revised(planned, images, budget)
         summary = fit(planned.model, images, window, planned.train, context, hooks)
     return planned.model, summary, resolved
 
@@ -83,6 +83,7 @@ def _fit_probe(planned: Planned, images: Images, window: Window, context: Contex
     forward_flops = 2.0 * count_macs(planned.model) * count
     epochs = count / len(images)
     window.budget.charge(epochs=epochs, flops=forward_flops)
+    window.restart()  # the probe is not part of the learning-rate schedule
     return TrainingSummary(0, epochs, plan.batch_size, "logistic regression", "float32", str(plan.grow), 0.0, "budget")
 
 

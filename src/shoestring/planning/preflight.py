@@ -16,7 +16,7 @@ from shoestring.errors import BudgetTooSmall
 from shoestring.evaluation.reserve import seconds_to_fit, seconds_to_predict
 from shoestring.models.model import Model
 from shoestring.models.preprocessing import Preprocessing
-from shoestring.models.tta import expected_passes
+from shoestring.models.tta import expected_passes, tta_modes
 from shoestring.planning.defaults import default_batch_size
 from shoestring.planning.growth import requested_schedule
 from shoestring.planning.model import build_network, choose_network, expected_preprocessing
@@ -68,7 +68,7 @@ def _variants(request: Request) -> list[_Variant]:
     """The variants to try, best first; only one if the run is resumed or the budget is not a time."""
     requested, stored, side = request.recipe.train, request.stored, request.data.train.shape[0]
     if request.model is not None:
-        return [_Variant(requested.tta, "that of the finished model", side)]
+        return [_Variant(tta_modes(request.model.preprocessing)[0], "that of the finished model", side)]
     if stored is not None:
         tta, reason = (stored.tta, "as before") if requested.tta == "auto" else (requested.tta, "as requested")
         return [_Variant(tta, reason, stored.resolution or side)]

@@ -30,6 +30,7 @@ class Request:
     steps: Sequence[str]
     model: Model | None = None
     stored: Plan | None = None
+    weights_requested: bool = False  # not by default
 
     @property
     def budget(self) -> Budget:

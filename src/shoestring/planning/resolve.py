@@ -16,15 +16,13 @@ from shoestring.planning.backbone import choose_backbone
 from shoestring.planning.model import Network
 from shoestring.planning.plan import Planned, Planner, allotment_of, plan_recovery
 from shoestring.planning.preflight import check_budget, fit_to_budget
-from shoestring.planning.pretrained import is_open, with_weights
+from shoestring.planning.pretrained import is_open, settings_like, with_weights
 from shoestring.planning.profiling import Profiler
 from shoestring.planning.proxy import Proxy, build_proxy, plan_proxy
 from shoestring.planning.request import Request, training_images
 from shoestring.planning.selection_method import choose_selection, describe_method
 from shoestring.runtime import threads
 from shoestring.runtime.context import Context
-from shoestring.selection.select import check_size
-from shoestring.selection.subset_files import load_subset
 from shoestring.training.checkpoint import Checkpoint, Saved
 
 
@@ -69,10 +67,15 @@ class Resolved:
         """Number of images to train on."""
         return training_images(self.recipe, self.data.train)
 
-    def revised(self, training: Planned) -> Resolved:
-        """Return this with another plan of the training, and its reasons."""
+    def revised(self, training: Planned, images: Images, budget: Budget) -> Resolved:
+        """Return this with another plan of the training on these images, its reasons, and the recovery after it."""
         reasons = {name: reason for name, reason in self.reasons.items() if name not in training.reasons}
-        return replace(self, training=training, reasons=reasons)
+        recovery, recipe = self.recovery, self.recipe
+        if recovery is not None:
+            allotment = allotment_of(budget, "prune", count=len(images), pending=("train",))
+            profiler = self.planner.profiler
+            recovery = plan_recovery(training.model, images, recipe.train, recipe.prune, allotment, profiler)
+        return replace(self, training=training, recovery=recovery, reasons=reasons)
 
     def built_for(self, images: Images) -> Resolved:
         """Return this with the network built for these images: its first layer may depend on them."""
@@ -101,30 +104,35 @@ def resolve(
     images, and `UserError` for settings that the network or the images do not support. A resumed run is not rejected.
     """
     steps = recipe.steps if steps is None else steps
-    recipe = replace(recipe, train=with_weights(recipe.train))
-    request = Request(recipe, data, Profiler(budget, context), steps, model, stored)
+    requested, recipe = recipe.train.weights is not None, replace(recipe, train=with_weights(recipe.train))
+    request = Request(recipe, data, Profiler(budget, context), steps, model, stored, weights_requested=requested)
     with budget.track("plan"):
         return _resolve(request)
 
 
 def _resolve(request: Request) -> Resolved:
     reasons: dict[str, str] = {}
+    recipe, stored = request.recipe, request.stored
     _check(request)
     saved = Checkpoint(request.context.folder).load() if request.trains else None
     if request.trains:
-        request, reasons["weights"] = _with_backbone(request, saved)
+        request, found = _with_backbone(request, saved)
+        reasons |= found
+    elif request.model is not None:
+        request = replace(request, recipe=replace(request.recipe, train=settings_like(request.model, recipe.train)))
     if request.recipe.select.examples is not None:
         request, selection = _with_method(request)
         reasons |= selection
-    recipe, stored = request.recipe, request.stored
+    recipe = request.recipe
     extended = saved is not None and saved.can_extend(request.budget.total)
-    if request.timed and (request.trains or request.prunes or request.trains_proxy):
+    resumed = saved is not None or (stored is not None and (stored.train is not None or not request.trains))
+    if request.timed and not resumed and (request.trains or request.prunes or request.trains_proxy):
         request.context.log("measuring speed")
     with threads.single_thread(request.context.threads):
         if request.trains or request.model is not None:
             request, fitted = fit_to_budget(request)
             reasons |= fitted
-        if extended or (stored is None and saved is None):
+        if extended or not resumed:
             check_budget(request)
     if extended:
         request = replace(request, stored=None)
@@ -142,30 +150,30 @@ def _resolve(request: Request) -> Resolved:
 
 def _check(request: Request) -> None:
     """Raise `UserError` for what can be refused before anything is measured."""
-    settings, select, images = request.recipe.train, request.recipe.select, request.data.train
+    settings = request.recipe.train
     if settings.precision == "float16" and request.context.device.startswith("cpu"):
         raise UserError("float16 is for accelerators, and very slow on CPUs: use --precision bfloat16 or auto.")
     if request.trains and settings.patience is not None and not len(request.data.validation):
         raise UserError("patience needs validation images: pass some, or omit patience.")
-    if request.selects and select.examples is not None:
-        already = None if select.already is None else load_subset(select.already, images)
-        check_size(images, select.examples, balance=select.balance, already=already)
 
 
-def _with_backbone(request: Request, saved: Saved | None) -> tuple[Request, str]:
-    """The request with the kind of network chosen, or that of the stored plan or training, and the reason."""
-    recipe, stored = request.recipe, request.stored
-    if saved is not None or (stored is not None and stored.model is not None):
-        settings, reason = recipe.train, "as before"
-        name = saved.network[0] if saved is not None else stored.model if stored is not None else None
-        if is_open(recipe) and name is not None and name.startswith(timm.PREFIX):
+def _with_backbone(request: Request, saved: Saved | None) -> tuple[Request, dict[str, str]]:
+    """The request with the kind of network chosen, or that of the stored plan or training, and the reasons."""
+    recipe, stored, settings = request.recipe, request.stored, request.recipe.train
+    if not is_open(recipe):
+        default = settings.weights == "pretrained" and not request.weights_requested
+        return request, {"weights": "the default of timm models" if default else "as requested"}
+    name = saved.network[0] if saved is not None else stored.model if stored is not None else None
+    if name is not None:
+        reason = "as before"
+        if name.startswith(timm.PREFIX):
             settings = replace(settings, model=name, weights="pretrained")
     else:
         allotment = allotment_of(request.budget, "train", count=request.examples, later=recipe.prune)
         settings, reason = choose_backbone(recipe, request.data.train, allotment, request.profiler)
-    if is_open(recipe):
-        request.context.log(f"{'pretrained' if settings.weights else 'new'} network: {reason}")
-    return replace(request, recipe=replace(recipe, train=settings)), reason
+        request.context.log(f"{settings.model if settings.weights else 'a network from scratch'}: {reason}")
+    reasons = {"weights": reason} | ({"model": reason} if settings.weights else {})
+    return replace(request, recipe=replace(recipe, train=settings)), reasons
 
 
 def _with_method(request: Request) -> tuple[Request, dict[str, str]]:

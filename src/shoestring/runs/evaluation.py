@@ -57,7 +57,7 @@ def load_own(run: Path, split: str, *, skip_bad: bool, progress: Callable[[int, 
     recipe = read_recipe(RunDir(run))
     if recipe is None:
         raise UserError(f"{run} does not record its training data: give the data as --on DATA.")
-    data = load(**{**load_arguments(recipe), "skip_bad": skip_bad or recipe.skip_bad}, progress=progress)
+    data = load(**{**load_arguments(recipe, RunDir(run)), "skip_bad": skip_bad or recipe.skip_bad}, progress=progress)
     check_same_images(RunDir(run), data.train)
     splits = {"train": data.train, "validation": data.validation, "test": data.test}
     if split not in splits:

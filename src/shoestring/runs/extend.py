@@ -6,6 +6,7 @@ import shutil
 from functools import partial
 
 from shoestring.budget import DEFAULT_EPOCHS
+from shoestring.config.plan import run_plan, to_dict, without_trainings
 from shoestring.config.recipe import Recipe
 from shoestring.config.resolve import resolve
 from shoestring.config.serialize import as_dict, without_budget
@@ -57,4 +58,7 @@ def reopen(folder: RunDir) -> None:
         shutil.rmtree(folder / name, ignore_errors=True)
     for name in ("model.json", "model.safetensors"):
         (folder / "train" / name).unlink(missing_ok=True)
-    folder.remove_values("result", "plan", "training", "before_pruning", "recovery")
+    plan = folder.run.get("plan")
+    if plan is not None:  # the network and the size of the images stay
+        folder.update(plan=to_dict(without_trainings(run_plan(plan))))
+    folder.remove_values("result", "training", "before_pruning", "recovery")

@@ -84,9 +84,9 @@ def check_unchanged_images(recipe: Recipe, folder: RunDir, context: Context) -> 
         return
     context.log(f"files of {recorded['name']} have changed since {folder.path} was made: comparing the images")
     images = (
-        load_unlabeled(recipe.data, **read_arguments(recipe))
+        load_unlabeled(recipe.data, **read_arguments(recipe, folder))
         if recipe.unlabeled
-        else load(**load_arguments(recipe)).train
+        else load(**load_arguments(recipe, folder)).train
     )
     check_same_images(folder, images)
     with contextlib.suppress(OSError):  # the folder may be read-only

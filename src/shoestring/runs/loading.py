@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from shoestring.config.recipe import Recipe
 from shoestring.data import source_key
-from shoestring.planning.pretrained import stored_resolution
+from shoestring.data.build import AtMost, Resolution
+from shoestring.planning.pretrained import MAX_STORED_SIDE, is_pretrained, stored_resolution, with_weights
+from shoestring.runs.directory import RunDir
 from shoestring.selection.subset_files import never_held_out
 
 
@@ -15,12 +18,25 @@ def current_key(recipe: Recipe) -> str:
     return source_key(recipe.data, labels=not recipe.unlabeled)
 
 
-def read_arguments(recipe: Recipe) -> dict[str, Any]:
-    """Return the keyword arguments that `load` and `load_unlabeled` have in common."""
-    return {"resolution": stored_resolution(recipe), "skip_bad": recipe.skip_bad}
+def read_arguments(recipe: Recipe, folder: RunDir, *, only: str | None = None) -> dict[str, Any]:
+    """Return the keyword arguments that `load` and `load_unlabeled` have in common, for a run or `only` one step."""
+    return {"resolution": _resolution(recipe, folder, only), "skip_bad": recipe.skip_bad}
 
 
-def load_arguments(recipe: Recipe) -> dict[str, Any]:
+def load_arguments(recipe: Recipe, folder: RunDir, *, only: str | None = None) -> dict[str, Any]:
     """Return the keyword arguments of `load` for a recipe."""
     split = {"validation": recipe.validation, "split_seed": recipe.split_seed, "keep": never_held_out(recipe)}
-    return {"source": recipe.data, **read_arguments(recipe), **split}
+    return {"source": recipe.data, **read_arguments(recipe, folder, only=only), **split}
+
+
+def _resolution(recipe: Recipe, folder: RunDir, only: str | None) -> Resolution:
+    """The resolution at which images are stored: as requested, or that of the run in the folder or of its start."""
+    if recipe.resolution is not None:
+        return recipe.resolution
+    for run in (folder, *([RunDir(Path(recipe.start))] if recipe.start else [])):
+        recorded = run.run.get("data")
+        if recorded is not None and "side" in recorded:
+            return recorded["side"]
+        if recorded is not None:  # of an earlier version
+            return AtMost(MAX_STORED_SIDE) if is_pretrained(with_weights(recipe.train)) else None
+    return None if only == "select" else stored_resolution(recipe)

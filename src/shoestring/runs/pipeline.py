@@ -55,7 +55,10 @@ def run(recipe: Recipe, folder: RunDir, *, context: Context, started: float | No
         result = steps.evaluate(run, final, planned_data, images, subset)
         steps.add_lateness(run, result)
     if recipe.baseline:
-        same = replace(recipe, train=run.recipe.train)  # the same test-time augmentation, and images of the same size
+        train = run.recipe.train
+        if train.weights is None:
+            train = replace(train, weights="none")  # not asked for again
+        same = replace(recipe, train=train)  # the same network and test-time augmentation, and images of the same size
         if planned_data.train.shape[0] != data.train.shape[0]:
             same = replace(same, resolution=planned_data.train.shape[0])
         result["baseline"] = _baseline(same, subset, len(images), folder, context)
@@ -76,6 +79,7 @@ def select_only(recipe: Recipe, folder: RunDir, *, context: Context, started: fl
     everything, plans = data or Dataset.of(images), list[Resolved]()
     with run.open_folder(images, plan=lambda: plans.append(make_plan(run, everything))):
         resolved = plans[0] if plans else make_plan(run, everything)
+        record_plan(run, resolved)
         run = replace(run, recipe=resolved.recipe)
         subset = steps.select(run, images, resolved.proxy)
         assert subset is not None

@@ -4,20 +4,30 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from shoestring.config.plan import Plan, run_plan, to_dict
+from shoestring.config.plan import Plan, run_plan, to_dict, without_trainings
 from shoestring.data import Dataset
 from shoestring.planning.resolve import Resolved, resolve
 from shoestring.runs.directory import RunDir
+from shoestring.runs.extend import extends, is_trained
 from shoestring.runs.models import final_model
 from shoestring.runs.session import Run
+from shoestring.selection.select import check_size
+from shoestring.selection.subset_files import load_subset
 
 
-def make_plan(run: Run, data: Dataset) -> Resolved:
-    """Plan the run, or take its plan from the run folder if it is resumed."""
+def make_plan(run: Run, data: Dataset, *, stored: Plan | None = None) -> Resolved:
+    """Plan the run; if it is resumed, as in the stored plan (None: that in the run folder)."""
     recipe, folder, context = run.recipe, run.folder, run.step_context("train")
     steps = [name for name in run.budget.weights if name != "select" or not (folder / "select/subset.json").exists()]
     model = None if recipe.start is None else final_model(Path(recipe.start))
-    return resolve(recipe, data, run.budget, context, steps=steps, model=model, stored=stored_plan(folder))
+    stored = stored or stored_plan(folder)
+    if stored is not None and run.only is None and extends(recipe, folder) and is_trained(folder):
+        stored = without_trainings(stored)
+    select = recipe.select
+    if "select" in steps and select.examples is not None and select.subset is None:
+        already = None if select.already is None else load_subset(select.already, data.train)
+        check_size(data.train, select.examples, balance=select.balance, already=already)
+    return resolve(recipe, data, run.budget, context, steps=steps, model=model, stored=stored)
 
 
 def stored_plan(folder: RunDir) -> Plan | None:

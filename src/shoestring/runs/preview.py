@@ -15,7 +15,7 @@ from shoestring.planning.preview import preview_training
 from shoestring.planning.resolve import Resolved
 from shoestring.runs.directory import RunDir
 from shoestring.runs.extend import extends
-from shoestring.runs.plan import make_plan
+from shoestring.runs.plan import make_plan, stored_plan
 from shoestring.runs.progress import with_run_fraction
 from shoestring.runs.session import begin
 from shoestring.runs.validate import check, check_run_folder
@@ -37,15 +37,15 @@ def preview(recipe: Recipe, folder: RunDir, *, context: Context, started: float 
         raise UserError(
             "--plan shows how a network is trained, and this recipe starts from a finished run: omit --plan."
         )
-    extended = extends(recipe, folder)
-    if "result" in folder.run and not extended:
-        folder = RunDir(folder / "plan")  # does not count what the finished run spent
+    stored = None
+    if folder.run and not extends(recipe, folder):  # the plan of the whole run, also if a part of it is done
+        stored, folder = stored_plan(folder), RunDir(folder / "plan")
     run = begin(recipe, folder, context=context, started=started)
     on_progress = with_run_fraction(context.on_progress, run.budget)  # without the history
     run = replace(run, context=replace(run.context, on_progress=on_progress))
     data = run.load()
     run.reserve_end(data)
-    resolved = make_plan(run, data)
+    resolved = make_plan(run, data, stored=stored)
     budget, planned = run.budget, resolved.training
     assert planned is not None
     fractions = _fractions(resolved, budget)
@@ -55,7 +55,7 @@ def preview(recipe: Recipe, folder: RunDir, *, context: Context, started: float 
     training = preview_training(prepare(planned.model, images, window, planned.train, run.context, Fresh()), window)
     by_step = {step: fraction * remaining for step, fraction in fractions.items()}
     return {
-        "budget": {"unit": budget.unit, "total": budget.total, "spent": spent, **by_step, "kept": budget.reserved},
+        "budget": {"unit": budget.unit, "total": budget.total, "spent": spent, **by_step, "reserved": budget.reserved},
         "examples": len(images),
         "training": {**asdict(training), "epochs": training.epochs},
         "plan": to_dict(resolved.plan),

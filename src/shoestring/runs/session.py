@@ -52,7 +52,7 @@ class Run:
         recipe, log = self.recipe, self.context.log
         log(f"loading {recipe.data}")
         with self.budget.track("load"):
-            arguments = load_arguments(recipe)
+            arguments = load_arguments(recipe, self.folder, only=self.only)
             data = load(**arguments, progress=self._report_loading)
             if self.context.distributed is not None:
                 self.context.distributed.broadcast(("load", arguments))  # from the cache
@@ -70,7 +70,10 @@ class Run:
         self.context.log(f"loading {recipe.data}")
         with self.budget.track("load"):
             images = load_unlabeled(
-                recipe.data, **read_arguments(recipe), progress=self._report_loading, log=self.context.log
+                recipe.data,
+                **read_arguments(recipe, self.folder, only=self.only),
+                progress=self._report_loading,
+                log=self.context.log,
             )
         self.context.log(f"{len(images):,} images without labels, {' x '.join(map(str, images.shape))}")
         return images
@@ -124,7 +127,7 @@ class Run:
         with self.folder.begin(_recipe_record(self.recipe, self.only), to_yaml(self.recipe), first=first):
             write_skipped(self.folder.path, images.skipped)
             name = Path(self.recipe.data).name
-            data = {"name": name, "fingerprint": images.fingerprint, "key": self.key}
+            data = {"name": name, "fingerprint": images.fingerprint, "side": images.shape[0], "key": self.key}
             self.record(data=data, files=file_states(self.recipe))
             try:
                 yield

@@ -45,6 +45,8 @@ def select_subset(
         within=None if strategy.within is None else str(strategy.within),
         kept=len(already),
         left_out=len(excluded),
+        side=pool.images.shape[0],
+        names_hash=pool.images.names_hash,
     )
 
 

@@ -21,7 +21,8 @@ from shoestring.runtime.files import read_json, write_json
 class Subset:
     """Indices (k,) into the images they were selected from, best first, so that every prefix is a smaller subset.
 
-    `images[subset]` are the selected images; it raises an error for any other images.
+    `images[subset]` are the selected images, also if they are stored in another size; it raises an error for any other
+    images.
     """
 
     indices: NDArray[np.int64]
@@ -35,6 +36,8 @@ class Subset:
     kept: int = 0  # how many, at the beginning, had been selected before
     left_out: int = 0  # excluded images
     never_held_out: tuple[int, ...] | None = None  # indices into the source's train split that must stay in training
+    side: int = 0  # of the images selected from, in pixels
+    names_hash: str = ""  # of the images selected from
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -46,7 +49,8 @@ class Subset:
 
     def indices_for(self, images: Images) -> NDArray[np.int64]:
         """Return the indices. Raises `UserError` if these are not the images that they were selected from."""
-        if images.fingerprint != self.fingerprint:
+        resized = images.shape[0] != self.side and images.names_hash == self.names_hash
+        if images.fingerprint != self.fingerprint and not resized:
             raise UserError(
                 "this subset was selected from other images (their fingerprints differ). Select again, or give the "
                 "data, resolution and held-out split that it was selected from."
@@ -72,7 +76,9 @@ class Subset:
                 "Give the list as --subset, which holds out others."
             )
         indices = np.array([index_of[int(row)] for row in rows], dtype=np.int64)
-        return cls(indices, tuple(map(str, images.ids[indices])), images.fingerprint, method, balance="none")
+        names = tuple(map(str, images.ids[indices]))
+        side, names_hash = images.shape[0], images.names_hash
+        return cls(indices, names, images.fingerprint, method, balance="none", side=side, names_hash=names_hash)
 
     @classmethod
     def load(cls, file: Path) -> Subset:
@@ -122,6 +128,8 @@ _VALID: dict[str, Callable[[Any], bool]] = {
     "within": lambda value: value is None or _is_text(value),
     "kept": _is_index,
     "left_out": _is_index,
+    "side": _is_index,
+    "names_hash": _is_text,
     "never_held_out": lambda value: value is None or _list_of(_is_index)(value),
 }
 

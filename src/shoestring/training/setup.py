@@ -58,11 +58,11 @@ def prepare(
         seed=context.seed,
         part=context.rank_and_size,
     )
-    model.module.train()
-    frozen = freeze(model, plan.fine_tune)
     macs = count_macs(model)
     if fresh:
         _refuse_if_too_small(window, batches, plan, macs)
+    model.module.train()
+    frozen = freeze(model, plan.fine_tune)
     _check_size(batches, model.module)
     growth = _growth(model, macs, schedule, context, fresh=fresh)
     stepper = Stepper(model, make_optimizer(model, plan), precision=plan.precision, device=batches.pixels.device)
