@@ -41,7 +41,7 @@ def test_groups_with_an_image_to_keep_are_kept():
     free = np.ones(60, dtype=bool)
     free[::12] = False
     kept, held = hold_out_groups(labels, groups, 12, classes=NAMES, seed=0, free=free)
-    assert set(groups[~free]) <= set(groups[kept]) and len(held) == 12
+    assert set(groups[~free]) <= set(groups[kept]) and 9 <= len(held) <= 15
 
 
 def test_too_few_groups():

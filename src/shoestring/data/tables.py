@@ -139,21 +139,23 @@ def _csv(file: Path) -> tuple[tuple[str, ...], Callable[[int], list[Any]]]:
         raise UserError(f"{file} is not text in UTF-8: save it as CSV in UTF-8.") from None
     except OSError as error:
         raise UserError(f"cannot read {file}: {(error.strerror or str(error)).lower()}.") from None
-    first = next((line for line in text.splitlines() if line.strip()), None)
-    if first is None:
+    rows = _rows(file, text)
+    if not rows:
         raise UserError(f"{file} is empty: expected a header such as path,label, and a line for each image.")
-    separator = max(_SEPARATORS, key=lambda character: len(next(csv.reader([first], delimiter=character))))
-    header, *rows = _rows(file, text, separator)
+    header = rows.pop(0)
     if not rows:
         raise UserError(f"{file} has a header, and no line below it: expected one for each image.")
     return tuple(header), lambda index: [row[index] if index < len(row) else "" for row in rows]
 
 
-def _rows(file: Path, text: str, separator: str) -> list[list[str]]:
+def _rows(file: Path, text: str) -> list[list[str]]:
     """Return the cells of all lines that are not empty. Raises `UserError` for a line longer than the header."""
     rows: list[list[str]] = []
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True)
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    reader = csv.reader([first])
     try:
+        separator = max(_SEPARATORS, key=lambda character: len(next(csv.reader([first], delimiter=character))))
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True)
         for cells in reader:
             row = [cell.strip() for cell in cells]
             if rows and any(row[len(rows[0]) :]):
