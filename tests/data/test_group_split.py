@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shoestring.data import group_split
 from shoestring.data.group_split import group_indices, hold_out_groups
 from shoestring.errors import UserError
 
@@ -27,12 +28,16 @@ def test_groups_stay_together_and_every_class_keeps_images(count, fraction, seed
 
 
 @pytest.mark.parametrize("size", [400, 200, 30])
-def test_size_and_classes_are_about_those_requested(size):
+@pytest.mark.parametrize("most", [1000, 100])
+def test_size_and_classes_are_about_those_requested(size, most, monkeypatch):
+    monkeypatch.setattr(group_split, "_MAX_STRATIFIED", most)
     groups = np.repeat(np.arange(400), 5)
     labels = groups % 2
-    _, held = hold_out_groups(labels, groups, size, classes=NAMES, seed=1)
-    assert size - 5 <= len(held) <= size + 5
-    assert abs(labels[held].mean() - 0.5) < 0.35
+    kept, held = hold_out_groups(labels, groups, size, classes=NAMES, seed=1)
+    assert size - 5 <= len(held) <= size + 5 and not set(groups[kept]) & set(groups[held])
+    assert abs(labels[held].mean() - 0.5) < (0.1 if size > 30 else 0.35)
+    again = hold_out_groups(labels, groups, size, classes=NAMES, seed=1)[1]
+    np.testing.assert_array_equal(held, again)
 
 
 def test_groups_with_an_image_to_keep_are_kept():

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from shoestring.errors import UserError
 
 _MAX_FOLDS = 10  # of which one is held out; the time grows with their number
+_MAX_STRATIFIED = 1000  # groups; dividing more takes seconds, and random draws of so many are balanced as well
+_DRAWS = 20
 
 
 def group_indices(ids: NDArray[np.str_], groups: Mapping[str, str]) -> NDArray[np.int64]:
@@ -31,26 +33,38 @@ def hold_out_groups(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Split `labels` (N,) into indices to keep and about `size` indices to hold out, both ascending, in whole groups.
 
-    The groups held out are a fold of scikit-learn's stratified folds of groups, which have similar numbers of images
-    of each class: one that leaves no class without images, and has as many classes as possible. Groups with an image
-    that is not `free` (N,) are kept. Raises `UserError` if there is no such fold.
+    The groups held out are a fold of scikit-learn's stratified folds of groups, or of more than 1,000 groups, one of 20
+    random draws: one that leaves no class without images, has as many classes as possible, and the numbers of images of
+    each class closest to those wanted. Groups with an image that is not `free` (N,) are kept. Raises `UserError` if
+    there is no such division.
     """
     usable = np.arange(len(labels)) if free is None else np.flatnonzero(~np.isin(groups, groups[~free]))
     wanted = max(round(len(usable) / max(size, 1)), 2)
-    folds = min(wanted, _MAX_FOLDS, len(np.unique(groups[usable])), np.bincount(labels[usable], minlength=1).max())
+    count = len(np.unique(groups[usable]))
+    folds = int(min(wanted, _MAX_FOLDS, count, np.bincount(labels[usable], minlength=1).max()))
     if folds < 2:
         raise UserError(
             "images are held out in whole groups, and there are too few of them: add images of more groups."
         )
-    candidates = [usable[held] for held in _folds(labels[usable], groups[usable], int(folds), seed) if len(held)]
-    divided = [(np.setdiff1d(np.arange(len(labels)), held), held) for held in candidates]
-    kept, held = max(divided, key=lambda pair: [*(len(np.unique(labels[part])) for part in pair), -len(pair[1])])
+    stratified = count <= _MAX_STRATIFIED
+    divided = (
+        _folds(labels[usable], groups[usable], folds, seed) if stratified else _draws(groups[usable], wanted, seed)
+    )
+    counts = np.bincount(labels, minlength=len(classes))
+
+    def quality(held: NDArray[np.int64]) -> tuple[int, int, float]:
+        part = np.bincount(labels[held], minlength=len(classes))
+        distance = np.abs(part - counts * (len(usable) / wanted / len(labels))).sum()
+        return int((counts > part).sum()), int((part > 0).sum()), -float(distance)
+
+    held = max((usable[part] for part in divided if len(part)), key=quality)
+    kept = np.setdiff1d(np.arange(len(labels)), held)
     if len(without := np.setdiff1d(labels, labels[kept])):
         raise UserError(
             f"images are held out in whole groups, and all images of class '{classes[without[0]]}' are in the same "
             "groups: add images of more groups, or say in a column which split each image belongs to."
         )
-    if wanted > folds:
+    if stratified and wanted > folds:
         held = _whole_groups(held, groups, size, seed)
         kept = np.setdiff1d(np.arange(len(labels)), held)
     return kept, held
@@ -65,6 +79,15 @@ def _folds(labels: NDArray[np.int64], groups: NDArray[np.int64], count: int, see
         warnings.simplefilter("ignore")  # about classes with fewer images than folds
         for _, held in splitter.split(labels, labels, groups):
             yield held
+
+
+def _draws(groups: NDArray[np.int64], wanted: int, seed: int) -> Iterator[NDArray[np.int64]]:
+    """Yield the ascending indices of one of `wanted` parts of the groups, drawn at random several times."""
+    from sklearn.model_selection import GroupShuffleSplit
+
+    splitter = GroupShuffleSplit(_DRAWS, test_size=1 / wanted, random_state=seed % 2**32)
+    for _, held in splitter.split(groups, groups=groups):
+        yield held
 
 
 def _whole_groups(indices: NDArray[np.int64], groups: NDArray[np.int64], size: int, seed: int) -> NDArray[np.int64]:
