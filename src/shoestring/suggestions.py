@@ -91,6 +91,10 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "skip_broken": ("skip_bad",),
     "stratify": ("balance",),
     "method": ("select",),
+    "csv": ("labels",),
+    "annotations": ("labels",),
+    "metadata": ("labels",),
+    "groups": ("group_column",),
     # machine
     "gpu": ("device=cuda", "cuda"),
     "gpus": ("device=cuda",),

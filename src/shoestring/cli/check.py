@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from shoestring.cli.flags import Parser, add_output
+from shoestring.cli.flags import LABELS, Parser, add_labels, add_output
 from shoestring.cli.process import handle_signals
 from shoestring.cli.progress import Progress
 from shoestring.config.resolve import FLAGS, resolve
@@ -21,14 +21,16 @@ def main(verb: str, words: Sequence[str]) -> int:
     parser.add_argument("data", metavar="DATA", nargs="?", help="data, as for `shoestring run`")
     parser.add_argument("--resolution", default=None, metavar="N", help="side of the square images in pixels")
     parser.add_argument("--skip-bad", action="store_true", default=False, help="skip images that cannot be read")
+    add_labels(parser)
     add_output(parser)
     args = parser.parse_args(words)
-    resolution = resolve((FLAGS, {"resolution": args.resolution}))[0].resolution
+    labels = {name: value for name, value in vars(args).items() if name in LABELS}
+    resolution = resolve((FLAGS, {"resolution": args.resolution, **labels}))[0].resolution
     result: dict[str, Any] = {"machine": _machine()}
     if "data" in args:
         progress = Progress(quiet="quiet" in args)
         try:
-            result["data"] = _data(args.data, resolution, args.skip_bad, progress)
+            result["data"] = _data(args.data, progress, resolution=resolution, skip_bad=args.skip_bad, **labels)
         finally:
             progress.close()
     if "json" in args:
@@ -65,11 +67,11 @@ def _machine() -> dict[str, Any]:
     }
 
 
-def _data(source: str, resolution: int | None, skip_bad: bool, progress: Progress) -> dict[str, Any]:
+def _data(source: str, progress: Progress, **settings: Any) -> dict[str, Any]:
     from shoestring.data import load
 
     handle_signals()
-    data = load(source, resolution=resolution, skip_bad=skip_bad, progress=progress.loading)
+    data = load(source, **settings, progress=progress.loading)
     counts = data.train.counts()
     return {
         "train": len(data.train),

@@ -6,15 +6,17 @@ from argparse import Namespace
 from collections.abc import Sequence
 from typing import Any
 
-from shoestring.cli.flags import Parser, add_output
+from shoestring.cli.flags import Parser, add_labels, add_output
 from shoestring.cli.process import handle_signals
 from shoestring.cli.progress import Progress
 from shoestring.config.paths import expanded
 from shoestring.config.units import format_percent
+from shoestring.errors import UserError
 from shoestring.runs.directory import RunDir
 from shoestring.runs.validate import check_separate, read_recipe
 from shoestring.runtime.output_files import check_folder
 
+_LABELS = ("labels", "path_column", "label_column", "split_column")
 FILES = ("metrics.json", "per_class.csv", "confusion.csv", "predictions.csv", "skipped.json")
 
 
@@ -36,9 +38,13 @@ def main(verb: str, words: Sequence[str]) -> int:
 def _evaluate(args: Namespace, progress: Progress) -> dict[str, Any]:
     run, out = expanded(args.run), expanded(args.out) if "out" in args else None
     on, split = (getattr(args, name, None) for name in ("on", "split"))
+    columns = {name: getattr(args, name) for name in _LABELS if name in args}
+    if columns and on is None:
+        raise UserError("--labels lists images of other data: give their folder with --on DATA.")
     if out is not None:
         recipe = None if on else read_recipe(RunDir(run))
         check_separate(out, on or ("" if recipe is None else recipe.data))
+    from shoestring.data.label_columns import as_labels
     from shoestring.runs.evaluation import evaluate, load_other, load_own
     from shoestring.runs.models import usable_model
     from shoestring.runtime.context import prepare
@@ -50,7 +56,8 @@ def _evaluate(args: Namespace, progress: Progress) -> dict[str, Any]:
     if on is None:
         images = load_own(run, split or "test", skip_bad=args.skip_bad, progress=progress.loading)
     else:
-        images = load_other(on, split, model, skip_bad=args.skip_bad, log=progress.log, progress=progress.loading)
+        labels, reports = as_labels(**{"labels": None, **columns}), {"log": progress.log, "progress": progress.loading}
+        images = load_other(on, split, model, labels=labels, skip_bad=args.skip_bad, **reports)
     progress.log(f"evaluating on {len(images):,} images")
     return evaluate(model, images, split=split or on or "test", out=out)
 
@@ -64,6 +71,7 @@ def _parser(verb: str) -> Parser:
     parser.add_argument(
         "--split", metavar="NAME", help="train, validation or test (default: test if it exists, else all images)"
     )
+    add_labels(parser, *_LABELS)
     parser.add_argument("--out", metavar="DIR", help="also write metrics.json and CSV files to this folder")
     parser.add_argument("--skip-bad", action="store_true", default=False, help="skip images that cannot be read")
     parser.add_argument("--device", default="auto", help="device: cpu, cuda, cuda:1, mps or auto (default: auto)")

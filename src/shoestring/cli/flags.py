@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NoReturn
 
 from shoestring.config import registry
+from shoestring.config.labels import LabelTable
 from shoestring.config.recipe import SECTIONS, Recipe, Select
 from shoestring.config.resolve import FORMER_NAMES, FORMER_OPTIONS
 from shoestring.config.units import Duration, Size
@@ -21,15 +22,16 @@ from shoestring.suggestions import nearest
 
 # verb -> its fields of the recipe; the name of a section includes all its fields
 _BUDGET = ("time", "epochs", "flops", "seed")
-_IMAGES = ("resolution", "validation", "split_seed", "keep", "skip_bad")
+LABELS = tuple(field.name for field in dataclasses.fields(LabelTable))
+IMAGES = (*LABELS, "resolution", "validation", "split_seed", "keep", "skip_bad")
 _MACHINE = ("device", "memory", "threads")
 _SELECTION = tuple(
     f"select.{field.name}" for field in dataclasses.fields(Select) if field.name not in ("subset", "options")
 )
 FIELDS: dict[str, tuple[str, ...]] = {
-    "run": (*_BUDGET, "baseline", *_IMAGES, *_MACHINE, "select", "train", "grow", "prune"),
-    "select": (*_BUDGET, *_IMAGES, "unlabeled", *_MACHINE, *_SELECTION),
-    "train": (*_BUDGET, *_IMAGES, *_MACHINE, "select.subset", "train", "grow"),
+    "run": (*_BUDGET, "baseline", *IMAGES, *_MACHINE, "select", "train", "grow", "prune"),
+    "select": (*_BUDGET, *IMAGES, "unlabeled", *_MACHINE, *_SELECTION),
+    "train": (*_BUDGET, *IMAGES, *_MACHINE, "select.subset", "train", "grow"),
     "prune": (*_BUDGET, *_MACHINE, "prune", "train.batch_size", "train.learning_rate"),
 }
 _HELP = {("select", "examples"): "number of images to select"}  # (verb, field) -> help other than in a whole run
@@ -102,6 +104,12 @@ def add_output(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--json", action="store_true", help="print results as JSON")
     group.add_argument("--quiet", action="store_true", help="hide progress and log messages")
     group.add_argument("--debug", action="store_true", help="show the traceback of an error")
+
+
+def add_labels(parser: argparse.ArgumentParser, *names: str) -> None:
+    """Add the flags of these fields of `LabelTable` (default: all) to a command that has no recipe."""
+    fields = [field for field in dataclasses.fields(LabelTable) if not names or field.name in names]
+    _add_fields(parser.add_argument_group("labels"), LabelTable, fields, section="", verb="")
 
 
 def add_recipe(parser: argparse.ArgumentParser, verb: str) -> None:

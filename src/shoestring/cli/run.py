@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from shoestring.budget import process_started
-from shoestring.cli.flags import Parser, add_output, add_recipe, collect_settings, join_values
+from shoestring.cli.flags import IMAGES, Parser, add_output, add_recipe, collect_settings, join_values
 from shoestring.cli.process import handle_signals
 from shoestring.cli.progress import Progress
 from shoestring.config.paths import expanded, overlap
@@ -132,11 +132,8 @@ def _inherited(run: str) -> tuple[str, dict[str, Any]]:
     if folder.run["recipe"].get("only") == "select":
         raise UserError(f"{run} is a selection and has no trained network to prune: pass the folder of a training.")
     before = as_dict(recipe)
-    inherited = {
-        key: before[key]
-        for key in ("data", "resolution", "validation", "split_seed", "keep", "skip_bad")
-        if key in before
-    }
+    images = ("data", *IMAGES)
+    inherited = {key: before[key] for key in images if key in before}
     file = expanded(run) / "select" / "subset.json"
     subset = str(file) if file.exists() else recipe.select.subset
     inherited["train"] = before["train"]

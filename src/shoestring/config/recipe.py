@@ -10,6 +10,7 @@ from shoestring.config import paths
 from shoestring.config.balance import Balance, parse_balance
 from shoestring.config.difficulty import Difficulty
 from shoestring.config.fields import Section, option, path
+from shoestring.config.labels import LabelTable
 from shoestring.config.stages import Stages
 from shoestring.config.units import Bytes, Duration, Flops, Fractions, Size
 from shoestring.errors import UserError
@@ -182,7 +183,7 @@ class Prune(Section):
 
 
 @dataclass(frozen=True)
-class Recipe(Section):
+class Recipe(LabelTable):
     """A whole run."""
 
     start: str | None = path("finished run whose model is pruned; nothing is trained from scratch")
@@ -219,9 +220,7 @@ class Recipe(Section):
     seed: int = option("seed of everything but the held-out splits", 0, ge=0, le=_MAX_SEED)
     device: str = option("device: cpu, cuda, cuda:1, mps or auto", "auto")
     memory: Bytes | None = option("limit on accelerator memory: 2GB", parse=Bytes)
-    threads: int | None = option(
-        "number of CPU threads (default: PyTorch's, or fewer if that is faster)", ge=1, le=1024
-    )
+    threads: int | None = option("number of CPU threads (default: PyTorch's, or fewer if faster)", ge=1, le=1024)
     baseline: bool = option(
         "also train on a random subset of the same size, with the same budget, for comparison", False
     )

@@ -41,9 +41,14 @@ _INSTALL = {
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # otherwise Python prints messages without a handler
 
 
+def named_like_an_image(name: str) -> bool:
+    """Whether a name ends like that of an image, supported or not."""
+    return _SUFFIXES.search(name) is not None
+
+
 def looks_like_an_image(file: Path) -> bool:
     """Whether the name or the first bytes of a file are those of an image, supported or not."""
-    if _SUFFIXES.search(file.name):
+    if named_like_an_image(file.name):
         return True
     try:
         with file.open("rb") as opened:

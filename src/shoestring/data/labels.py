@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from math import isnan
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.class_weight import compute_sample_weight
 
+from shoestring.data.tables import is_missing
 from shoestring.errors import UserError
 
 
@@ -36,7 +36,7 @@ def encode(labels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
 
     Raises `UserError` for missing labels, real numbers, labels of different types, and a single class.
     """
-    if labels.dtype.kind == "O" and any(map(_missing, labels.tolist())):
+    if labels.dtype.kind == "O" and any(map(is_missing, labels.tolist())):
         raise UserError("y holds missing labels (None or NaN); expected one label for each image.")
     if labels.dtype.kind == "f":
         if not np.isfinite(labels).all():
@@ -54,11 +54,6 @@ def encode(labels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
     if len(classes) < 2:
         raise UserError(f"all labels are {classes[0]}: a classifier needs two classes or more, and there is one class.")
     return classes, codes.reshape(-1).astype(np.int64)
-
-
-def _missing(value: Any) -> bool:
-    number = isinstance(value, float) and isnan(value)
-    return number or value is None or type(value).__name__ in ("NAType", "NaTType")
 
 
 def encode_as(labels: NDArray[Any], classes: NDArray[Any]) -> NDArray[np.int64]:

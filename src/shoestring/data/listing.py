@@ -39,7 +39,8 @@ class Listing:
 
     `size` is the number of images in all splits, 0 if unknown. `sample` iterates over some images of all classes, for
     the median size; by default the first images are used. `without_train` is the error message for training on a source
-    that has no train split.
+    that has no train split. `missing` is the error message for images that do not exist: with `skip_bad`, they are
+    skipped instead.
     """
 
     classes: tuple[str, ...]
@@ -48,6 +49,7 @@ class Listing:
     notes: tuple[str, ...] = field(default=())
     sample: Items | None = None
     without_train: str = "there is no train split."
+    missing: str = ""
 
 
 @dataclass(frozen=True)
@@ -55,13 +57,15 @@ class Source:
     """A source of images, identified without reading them.
 
     `location` identifies the source (one cache entry each); `key` changes whenever its content changes. Both are cheap,
-    so that a cached data set opens without reading its source. `read` makes the listing.
+    so that a cached data set opens without reading its source. `read` makes the listing. `groups` are the groups of
+    images by their ids, for sources that have any: images of one group must not be in two splits.
     """
 
     name: str
     location: str
     key: str
     read: Callable[[], Listing]
+    groups: Mapping[str, str] | None = None
 
 
 def normalized(name: object) -> str:

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +15,11 @@ from shoestring.data.build import Resolution, build, check_classes, check_train_
 from shoestring.data.cache import Entry, build_entry, entry_folder, open_entry
 from shoestring.data.decode import VERSION
 from shoestring.data.formats import quiet
+from shoestring.data.group_split import group_indices
 from shoestring.data.images import Dataset, Images
+from shoestring.data.label_columns import Labels, as_labels
 from shoestring.data.listing import Source, listed, normalized
-from shoestring.data.locate import locate, locate_unlabeled
+from shoestring.data.locate import locate, locate_labeled, locate_unlabeled
 from shoestring.data.split import make_splits
 from shoestring.errors import UserError, unknown
 
@@ -24,9 +27,14 @@ from shoestring.errors import UserError, unknown
 _NOT_MIRRORED = {"digits", "mnist", "kmnist", "emnist", "qmnist", "svhn", "usps", "gtsrb"}
 
 
-def load(
+def load(  # noqa: PLR0913 (public: keywords with defaults)
     source: str | Path,
     *,
+    labels: Any = None,
+    path_column: str | None = None,
+    label_column: str | None = None,
+    split_column: str | None = None,
+    group_column: str | None = None,
     resolution: Resolution = None,
     validation: float = 0.1,
     split_seed: int = 0,
@@ -43,44 +51,53 @@ def load(
     test split, a fifth of train becomes test; without a validation split, the fraction `validation` of train, at most
     2,500 images, is held out. Both are stratified and drawn with `split_seed`, and exclude the indices `keep` (K,) of
     the source's train split, so that a published list of training images can be trained on completely. Files that
-    are not images, by name and content, are
-    skipped and counted in `notes`; with `skip_bad`, so are unreadable images, which `skipped` lists. `progress(done,
-    total)` is called while images are decoded; `total` is 0 if unknown.
+    are not images, by name and content, are skipped and counted in `notes`; with `skip_bad`, so are unreadable images,
+    which `skipped` lists. `progress(done, total)` is called while images are decoded; `total` is 0 if unknown.
+
+    With `labels`, a CSV or Parquet file or a data frame (pandas, Polars), `source` is a folder of images in any layout,
+    of which those are loaded that this table lists. Its columns of paths and labels are found by their usual names, or
+    are `path_column` and `label_column`. `split_column` (by default a column called split, if there is one; "none"
+    ignores it) says train, validation or test. Images with the same value in `group_column` are never in two splits;
+    one without a value is a group of its own.
 
     Raises `UserError`, with one line each: no such source, no images, unreadable images, a single class, missing
-    labels, a test class that is not in train, a class too small to split, no network, no space for the cache.
+    labels, a test class that is not in train, a class too small to split, no network, no space for the cache; and for
+    `labels`: no such column, images that do not exist or are listed twice, empty cells, a group in two splits.
     """
     if isinstance(resolution, int) and resolution < 1:
         raise UserError(f"resolution is a number of pixels of 1 or more, not {resolution}.")
-    location = locate(str(source))
+    location = _locate(source, as_labels(labels, path_column, label_column, split_column, group_column))
     entry = _load_entry(location, resolution=resolution, skip_bad=skip_bad, progress=progress)
     for images in entry.splits.values():
         images.mirrored = _mirrored(location.name)
     if keep is not None and len(keep) and not 0 <= keep.min() <= keep.max() < len(entry.splits["train"]):
         count = len(entry.splits["train"])
         raise UserError(f"index {keep.max()} is listed, but {location.name} has {count:,} training images.")
-    splits, notes = make_splits(entry.splits, validation=validation, seed=split_seed, keep=keep)
+    groups = None if location.groups is None else group_indices(entry.splits["train"].ids, location.groups)
+    splits, notes = make_splits(entry.splits, validation=validation, seed=split_seed, keep=keep, groups=groups)
     splits["train"].skipped = entry.skipped
     notes = (*_notes(entry), *notes)
     return Dataset(location.name, splits["train"], splits["validation"], splits["test"], notes=notes)
 
 
-def load_split(
+def load_split(  # noqa: PLR0913 (keywords with defaults)
     source: str | Path,
     split: str | None = None,
     *,
     classes: Sequence[str],
     resolution: int,
+    labels: Labels | None = None,
     skip_bad: bool = False,
     progress: Callable[[int, int], None] | None = None,
     log: Callable[[str], None] = lambda note: None,
 ) -> Images:
     """Load one complete split of a source, with labels that index the given `classes`.
 
-    By default it is the test split, or all images of a source without splits. `log` is called with notes on skipped
-    files. Raises `UserError` for a split that the source does not have, and for a class that is not in `classes`.
+    By default it is the test split, or all images of a source without splits; with `labels`, of the images of a folder
+    that a table lists. `log` is called with notes on skipped files. Raises `UserError` for a split that the source does
+    not have, and for a class that is not in `classes`.
     """
-    location = locate(str(source))
+    location = _locate(source, labels)
     entry = _load_entry(location, resolution=resolution, skip_bad=skip_bad, for_training=False, progress=progress)
     for note in _notes(entry):
         log(note)
@@ -94,8 +111,7 @@ def load_split(
         if images.classes[label] not in known:
             raise unknown(f"class in {source}", images.classes[label], classes, hint="Classes are the model's.")
         mapping[label] = known[images.classes[label]]
-    labels = mapping[images.targets]
-    result = Images(images.pixels, labels, classes, images.ids, fingerprint=images.fingerprint)
+    result = Images(images.pixels, mapping[images.targets], classes, images.ids, fingerprint=images.fingerprint)
     result.skipped = entry.skipped
     return result
 
@@ -125,12 +141,16 @@ def load_unlabeled(
     return result
 
 
-def source_key(source: str | Path, *, labels: bool = True) -> str:
-    """Return a key that changes whenever a file of the source does, without reading the files; with or without labels.
+def source_key(source: str | Path, *, labels: Labels | None = None, unlabeled: bool = False) -> str:
+    """Return a key that changes whenever a file of the source or its table of labels does, without reading the images.
 
     Raises `UserError` as `load` does if there is no such source.
     """
-    return (locate(str(source)) if labels else locate_unlabeled(str(source))).key
+    return (locate_unlabeled(str(source)) if unlabeled else _locate(source, labels)).key
+
+
+def _locate(source: str | Path, labels: Labels | None) -> Source:
+    return locate(str(source)) if labels is None else locate_labeled(str(source), labels)
 
 
 def _mirrored(name: str) -> bool:
@@ -151,9 +171,12 @@ def _load_entry(
     if entry is not None and entry.skipped and not skip_bad:
         raise unreadable(*entry.skipped[0])
     if entry is None:
+        listing = location.read()
+        if listing.missing and not skip_bad:
+            raise UserError(listing.missing)
         build_into = partial(
             build,
-            location.read(),
+            listing,
             key=location.key,
             resolution=resolution,
             skip_bad=skip_bad,

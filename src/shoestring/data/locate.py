@@ -9,6 +9,8 @@ from pathlib import Path
 
 from shoestring.config import registry
 from shoestring.config.paths import expanded
+from shoestring.data.label_columns import Labels
+from shoestring.data.labeled import labeled_folder
 from shoestring.data.listing import Source
 from shoestring.data.parquet import parquet_files
 from shoestring.data.sources.arrays import arrays
@@ -46,6 +48,16 @@ def locate(source: str) -> Source:
     if hub_id and not is_path and not _similar_entry(hub_id[1], "."):
         return hub(source)
     raise _not_found(source, as_hub=hub_id is not None)
+
+
+def locate_labeled(source: str, labels: Labels) -> Source:
+    """Return the source of the images of a folder that a table lists. Raises `UserError` if there is no such folder."""
+    path = expanded(source.removeprefix("folder:"))
+    if not _check(path.is_dir):
+        if _similar_entry(path.name, path.parent) and not _check(path.exists):
+            raise _not_found(source, as_hub=False)
+        raise UserError(f"--labels lists the images of a folder, and {source} is none: give the folder of the images.")
+    return labeled_folder(path, labels)
 
 
 def locate_unlabeled(source: str) -> Source:

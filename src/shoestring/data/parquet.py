@@ -11,7 +11,7 @@ from typing import Any
 from shoestring.data.listing import SAMPLE_SIZE, Item, Items, evenly_spaced, listed
 from shoestring.errors import UserError
 
-_WORDS = {
+SPLIT_WORDS = {
     "train": ("train", "training"),
     "validation": ("validation", "val", "valid", "dev"),
     "test": ("test", "testing", "eval", "evaluation"),
@@ -67,7 +67,7 @@ def files_of_splits(files: list[Path], root: Path) -> tuple[dict[str, list[str]]
 def _split_words(name: str) -> list[tuple[str, str]]:
     """Return pairs (split, word) for the words in a name that denote a split, each once."""
     parts = dict.fromkeys(re.split(r"[^a-z]+", name.lower()))
-    return [(split, word) for word in parts for split, words in _WORDS.items() if word in words]
+    return [(split, word) for word in parts for split, words in SPLIT_WORDS.items() if word in words]
 
 
 def card_names(folder: Path, label: str) -> list[str]:

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from shoestring.data.group_split import hold_out_groups
 from shoestring.data.images import Images
+from shoestring.data.listing import listed
 from shoestring.errors import UserError
 
 TEST_FRACTION = 0.2  # of train, if the source has no test split
@@ -41,13 +43,19 @@ def _apportion(counts: NDArray[np.int64], size: int) -> NDArray[np.int64]:
 
 
 def make_splits(
-    splits: Mapping[str, Images], *, validation: float, seed: int, keep: NDArray[np.int64] | None = None
+    splits: Mapping[str, Images],
+    *,
+    validation: float,
+    seed: int,
+    keep: NDArray[np.int64] | None = None,
+    groups: NDArray[np.int64] | None = None,
 ) -> tuple[dict[str, Images], list[str]]:
     """Return train, validation and test images from the splits of a source, and notes on what was held out of train.
 
     Without a test split, a fifth of train becomes test; without a validation split, the fraction `validation` of the
     remaining train images, at most 2,500, is held out. The indices `keep` of train stay in train; the same number of
-    other images is held out. Raises `UserError` if a class has too few images.
+    other images is held out. With `groups`, one for each image of train, images of one group stay together. Raises
+    `UserError` if a class has too few images or groups.
     """
     if not 0 < validation < 1:
         raise UserError(f"validation is a fraction of the training images between 0 and 1, not {validation}.")
@@ -55,16 +63,33 @@ def make_splits(
     _check_enough(complete["train"], needed=1 + sum(name not in splits for name in ("validation", "test")))
     if "test" not in splits:
         size = round(TEST_FRACTION * len(complete["train"]))
-        complete["train"], complete["test"] = _hold_out_images(complete["train"], size, seed, keep)
-        notes.append(f"there is no test split: {len(complete['test']):,} images, a fifth of each class, were held out.")
+        complete["train"], complete["test"] = _hold_out_images(complete["train"], size, seed, keep, groups)
+        how = "a fifth of each class" if groups is None else "about a fifth, in whole groups"
+        notes.append(f"there is no test split: {len(complete['test']):,} images, {how}, were held out.")
     if "validation" not in splits:
         size = min(round(validation * len(complete["train"])), MAX_VALIDATION)
-        complete["train"], complete["validation"] = _hold_out_images(complete["train"], size, seed, keep)
+        complete["train"], complete["validation"] = _hold_out_images(complete["train"], size, seed, keep, groups)
+    if groups is not None:
+        notes += [note for name in ("test", "validation") if (note := _absent_classes(name, complete[name]))]
     return complete, notes
 
 
-def _hold_out_images(images: Images, size: int, seed: int, keep: NDArray[np.int64] | None) -> tuple[Images, Images]:
-    """Return the kept and the held-out images; `keep` are rows of the store that are not held out."""
+def _absent_classes(split: str, images: Images) -> str:
+    """Return a note on classes without images in a split, empty if all have some."""
+    names = [images.classes[index] for index in np.flatnonzero(images.counts() == 0)]
+    return f"the {split} split has no images of {listed(names)}." if names else ""
+
+
+def _hold_out_images(
+    images: Images, size: int, seed: int, keep: NDArray[np.int64] | None, groups: NDArray[np.int64] | None
+) -> tuple[Images, Images]:
+    """Return the kept and the held-out images; `keep` are rows of the store not held out, `groups` are by row, too."""
+    if groups is not None:
+        free = None if keep is None else ~np.isin(images.rows, keep)
+        kept, held = hold_out_groups(
+            images.targets, groups[images.rows], size, classes=images.classes, seed=seed, free=free
+        )
+        return images[kept], images[held]
     if keep is None:
         kept, held = hold_out(images.targets, size, seed=seed)
         return images[kept], images[held]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from shoestring.data import Images, load, load_split
+from shoestring.data.label_columns import Labels
 from shoestring.errors import UserError, unknown
 from shoestring.evaluation.files import write_metrics
 from shoestring.evaluation.metrics import collect_predictions, compute_metrics
@@ -41,14 +42,24 @@ def load_other(
     split: str | None,
     model: Model,
     *,
+    labels: Labels | None = None,
     skip_bad: bool,
     log: Callable[[str], None],
     progress: Callable[[int, int], None],
 ) -> Images:
-    """Load a split of other images, labeled with the classes of the model and of the size of its input."""
-    size = model.preprocessing.resolution
+    """Load a split of other images, labeled with the classes of the model and of the size of its input.
+
+    With `labels`, the labels are those of a table beside the images of a folder.
+    """
     return load_split(
-        source, split, classes=model.classes, resolution=size, skip_bad=skip_bad, progress=progress, log=log
+        source,
+        split,
+        classes=model.classes,
+        resolution=model.preprocessing.resolution,
+        labels=labels,
+        skip_bad=skip_bad,
+        progress=progress,
+        log=log,
     )
 
 

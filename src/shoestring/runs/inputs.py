@@ -20,9 +20,14 @@ _WEIGHTS = "model.safetensors"
 
 
 def file_states(recipe: Recipe) -> dict[str, list[int]]:
-    """Return size (bytes) and modification time (ns), by path, of the subset, weights and features files that exist."""
+    """Return size (bytes) and modification time (ns), by path, of the files of labels, subset, weights and features.
+
+    Files that do not exist are left out.
+    """
     select, train = recipe.select, recipe.train
     files = [subset_file(name) for name in (recipe.keep, select.subset, select.already) if name is not None]
+    if recipe.labels is not None:
+        files.append(Path(recipe.labels))
     if train.weights is not None and train.weights not in ("pretrained", "none"):
         files.append(Path(train.weights))
     if select.features is not None and (path := _features_path(select.features)) is not None:
@@ -65,8 +70,8 @@ def check_same_images(folder: RunDir, images: Images) -> None:
     recorded = folder.run.get("data")
     if recorded is not None and recorded["fingerprint"] != images.fingerprint:
         raise UserError(
-            f"the images of {recorded['name']} have changed since {folder.path} was started. Restore them, or "
-            "start over: choose another --out, or remove that folder."
+            f"the images of {recorded['name']} or their labels have changed since {folder.path} was started. Restore "
+            "them, or start over: choose another --out, or remove that folder."
         )
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from shoestring.config.labels import LabelTable
 from shoestring.config.recipe import Recipe
 from shoestring.data import source_key
 from shoestring.data.build import AtMost, Resolution
+from shoestring.data.label_columns import as_labels
 from shoestring.planning.pretrained import MAX_STORED_SIDE, is_pretrained, stored_resolution, with_weights
 from shoestring.runs.directory import RunDir
 from shoestring.selection.subset_files import never_held_out
@@ -15,7 +18,12 @@ from shoestring.selection.subset_files import never_held_out
 
 def current_key(recipe: Recipe) -> str:
     """Return the key of the current data files."""
-    return source_key(recipe.data, labels=not recipe.unlabeled)
+    return source_key(recipe.data, labels=as_labels(**label_arguments(recipe)), unlabeled=recipe.unlabeled)
+
+
+def label_arguments(recipe: Recipe) -> dict[str, Any]:
+    """Return the keyword arguments of `load` for the table of labels and its columns."""
+    return {field.name: getattr(recipe, field.name) for field in fields(LabelTable)}
 
 
 def read_arguments(recipe: Recipe, folder: RunDir, *, only: str | None = None) -> dict[str, Any]:
@@ -26,7 +34,8 @@ def read_arguments(recipe: Recipe, folder: RunDir, *, only: str | None = None) -
 def load_arguments(recipe: Recipe, folder: RunDir, *, only: str | None = None) -> dict[str, Any]:
     """Return the keyword arguments of `load` for a recipe."""
     split = {"validation": recipe.validation, "split_seed": recipe.split_seed, "keep": never_held_out(recipe)}
-    return {"source": recipe.data, **read_arguments(recipe, folder, only=only), **split}
+    own = read_arguments(recipe, folder, only=only)
+    return {"source": recipe.data, **label_arguments(recipe), **own, **split}
 
 
 def _resolution(recipe: Recipe, folder: RunDir, only: str | None) -> Resolution:

@@ -22,6 +22,8 @@ def check(recipe: Recipe) -> None:
     _check_subset_files(recipe)
     if recipe.keep is not None and (recipe.select.subset or recipe.select.already):
         raise UserError("the images of --subset and --already are never held out: omit --keep.")
+    if recipe.unlabeled and recipe.labels is not None:
+        raise UserError("--labels says the labels of images, and with --unlabeled there are none: omit one of them.")
     if recipe.unlabeled and recipe.select.balance not in ("equal", "none"):
         raise UserError("--balance needs labels, and with --unlabeled there are none: omit --balance.")
     if recipe.prune.options and not recipe.prune.enabled:

@@ -1,0 +1,38 @@
+"""The fields of a recipe that name a table of labels and its columns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+from shoestring.config.fields import Section, option, path
+from shoestring.errors import UserError
+
+
+@dataclass(frozen=True)
+class LabelTable(Section):
+    """A table of image paths and labels, beside a folder of images."""
+
+    labels: str | None = path(
+        "CSV or Parquet file of image paths and labels, if class folders do not say them; paths are absolute, or "
+        "relative to the image folder or to this file"
+    )
+    path_column: str | None = option("column of image paths in --labels (default: path, file, filename, image, ...)")
+    label_column: str | None = option("column of labels in --labels (default: label, class, target, category, ...)")
+    split_column: str | None = option(
+        "column in --labels that says train, validation or test (default: split, if there is one; none: ignore it)"
+    )
+    group_column: str | None = option(
+        "column in --labels of patients, bursts, videos, ...: images of one group are never in two splits"
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_columns(**{field.name: getattr(self, field.name) for field in fields(LabelTable)})
+
+
+def check_columns(*, labels: Any, **columns: str | None) -> None:
+    """Raise `UserError` for names of columns without a table that has them."""
+    named = [name for name, column in columns.items() if column is not None]
+    if labels is None and named:
+        raise UserError(f"--{named[0].replace('_', '-')} names a column of a table: add --labels FILE.")

@@ -1,0 +1,97 @@
+"""Splits that keep the images of one group (a patient, a burst, a video) together."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shoestring.errors import UserError
+
+_MAX_FOLDS = 10  # of which one is held out; the time grows with their number
+_MAX_STRATIFIED = 1000  # groups; dividing more takes seconds, and random draws of so many are balanced as well
+_DRAWS = 20
+
+
+def group_indices(ids: NDArray[np.str_], groups: Mapping[str, str]) -> NDArray[np.int64]:
+    """Return the index (N,) of each image's group; an image without one is a group of its own."""
+    keys = [(0, groups[name]) if name in groups else (1, name) for name in ids.tolist()]
+    known = {key: index for index, key in enumerate(dict.fromkeys(keys))}
+    return np.array([known[key] for key in keys], dtype=np.int64)
+
+
+def hold_out_groups(
+    labels: NDArray[np.int64],
+    groups: NDArray[np.int64],
+    size: int,
+    *,
+    classes: Sequence[str],
+    seed: int,
+    free: NDArray[np.bool_] | None = None,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Split `labels` (N,) into indices to keep and about `size` indices to hold out, both ascending, in whole groups.
+
+    The groups held out are a fold of scikit-learn's stratified folds of groups, or of more than 1,000 groups, one of 20
+    random draws: one that leaves no class without images, has as many classes as possible, and the numbers of images of
+    each class closest to those wanted. Groups with an image that is not `free` (N,) are kept. Raises `UserError` if
+    there is no such division.
+    """
+    usable = np.arange(len(labels)) if free is None else np.flatnonzero(~np.isin(groups, groups[~free]))
+    wanted = max(round(len(usable) / max(size, 1)), 2)
+    count = len(np.unique(groups[usable]))
+    folds = int(min(wanted, _MAX_FOLDS, count, np.bincount(labels[usable], minlength=1).max()))
+    if folds < 2:
+        raise UserError(
+            "images are held out in whole groups, and there are too few of them: add images of more groups."
+        )
+    stratified = count <= _MAX_STRATIFIED
+    divided = (
+        _folds(labels[usable], groups[usable], folds, seed) if stratified else _draws(groups[usable], wanted, seed)
+    )
+    counts = np.bincount(labels, minlength=len(classes))
+
+    def quality(held: NDArray[np.int64]) -> tuple[int, int, float]:
+        part = np.bincount(labels[held], minlength=len(classes))
+        distance = np.abs(part - counts * (len(usable) / wanted / len(labels))).sum()
+        return int((counts > part).sum()), int((part > 0).sum()), -float(distance)
+
+    held = max((usable[part] for part in divided if len(part)), key=quality)
+    kept = np.setdiff1d(np.arange(len(labels)), held)
+    if len(without := np.setdiff1d(labels, labels[kept])):
+        raise UserError(
+            f"images are held out in whole groups, and all images of class '{classes[without[0]]}' are in the same "
+            "groups: add images of more groups, or say in a column which split each image belongs to."
+        )
+    if stratified and wanted > folds:
+        held = _whole_groups(held, groups, size, seed)
+        kept = np.setdiff1d(np.arange(len(labels)), held)
+    return kept, held
+
+
+def _folds(labels: NDArray[np.int64], groups: NDArray[np.int64], count: int, seed: int) -> Iterator[NDArray[np.int64]]:
+    """Yield the ascending indices of each fold."""
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    splitter = StratifiedGroupKFold(count, shuffle=True, random_state=seed % 2**32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about classes with fewer images than folds
+        for _, held in splitter.split(labels, labels, groups):
+            yield held
+
+
+def _draws(groups: NDArray[np.int64], wanted: int, seed: int) -> Iterator[NDArray[np.int64]]:
+    """Yield the ascending indices of one of `wanted` parts of the groups, drawn at random several times."""
+    from sklearn.model_selection import GroupShuffleSplit
+
+    splitter = GroupShuffleSplit(_DRAWS, test_size=1 / wanted, random_state=seed % 2**32)
+    for _, held in splitter.split(groups, groups=groups):
+        yield held
+
+
+def _whole_groups(indices: NDArray[np.int64], groups: NDArray[np.int64], size: int, seed: int) -> NDArray[np.int64]:
+    """Return the ascending indices of groups drawn at random, at most `size` of them, or those of one group."""
+    drawn = np.random.default_rng(seed).permutation(np.unique(groups[indices]))
+    sizes = np.bincount(groups[indices])[drawn]
+    return indices[np.isin(groups[indices], drawn[: max(1, int((np.cumsum(sizes) <= size).sum()))])]
