@@ -9,12 +9,15 @@ import pytest
 
 from shoestring.budget import Budget
 from shoestring.config.plan import StepTimes
-from shoestring.config.recipe import Select, Train
+from shoestring.config.recipe import Recipe, Select, Train
+from shoestring.data import Dataset
 from shoestring.errors import BudgetTooSmall, UserError
 from shoestring.execute import signals_of
 from shoestring.models.inference import embed
 from shoestring.planning.profiling import Profile, Profiler
 from shoestring.planning.proxy import PROXY, plan_proxy, proxy_settings
+from shoestring.planning.request import Request
+from shoestring.planning.selection_method import choose_selection
 
 COUNTED = Select(proxy="simplecnn", proxy_epochs=8)
 
@@ -105,3 +108,12 @@ def test_methods_without_signals_say_that_no_proxy_is_trained(images, context):
     said: list[str] = []
     select(images, 9, method="random", proxy="simplecnn", context=replace(context, log=said.append))
     assert "random uses no training signals: no proxy was trained" in said
+
+
+def test_a_requested_proxy_is_used_although_the_network_to_train_is_pretrained(images, context):
+    network = Train(model="timm:resnet18", weights="pretrained")
+    for settings, features in ((Select("herding", 9), "timm:resnet18"), (replace(COUNTED, method="herding"), None)):
+        recipe = Recipe(select=replace(settings, examples=9), train=network)
+        profiler = Profiler(Budget(epochs=9), context)
+        chosen, _ = choose_selection(Request(recipe, Dataset.of(images), profiler, ("select", "train")))
+        assert chosen.features == features
