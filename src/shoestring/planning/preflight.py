@@ -179,9 +179,7 @@ def _check_time(request: Request, network: Model | None) -> None:
     what = "time" if request.timed else "budget"
     why = f"the {what} allotted to '{step}' does not cover {MIN_STEPS} training steps"
     if step == _EPOCHS:
-        why = (
-            f"{request.recipe.select.proxy_epochs:g} epochs of the proxy (--proxy-epochs) leave too little for the rest"
-        )
+        why = f"--proxy-epochs {request.recipe.select.proxy_epochs:g} leaves too little for the rest"
     raise budget.too_small(total, why=why)
 
 
