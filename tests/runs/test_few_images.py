@@ -54,7 +54,7 @@ def test_one_image_per_class(few, tmp_path, context):
 
 
 @pytest.mark.parametrize(
-    ("counts", "sizes"), [((2, 2), (2, 0, 2)), ((3, 3), (2, 2, 2)), ((1, 8), (5, 1, 2))], ids=["two", "three", "uneven"]
+    ("counts", "sizes"), [((2, 2), (2, 0, 2)), ((3, 3), (2, 2, 2)), ((1, 8), (6, 1, 2))], ids=["two", "three", "uneven"]
 )
 def test_two_or_three_images_per_class(few, tmp_path, context, counts, sizes):
     result = _run(few(*counts), RunDir(tmp_path / "run"), context)
