@@ -71,7 +71,8 @@ def test_parameters_are_stored_unchanged_and_cloned():
 def test_all_training_settings_are_parameters():
     parameters = inspect.signature(Classifier.__init__).parameters
     for field in fields(Train):
-        assert parameters[field.name].default == field.default, field.name
+        name = {"class_weights": "class_weight"}.get(field.name, field.name)  # as in scikit-learn
+        assert parameters[name].default == field.default, name
 
 
 def test_select_train_and_prune_within_one_budget(named, fitted):

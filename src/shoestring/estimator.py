@@ -194,7 +194,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
         """The parameters as a recipe, which checks them."""
         names = {
             "select": {"method": "select", "examples": "examples"},
-            "train": {field.name: field.name for field in fields(Train)},
+            "train": {field.name: field.name for field in fields(Train) if field.name != "class_weights"},
             "grow": {"method": "grow", "stages": "stages"},
             "prune": {"method": "prune", "macs": "macs", "params": "params"},
         }

@@ -62,16 +62,39 @@ def test_validation_has_at_most_2500_images():
     assert len(divided["validation"]) == 2500
 
 
-@pytest.mark.parametrize(("splits", "needed"), [((), 3), (("test",), 2), (("validation",), 2)])
-def test_error_names_a_class_too_small_to_split(splits, needed):
-    train = images([0] * 10 + [1] * (needed - 1))
-    with pytest.raises(UserError, match=rf"'class 1' has {needed - 1} training image.* {needed} are needed"):
-        make_splits({"train": train, **dict.fromkeys(splits, train)}, validation=0.1, seed=0)
-    enough = images([0] * 10 + [1] * needed)
-    make_splits({"train": enough, **dict.fromkeys(splits, enough)}, validation=0.1, seed=0)
+@pytest.mark.parametrize(
+    ("counts", "sizes"),
+    [((1, 1), (2, 0, 0)), ((2, 2), (2, 0, 2)), ((3, 3), (2, 2, 2)), ((1, 20), (15, 2, 4)), ((2, 20), (16, 2, 4))],
+)
+def test_a_class_keeps_its_last_image(counts, sizes):
+    train = images([0] * counts[0] + [1] * counts[1])
+    divided, notes = make_splits({"train": train}, validation=0.1, seed=0)
+    assert tuple(len(divided[name]) for name in ("train", "validation", "test")) == sizes
+    assert divided["train"].counts().all()
+    assert sorted(np.concatenate([split.ids for split in divided.values()])) == sorted(train.ids)
+    absent = {name: (divided[name].counts() == 0).tolist() for name in ("test", "validation")}
+    for name, missing in absent.items():
+        text = " ".join(note for note in notes if f"hold one out for {name}" in note)
+        assert ("no class has enough images" in text) is all(missing)
+        assert ("class 0." in text) is (missing == [True, False])
+        assert bool(text) is any(missing)
 
 
-@pytest.mark.parametrize("share", [0, 1, -0.1, 1.5])
+def test_kept_images_are_never_held_out_even_if_that_leaves_none():
+    train = images([0, 1] * 5)
+    divided, _ = make_splits({"train": train}, validation=0.1, seed=0, keep=np.arange(10))
+    assert [len(divided[name]) for name in ("train", "validation", "test")] == [10, 0, 0]
+    divided, _ = make_splits({"train": train}, validation=0.5, seed=0, keep=np.arange(4))
+    assert set(train.ids[:4]) <= set(divided["train"].ids.tolist()) and len(divided["validation"])
+
+
+def test_no_validation_images_on_request():
+    divided, notes = make_splits({"train": images([0, 1] * 50)}, validation=0, seed=3)
+    assert [len(divided[name]) for name in ("train", "validation", "test")] == [80, 0, 20]
+    assert not any("validation" in note for note in notes)
+
+
+@pytest.mark.parametrize("share", [1, -0.1, 1.5])
 def test_validation_must_be_a_fraction(share):
-    with pytest.raises(UserError, match="between 0 and 1"):
+    with pytest.raises(UserError, match="from 0 to below 1"):
         make_splits({"train": images([0, 1] * 9)}, validation=share, seed=0)

@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
-from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, log_loss, precision_score, recall_score
+from sklearn.metrics import (
+    accuracy_score,
+    balanced_accuracy_score,
+    confusion_matrix,
+    f1_score,
+    log_loss,
+    precision_score,
+    recall_score,
+)
 
 from shoestring.data.images import Images
 from shoestring.errors import UserError
@@ -18,6 +26,7 @@ from shoestring.evaluation.metrics import (
     calibration_error,
     collect_predictions,
     compute_metrics,
+    unmeasured,
     wilson_interval,
 )
 
@@ -44,6 +53,8 @@ def test_metrics_match_scikit_learn(seed):
     scores, labels = _scores(seed=seed)
     found, predicted = _measured(scores, labels), scores.argmax(1)
     assert found.accuracy == pytest.approx(accuracy_score(labels, predicted))
+    assert found.balanced_accuracy == pytest.approx(balanced_accuracy_score(labels, predicted))
+    assert found.macro_f1 == pytest.approx(f1_score(labels, predicted, average="macro"))
     assert np.array_equal(found.confusion, confusion_matrix(labels, predicted))
     probabilities = np.exp(scores.astype(np.float64))
     assert found.loss == pytest.approx(log_loss(labels, probabilities / probabilities.sum(1, keepdims=True)), rel=1e-5)
@@ -61,7 +72,15 @@ def test_classes_without_images_or_predictions_have_undefined_metrics():
     assert (a.recall, a.precision, a.f1) == (1.0, 0.5, pytest.approx(2 / 3))
     assert (b.recall, b.precision, b.f1) == (0.0, None, 0.0)
     assert (c.recall, c.precision, c.f1) == (None, None, None)
+    assert (found.balanced_accuracy, found.macro_f1) == (0.5, pytest.approx(1 / 3))
     json.dumps(found.as_dict(), allow_nan=False)
+
+
+def test_without_images_all_metrics_are_unknown():
+    nothing, metrics = unmeasured(CLASSES, "test"), _measured(*_scores()).as_dict()
+    assert list(nothing) == list(metrics) and nothing["images"] == 0 and nothing["accuracy"] is None
+    assert list(nothing["per_class"]) == list(CLASSES)
+    assert nothing["per_class"]["ant"].keys() == metrics["per_class"]["ant"].keys()
 
 
 def test_no_images_raise_an_error():
@@ -167,6 +186,9 @@ def test_split_of_one_class_has_metrics(tmp_path):
     assert [entry.recall is None for entry in found.per_class] == [True, True, False, True]
     assert found.per_class[2].precision == 1.0
     assert found.per_class[0].precision == 0.0
+    assert found.balanced_accuracy == found.accuracy
+    f1 = f1_score(np.full(len(scores), 2), scores.argmax(1), average="macro")  # of classes only predicted it is 0
+    assert found.macro_f1 == pytest.approx(f1)
     json.loads(metrics_json(found.as_dict()), parse_constant=pytest.fail)
 
 

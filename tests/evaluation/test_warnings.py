@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shoestring.evaluation.metrics import collect_predictions, compute_metrics
+from shoestring.evaluation.metrics import collect_predictions, compute_metrics, unmeasured
 from shoestring.evaluation.warnings import find_warnings, pruning_warnings
 
 CLASSES = ("ant", "bee", "cow", "dog")
@@ -35,6 +35,10 @@ def test_collapsed_model_has_all_warnings():
     )
     assert loss.startswith("loss 1.38") and loss.endswith("equal probabilities for all 4 classes (1.386)")
     assert never == "3 of 4 classes are never predicted: ant, bee, dog"
+
+
+def test_accuracy_that_was_not_measured_is_a_warning():
+    assert find_warnings(unmeasured(CLASSES, "test")) == ["there are no test images, so the accuracy was not measured"]
 
 
 def test_baseline_is_the_most_frequent_class():

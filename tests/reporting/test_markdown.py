@@ -65,6 +65,24 @@ def test_summary_has_only_rows_that_apply():
     assert rows["time"] == "4:51 for 8 epochs"
 
 
+def test_metrics_in_which_classes_count_equally_and_class_weights_have_rows():
+    rows = dict(summary({**RESULT, "balanced_accuracy": 0.8, "macro_f1": 0.75, "class_weights": {"cat": 2.0}}))
+    assert rows["balanced accuracy, macro F1"] == "80.0 %, 75.0 %"
+    assert rows["class weights"] == "cat=2"
+    assert not {"balanced accuracy, macro F1", "class weights"} & dict(summary(RESULT)).keys()
+
+
+def test_result_without_test_and_validation_images():
+    unknown = dict.fromkeys(("accuracy", "interval", "balanced_accuracy", "macro_f1", "loss", "calibration_error"))
+    before = {"params": 2000, "macs": 5000, "validation": None, "finished": True}
+    result = {**RESULT, **unknown, "validation": None, "before_pruning": before, "baseline": {"accuracy": None}}
+    text, rows = page(result), dict(summary(result))
+    assert text.startswith("# Accuracy not measured, as there are no test images\n") and "None" not in text
+    assert rows["test accuracy"] == "not measured, as there are no test images"
+    assert "loss, calibration error" not in rows
+    assert rows["random subset instead"] == "-"
+
+
 def test_tables_and_percentages():
     assert table(("a", "b"), [(1, "x|y")]) == "| a | b |\n| --- | --- |\n| 1 | x\\|y |"
     assert [format_percent(0.91567), format_percent(0.0), format_percent(None)] == ["91.6 %", "0.0 %", "-"]

@@ -87,9 +87,10 @@ def _print(metrics: dict[str, Any], args: Namespace) -> None:
         print(metrics_json(metrics))
         return
     from shoestring.cli.show import grid, two_columns
-    from shoestring.reporting.markdown import describe_tta, headline
+    from shoestring.reporting.markdown import averages, describe_tta, headline
 
-    rows = [("accuracy", headline(metrics).removeprefix("Accuracy ")), ("loss", f"{metrics['loss']:.3f}")]
+    rows = [("accuracy", headline(metrics).removeprefix("Accuracy ")), *averages(metrics)]
+    rows.append(("loss", f"{metrics['loss']:.3f}"))
     two_columns([*rows, ("forward passes per prediction", describe_tta(metrics))])
     keys = ("recall", "precision", "f1")
     grid(

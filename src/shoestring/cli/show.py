@@ -13,7 +13,7 @@ from rich.text import Text
 
 from shoestring.config.units import format_percent
 from shoestring.escaping import printable
-from shoestring.reporting.markdown import summary
+from shoestring.reporting.markdown import describe_class_weights, summary
 
 _UNLIMITED = 1_000_000  # columns, so that nothing is truncated
 
@@ -28,13 +28,11 @@ def show(verb: str, result: dict[str, Any]) -> None:
         return
     two_columns(summary(result))
     measured = [(name, entry) for name, entry in result["per_class"].items() if entry["recall"] is not None]
-    weakest = sorted(measured, key=lambda entry: entry[1]["recall"])[:3]
-    print(
-        printable(
-            "weakest classes: " + ", ".join(f"{name} {format_percent(entry['recall'])}" for name, entry in weakest)
-        )
-    )
-    print(printable(f"saved to {result['out']}: report/report.md, evaluate/, model"))
+    if measured:
+        weakest = sorted(measured, key=lambda entry: entry[1]["recall"])[:3]
+        recalls = ", ".join(f"{name} {format_percent(entry['recall'])}" for name, entry in weakest)
+        print(printable(f"weakest classes: {recalls}"))
+    print(printable(f"saved to {result['out']}: report/report.md, {'evaluate/, ' if measured else ''}model"))
 
 
 def _selection(result: dict[str, Any]) -> list[tuple[str, str]]:
@@ -83,6 +81,7 @@ def _answers(plan: dict[str, Any]) -> Iterable[Sequence[str]]:
         "optimizer": f"{train['optimizer']}, peak learning rate {train['learning_rate']:.3g}",
         "precision": train["precision"],
         "augment": _augmentation(train["augment"]),
+        "class_weights": train["class_weights"] and describe_class_weights(train["class_weights"]),
         "tta": plan["tta"],
         "prune": plan["prune"],
     }

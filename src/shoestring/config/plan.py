@@ -57,6 +57,7 @@ class TrainPlan:
     schedule ("deadline" or "anytime") runs through training and recovery. With `extendable` the training can continue
     after its end with a larger budget; one that is `extended` does so, and does not grow any more. `grow` names growth
     schedules, with their options, or is explicit stages. `augment` holds the fields of `data.augment.Augment`.
+    `class_weights` are "balanced", or weights in the loss by class; None for equal ones.
     `fine_tune` is None for a network that is trained from scratch. `side` is that of the network's input in pixels, or
     None for that of the images.
     """
@@ -71,6 +72,7 @@ class TrainPlan:
     extended: bool = False
     lr_range: tuple[float, float] = (0.0, 1.0)
     label_smoothing: float = 0.0
+    class_weights: str | Mapping[str, float] | None = None
     ema: bool = True
     patience: int | None = None
     grow: str | Stages = "constant"

@@ -7,55 +7,15 @@ from functools import partial
 from typing import Any, Literal
 
 from shoestring.config import paths
-from shoestring.config.balance import Balance, parse_balance
-from shoestring.config.difficulty import Difficulty
+from shoestring.config.class_weights import ClassWeights, parse_class_weights
 from shoestring.config.fields import Section, option, path
 from shoestring.config.labels import LabelTable
+from shoestring.config.select import Select
 from shoestring.config.stages import Stages
 from shoestring.config.units import Bytes, Duration, Flops, Fractions, Size
 from shoestring.errors import UserError
 
 _MAX_SEED = 2**63 - 1
-
-
-@dataclass(frozen=True)
-class Select(Section):
-    """Selection of training images."""
-
-    method: str = option(
-        "selection method, see `shoestring list select`; auto: the best method in our benchmarks for this setting",
-        "auto",
-    )
-    examples: int | None = option("number of training images to use (default: all)", ge=1)
-    balance: Balance = option(
-        "images per class: equal, proportional (as in the data), none, or counts such as cat=50,dog=20",
-        "equal",
-        parse=parse_balance,
-    )
-    within: Difficulty | None = option(
-        "select only from a fraction of the images: easiest:0.2, hardest:0.1 or middle:0.5", parse=Difficulty.parse
-    )
-    learner: Literal["auto", "scratch", "features"] = option(
-        "model you will train on the subset, a network from scratch or a head on pretrained features; used only if the "
-        "method is auto",
-        "auto",
-    )
-    features: str | None = path(
-        "features for comparing images: a model or run folder, timm:NAME with its pretrained weights, or a .npy file "
-        "with one row per image (default: features of the proxy model)",
-        paths.features,
-    )
-    signals: str | None = path("file (.npz) of the proxy model's training signals: read if it exists, else written")
-    drop_duplicates: bool = option("first exclude near duplicates, except one of each group", False)
-    drop_suspects: bool = option(
-        "first exclude likely label errors: images whose label the proxy model confidently contradicts", False
-    )
-    already: str | None = path("earlier subset (or run) to extend; its images are kept and count toward --examples")
-    subset: str | None = path(
-        "subset to use instead of selecting one: a subset.json, a run, or a list of indices into the train split "
-        "(.npy or JSON)"
-    )
-    options: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -97,6 +57,11 @@ class Train(Section):
         "weight decay (default: the optimizer's own); muon constrains weight norms instead", ge=0
     )
     batch_size: int | None = option("images per step (default: chosen by data and budget)", ge=1)
+    class_weights: ClassWeights | None = option(
+        "weights of the classes in the loss: none, balanced or auto (inversely proportional to the numbers of training "
+        "images), or numbers such as cat=2,dog=1, with 1 for other classes (default: none)",
+        parse=parse_class_weights,
+    )
     label_smoothing: float = option("fraction of the target spread over all classes", 0.2, ge=0, lt=1)
     flip: bool | None = option("flip images horizontally at random (default: depends on the data)")
     shift: float | None = option("maximum shift, as a fraction of the side; edges are reflected", ge=0, lt=1)
@@ -209,7 +174,7 @@ class Recipe(LabelTable):
         ge=1,
     )
     validation: float = option(
-        "fraction of the training images held out for validation, at most 2,500 images", 0.1, gt=0, lt=1
+        "fraction of the training images held out for validation, at most 2,500 images", 0.1, ge=0, lt=1
     )
     split_seed: int = option("seed of the held-out splits; independent of --seed", 0, ge=0, le=_MAX_SEED)
     keep: str | None = path(

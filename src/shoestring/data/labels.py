@@ -1,15 +1,17 @@
-"""Validation of labels and sample weights from Python."""
+"""Labels from Python, and the weights of images and classes in the loss."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils.class_weight import compute_sample_weight
 
+from shoestring.config.class_weights import ClassWeights
+from shoestring.data.images import Images
 from shoestring.data.tables import is_missing
-from shoestring.errors import UserError
+from shoestring.errors import UserError, unknown
 
 
 def label_array(y: Any, count: int) -> NDArray[Any]:
@@ -73,6 +75,8 @@ def loss_weights(labels: NDArray[Any], sample_weight: Any, class_weight: Any) ->
     """
     if sample_weight is None and class_weight is None:
         return None
+    from sklearn.utils.class_weight import compute_sample_weight
+
     weights = weight_array(sample_weight, len(labels))
     if class_weight is not None:
         weights = weights * weight_array(compute_sample_weight(class_weight, labels), len(labels), what="class_weight")
@@ -97,3 +101,28 @@ def weight_array(sample_weight: Any, count: int, *, what: str = "sample_weight")
     if not (np.isfinite(weights) & (weights >= 0)).all():
         raise UserError(f"{what} must be finite and not below 0.")
     return weights
+
+
+def check_class_weights(class_weights: ClassWeights | None, classes: Sequence[str]) -> None:
+    """Raise `UserError` for weights of a class that is not among the `classes`."""
+    if isinstance(class_weights, Mapping):
+        for name in class_weights:
+            if name not in classes:
+                raise unknown("class in --class-weights", name, classes)
+
+
+def weighted_by_class(images: Images, class_weights: ClassWeights | None) -> Images:
+    """Return the images with training weights of mean 1: their own ones, times those of their classes.
+
+    `class_weights` are "balanced" for the inverse of the number of images, or weights by the name of the class, 1 for
+    classes without one. With None the images are returned unchanged, and if all weights are equal without weights.
+    """
+    if class_weights is None:
+        return images
+    by_label: Any = class_weights
+    if isinstance(class_weights, Mapping):
+        by_label = {label: class_weights.get(name, 1.0) for label, name in enumerate(images.classes)}
+    weights = loss_weights(images.targets, images.weights, by_label)
+    assert weights is not None
+    equal = np.allclose(weights, weights[0])
+    return images.weighted(None if equal else (weights / weights.mean()).astype(np.float32))

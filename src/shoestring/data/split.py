@@ -14,6 +14,7 @@ from shoestring.errors import UserError
 
 TEST_FRACTION = 0.2  # of train, if the source has no test split
 MAX_VALIDATION = 2500  # images; more would make the estimate more expensive, not better
+_MAX_NAMES = 5  # classes per note
 
 
 def hold_out(labels: NDArray[np.int64], size: int, *, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -53,31 +54,28 @@ def make_splits(
     """Return train, validation and test images from the splits of a source, and notes on what was held out of train.
 
     Without a test split, a fifth of train becomes test; without a validation split, the fraction `validation` of the
-    remaining train images, at most 2,500, is held out. The indices `keep` of train stay in train; the same number of
-    other images is held out. With `groups`, one for each image of train, images of one group stay together. Raises
-    `UserError` if a class has too few images or groups.
+    remaining train images, at most 2,500, is held out. Every class keeps at least one image in train: a class that has
+    a single one has no test images, and one that has two no validation images. The indices `keep` of train stay in
+    train; the same number of other images is held out. With `groups`, one for each image of train, images of one group
+    stay together. Raises `UserError` if a class has too few groups.
     """
-    if not 0 < validation < 1:
-        raise UserError(f"validation is a fraction of the training images between 0 and 1, not {validation}.")
+    if not 0 <= validation < 1:
+        raise UserError(f"validation is a fraction of the training images from 0 to below 1, not {validation}.")
     complete, notes = dict(splits), []
-    _check_enough(complete["train"], needed=1 + sum(name not in splits for name in ("validation", "test")))
     if "test" not in splits:
         size = round(TEST_FRACTION * len(complete["train"]))
         complete["train"], complete["test"] = _hold_out_images(complete["train"], size, seed, keep, groups)
         how = "a fifth of each class" if groups is None else "about a fifth, in whole groups"
-        notes.append(f"there is no test split: {len(complete['test']):,} images, {how}, were held out.")
+        if len(complete["test"]):
+            notes.append(f"there is no test split: {len(complete['test']):,} images, {how}, were held out.")
+        notes += _absent(complete["test"], "test", "the accuracy will not be measured")
     if "validation" not in splits:
-        size = min(round(validation * len(complete["train"])), MAX_VALIDATION)
-        complete["train"], complete["validation"] = _hold_out_images(complete["train"], size, seed, keep, groups)
-    if groups is not None:
-        notes += [note for name in ("test", "validation") if (note := _absent_classes(name, complete[name]))]
+        complete["validation"] = complete["train"][:0]
+        if validation:
+            size = min(round(validation * len(complete["train"])), MAX_VALIDATION)
+            complete["train"], complete["validation"] = _hold_out_images(complete["train"], size, seed, keep, groups)
+            notes += _absent(complete["validation"], "validation", "the probabilities will not be calibrated")
     return complete, notes
-
-
-def _absent_classes(split: str, images: Images) -> str:
-    """Return a note on classes without images in a split, empty if all have some."""
-    names = [images.classes[index] for index in np.flatnonzero(images.counts() == 0)]
-    return f"the {split} split has no images of {listed(names)}." if names else ""
 
 
 def _hold_out_images(
@@ -85,21 +83,32 @@ def _hold_out_images(
 ) -> tuple[Images, Images]:
     """Return the kept and the held-out images; `keep` are rows of the store not held out, `groups` are by row, too."""
     if groups is not None:
-        free = None if keep is None else ~np.isin(images.rows, keep)
+        unkept = None if keep is None else ~np.isin(images.rows, keep)
         kept, held = hold_out_groups(
-            images.targets, groups[images.rows], size, classes=images.classes, seed=seed, free=free
+            images.targets, groups[images.rows], size, classes=images.classes, seed=seed, free=unkept
         )
         return images[kept], images[held]
-    if keep is None:
-        kept, held = hold_out(images.targets, size, seed=seed)
-        return images[kept], images[held]
-    free = np.flatnonzero(~np.isin(images.rows, keep))
-    _check_enough(images[free], needed=2)
+    free = np.arange(len(images)) if keep is None else np.flatnonzero(~np.isin(images.rows, keep))
     return _hold_out_of(images, free, size, seed)
 
 
+def _absent(held: Images, split: str, consequence: str) -> list[str]:
+    """Return a note on the classes without held-out images, and on the `consequence` if all are without."""
+    absent = [name for name, count in zip(held.classes, held.counts()) if not count]
+    if not absent:
+        return []
+    if len(absent) == len(held.classes):
+        return [f"no class has enough images to hold one out for {split}: {consequence}."]
+    return [f"classes without a held-out image for {split}: {listed(absent, _MAX_NAMES)}."]
+
+
 def _hold_out_of(images: Images, indices: NDArray[np.int64], size: int, seed: int) -> tuple[Images, Images]:
-    """Return the kept and the held-out images; only images at the `indices` are held out."""
+    """Return the kept and the held-out images; only images at the `indices` are held out, and the last of no class."""
+    labels = images.targets[indices]
+    several = np.bincount(labels, minlength=len(images.classes))[labels] > 1
+    if not several.any():
+        return images, images[:0]
+    indices = indices[several]
     held = indices[hold_out(images.targets[indices], size, seed=seed)[1]]
     return images[np.setdiff1d(np.arange(len(images)), held)], images[held]
 
@@ -114,17 +123,6 @@ def hold_out_validation(images: Images, fraction: float | None, *, seed: int) ->
         return images, None
     if not 0 < fraction < 1:
         raise UserError(f"validation_fraction must be above 0 and below 1, or None, not {fraction}.")
-    free = np.flatnonzero(images.counts()[images.targets] > 1)
-    if not len(free):
-        return images, None
-    return _hold_out_of(images, free, min(round(fraction * len(images)), MAX_VALIDATION), seed)
-
-
-def _check_enough(train: Images, *, needed: int) -> None:
-    counts = train.counts()
-    smallest = int(counts.argmin())
-    if (count := int(counts[smallest])) < needed:
-        raise UserError(
-            f"class '{train.classes[smallest]}' has {count} training image{'s' * (count != 1)}, and "
-            f"{needed} are needed to hold some out: add images, or provide your own test and validation images."
-        )
+    size = min(round(fraction * len(images)), MAX_VALIDATION)
+    kept, held = _hold_out_of(images, np.arange(len(images)), size, seed)
+    return kept, held if len(held) else None

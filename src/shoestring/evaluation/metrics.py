@@ -102,6 +102,8 @@ class Metrics:
     images: int
     accuracy: float
     interval: tuple[float, float]  # 95 %, Wilson 1927
+    balanced_accuracy: float  # mean recall of the classes that have images
+    macro_f1: float  # mean F1 of the classes that have images or were predicted
     loss: float
     calibration_error: float
     per_class: tuple[ClassMetrics, ...]
@@ -122,6 +124,8 @@ class Metrics:
             "images": self.images,
             "accuracy": self.accuracy,
             "interval": list(self.interval),
+            "balanced_accuracy": self.balanced_accuracy,
+            "macro_f1": self.macro_f1,
             "loss": self.loss,
             "calibration_error": self.calibration_error,
             "per_class": {
@@ -144,17 +148,39 @@ def compute_metrics(predictions: Predictions, *, classes: tuple[str, ...], split
         raise UserError(f"the {split} split has no images to evaluate on.")
     correct = predicted == labels
     pairs, images = np.unique(labels * len(classes) + predicted, return_counts=True)
+    per_class = _per_class(classes, labels, predicted)
     cells = zip((pairs // len(classes)).tolist(), (pairs % len(classes)).tolist(), images.tolist())
     return Metrics(
         split=split,
         images=count,
         accuracy=float(correct.mean()),
         interval=wilson_interval(int(correct.sum()), count),
+        balanced_accuracy=_mean(entry.recall for entry in per_class if entry.images),
+        macro_f1=_mean(entry.f1 for entry in per_class if entry.images or entry.precision is not None),
         loss=_loss(predictions.log_probability),
         calibration_error=calibration_error(predictions.confidence, correct),
-        per_class=_per_class(classes, labels, predicted),
+        per_class=per_class,
         cells=tuple(cells),
     )
+
+
+def unmeasured(classes: tuple[str, ...], split: str) -> dict[str, Any]:
+    """Return what `Metrics.as_dict` does for a split without images: no metric has a value."""
+    names = ("accuracy", "interval", "balanced_accuracy", "macro_f1", "loss", "calibration_error")
+    per_class = {"images": 0, "recall": None, "precision": None, "f1": None}
+    return {
+        "split": split,
+        "images": 0,
+        **dict.fromkeys(names),
+        "per_class": {name: dict(per_class) for name in classes},
+        "confusion": [],
+    }
+
+
+def _mean(values: Iterable[float | None]) -> float:
+    """The mean of values, of which undefined ones (None) count as 0."""
+    known = [value or 0.0 for value in values]
+    return sum(known) / len(known)
 
 
 def _loss(log_probability: NDArray[np.float32]) -> float:

@@ -18,8 +18,10 @@ def find_warnings(metrics: Mapping[str, Any]) -> list[str]:
 
     They are raised for an accuracy whose 95 % interval includes that of always predicting the most frequent class, for
     a loss no better than that of uniform probabilities, and for classes that have images but are never predicted.
-    Nothing is checked if all images are of a single class.
+    Nothing else is checked without images, or if all are of a single class.
     """
+    if not metrics["images"]:
+        return [f"there are no {metrics['split']} images, so the accuracy was not measured"]
     counts = {name: entry["images"] for name, entry in metrics["per_class"].items() if entry["images"]}
     if len(counts) < 2:
         return []

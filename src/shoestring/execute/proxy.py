@@ -48,20 +48,28 @@ def signals_of(
     if file is not None and file.exists():
         context.log(f"signals: read from {file}")
         return Signals.load(file, images.fingerprint)
-    proxy = proxy or plan_proxy(images, Profiler(budget, context))
-    signals = _train_proxy(proxy, images, budget, context)
+    proxy = proxy or plan_proxy(images, settings, Profiler(budget, context))
+    signals = _train_proxy(proxy, images, budget, context, epochs=settings.proxy_epochs)
     if file is not None:
         signals.save(file, images.fingerprint)
     return signals
 
 
-def _train_proxy(proxy: Proxy, images: Images, budget: Budget, context: Context) -> Signals:
-    """Train a proxy on all images, record its training dynamics, and compute its features and margins."""
+def _train_proxy(
+    proxy: Proxy, images: Images, budget: Budget, context: Context, *, epochs: float | None = None
+) -> Signals:
+    """Train a proxy on all images, record its training dynamics, and compute its features and margins.
+
+    It is trained for so many epochs, or else in its part of the budget.
+    """
     context = replace(context, distributed=None)  # a recorder records the images of one process
     recorder, model = Recorder(len(images), context.device), proxy.model
     budget.reserve("embed", images=len(images))
     context.log(f"training a proxy network on {len(images):,} images")
-    summary = fit(model, images, budget.window("select"), proxy.plan, context, Hooks(record=recorder))
+    part = budget if epochs is None else Budget(epochs=epochs, steps=("select",))
+    summary = fit(model, images, part.window("select"), proxy.plan, context, Hooks(record=recorder))
+    if part is not budget:
+        budget.release("select")
     context.log(f"proxy: {model.name}, {summary.epochs:.1f} epochs, {summary.precision}")
     dynamics = recorder.result()
     features, logits = embed(model, images, precision=summary.precision)

@@ -9,6 +9,7 @@ from shoestring.budget import Budget
 from shoestring.config.plan import TrainPlan
 from shoestring.config.recipe import Prune
 from shoestring.data import Images
+from shoestring.data.labels import weighted_by_class
 from shoestring.models.model import Model
 from shoestring.pruning import shrink
 from shoestring.runtime.context import Context
@@ -31,4 +32,5 @@ def prune(
     if budget is None or plan is None:
         return pruned, None
     context.log("training the pruned network")
+    images = weighted_by_class(images, plan.class_weights)
     return pruned, fit(pruned, images, budget.window("prune"), plan, context, Hooks(anytime=True))

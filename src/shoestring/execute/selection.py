@@ -43,6 +43,8 @@ def select(
     )
     if settings.signals is not None and not Path(settings.signals).exists():
         context.log(f"{method} uses no training signals: {settings.signals} is not written")
+    if settings.requests_proxy and not pool.signals_used:
+        context.log(f"{method} uses no training signals: no proxy was trained")
     if settings.features is not None and not pool.features_used:
         context.log(f"{method} compares no images: {settings.features} is not used")
     return subset

@@ -7,6 +7,7 @@ from functools import partial
 
 from shoestring.budget import Budget, Window
 from shoestring.data import Images
+from shoestring.data.labels import weighted_by_class
 from shoestring.errors import BudgetTooSmall, UserError
 from shoestring.evaluation.cost import count_macs
 from shoestring.evaluation.metrics import collect_predictions
@@ -56,6 +57,7 @@ def train(
         probed = _fit_probe(planned, images, window, context)
         if fine_tune.tune == HEAD:
             return planned.model, probed, resolved
+    images = weighted_by_class(images, planned.train.class_weights)
     context.log(f"training {planned.model.name} on {len(images):,} images")
     try:
         summary = fit(planned.model, images, window, planned.train, context, hooks)
@@ -78,7 +80,7 @@ def _fit_probe(planned: Planned, images: Images, window: Window, context: Contex
         count = min(count, max(round(_PROBE_FRACTION * window.remaining / plan.times.predict), _MIN_PROBED))
     context.log(f"fitting the head of {planned.model.name} to the features of {count:,} images")
     planned.model.module.to(context.device)
-    sample = some_of_each_class(images, count, seed=context.seed)
+    sample = weighted_by_class(some_of_each_class(images, count, seed=context.seed), plan.class_weights)
     probe_head(planned.model, sample, precision=plan.precision, seed=context.seed)
     forward_flops = 2.0 * count_macs(planned.model) * count
     epochs = count / len(images)

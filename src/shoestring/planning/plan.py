@@ -168,6 +168,7 @@ def plan_training(
         extendable=settings.schedule == "anytime" and allotment.lr_range[0] == 0,
         lr_range=allotment.lr_range,
         label_smoothing=settings.label_smoothing,
+        class_weights=settings.class_weights,
         ema=settings.ema,
         patience=settings.patience,
         grow=schedule.definition,

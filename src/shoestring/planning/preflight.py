@@ -21,7 +21,7 @@ from shoestring.planning.defaults import default_batch_size
 from shoestring.planning.growth import requested_schedule
 from shoestring.planning.model import build_network, choose_network, expected_preprocessing
 from shoestring.planning.pretrained import is_pretrained
-from shoestring.planning.proxy import PROXY, build_proxy
+from shoestring.planning.proxy import build_proxy, proxy_settings
 from shoestring.planning.request import Request
 from shoestring.planning.requirements import Times, probe_cost, slow_times, steps_cost
 from shoestring.planning.tta import CHOICES, with_tta
@@ -32,6 +32,7 @@ _MAX_CHECK = 0.25  # fraction of a time budget after which it is rejected withou
 _SAFETY_FACTOR = 1.25  # on the smallest budget that works, in the message
 _MIN_SIDE = 32  # pixels to which images are reduced before a budget is rejected
 _MIN_WIDTH = 0.25  # of the network "auto" if time is short
+_EPOCHS = "proxy epochs"  # the critical step if the epochs of the proxy take most of the time
 
 
 @dataclass(frozen=True)
@@ -176,14 +177,17 @@ def _check_time(request: Request, network: Model | None) -> None:
     step, required = short
     total = budget.spent + budget.reserved + _SAFETY_FACTOR * required
     what = "time" if request.timed else "budget"
-    raise budget.too_small(total, why=f"the {what} allotted to '{step}' does not cover {MIN_STEPS} training steps")
+    why = f"the {what} allotted to '{step}' does not cover {MIN_STEPS} training steps"
+    if step == _EPOCHS:
+        why = f"--proxy-epochs {request.recipe.select.proxy_epochs:g} leaves too little for the rest"
+    raise budget.too_small(total, why=why)
 
 
 def _models(request: Request, network: Model | None) -> dict[str, Model]:
     """The network that each step trains, before pruning; none for a step that trains none."""
     models = {}
     if request.trains_proxy:
-        models["select"] = build_proxy(request.data.train, seed=request.context.seed)
+        models["select"] = build_proxy(request.data.train, request.recipe.select, request.profiler)
     network = network or request.model
     if network is not None:
         models |= {name: network for name in ("train", "prune") if name in request.steps}
@@ -192,20 +196,31 @@ def _models(request: Request, network: Model | None) -> dict[str, Model]:
 
 def _bottleneck(request: Request, models: dict[str, Model], times: Times) -> tuple[str, float]:
     """The step whose part of the budget is most critical, and the total that all steps require because of it."""
-    weights, order = request.budget.weights, list(request.budget.weights)
+    weights, order, train = request.budget.weights, list(request.budget.weights), request.recipe.train
+    models, proxy, fixed = dict(models), proxy_settings(request.recipe.select), 0.0
+    if request.recipe.select.proxy_epochs is not None and "select" in models:  # has no part of the budget
+        fixed = _seconds_of_epochs(request, models.pop("select"), proxy, times)
     first = min((order.index(name) for name in request.steps if name in order), default=0)  # earlier ones are done
     to_come = [name for name in order[first:] if name in models or name not in request.steps]  # others need no part
     total = sum(weights[name] for name in to_come)
     required = {"none": 0.0}
     for name, model in models.items():
-        train, images = request.recipe.train, request.data.train
-        settings, count = (PROXY, len(images)) if name == "select" else (train, request.examples)
+        settings, count = (proxy, len(request.data.train)) if name == "select" else (train, request.examples)
         head_only = name == "train" and settings.weights == "pretrained"  # enough, at worst
         cost = probe_cost if head_only else steps_cost
         fraction = weights[name] / total if name in weights else 1.0
         required[name] = cost(request.profiler, model, settings, count=count, times=times) / fraction
     step = max(required, key=required.__getitem__)
-    return step, required[step]
+    return step if required[step] >= fixed else _EPOCHS, required[step] + fixed
+
+
+def _seconds_of_epochs(request: Request, model: Model, settings: Train, times: Times) -> float:
+    """The time that the requested epochs of the proxy take; 0 if the budget is not a time."""
+    epochs, count = request.recipe.select.proxy_epochs, len(request.data.train)
+    if epochs is None or not request.timed:
+        return 0.0
+    size = min(default_batch_size(count, request.context.device), count)
+    return epochs * count / size * times(model, settings).step(size)
 
 
 def _profiled(request: Request, model: Model, settings: Train, *, again: bool = False) -> StepTimes:

@@ -9,6 +9,7 @@ from shoestring.budget import Budget
 from shoestring.config.plan import Plan, TrainPlan
 from shoestring.config.recipe import Recipe
 from shoestring.data import Dataset, Images
+from shoestring.data.labels import check_class_weights
 from shoestring.errors import UserError
 from shoestring.models import timm
 from shoestring.models.model import Model
@@ -18,7 +19,7 @@ from shoestring.planning.plan import Planned, Planner, allotment_of, plan_recove
 from shoestring.planning.preflight import check_budget, fit_to_budget
 from shoestring.planning.pretrained import is_open, settings_like, with_weights
 from shoestring.planning.profiling import Profiler
-from shoestring.planning.proxy import Proxy, build_proxy, plan_proxy
+from shoestring.planning.proxy import Proxy, build_proxy, plan_proxy, reserve_proxy
 from shoestring.planning.request import Request, training_images
 from shoestring.planning.selection_method import choose_selection, describe_method
 from shoestring.runtime import threads
@@ -153,6 +154,7 @@ def _check(request: Request) -> None:
     settings = request.recipe.train
     if settings.precision == "float16" and request.context.device.startswith("cpu"):
         raise UserError("float16 is for accelerators, and very slow on CPUs: use --precision bfloat16 or auto.")
+    check_class_weights(settings.class_weights, request.data.train.classes)
     if request.trains and settings.patience is not None and not len(request.data.validation):
         raise UserError("patience needs validation images: pass some, or omit patience.")
 
@@ -193,10 +195,16 @@ def _with_method(request: Request) -> tuple[Request, dict[str, str]]:
 def _proxy(request: Request) -> Proxy | None:
     if not request.trains_proxy:
         return None
-    images, stored = request.data.train, request.stored
+    images, stored, select = request.data.train, request.stored, request.recipe.select
     if stored is not None and stored.proxy is not None:
-        return Proxy(build_proxy(images, seed=request.context.seed), stored.proxy)
-    return plan_proxy(images, request.profiler)
+        reserve_proxy(request.budget, stored.proxy, images, select.proxy_epochs)
+        return Proxy(build_proxy(images, select, request.profiler, side=stored.proxy.side), stored.proxy)
+    return plan_proxy(images, select, request.profiler)
+
+
+def _takes_part(request: Request, proxy: Proxy | None) -> bool:
+    """Whether a proxy takes a part of the budget that is still to be spent; the time for its epochs is reserved."""
+    return proxy is not None and request.recipe.select.proxy_epochs is None
 
 
 def _training(request: Request, planner: Planner, proxy: Proxy | None) -> Planned | None:
@@ -209,7 +217,7 @@ def _training(request: Request, planner: Planner, proxy: Proxy | None) -> Planne
         network = Network(stored.model, stored.options, stored.reasons.get("model", ""), stored.train.side)
         planned = Planned(network, planner.build(network, images), stored.train, dict(stored.reasons))
     else:
-        pending = () if proxy is None else ("select",)
+        pending = ("select",) if _takes_part(request, proxy) else ()
         planned = planner(
             images,
             allotment_of(budget, "train", count=request.examples, later=request.recipe.prune, pending=pending),
@@ -226,6 +234,7 @@ def _recovery(request: Request, training: Planned | None, proxy: Proxy | None) -
     stored, recipe = request.stored, request.recipe
     if stored is not None and stored.recovery is not None:
         return stored.recovery
-    pending = [name for name, waits in (("select", proxy), ("train", training)) if waits is not None]
+    waiting = {"select": _takes_part(request, proxy), "train": training is not None}
+    pending = [name for name, waits in waiting.items() if waits]
     allotment = allotment_of(request.budget, "prune", count=request.examples, pending=pending)
     return plan_recovery(model, request.data.train, recipe.train, recipe.prune, allotment, request.profiler)

@@ -24,13 +24,14 @@ _MAX_COVERED = 20_000  # images for which exact facility location takes seconds
 def choose_selection(request: Request) -> tuple[Select, dict[str, str]]:
     """Return the selection settings with method and features resolved, and the reasons.
 
-    If the network to train is pretrained, images are compared by its features, as far as the method needs no proxy
-    then. If there is no time to compute them, the subset is random.
+    If the network to train is pretrained, images are compared by its features, unless others or a proxy are requested,
+    as far as the method needs no proxy then. If there is no time to compute them, the subset is random.
     """
     settings, images, train = request.recipe.select, request.data.train, request.recipe.train
     pretrained = request.trains and is_pretrained(train)
     resolved, reason = with_method(settings, images, pretrained=pretrained)
-    if not pretrained or settings.features is not None or not needs_proxy(resolved, images):
+    is_open = settings.features is None and not settings.requests_proxy
+    if not (pretrained and is_open and needs_proxy(resolved, images)):
         return resolved, {"select": reason}
     source = train.model if train.weights == "pretrained" else f"{train.model}@{train.weights}"
     by_features = replace(resolved, features=source)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,8 @@ def page(result: dict[str, Any]) -> str:
 
 def headline(result: dict[str, Any]) -> str:
     """Summarize the result in one sentence."""
+    if result["accuracy"] is None:
+        return f"Accuracy not measured, as there are no {_split_images(result['split'])}"
     low, high = map(format_percent, result["interval"])
     images = f"{result['images']:,} {_split_images(result['split'])}"
     return f"Accuracy {format_percent(result['accuracy'])} ({low} to {high}) on {images}"
@@ -51,11 +53,8 @@ def headline(result: dict[str, Any]) -> str:
 
 def summary(result: dict[str, Any]) -> list[tuple[str, str]]:
     """Return the most important rows as (name, value), for the page and the terminal."""
-    low, high = map(format_percent, result["interval"])
     rows = [
-        ("test accuracy", f"{format_percent(result['accuracy'])}  ({low} to {high})"),
-        ("validation accuracy", format_percent(result["validation"])),
-        ("loss, calibration error", f"{result['loss']:.3f}, {result['calibration_error']:.3f}"),
+        *_accuracies(result),
         (
             "training images",
             f"{result['examples']:,}" + (f", selected by {result['select']}" if result["select"] else ""),
@@ -64,6 +63,8 @@ def summary(result: dict[str, Any]) -> list[tuple[str, str]]:
         ("parameters, file", f"{result['params']:,}, {result['file_bytes'] / 1e6:.2f} MB"),
         *_costs(result),
     ]
+    if weights := result.get("class_weights"):
+        rows.append(("class weights", describe_class_weights(weights)))
     if skipped := result.get("skipped"):
         rows.append(("unreadable images skipped", f"{skipped:,}, listed in skipped.json"))
     if duplicates := result.get("test_images_in_training"):
@@ -72,11 +73,42 @@ def summary(result: dict[str, Any]) -> list[tuple[str, str]]:
     if before := result["before_pruning"]:
         rows.append(("before pruning", _before_pruning(before, result)))
     if baseline := result.get("baseline"):
-        gain = 100 * (result["accuracy"] - baseline["accuracy"])
-        rows.append(
-            ("random subset instead", f"{format_percent(baseline['accuracy'])}: selection gains {gain:+.1f} points")
-        )
+        rows.append(("random subset instead", _baseline(baseline["accuracy"], result["accuracy"])))
     return [*rows, ("time", _time(result))]
+
+
+def _accuracies(result: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the rows on how good the predictions are."""
+    validation = ("validation accuracy", format_percent(result["validation"]))
+    if result["accuracy"] is None:
+        return [("test accuracy", "not measured, as there are no test images"), validation]
+    low, high = map(format_percent, result["interval"])
+    return [
+        ("test accuracy", f"{format_percent(result['accuracy'])}  ({low} to {high})"),
+        *averages(result),
+        validation,
+        ("loss, calibration error", f"{result['loss']:.3f}, {result['calibration_error']:.3f}"),
+    ]
+
+
+def averages(result: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the row of metrics in which all classes count equally; none for a run of an earlier version."""
+    if "macro_f1" not in result:
+        return []
+    values = (result["balanced_accuracy"], result["macro_f1"])
+    return [("balanced accuracy, macro F1", ", ".join(map(format_percent, values)))]
+
+
+def describe_class_weights(weights: str | Mapping[str, float]) -> str:
+    """Describe class weights: "balanced", or "cat=2, dog=1"."""
+    if isinstance(weights, str):
+        return weights
+    return ", ".join(f"{name}={weight:g}" for name, weight in weights.items())
+
+
+def _baseline(random: float | None, selected: float | None) -> str:
+    gain = "" if random is None or selected is None else f": selection gains {100 * (selected - random):+.1f} points"
+    return format_percent(random) + gain
 
 
 def _time(result: dict[str, Any]) -> str:
@@ -142,8 +174,8 @@ def _model(result: dict[str, Any]) -> str:
 
 
 def _before_pruning(before: dict[str, Any], result: dict[str, Any]) -> str:
-    change = 100 * (result["validation"] - before["validation"])
-    later = "at the time of pruning; training continued afterwards"
-    effect = f"{change:+.1f} points after pruning" if before["finished"] else later
+    effect = "at the time of pruning; training continued afterwards"
+    if before["finished"] and before["validation"] is not None and result["validation"] is not None:
+        effect = f"{100 * (result['validation'] - before['validation']):+.1f} points after pruning"
     size = f"{before['params']:,} parameters, {before['macs']:,} MACs"
     return f"{size}, validation {format_percent(before['validation'])}: {effect}"

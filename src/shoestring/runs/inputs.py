@@ -28,8 +28,8 @@ def file_states(recipe: Recipe) -> dict[str, list[int]]:
     files = [subset_file(name) for name in (recipe.keep, select.subset, select.already) if name is not None]
     if recipe.labels is not None:
         files.append(Path(recipe.labels))
-    if train.weights is not None and train.weights not in ("pretrained", "none"):
-        files.append(Path(train.weights))
+    weights = (train.weights, select.proxy_weights)
+    files += [Path(name) for name in weights if name not in (None, "pretrained", "none")]
     if select.features is not None and (path := _features_path(select.features)) is not None:
         files.append(path)
     if recipe.start is not None and (folder := model_folder(Path(recipe.start))) is not None:

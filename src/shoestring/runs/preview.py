@@ -63,8 +63,8 @@ def preview(recipe: Recipe, folder: RunDir, *, context: Context, started: float 
 
 
 def _fractions(resolved: Resolved, budget: Budget) -> dict[str, float]:
-    """Fractions of the remaining budget of the steps; selection takes almost nothing if it trains no proxy."""
+    """Fractions of the remaining budget of the steps; selection only takes one for a proxy without epochs."""
     weights = dict(budget.weights)
-    if "select" in weights and resolved.proxy is None:
+    if "select" in weights and (resolved.proxy is None or resolved.recipe.select.proxy_epochs is not None):
         weights["select"] = 0.0
     return {step: weight / sum(weights.values()) for step, weight in weights.items()}

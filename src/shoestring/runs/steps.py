@@ -12,7 +12,7 @@ from shoestring import execute
 from shoestring.data import Dataset, Images
 from shoestring.evaluation.cost import count_macs, count_params, measure_cost
 from shoestring.evaluation.files import write_metrics
-from shoestring.evaluation.metrics import collect_predictions, compute_metrics
+from shoestring.evaluation.metrics import collect_predictions, compute_metrics, unmeasured
 from shoestring.evaluation.warnings import find_warnings, pruning_warnings
 from shoestring.models.description import model_folder
 from shoestring.models.inference import Predictor
@@ -110,7 +110,7 @@ def prune(run: Run, model: Model, images: Images, validation: Images, resolved: 
         model.module.to(run.context.device)
         with run.budget.track("validate"):
             before = {
-                "validation": execute.accuracy(model, validation),
+                "validation": execute.accuracy(model, validation) if len(validation) else None,
                 "macs": count_macs(model),
                 "params": count_params(model.module),
                 "finished": run.recipe.start is not None,
@@ -141,12 +141,7 @@ def evaluate(run: Run, model: Model, data: Dataset, images: Images, subset: Subs
         predictor = _predictor(run, model, data)
         model, validation = execute.with_temperature(predictor, data.validation)
         predictor.model = _save_description(run, model)
-        predictions = collect_predictions(predictor(data.test), data.test.targets, classes=len(model.classes))
-        metrics = compute_metrics(predictions, classes=model.classes, split="test")
-        budget.release("evaluate")
-        run.folder.check_exists()
-        write_metrics(run.folder / "evaluate", metrics, predictions, data.test)
-        budget.release("files")
+        metrics = _test(run, predictor, data.test)
         seconds, limit = run.timing_limits()
         with threads.restore_threads():  # training may use fewer
             if run.context.threads is not None:
@@ -155,13 +150,13 @@ def evaluate(run: Run, model: Model, data: Dataset, images: Images, subset: Subs
         budget.release("timing")
     recorded, leaked = run.folder.run, {}
     before = recorded.get("before_pruning") if run.recipe.prune.enabled else None
-    warnings = find_warnings(metrics.as_dict())
+    warnings = find_warnings(metrics)
     if before is not None:
         warnings += pruning_warnings(before["validation"], validation.accuracy, len(validation))
     if run.recipe.select.drop_duplicates:
         leaked["test_images_in_training"] = recorded["test_images_in_training"]
     return {
-        **{key: value for key, value in metrics.as_dict().items() if key != "confusion"},
+        **{key: value for key, value in metrics.items() if key != "confusion"},
         "validation": validation.accuracy,
         "validation_images": len(validation),
         "temperature": model.temperature,
@@ -175,6 +170,7 @@ def evaluate(run: Run, model: Model, data: Dataset, images: Images, subset: Subs
         "model": model.name,
         "options": model.options,
         "examples": len(images),
+        "class_weights": run.recipe.train.class_weights,
         "skipped": len(data.skipped),
         "select": None if subset is None else subset.method,
         **leaked,
@@ -185,6 +181,23 @@ def evaluate(run: Run, model: Model, data: Dataset, images: Images, subset: Subs
         "ledger": {name: round(seconds, 3) for name, seconds in budget.ledger.items()},
         "out": str(run.folder.path),
     }
+
+
+def _test(run: Run, predictor: Predictor, images: Images) -> dict[str, Any]:
+    """Return the metrics on the test images as plain values, and write their files; without images none is measured."""
+    classes = images.classes
+    if not len(images):
+        metrics = unmeasured(classes, "test")
+        run.budget.release("evaluate")
+    else:
+        predictions = collect_predictions(predictor(images), images.targets, classes=len(classes))
+        measured = compute_metrics(predictions, classes=classes, split="test")
+        run.budget.release("evaluate")
+        run.folder.check_exists()
+        write_metrics(run.folder / "evaluate", measured, predictions, images)
+        metrics = measured.as_dict()
+    run.budget.release("files")
+    return metrics
 
 
 def _predictor(run: Run, model: Model, data: Dataset) -> Predictor:

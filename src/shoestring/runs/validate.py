@@ -104,9 +104,14 @@ def _check_names(recipe: Recipe) -> None:
     if not recipe.grow.is_auto:
         compose(recipe.grow.stages or recipe.grow.method, recipe.grow.options)
     registry.bind("prune", recipe.prune.method, recipe.prune.options)
-    if recipe.train.model.startswith("timm:"):
-        from shoestring.models.timm import PREFIX, check_name
+    _check_network(recipe.train.model)
+    _check_network(recipe.select.proxy)
 
-        check_name(recipe.train.model.removeprefix(PREFIX))
-    elif recipe.train.model != "auto":
-        registry.find("models", recipe.train.model)
+
+def _check_network(name: str) -> None:
+    if name.startswith(paths.TIMM):
+        from shoestring.models.timm import check_name
+
+        check_name(name.removeprefix(paths.TIMM))
+    elif name != "auto":
+        registry.find("models", name)

@@ -127,6 +127,11 @@ class Pool:
         return self._root._cached_features is not None
 
     @property
+    def signals_used(self) -> bool:
+        """Whether signals have been requested."""
+        return self._root._cached_signals is not None
+
+    @property
     def stored_features(self) -> StoredRows:
         """Reference to the features, to be read later or in another process."""
         root = self._root

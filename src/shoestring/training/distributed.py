@@ -106,6 +106,7 @@ def _pack(state: TrainingState, images: Images) -> bytes:
     sent.stepper.forward = sent.stepper.replay = None
     stored = images.at(images.rows)
     source = {"rows": stored.rows, "fingerprint": stored.fingerprint, "augment": batches.augment}
+    source["weights"] = images.weights
     return _to_bytes({"state": sent, "batches": batches.state(), "device": str(batches.labels.device), **source})
 
 
@@ -144,6 +145,7 @@ class Worker:
         with self.distributed.shared_errors():
             message = self._unpack(packed)
             images, state = self._images(message["rows"], message["fingerprint"]), message["state"]
+            images = images.weighted(message["weights"])
             state.batches = Batches(
                 images,
                 state.model.prepare,
