@@ -10,6 +10,7 @@ from shoestring.config import paths
 from shoestring.config.balance import Balance, parse_balance
 from shoestring.config.difficulty import Difficulty
 from shoestring.config.fields import Section, option, path
+from shoestring.config.fit import DEFAULT_FIT, Fit
 from shoestring.config.labels import LabelTable
 from shoestring.config.stages import Stages
 from shoestring.config.units import Bytes, Duration, Flops, Fractions, Size
@@ -208,6 +209,7 @@ class Recipe(LabelTable):
         "others)",
         ge=1,
     )
+    fit: Fit = option("how rectangles become squares: crop (the center), squash or pad (with gray)", DEFAULT_FIT)
     validation: float = option(
         "fraction of the training images held out for validation, at most 2,500 images", 0.1, gt=0, lt=1
     )
