@@ -43,8 +43,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
     1. `class_weight` is None, "balanced" or a mapping from labels to weights. `random_state` seeds everything except
     the held-out split; with None every fit is different. Images are resized to the side `resolution` (None: their own,
     at most 160 pixels for a pretrained network and 64 for others); `image_fit` is the recipe's `fit`. Set
-    `mirrored=False` if flipping can change the class, as for digits. The parameters from `width` on are those of
-    `shoestring train` (see `shoestring.config.recipe.Train`).
+    `mirrored=False` if flipping can change the class. The parameters from `width` on are those of `shoestring train`.
 
     After `fit`, `classes_` holds the labels, `model_` the `Model`, `subset_` the selected `Subset` or None, `ledger_`
     the seconds by step, and `n_features_in_` the number of values per image.

@@ -91,8 +91,8 @@ def build(
     channels = 1 if all(_is_grayscale(item) for items in listing.splits.values() for item in items()) else 3
     shape = (side, side, channels)
     _check_disk_space(folder, listing.size, math.prod(shape))
-    fit, skip_bad = decoding.fit, decoding.skip_bad
-    decode_block = partial(_decode_block, resolution=side, channels=channels, fit=fit, skip_bad=skip_bad)
+    options = {"channels": channels, "fit": decoding.fit, "skip_bad": decoding.skip_bad}
+    decode_block = partial(_decode_block, resolution=side, **options)
     report = Report(listing.size, progress)
     splits, labels, ids, skipped = {}, [], [], []
     with PixelsFile(folder, shape) as pixels:
@@ -198,8 +198,7 @@ def _map_in_threads(function: Callable[[list[Item]], _Block], blocks: Iterator[l
 
 
 def _decode_block(items: list[Item], *, resolution: int, channels: int, fit: Fit, skip_bad: bool) -> _Block:
-    read = partial(_try_decode, resolution=resolution, channels=channels, fit=fit, skip_bad=skip_bad)
-    results = list(map(read, items))
+    results = [_try_decode(item, resolution, channels, fit, skip_bad=skip_bad) for item in items]
     decoded = [index for index, result in enumerate(results) if isinstance(result, np.ndarray)]
     return _Block(
         np.array([results[index] for index in decoded], np.uint8).reshape(-1, resolution, resolution, channels),
@@ -210,7 +209,7 @@ def _decode_block(items: list[Item], *, resolution: int, channels: int, fit: Fit
 
 
 def _try_decode(
-    item: Item, *, resolution: int, channels: int, fit: Fit, skip_bad: bool
+    item: Item, resolution: int, channels: int, fit: Fit, *, skip_bad: bool
 ) -> NDArray[np.uint8] | _Skipped:
     """Return pixels (H, W, C), or what was skipped and why."""
     try:
