@@ -91,14 +91,13 @@ def build(
     channels = 1 if all(_is_grayscale(item) for items in listing.splits.values() for item in items()) else 3
     shape = (side, side, channels)
     _check_disk_space(folder, listing.size, math.prod(shape))
-    options = {"channels": channels, "fit": decoding.fit, "skip_bad": decoding.skip_bad}
-    decode_block = partial(_decode_block, resolution=side, **options)
+    read = partial(_decode_block, resolution=side, channels=channels, fit=decoding.fit, skip_bad=decoding.skip_bad)
     report = Report(listing.size, progress)
     splits, labels, ids, skipped = {}, [], [], []
     with PixelsFile(folder, shape) as pixels:
         for name, items in listing.splits.items():
             start, digest = len(labels), hashlib.blake2b(digest_size=16)
-            for block in _map_in_threads(decode_block, _blocks(items(), math.prod(shape))):
+            for block in _map_in_threads(read, _blocks(items(), math.prod(shape))):
                 pixels.write(block.pixels)
                 digest.update(block.pixels.data)
                 labels += block.labels
@@ -198,7 +197,7 @@ def _map_in_threads(function: Callable[[list[Item]], _Block], blocks: Iterator[l
 
 
 def _decode_block(items: list[Item], *, resolution: int, channels: int, fit: Fit, skip_bad: bool) -> _Block:
-    results = [_try_decode(item, resolution, channels, fit, skip_bad=skip_bad) for item in items]
+    results = [_try_decode(item, resolution, channels, fit, skip_bad) for item in items]
     decoded = [index for index, result in enumerate(results) if isinstance(result, np.ndarray)]
     return _Block(
         np.array([results[index] for index in decoded], np.uint8).reshape(-1, resolution, resolution, channels),
@@ -208,9 +207,7 @@ def _decode_block(items: list[Item], *, resolution: int, channels: int, fit: Fit
     )
 
 
-def _try_decode(
-    item: Item, resolution: int, channels: int, fit: Fit, *, skip_bad: bool
-) -> NDArray[np.uint8] | _Skipped:
+def _try_decode(item: Item, resolution: int, channels: int, fit: Fit, skip_bad: bool) -> NDArray[np.uint8] | _Skipped:
     """Return pixels (H, W, C), or what was skipped and why."""
     try:
         return decode(item.image, resolution=resolution, channels=channels, fit=fit)
