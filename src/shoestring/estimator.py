@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from shoestring import execute
 from shoestring.budget import DEFAULT_EPOCHS, Budget
+from shoestring.config.fit import DEFAULT_FIT, Fit
 from shoestring.config.recipe import Recipe, Train
 from shoestring.config.resolve import CALL
 from shoestring.config.resolve import resolve as parse
@@ -41,9 +42,8 @@ class Classifier(ClassifierMixin, BaseEstimator):
     temperature of the probabilities, and for early stopping (`patience`); None trains on all images, with temperature
     1. `class_weight` is None, "balanced" or a mapping from labels to weights. `random_state` seeds everything except
     the held-out split; with None every fit is different. Images are resized to the side `resolution` (None: their own,
-    at most 160 pixels for a pretrained network and 64 for others). Set `mirrored=False` if flipping can change the
-    class, as for digits. The parameters from `width` on are those of `shoestring train` (see
-    `shoestring.config.recipe.Train`).
+    at most 160 pixels for a pretrained network and 64 for others); `image_fit` is the recipe's `fit`. Set
+    `mirrored=False` if flipping can change the class. The parameters from `width` on are those of `shoestring train`.
 
     After `fit`, `classes_` holds the labels, `model_` the `Model`, `subset_` the selected `Subset` or None, `ledger_`
     the seconds by step, and `n_features_in_` the number of values per image.
@@ -64,6 +64,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
         macs: str | float | None = None,
         params: str | float | None = None,
         resolution: int | None = None,
+        image_fit: Fit = DEFAULT_FIT,
         mirrored: bool = True,
         validation_fraction: float | None = 0.1,
         split_seed: int = 0,
@@ -125,6 +126,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
             codes,
             classes=[str(name) for name in self.classes_],
             resolution=parameters["resolution"] or stored_resolution(settings),
+            fit=parameters["image_fit"],
             mirrored=parameters["mirrored"],
         )
         self.n_features_in_ = int(np.prod(images.shape))
@@ -187,7 +189,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
         """Convert validation data to `Images` of the same size and classes as the training images."""
         side, _, channels = like.shape
         codes = encode_as(label_array(y, count_images(X)), self.classes_)
-        return as_images(X, codes, classes=like.classes, resolution=side, channels=channels)
+        return as_images(X, codes, classes=like.classes, resolution=side, channels=channels, fit=like.fit)
 
     @staticmethod
     def _settings(parameters: dict[str, Any]) -> Recipe:

@@ -43,6 +43,19 @@ def test_images_are_decoded_once(photos, decoded):
     np.testing.assert_array_equal(first.train.ids, second.train.ids)
 
 
+def test_each_fit_has_an_entry_of_its_own(photos, decoded, cache):
+    root = photos(COUNTS, size=(16, 12))
+    first = {fit: load(root, fit=fit).train for fit in ("crop", "squash", "pad")}
+    assert len(decoded) == 3 * 16 and len(entries(cache)) == 3
+    assert len({images.fingerprint for images in first.values()}) == 3
+    for fit, images in first.items():
+        again = load(root, fit=fit).train
+        np.testing.assert_array_equal(again.pixels, images.pixels)
+        assert again.fit == images.fit == fit
+    assert load(root).train.fit == "crop"
+    assert len(decoded) == 3 * 16 and len(entries(cache)) == 3
+
+
 @pytest.mark.parametrize("change", ["touched", "added", "removed", "renamed"])
 def test_changed_source_replaces_its_entry(photos, decoded, cache, change):
     root = photos(COUNTS)

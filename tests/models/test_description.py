@@ -79,6 +79,8 @@ def refused(folder: Path, *told: str) -> None:
         ({"preprocessing": {**GREY, "mirror": "yes"}}, "mirror"),
         ({"preprocessing": {**GREY, "shift": 8}}, "shift"),
         ({"preprocessing": {**GREY, "shift": -1}}, "shift"),
+        ({"preprocessing": {**GREY, "fit": "stretch"}}, "fit must be one of crop, squash, pad, not 'stretch'"),
+        ({"preprocessing": {**GREY, "fit": ["pad"]}}, "fit must be one of"),
         ({"classes": ["ant", "bee", "ant"]}, "class 'ant' is listed more than once"),
         ({"classes": [1, 2, 3]}, "classes must be a list of names"),
         ({"classes": "abc"}, "classes must be a list"),
@@ -120,6 +122,11 @@ def test_altered_descriptions_raise_errors(altered, values, told):
 )
 def test_descriptions_of_another_network_do_not_fit_the_tensors(altered, values):
     refused(altered(**values), "model.safetensors does not fit the model", "model.json")
+
+
+def test_descriptions_of_earlier_versions_mean_the_center_square(altered):
+    assert Model.load(altered(preprocessing=GREY)).preprocessing.fit == "crop"
+    assert Model.load(altered(preprocessing={**GREY, "fit": "pad"})).preprocessing.fit == "pad"
 
 
 def test_invalid_json_raises_an_error(altered):

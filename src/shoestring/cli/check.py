@@ -10,6 +10,7 @@ from typing import Any
 from shoestring.cli.flags import LABELS, Parser, add_labels, add_output
 from shoestring.cli.process import handle_signals
 from shoestring.cli.progress import Progress
+from shoestring.config.fit import DEFAULT_FIT
 from shoestring.config.resolve import FLAGS, resolve
 
 _PACKAGES = ("shoestring", "torch", "torchvision", "timm", "scikit-learn", "datasets")
@@ -20,17 +21,19 @@ def main(verb: str, words: Sequence[str]) -> int:
     parser = Parser(prog=f"shoestring {verb}", description="Check the machine and the data before spending a budget.")
     parser.add_argument("data", metavar="DATA", nargs="?", help="data, as for `shoestring run`")
     parser.add_argument("--resolution", default=None, metavar="N", help="side of the square images in pixels")
+    parser.add_argument("--fit", default=DEFAULT_FIT, metavar="FIT", help="crop, squash or pad rectangles to squares")
     parser.add_argument("--skip-bad", action="store_true", default=False, help="skip images that cannot be read")
     add_labels(parser)
     add_output(parser)
     args = parser.parse_args(words)
     labels = {name: value for name, value in vars(args).items() if name in LABELS}
-    resolution = resolve((FLAGS, {"resolution": args.resolution, **labels}))[0].resolution
+    recipe = resolve((FLAGS, {"resolution": args.resolution, "fit": args.fit, **labels}))[0]
+    size = {"resolution": recipe.resolution, "fit": recipe.fit}
     result: dict[str, Any] = {"machine": _machine()}
     if "data" in args:
         progress = Progress(quiet="quiet" in args)
         try:
-            result["data"] = _data(args.data, progress, resolution=resolution, skip_bad=args.skip_bad, **labels)
+            result["data"] = _data(args.data, progress, **size, skip_bad=args.skip_bad, **labels)
         finally:
             progress.close()
     if "json" in args:

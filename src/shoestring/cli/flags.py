@@ -23,7 +23,7 @@ from shoestring.suggestions import nearest
 # verb -> its fields of the recipe; the name of a section includes all its fields
 _BUDGET = ("time", "epochs", "flops", "seed")
 LABELS = tuple(field.name for field in dataclasses.fields(LabelTable))
-IMAGES = (*LABELS, "resolution", "validation", "split_seed", "keep", "skip_bad")
+IMAGES = (*LABELS, "resolution", "fit", "validation", "split_seed", "keep", "skip_bad")
 _MACHINE = ("device", "memory", "threads")
 _SELECTION = tuple(
     f"select.{field.name}" for field in dataclasses.fields(Select) if field.name not in ("subset", "options")

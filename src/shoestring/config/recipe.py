@@ -9,6 +9,7 @@ from typing import Any, Literal
 from shoestring.config import paths
 from shoestring.config.class_weights import ClassWeights, parse_class_weights
 from shoestring.config.fields import Section, option, path
+from shoestring.config.fit import DEFAULT_FIT, Fit
 from shoestring.config.labels import LabelTable
 from shoestring.config.select import Select
 from shoestring.config.stages import Stages
@@ -157,9 +158,7 @@ class Recipe(LabelTable):
         paths.source,
         "digits",
     )
-    time: Duration | None = option(
-        "time budget for everything, from process start to exit: 90s, 5m, 1h", parse=Duration
-    )
+    time: Duration | None = option("time budget from process start to exit: 90s, 5m, 1h", parse=Duration)
     epochs: float | None = option(
         "budget in training epochs instead of time; reproducible for a fixed number of threads "
         "(default without a budget: 10)",
@@ -169,10 +168,9 @@ class Recipe(LabelTable):
         "budget in training FLOPs instead of time; reproducible for a fixed number of threads", parse=Flops
     )
     resolution: int | None = option(
-        "side of the square images in pixels (default: native, but at most 160 for pretrained networks and 64 for "
-        "others)",
-        ge=1,
+        "side of the square images in pixels (default: native, at most 160 for pretrained networks, else 64)", ge=1
     )
+    fit: Fit = option("how rectangles become squares: crop (the center), squash or pad (with gray)", DEFAULT_FIT)
     validation: float = option(
         "fraction of the training images held out for validation, at most 2,500 images", 0.1, ge=0, lt=1
     )
@@ -186,9 +184,7 @@ class Recipe(LabelTable):
     device: str = option("device: cpu, cuda, cuda:1, mps or auto", "auto")
     memory: Bytes | None = option("limit on accelerator memory: 2GB", parse=Bytes)
     threads: int | None = option("number of CPU threads (default: PyTorch's, or fewer if faster)", ge=1, le=1024)
-    baseline: bool = option(
-        "also train on a random subset of the same size, with the same budget, for comparison", False
-    )
+    baseline: bool = option("also train on as many random images, with the same budget, for comparison", False)
     select: Select = field(default_factory=Select)
     train: Train = field(default_factory=Train)
     grow: Grow = field(default_factory=Grow)

@@ -20,6 +20,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from shoestring.config.fit import DEFAULT_FIT, Fit
 from shoestring.data.cache import cache_write_errors
 from shoestring.data.decode import decode, header
 from shoestring.data.formats import looks_like_an_image
@@ -43,6 +44,15 @@ class AtMost:
 Resolution = int | AtMost | None  # None: at most SMALL_SIDE
 
 
+@dataclass(frozen=True)
+class Decoding:
+    """How encoded images become pixels: side and fit of the squares, and whether unreadable images are skipped."""
+
+    resolution: Resolution = None
+    fit: Fit = DEFAULT_FIT
+    skip_bad: bool = False
+
+
 class _Skipped(NamedTuple):
     """An unreadable image and the reason, or a file that is not an image, without a reason."""
 
@@ -62,15 +72,14 @@ def build(
     folder: Path,
     *,
     key: str,
-    resolution: Resolution,
-    skip_bad: bool,
+    decoding: Decoding,
     for_training: bool = True,
     progress: Progress | None,
 ) -> None:
     """Decode every image of the listing into `folder`: pixels.npy, labels.npy, ids.npy and meta.json.
 
-    Files that are not images, by name and content, are skipped and listed in meta.json; with `skip_bad`, so are
-    unreadable images. Raises `UserError` for the first unreadable image otherwise, for classes of the same name, and
+    Files that are not images, by name and content, are skipped and listed in meta.json; so are unreadable images if the
+    decoding skips them. Raises `UserError` for the first unreadable image otherwise, for classes of the same name, and
     with `for_training`, for no train split, a single class, or a class without training images.
     """
     classes = class_names(listing.classes)
@@ -78,17 +87,17 @@ def build(
         check_train_split(listing.splits, listing.without_train)
         if len(classes) < 2:
             raise single_class(classes)
-    side, notes = choose_resolution(listing, resolution)
+    side, notes = choose_resolution(listing, decoding.resolution, decoding.fit)
     channels = 1 if all(_is_grayscale(item) for items in listing.splits.values() for item in items()) else 3
     shape = (side, side, channels)
     _check_disk_space(folder, listing.size, math.prod(shape))
-    decode_block = partial(_decode_block, resolution=side, channels=channels, skip_bad=skip_bad)
+    read = partial(_decode_block, resolution=side, channels=channels, fit=decoding.fit, skip_bad=decoding.skip_bad)
     report = Report(listing.size, progress)
     splits, labels, ids, skipped = {}, [], [], []
     with PixelsFile(folder, shape) as pixels:
         for name, items in listing.splits.items():
             start, digest = len(labels), hashlib.blake2b(digest_size=16)
-            for block in _map_in_threads(decode_block, _blocks(items(), math.prod(shape))):
+            for block in _map_in_threads(read, _blocks(items(), math.prod(shape))):
                 pixels.write(block.pixels)
                 digest.update(block.pixels.data)
                 labels += block.labels
@@ -123,7 +132,7 @@ def limited(side: int, resolution: Resolution) -> int:
     return min(side, SMALL_SIDE if resolution is None else resolution.side)
 
 
-def choose_resolution(listing: Listing, resolution: Resolution) -> tuple[int, list[str]]:
+def choose_resolution(listing: Listing, resolution: Resolution, fit: Fit) -> tuple[int, list[str]]:
     """Return the requested resolution, else the median side of the images up to a limit, else the limit with a note."""
     if isinstance(resolution, int):
         return resolution, []
@@ -131,7 +140,7 @@ def choose_resolution(listing: Listing, resolution: Resolution) -> tuple[int, li
     sides = []
     for item in listing.sample() if listing.sample else islice(next(iter(listing.splits.values()))(), SAMPLE_SIZE):
         with contextlib.suppress(UserError):  # unreadable images are reported when they are decoded
-            sides.append(header(item.image)[0])
+            sides.append(header(item.image, fit=fit)[0])
     median = int(np.median(sides)) if sides else SMALL_SIDE
     if median <= limit:
         return median, []
@@ -187,8 +196,8 @@ def _map_in_threads(function: Callable[[list[Item]], _Block], blocks: Iterator[l
         pool.shutdown(cancel_futures=True)
 
 
-def _decode_block(items: list[Item], *, resolution: int, channels: int, skip_bad: bool) -> _Block:
-    results = [_try_decode(item, resolution=resolution, channels=channels, skip_bad=skip_bad) for item in items]
+def _decode_block(items: list[Item], *, resolution: int, channels: int, fit: Fit, skip_bad: bool) -> _Block:
+    results = [_try_decode(item, resolution, channels, fit, skip_bad) for item in items]
     decoded = [index for index, result in enumerate(results) if isinstance(result, np.ndarray)]
     return _Block(
         np.array([results[index] for index in decoded], np.uint8).reshape(-1, resolution, resolution, channels),
@@ -198,10 +207,10 @@ def _decode_block(items: list[Item], *, resolution: int, channels: int, skip_bad
     )
 
 
-def _try_decode(item: Item, *, resolution: int, channels: int, skip_bad: bool) -> NDArray[np.uint8] | _Skipped:
+def _try_decode(item: Item, resolution: int, channels: int, fit: Fit, skip_bad: bool) -> NDArray[np.uint8] | _Skipped:
     """Return pixels (H, W, C), or what was skipped and why."""
     try:
-        return decode(item.image, resolution=resolution, channels=channels)
+        return decode(item.image, resolution=resolution, channels=channels, fit=fit)
     except UserError as error:
         name = str(item.image) if isinstance(item.image, Path) else item.id
         if isinstance(item.image, Path) and not looks_like_an_image(item.image):

@@ -13,10 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
+from shoestring.config.fit import DEFAULT_FIT, Fit, check_fit
 from shoestring.config.paths import expanded
 from shoestring.data.color import GRAYSCALE_MODES, Coding, read_coding, to_8_bit
 from shoestring.data.formats import formats_for, quiet, unsupported_reason
 from shoestring.data.listing import Encoded
+from shoestring.data.squares import native_side, pad, resized_size, source_box
 from shoestring.errors import UserError
 
 VERSION = 2  # part of every cache key: increment it if the same file would give other pixels
@@ -34,58 +36,62 @@ _ORIENTATIONS = {  # EXIF
 }
 
 
-def decode(image: Encoded, *, resolution: int, channels: int) -> NDArray[np.uint8]:
+def decode(image: Encoded, *, resolution: int, channels: int, fit: Fit = DEFAULT_FIT) -> NDArray[np.uint8]:
     """Decode a file, its bytes, an array (H, W[, C]) or a Pillow image to uint8 (resolution, resolution, channels).
 
     The EXIF orientation is applied, transparency becomes white, gray levels of any bit depth are scaled to 8 bits by
-    the file's value of white (by default 65535), and colors are converted to `channels` (1 or 3). The center square,
-    with the complete shorter side, is resized with an antialiasing bicubic filter. Raises `UserError`, without the name
-    of the file, if it is not an image, is broken, or has more pixels than Pillow considers safe (`2 *
-    PIL.Image.MAX_IMAGE_PIXELS`, 179 million).
+    the file's value of white (by default 65535), and colors are converted to `channels` (1 or 3). With the `fit` "crop"
+    the center square, with the complete shorter side, is resized with an antialiasing bicubic filter; with "squash" the
+    whole image, out of proportion; with "pad" the whole image in proportion, with gray bars (`squares.PADDING`) beside
+    it. Raises `UserError`, without the name of the file, if it is not an image, is broken, or has more pixels than
+    Pillow considers safe (`2 * PIL.Image.MAX_IMAGE_PIXELS`, 179 million).
     """
     try:
         with quiet(), _open(image) as opened:
             coding = read_coding(opened)
-            opened.draft(None, (2 * resolution, 2 * resolution))  # decodes a large JPEG at a fraction of its size
+            size = resized_size(opened.size, resolution, fit)
+            opened.draft(None, (2 * size[0], 2 * size[1]))  # decodes a large JPEG at a fraction of its size
             with _memory_limit(opened.width * opened.height):
                 opened.load()
-                square = _crop_and_resize(_convert(opened, coding, resolution), resolution)
+                resized = _resize(_convert(opened, coding, size, fit), size, fit)
             orientation = _orientation(opened)  # after loading, as some formats store it behind the pixels
             if orientation in _ORIENTATIONS:
-                square = square.transpose(_ORIENTATIONS[orientation])
-            pixels = np.asarray(square.convert("L" if channels == 1 else "RGB"))
+                resized = resized.transpose(_ORIENTATIONS[orientation])
+            pixels = np.asarray(resized.convert("L" if channels == 1 else "RGB"))
     except UserError:
         raise
     except Exception as error:  # Pillow's readers raise a dozen kinds for broken files
         raise UserError(_reason(error, image)) from None
-    return pixels.reshape(resolution, resolution, channels)
+    return pad(pixels.reshape(*pixels.shape[:2], channels), resolution)
 
 
-def decode_file(path: Path | str, *, resolution: int, channels: int) -> NDArray[np.uint8]:
+def decode_file(path: Path | str, *, resolution: int, channels: int, fit: Fit = DEFAULT_FIT) -> NDArray[np.uint8]:
     """Decode one image file to uint8 (resolution, resolution, channels), exactly as `load` does.
 
-    Raises `UserError` with the name of the file if it does not exist, is truncated or is not an image.
+    Raises `UserError` with the name of the file if it does not exist, is truncated or is not an image, and for an
+    unknown `fit`.
     """
+    check_fit(fit)
     try:
-        return decode(expanded(path), resolution=resolution, channels=channels)
+        return decode(expanded(path), resolution=resolution, channels=channels, fit=fit)
     except UserError as error:
         raise UserError(f"cannot read {path}: {error}.") from None
 
 
-def resize(pixels: NDArray[np.uint8], *, resolution: int, channels: int) -> NDArray[np.uint8]:
+def resize(pixels: NDArray[np.uint8], *, resolution: int, channels: int, fit: Fit = DEFAULT_FIT) -> NDArray[np.uint8]:
     """Resize images in memory, uint8 (N, H, W, C), as `load` does: (N, resolution, resolution, channels)."""
     shape = (resolution, resolution, channels)
     if pixels.shape[1:] == shape:
         return pixels
-    resized = [decode(image, resolution=resolution, channels=channels) for image in pixels]
+    resized = [decode(image, resolution=resolution, channels=channels, fit=fit) for image in pixels]
     return np.array(resized, dtype=np.uint8).reshape(-1, *shape)
 
 
-def header(image: Encoded) -> tuple[int, bool]:
-    """Return the shorter side in pixels, and whether the image is grayscale, without decoding it."""
+def header(image: Encoded, *, fit: Fit = DEFAULT_FIT) -> tuple[int, bool]:
+    """Return the side of the image's square in pixels, and whether it is grayscale, without decoding it."""
     try:
         with quiet(), _open(image) as opened:
-            return min(opened.size), opened.mode in GRAYSCALE_MODES
+            return native_side(opened.size, fit), opened.mode in GRAYSCALE_MODES
     except UserError:
         raise
     except Exception as error:  # as above
@@ -147,34 +153,29 @@ def _orientation(image: Image.Image) -> int | None:
         return None
 
 
-def _convert(image: Image.Image, coding: Coding, resolution: int) -> Image.Image:
-    """Convert to 8-bit grayscale or RGB; of a huge image, the center square, reduced by an integer factor in strips."""
-    width, height = image.size
-    side = min(width, height)
-    factor = side // (4 * resolution)
-    if width * height <= _STRIP or factor < 2:
+def _convert(image: Image.Image, coding: Coding, size: tuple[int, int], fit: Fit) -> Image.Image:
+    """Convert to 8-bit grayscale or RGB; of a huge image, the part to resize, reduced by integer factors in strips."""
+    left, top, right, bottom = map(int, source_box(image.size, fit))
+    width, height = right - left, bottom - top
+    factors = max(1, width // (4 * size[0])), max(1, height // (4 * size[1]))
+    if image.width * image.height <= _STRIP or max(factors) < 2:
         return to_8_bit(image, coding)
-    left, top = (width - side) // 2, (height - side) // 2
-    rows = max(1, _STRIP // (side * factor)) * factor
+    rows = max(1, _STRIP // (width * factors[1])) * factors[1]
     reduced = None
-    for start in range(0, side, rows):
-        box = (left, top + start, left + side, top + min(start + rows, side))
-        strip = to_8_bit(image.crop(box), coding).reduce(factor)
+    for start in range(0, height, rows):
+        box = (left, top + start, right, top + min(start + rows, height))
+        strip = to_8_bit(image.crop(box), coding).reduce(factors)
         if reduced is None:
-            reduced = Image.new(strip.mode, (strip.width, -(-side // factor)))
-        reduced.paste(strip, (0, start // factor))
+            reduced = Image.new(strip.mode, (strip.width, -(-height // factors[1])))
+        reduced.paste(strip, (0, start // factors[1]))
     assert reduced is not None
     return reduced
 
 
-def _crop_and_resize(image: Image.Image, resolution: int) -> Image.Image:
-    width, height = image.size
-    if width == height == resolution:
+def _resize(image: Image.Image, size: tuple[int, int], fit: Fit) -> Image.Image:
+    if image.size == size:
         return image
-    side = min(width, height)
-    left, top = (width - side) / 2, (height - side) / 2
-    box = (left, top, left + side, top + side)
-    return image.resize((resolution, resolution), Image.Resampling.BICUBIC, box=box)
+    return image.resize(size, Image.Resampling.BICUBIC, box=source_box(image.size, fit))
 
 
 def _reason(error: Exception, image: Encoded) -> str:

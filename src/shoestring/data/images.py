@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from shoestring.config.fit import DEFAULT_FIT, Fit
 from shoestring.errors import UserError
 
 _RESIZE_BATCH = 256  # images
@@ -42,6 +43,7 @@ class Images:
         self.classes = tuple(classes)
         self._fingerprint = fingerprint
         self.mirrored = mirrored
+        self.fit: Fit = DEFAULT_FIT  # how rectangles became squares
         self._weights: NDArray[np.float32] | None = None  # of all images of the store
         self.skipped: tuple[tuple[str, str], ...] = ()  # unreadable images: names and reasons
 
@@ -121,7 +123,7 @@ class Images:
             rows=np.ascontiguousarray(rows, dtype=np.int64),
             mirrored=self.mirrored,
         )
-        images.skipped, images._weights = self.skipped, self._weights
+        images.skipped, images.fit, images._weights = self.skipped, self.fit, self._weights
         return images
 
     def weighted(self, weights: NDArray[np.float32] | None) -> Images:
@@ -147,7 +149,7 @@ class Images:
             store[start : start + len(rows)] = resized.permute(0, 2, 3, 1).numpy()
         fingerprint, mirrored = self.fingerprint, self.mirrored
         images = Images(store, self.labels, self.classes, self.ids, fingerprint=fingerprint, mirrored=mirrored)
-        images.skipped = self.skipped
+        images.skipped, images.fit = self.skipped, self.fit
         images._weights = None if self._weights is None else self._weights[self.rows]
         return images
 

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shoestring.data.build import Resolution, build, check_classes, check_train_split, unreadable
+from shoestring.config.fit import DEFAULT_FIT, Fit, check_fit
+from shoestring.data.build import Decoding, Resolution, build, check_classes, check_train_split, unreadable
 from shoestring.data.cache import Entry, build_entry, entry_folder, open_entry
 from shoestring.data.decode import VERSION
 from shoestring.data.formats import quiet
@@ -36,6 +37,7 @@ def load(  # noqa: PLR0913 (public: keywords with defaults)
     split_column: str | None = None,
     group_column: str | None = None,
     resolution: Resolution = None,
+    fit: Fit = DEFAULT_FIT,
     validation: float = 0.1,
     split_seed: int = 0,
     skip_bad: bool = False,
@@ -47,12 +49,13 @@ def load(  # noqa: PLR0913 (public: keywords with defaults)
     `source` is a folder of class folders (with or without `train`, `val` and `test` above them), a folder of Parquet
     files, an `.npz` file, a data set that torchvision downloads, a Hub id `owner/name`, or `digits`; prefix the name of
     the source and a colon (`hub:`, `folder:`) if it is ambiguous. Images are resized to squares of `resolution` pixels;
-    by default they keep their size up to 64 and are resized to 64 above (`AtMost(160)` is another limit). Without a
-    test split, a fifth of train becomes test; without a validation split, the fraction `validation` of train, at most
-    2,500 images, is held out. Both are stratified and drawn with `split_seed`, and exclude the indices `keep` (K,) of
-    the source's train split, so that a published list of training images can be trained on completely. Files that
-    are not images, by name and content, are skipped and counted in `notes`; with `skip_bad`, so are unreadable images,
-    which `skipped` lists. `progress(done, total)` is called while images are decoded; `total` is 0 if unknown.
+    by default they keep their size up to 64 and are resized to 64 above (`AtMost(160)` is another limit). `fit` is how
+    a rectangle becomes a square: "crop" (the center), "squash" or "pad" (with gray). Without a test split, a fifth of
+    train becomes test; without a validation split, the fraction `validation` of train, at most 2,500 images, is held
+    out. Both are stratified and drawn with `split_seed`, and exclude the indices `keep` (K,) of the source's train
+    split, so that a published list of training images can be trained on completely. Files that are not images, by name
+    and content, are skipped and counted in `notes`; with `skip_bad`, so are unreadable images, which `skipped` lists.
+    `progress(done, total)` is called while images are decoded; `total` is 0 if unknown.
 
     With `labels`, a CSV or Parquet file or a data frame (pandas, Polars), `source` is a folder of images in any layout,
     of which those are loaded that this table lists. Its columns of paths and labels are found by their usual names, or
@@ -67,7 +70,7 @@ def load(  # noqa: PLR0913 (public: keywords with defaults)
     if isinstance(resolution, int) and resolution < 1:
         raise UserError(f"resolution is a number of pixels of 1 or more, not {resolution}.")
     location = _locate(source, as_labels(labels, path_column, label_column, split_column, group_column))
-    entry = _load_entry(location, resolution=resolution, skip_bad=skip_bad, progress=progress)
+    entry = _load_entry(location, Decoding(resolution, fit, skip_bad), progress=progress)
     for images in entry.splits.values():
         images.mirrored = _mirrored(location.name)
     if keep is not None and len(keep) and not 0 <= keep.min() <= keep.max() < len(entry.splits["train"]):
@@ -86,6 +89,7 @@ def load_split(  # noqa: PLR0913 (keywords with defaults)
     *,
     classes: Sequence[str],
     resolution: int,
+    fit: Fit = DEFAULT_FIT,
     labels: Labels | None = None,
     skip_bad: bool = False,
     progress: Callable[[int, int], None] | None = None,
@@ -98,7 +102,7 @@ def load_split(  # noqa: PLR0913 (keywords with defaults)
     not have, and for a class that is not in `classes`.
     """
     location = _locate(source, labels)
-    entry = _load_entry(location, resolution=resolution, skip_bad=skip_bad, for_training=False, progress=progress)
+    entry = _load_entry(location, Decoding(resolution, fit, skip_bad), for_training=False, progress=progress)
     for note in _notes(entry):
         log(note)
     name = split or next(name for name in ("test", "train", *entry.splits) if name in entry.splits)
@@ -112,7 +116,7 @@ def load_split(  # noqa: PLR0913 (keywords with defaults)
             raise unknown(f"class in {source}", images.classes[label], classes, hint="Classes are the model's.")
         mapping[label] = known[images.classes[label]]
     result = Images(images.pixels, mapping[images.targets], classes, images.ids, fingerprint=images.fingerprint)
-    result.skipped = entry.skipped
+    result.skipped, result.fit = entry.skipped, fit
     return result
 
 
@@ -120,6 +124,7 @@ def load_unlabeled(
     source: str | Path,
     *,
     resolution: Resolution = None,
+    fit: Fit = DEFAULT_FIT,
     skip_bad: bool = False,
     progress: Callable[[int, int], None] | None = None,
     log: Callable[[str], None] = lambda note: None,
@@ -130,14 +135,14 @@ def load_unlabeled(
     Raises `UserError` as `load` does.
     """
     location = locate_unlabeled(str(source))
-    entry = _load_entry(location, resolution=resolution, skip_bad=skip_bad, for_training=False, progress=progress)
+    entry = _load_entry(location, Decoding(resolution, fit, skip_bad), for_training=False, progress=progress)
     for note in _notes(entry):
         log(note)
     images = next(iter(entry.splits.values()))
     fingerprint = hashlib.blake2b(f"{images.fingerprint} without labels".encode(), digest_size=16).hexdigest()
     mirrored = _mirrored(location.name)
     result = Images(images.pixels, None, (), images.ids, fingerprint=fingerprint, mirrored=mirrored)
-    result.skipped = entry.skipped
+    result.skipped, result.fit = entry.skipped, fit
     return result
 
 
@@ -159,32 +164,33 @@ def _mirrored(name: str) -> bool:
 
 def _load_entry(
     location: Source,
+    decoding: Decoding,
     *,
-    resolution: Resolution,
-    skip_bad: bool,
     for_training: bool = True,
     progress: Callable[[int, int], None] | None,
 ) -> Entry:
     """Open the cache entry of a source, or build it."""
-    folder = entry_folder(location.name, location.location, resolution, VERSION)
+    check_fit(decoding.fit)
+    folder = entry_folder(location.name, location.location, decoding.resolution, decoding.fit, VERSION)
     entry = open_entry(folder, location.key)
-    if entry is not None and entry.skipped and not skip_bad:
+    if entry is not None and entry.skipped and not decoding.skip_bad:
         raise unreadable(*entry.skipped[0])
     if entry is None:
         listing = location.read()
-        if listing.missing and not skip_bad:
+        if listing.missing and not decoding.skip_bad:
             raise UserError(listing.missing)
         build_into = partial(
             build,
             listing,
             key=location.key,
-            resolution=resolution,
-            skip_bad=skip_bad,
+            decoding=decoding,
             for_training=for_training,
             progress=progress,
         )
         with quiet():  # readers warn about images that they can read
             entry = build_entry(folder, location.key, build_into)
+    for images in entry.splits.values():
+        images.fit = decoding.fit
     if for_training:
         check_train_split(entry.splits, entry.meta["without_train"])
         check_classes(entry.splits["train"].targets, entry.splits["train"].classes)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from shoestring.config.fit import DEFAULT_FIT, Fit, check_fit
 from shoestring.config.paths import expanded
 from shoestring.data.build import Resolution, limited
 from shoestring.data.decode import decode, decode_file, header
@@ -20,6 +21,7 @@ from shoestring.data.images import Images
 from shoestring.data.listing import SAMPLE_SIZE, evenly_spaced
 from shoestring.data.memory import in_memory
 from shoestring.data.sources.arrays import to_pixels
+from shoestring.data.squares import native_side
 from shoestring.errors import UserError
 
 _COLUMNS = ("path", "file", "filename", "filepath", "file_path", "image_path", "image")
@@ -33,6 +35,7 @@ def as_images(
     classes: Sequence[str],
     resolution: Resolution = None,
     channels: int | None = None,
+    fit: Fit = DEFAULT_FIT,
     mirrored: bool = True,
 ) -> Images:
     """Convert X to `Images` of `resolution` pixels, with labels (N,) that index `classes`, or None.
@@ -40,11 +43,13 @@ def as_images(
     X is an array (N, H, W) or (N, H, W, C), uint8 or floats from 0 to 1; or N paths or Pillow images: a list, an array,
     a series, or a data frame with one column or a column called path, file, filename or image. By default, the
     resolution is the median side, at most 64 pixels (`AtMost` is another limit), and there is one channel if all files
-    are grayscale, else three. Raises `UserError` for anything else, no images, and unreadable files.
+    are grayscale, else three. `fit` is how a rectangle becomes a square, as in `load`. Raises `UserError` for anything
+    else, no images, and unreadable files.
     """
+    check_fit(fit)
     items = _items(X)
-    pixels = _check_shape(to_pixels(X, what="X")) if items is None else _decode_all(items, resolution, channels)
-    return in_memory(pixels, labels, classes=classes, resolution=resolution, mirrored=mirrored)
+    pixels = _check_shape(to_pixels(X, what="X")) if items is None else _decode_all(items, resolution, channels, fit)
+    return in_memory(pixels, labels, classes=classes, resolution=resolution, fit=fit, mirrored=mirrored)
 
 
 def count_images(X: Any) -> int:
@@ -115,32 +120,34 @@ def _check_shape(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return pixels
 
 
-def _decode_all(items: list[Any], resolution: Resolution, channels: int | None) -> NDArray[np.uint8]:
+def _decode_all(items: list[Any], resolution: Resolution, channels: int | None, fit: Fit) -> NDArray[np.uint8]:
     """Decode to pixels (N, R, R, C)."""
     with ThreadPoolExecutor(min(os.cpu_count() or 1, 16)) as pool:
         if not isinstance(resolution, int) or channels is None:
-            headers = list(pool.map(_header, items))
+            headers = list(pool.map(partial(_header, fit=fit), items))
             sides = [headers[index][0] for index in evenly_spaced(len(headers), SAMPLE_SIZE)]
             resolution = limited(int(np.median(sides)), resolution)
             channels = channels or (1 if all(grayscale for _, grayscale in headers) else 3)
-        return np.stack(list(pool.map(partial(_decode, resolution=resolution, channels=channels), items)))
+        read = partial(_decode, resolution=resolution, channels=channels, fit=fit)
+        return np.stack(list(pool.map(read, items)))
 
 
-def _header(item: Any) -> tuple[int, bool]:
-    """Return the shorter side in pixels, and whether the image is grayscale."""
+def _header(item: Any, *, fit: Fit) -> tuple[int, bool]:
+    """Return the side of the image's square in pixels, and whether it is grayscale."""
     try:
         if isinstance(item, np.ndarray):
-            return min(item.shape[:2]), item.shape[2] == 1
-        return header(item if isinstance(item, Image.Image) else expanded(Path(item)))
+            height, width, channels = item.shape
+            return native_side((width, height), fit), channels == 1
+        return header(item if isinstance(item, Image.Image) else expanded(Path(item)), fit=fit)
     except UserError as error:
         raise UserError(f"cannot read {item}: {error}.") from None
 
 
-def _decode(item: Any, *, resolution: int, channels: int) -> NDArray[np.uint8]:
+def _decode(item: Any, *, resolution: int, channels: int, fit: Fit) -> NDArray[np.uint8]:
     if isinstance(item, str | os.PathLike):
-        return decode_file(Path(item), resolution=resolution, channels=channels)
+        return decode_file(Path(item), resolution=resolution, channels=channels, fit=fit)
     image = item.copy() if isinstance(item, Image.Image) else item  # decoding may load a smaller version in place
     try:
-        return decode(image, resolution=resolution, channels=channels)
+        return decode(image, resolution=resolution, channels=channels, fit=fit)
     except UserError as error:
         raise UserError(f"cannot read an image of X: {error}.") from None

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from shoestring.config.fit import EARLIER_FIT
 from shoestring.errors import UserError
 from shoestring.models.networks import bind_options
 from shoestring.models.preprocessing import Preprocessing, is_finite
@@ -97,7 +98,8 @@ def _parse(content: Any) -> Description:
         std,
         inputs["mirror"],
         inputs["shift"],
-        inputs.get("interpolation", "bilinear"),  # absent in files of earlier versions
+        inputs.get("interpolation", "bilinear"),  # absent in files of earlier versions, as is
+        inputs.get("fit", EARLIER_FIT),
     )
     temperature = check_temperature(content["temperature"])
     return Description(name, options, _parse_classes(content["classes"]), preprocessing, temperature, sizes)

@@ -64,7 +64,8 @@ class Model:
 
         X is `Images`, or anything `shoestring.data.user_images.as_images` accepts: an array (N, H, W) or (N, H, W, C),
         uint8 or floats in 0..1, or a list, array, series or data frame of paths or Pillow images. Color and size are
-        converted to those of the network. Raises `UserError` for anything else, no images, and unreadable files.
+        converted to those of the network, and rectangles become squares as in training; `Images` are squares already:
+        load them with the same `fit`. Raises `UserError` for anything else, no images, and unreadable files.
         """
         from shoestring.models.inference import log_probabilities
 
@@ -78,7 +79,9 @@ class Model:
         if isinstance(X, Images):
             return X
         size = self.preprocessing
-        return as_images(X, None, classes=self.classes, resolution=size.resolution, channels=size.channels)
+        return as_images(
+            X, None, classes=self.classes, resolution=size.resolution, channels=size.channels, fit=size.fit
+        )
 
     def save(self, folder: str | Path) -> None:
         """Write `model.safetensors` and `model.json` into the folder; sizes are those of the tensors where possible."""

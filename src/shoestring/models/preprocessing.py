@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from shoestring.config.fit import DEFAULT_FIT, FITS, Fit
+
 INTERPOLATIONS = ("bilinear", "bicubic")
 _MAX_SIZE = 4096  # pixels per side, and channels
 
@@ -20,7 +22,8 @@ _MAX_SIZE = 4096  # pixels per side, and channels
 class Preprocessing:
     """The input of a network: square images of `resolution` pixels, scaled to 0..1 and normalized by mean and std.
 
-    `interpolation` ("bilinear" or "bicubic") is how images of another size are resized. `mirror` and `shift` configure
+    `interpolation` ("bilinear" or "bicubic") is how images of another size are resized, and `fit` ("crop", "squash" or
+    "pad") how rectangles become squares when they are decoded. `mirror` and `shift` configure
     test-time augmentation (`shoestring.models.tta`). Raises `ValueError` for impossible values, such as a standard
     deviation of zero or another number of means than channels.
     """
@@ -32,6 +35,7 @@ class Preprocessing:
     mirror: bool = False  # average predictions over the image and its mirror image
     shift: int = 0  # where these are ambiguous, also over the image shifted by so many pixels along the diagonal
     interpolation: str = "bilinear"
+    fit: Fit = DEFAULT_FIT
 
     def __post_init__(self) -> None:
         if not _is_integer(self.resolution, 1, _MAX_SIZE):
@@ -50,6 +54,8 @@ class Preprocessing:
             raise ValueError(f"shift must be an integer from 0 to less than the resolution, not {self.shift!r}.")
         if self.interpolation not in INTERPOLATIONS:
             raise ValueError(f"interpolation must be one of {', '.join(INTERPOLATIONS)}, not {self.interpolation!r}.")
+        if self.fit not in FITS:
+            raise ValueError(f"fit must be one of {', '.join(FITS)}, not {self.fit!r}.")
 
 
 def prepare(pixels: Tensor, preprocessing: Preprocessing, *, resolution: int | None = None) -> Tensor:

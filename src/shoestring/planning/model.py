@@ -116,7 +116,7 @@ def expected_preprocessing(images: Images, settings: Train) -> Preprocessing:
 
 
 def preprocessing(sample: Images, *, mirror: bool = False, tta: str = "none") -> Preprocessing:
-    """Return resolution, channels, and mean and standard deviation of each channel over a sample of images.
+    """Return resolution, channels, fit, and mean and standard deviation of each channel over a sample of images.
 
     `tta` is the test-time augmentation; `mirror` is whether a mirrored image keeps its class.
     """
@@ -125,7 +125,7 @@ def preprocessing(sample: Images, *, mirror: bool = False, tta: str = "none") ->
     std = tuple(round(max(float(value), 1e-3), 4) for value in pixels.std(0, dtype=np.float64))
     side, channels = sample.shape[0], sample.shape[2]
     shift = round(_SHIFT * side) if tta in ("auto", "crops") else 0
-    return Preprocessing(side, channels, mean, std, mirror and tta != "none", shift)
+    return Preprocessing(side, channels, mean, std, mirror and tta != "none", shift, fit=sample.fit)
 
 
 def _fitting_width(images: Images, count: int, seconds: float, profiler: Profiler) -> float:

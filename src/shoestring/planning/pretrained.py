@@ -75,7 +75,8 @@ def stored_resolution(recipe: Recipe) -> Resolution:
 def input_like(size: Preprocessing, settings: Train, *, side: int | None) -> Preprocessing:
     """Return the preprocessing that loaded weights were trained with; `size` is that of the images.
 
-    Test-time augmentation stays that of `size`. Pretrained networks take color images; grayscale ones are repeated.
+    Test-time augmentation and fit stay those of `size`. Pretrained networks take color images; grayscale ones are
+    repeated.
     """
     if settings.weights is None or not settings.starts_from_weights:
         return size
@@ -90,7 +91,7 @@ def input_like(size: Preprocessing, settings: Train, *, side: int | None) -> Pre
     mean, std, interpolation, fixed = timm.pretrained_input(settings.model.removeprefix(timm.PREFIX))
     resolution = fixed or side or max(size.resolution, SIDES[0])
     shift = round(size.shift * resolution / size.resolution)
-    return Preprocessing(resolution, len(mean), mean, std, size.mirror, shift, interpolation)
+    return Preprocessing(resolution, len(mean), mean, std, size.mirror, shift, interpolation, size.fit)
 
 
 def choose_side(images: Images, *, count: int, seconds: float | None, seconds_per_image: float) -> int:

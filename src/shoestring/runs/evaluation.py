@@ -47,15 +47,17 @@ def load_other(
     log: Callable[[str], None],
     progress: Callable[[int, int], None],
 ) -> Images:
-    """Load a split of other images, labeled with the classes of the model and of the size of its input.
+    """Load a split of other images, labeled with the classes of the model, of its size and fit.
 
     With `labels`, the labels are those of a table beside the images of a folder.
     """
+    size = model.preprocessing
     return load_split(
         source,
         split,
         classes=model.classes,
-        resolution=model.preprocessing.resolution,
+        resolution=size.resolution,
+        fit=size.fit,
         labels=labels,
         skip_bad=skip_bad,
         progress=progress,

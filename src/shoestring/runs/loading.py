@@ -28,7 +28,7 @@ def label_arguments(recipe: Recipe) -> dict[str, Any]:
 
 def read_arguments(recipe: Recipe, folder: RunDir, *, only: str | None = None) -> dict[str, Any]:
     """Return the keyword arguments that `load` and `load_unlabeled` have in common, for a run or `only` one step."""
-    return {"resolution": _resolution(recipe, folder, only), "skip_bad": recipe.skip_bad}
+    return {"resolution": _resolution(recipe, folder, only), "fit": recipe.fit, "skip_bad": recipe.skip_bad}
 
 
 def load_arguments(recipe: Recipe, folder: RunDir, *, only: str | None = None) -> dict[str, Any]:

@@ -25,7 +25,7 @@ def predict_files(
     decoded, pixels = [], []
     for file in files:
         try:
-            pixels.append(decode_file(file, resolution=size.resolution, channels=size.channels))
+            pixels.append(decode_file(file, resolution=size.resolution, channels=size.channels, fit=size.fit))
             decoded.append(file)
         except UserError as error:
             if not skip_bad:

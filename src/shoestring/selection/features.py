@@ -101,7 +101,8 @@ def _load_network(source: str, images: Images) -> Model:
     if not has_pretrained(name):
         raise UserError(f"timm model '{name}' has no pretrained weights. Use another one, or a model folder.")
     mean, std, interpolation, fixed = pretrained_input(name)
-    preprocessing = Preprocessing(fixed or feature_side(images), len(mean), mean, std, interpolation=interpolation)
+    side = fixed or feature_side(images)
+    preprocessing = Preprocessing(side, len(mean), mean, std, interpolation=interpolation, fit=images.fit)
     classes = images.classes or ("any",)
     return build(TIMM + name, classes=classes, preprocessing=preprocessing, weights=file or "pretrained")
 
