@@ -72,6 +72,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
         width: float | None = None,
         norm: bool | None = None,
         dropout: float | None = None,
+        head: str | None = None,
         shortcut: str | None = None,
         weights: str | None = None,
         download: bool = False,
