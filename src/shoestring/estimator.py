@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils import _safe_indexing, check_random_state
+from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from shoestring import execute
@@ -20,7 +20,7 @@ from shoestring.config.recipe import Recipe, Train
 from shoestring.config.resolve import CALL
 from shoestring.config.resolve import resolve as parse
 from shoestring.data import Dataset, Images
-from shoestring.data.labels import encode, encode_as, label_array, loss_weights
+from shoestring.data.labels import encode, encode_as, label_array, with_loss_weights
 from shoestring.data.split import hold_out_validation
 from shoestring.data.user_images import as_images, count_images
 from shoestring.errors import UserError
@@ -74,6 +74,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
         width: float | None = None,
         norm: bool | None = None,
         dropout: float | None = None,
+        head: str | None = None,
         shortcut: str | None = None,
         weights: str | None = None,
         download: bool = False,
@@ -119,7 +120,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
         parameters = self.get_params(deep=False)
         settings = self._settings(parameters)
         budget = self._budget(parameters, settings.steps)
-        X, y, loss_weights = _with_loss_weights(X, y, sample_weight, parameters["class_weight"])
+        X, y, loss_weights = with_loss_weights(X, y, sample_weight, parameters["class_weight"])
         self.classes_, codes = encode(y)
         images = as_images(
             X,
@@ -149,8 +150,9 @@ class Classifier(ClassifierMixin, BaseEstimator):
         self, images: Images, validation: Images | None, settings: Recipe, budget: Budget, context: Context
     ) -> None:
         """Select, train, prune and calibrate."""
-        if settings.select.examples is not None:
-            check_size(images, settings.select.examples, balance=settings.select.balance)
+        select = settings.select
+        if select.examples is not None:
+            check_size(images, select.examples, balance=select.balance)
         resolved = resolve(settings, Dataset.of(images, validation), budget, context)
         images, validation = resolved.data.train, resolved.data.validation
         recipe = resolved.recipe
@@ -239,15 +241,3 @@ def _seed(random_state: Any) -> int:
     if isinstance(random_state, int | np.integer) and random_state >= 0:
         return int(random_state)
     return int(check_random_state(random_state).randint(_MAX_SEED))
-
-
-def _with_loss_weights(X: Any, y: Any, sample_weight: Any, class_weight: Any) -> tuple[Any, NDArray[Any], Any]:
-    """Images, labels, and weights in the loss with mean 1 (None if unweighted); images of weight 0 are excluded."""
-    y = label_array(y, count_images(X))
-    weights = loss_weights(y, sample_weight, class_weight)
-    if weights is None:
-        return X, y, None
-    kept = np.flatnonzero(weights > 0)
-    if len(kept) < len(y):
-        X, y, weights = _safe_indexing(X, kept), y[kept], weights[kept]
-    return X, y, (weights / weights.mean()).astype(np.float32)

@@ -39,8 +39,8 @@ class FineTune:
 
     `tune` names the blocks that are trained (see `models.blocks.tuned_blocks`). The learning rate of the head is
     `head_factor` times that of the last block before it, and that of each earlier block `decay` times that of the next.
-    Batch norms use and keep their pretrained statistics. With `probe`, the head starts as a logistic regression on the
-    features of the pretrained network.
+    Batch norms use and keep their pretrained statistics. With `probe`, the head is first fitted to the features of the
+    pretrained network.
     """
 
     tune: str = "all"

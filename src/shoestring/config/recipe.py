@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 from shoestring.config import paths
 from shoestring.config.class_weights import ClassWeights, parse_class_weights
 from shoestring.config.fields import Section, option, path
 from shoestring.config.fit import DEFAULT_FIT, Fit
+from shoestring.config.head import HeadKind
 from shoestring.config.labels import LabelTable
 from shoestring.config.select import Select
-from shoestring.config.stages import Stages
-from shoestring.config.units import Bytes, Duration, Flops, Fractions, Size
-from shoestring.errors import UserError
+from shoestring.config.size_sections import Grow, Prune
+from shoestring.config.units import Bytes, Duration, Flops, Fractions
 
 _MAX_SEED = 2**63 - 1
 
@@ -27,6 +26,11 @@ class Train(Section):
     width: float | None = option("multiple of the network's default number of channels", gt=0)
     norm: bool | None = option("use batch normalization")
     dropout: float | None = option("fraction of features dropped before the head", ge=0, lt=1)
+    head: HeadKind | None = option(
+        "last part of the network: linear (the default), mlp:256,64 (hidden layers of these sizes, with dropout), "
+        "cosine (normalized features and weights), prototype (nearest class mean), or dual (a second output of ones)",
+        parse=HeadKind.parse,
+    )
     shortcut: Literal["A", "B"] | None = option(
         "shortcuts of resnet20 and resnet56: zero padding (A) or 1x1 convolution (B)"
     )
@@ -96,56 +100,6 @@ class Train(Section):
     def mirrors(self, keeps_class: bool) -> bool:
         """Return whether images are flipped: as set, otherwise if a mirrored image keeps its class."""
         return keeps_class if self.flip is None else self.flip
-
-
-@dataclass(frozen=True)
-class Grow(Section):
-    """Progressive resizing and network growth."""
-
-    method: str = option(
-        "growth schedule, see `shoestring list grow`, or several, comma-separated; auto grows the network only if it "
-        "is too large for the time budget",
-        "auto",
-    )
-    stages: Stages | None = option(
-        "explicit stages instead, as WIDTH@RESOLUTION or WIDTH@RESOLUTION@DEPTH, optionally followed by :FRACTION of "
-        "the training: 0.5@0.5,1@0.75@0.5:0.3,1@1",
-        parse=Stages.parse,
-    )
-    options: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def is_auto(self) -> bool:
-        """Whether the schedule is left open."""
-        return self.method == "auto" and self.stages is None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.stages is not None and (self.method != "auto" or self.options):
-            raise UserError("--stages replaces growth schedules: omit --grow and its options.")
-        if self.method == "auto" and self.options:
-            raise UserError(f"'{next(iter(self.options))}' is an option of a growth schedule: name one with --grow.")
-
-
-@dataclass(frozen=True)
-class Prune(Section):
-    """Pruning method and target size."""
-
-    method: str = option("criterion that ranks channels for removal, see `shoestring list prune`", "magnitude")
-    macs: Size | None = option(
-        "target for the MACs of one forward pass: a fraction (0.5) or a number (20M)",
-        parse=partial(Size.parse, what="--macs"),
-    )
-    params: Size | None = option(
-        "target for the number of parameters: a fraction (0.5) or a number (200k)",
-        parse=partial(Size.parse, what="--params"),
-    )
-    options: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def enabled(self) -> bool:
-        """Whether a target is set."""
-        return self.macs is not None or self.params is not None
 
 
 @dataclass(frozen=True)

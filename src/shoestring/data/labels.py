@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from shoestring.config.class_weights import ClassWeights
 from shoestring.data.images import Images
 from shoestring.data.tables import is_missing
+from shoestring.data.user_images import count_images
 from shoestring.errors import UserError, unknown
 
 
@@ -126,3 +127,17 @@ def weighted_by_class(images: Images, class_weights: ClassWeights | None) -> Ima
     assert weights is not None
     equal = np.allclose(weights, weights[0])
     return images.weighted(None if equal else (weights / weights.mean()).astype(np.float32))
+
+
+def with_loss_weights(X: Any, y: Any, sample_weight: Any, class_weight: Any) -> tuple[Any, NDArray[Any], Any]:
+    """Images, labels, and weights in the loss with mean 1 (None if unweighted); images of weight 0 are excluded."""
+    from sklearn.utils import _safe_indexing
+
+    y = label_array(y, count_images(X))
+    weights = loss_weights(y, sample_weight, class_weight)
+    if weights is None:
+        return X, y, None
+    kept = np.flatnonzero(weights > 0)
+    if len(kept) < len(y):
+        X, y, weights = _safe_indexing(X, kept), y[kept], weights[kept]
+    return X, y, (weights / weights.mean()).astype(np.float32)

@@ -21,7 +21,7 @@ from shoestring.runtime.context import Context
 from shoestring.training.checkpoint import Checkpoint
 from shoestring.training.early_stopping import Score
 from shoestring.training.loop import REPLAN, Hooks, fit
-from shoestring.training.probe import probe_head, some_of_each_class
+from shoestring.training.probe import head_flops, method_of, probe_head, some_of_each_class
 from shoestring.training.progress import TrainingSummary
 
 _PROBE_FRACTION, _MIN_PROBED = 0.25, 64  # of the time for training; images
@@ -81,12 +81,14 @@ def _fit_probe(planned: Planned, images: Images, window: Window, context: Contex
     context.log(f"fitting the head of {planned.model.name} to the features of {count:,} images")
     planned.model.module.to(context.device)
     sample = weighted_by_class(some_of_each_class(images, count, seed=context.seed), plan.class_weights)
-    probe_head(planned.model, sample, precision=plan.precision, seed=context.seed)
+    seconds = _PROBE_FRACTION * window.remaining if window.budget.unit == "seconds" else None
+    probe_head(planned.model, sample, precision=plan.precision, seed=context.seed, seconds=seconds)
     forward_flops = 2.0 * count_macs(planned.model) * count
     epochs = count / len(images)
-    window.budget.charge(epochs=epochs, flops=forward_flops)
+    window.budget.charge(epochs=epochs, flops=forward_flops + head_flops(planned.model, count))
     window.restart()  # the probe is not part of the learning-rate schedule
-    return TrainingSummary(0, epochs, plan.batch_size, "logistic regression", "float32", str(plan.grow), 0.0, "budget")
+    method = method_of(planned.model)
+    return TrainingSummary(0, epochs, plan.batch_size, method, "float32", str(plan.grow), 0.0, "budget")
 
 
 def _score(images: Images, model: Model) -> Score:

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from torch import nn
 
 from shoestring.errors import UserError, unknown
-from shoestring.models.heads import head_weights
+from shoestring.models.heads import head_module, head_weights
 
 HEAD = "head"
 _CONTAINERS = (nn.Sequential, nn.ModuleList)
@@ -19,9 +19,9 @@ def find_blocks(module: nn.Module, heads: Collection[str]) -> dict[str, list[str
     A block is a part of the network (`conv_stem`), or a part of a sequence of them (`layer3.0`, `blocks.5`). Parts that
     only normalize belong to the block before them.
     """
-    own = head_weights(module, heads)
+    own = {id(weight) for weight in (*head_weights(module, heads), *head_module(module, heads).parameters())}
     names = [name for name, _ in module.named_parameters()]
-    layers = {name.rpartition(".")[0] for name, weight in module.named_parameters() if any(weight is w for w in own)}
+    layers = {name.rpartition(".")[0] for name, weight in module.named_parameters() if id(weight) in own}
     blocks: dict[str, list[str]] = {}
     head, last = [], ""
     for name in names:

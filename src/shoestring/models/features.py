@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from shoestring.data.cache import cache_root, cache_write_errors
 from shoestring.data.images import Images
+from shoestring.models.heads import head_module
+from shoestring.models.layers import tensors
 from shoestring.models.model import Model
 from shoestring.runtime.files import atomic_write
 
@@ -38,9 +40,11 @@ def are_cached(model: Model, images: Images, *, variant: str = "") -> bool:
 def _key(model: Model, images: Images, variant: str) -> str:
     size = model.preprocessing
     inputs = (size.resolution, size.channels, size.mean, size.std, size.interpolation)
-    digest = hashlib.blake2b(f"{model.name} {model.options} {inputs} {variant}".encode(), digest_size=12)
+    options = {key: value for key, value in model.options.items() if key != "head"}
+    digest = hashlib.blake2b(f"{model.name} {options} {inputs} {variant}".encode(), digest_size=12)
     digest.update(images.fingerprint.encode())
-    for name, tensor in model.module.state_dict().items():
-        if name not in model.heads:
+    own = {id(tensor) for tensor in tensors(head_module(model.module, model.heads)).values()}
+    for name, tensor in tensors(model.module).items():
+        if name not in model.heads and id(tensor) not in own:
             digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()

@@ -16,7 +16,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from shoestring.data.images import Images
-from shoestring.models.heads import head_inputs, last_layer
+from shoestring.models.head_modules import class_scores
+from shoestring.models.heads import head_inputs, head_module
 from shoestring.models.model import Model
 from shoestring.models.tta import (
     AMBIGUOUS_FRACTION,
@@ -156,18 +157,18 @@ def embed(
     normalize: bool = True,
     progress: Callable[[float], None] = lambda fraction: None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return features (N, D), the inputs of the last layer scaled to unit length, and logits (N, classes).
+    """Return features (N, D), the inputs of the head scaled to unit length, and logits (N, classes).
 
     Without `normalize`, features keep their length. Both come from a single forward pass. `progress` is called with the
     fraction of the images that are done.
     """
     captured: list[Tensor] = []
-    last = last_layer(model.module, model.heads)
-    hook = last.register_forward_pre_hook(lambda layer, inputs: captured.append(head_inputs(layer, inputs).cpu()))
+    head = head_module(model.module, model.heads)
+    hook = head.register_forward_pre_hook(lambda layer, inputs: captured.append(head_inputs(layer, inputs).cpu()))
 
     def forward(pixels: Tensor) -> tuple[Tensor, Tensor]:
         captured.clear()
-        logits = model.module(model.prepare(pixels)).float().cpu()
+        logits = class_scores(model.module(model.prepare(pixels))).float().cpu()
         return captured[-1], logits
 
     device = next(model.module.parameters()).device

@@ -27,6 +27,7 @@ from shoestring.models.description import (
     read_description,
     size_options,
 )
+from shoestring.models.head_modules import class_scores
 from shoestring.models.heads import find_heads, init_near_zero, with_new_heads
 from shoestring.models.layers import resize_tensors
 from shoestring.models.networks import bind_options, create_network
@@ -186,7 +187,7 @@ def _check_forward(model: Model) -> None:
     size = model.preprocessing.resolution
     black = torch.zeros(1, size, size, model.preprocessing.channels, dtype=torch.uint8)
     with torch.no_grad(), eval_mode(model.module):  # not inference mode: some networks cache tensors
-        logits = model.module(model.prepare(black))
+        logits = class_scores(model.module(model.prepare(black)))
     expected = (1, len(model.classes))
     if logits.shape != expected:
         raise ValueError(f"its output for one image has shape {tuple(logits.shape)}, expected {expected}.")

@@ -10,23 +10,51 @@ import torch
 from torch import nn
 
 from shoestring.config import registry
+from shoestring.config.head import HeadKind
+from shoestring.config.values import coerce
 from shoestring.errors import UserError
 from shoestring.models import timm
+from shoestring.models.heads import find_heads, replace_head
 
 _MAX_PARAMETERS = 2**31  # 8 GB; a mistyped width could ask for more memory than there is
 
 
 def bind_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options with the types that the network takes. Raises `UserError` for unknown names and options."""
+    """Return the options with the types that the network takes; `head` is one of every network, unset if linear.
+
+    Raises `UserError` for unknown names and options.
+    """
+    body = {key: value for key, value in options.items() if key != "head"}
+    head = HeadKind.parse(coerce(options.get("head", "linear"), str, "option 'head'"))
     if name.startswith(timm.PREFIX):
-        return timm.bind_options(name.removeprefix(timm.PREFIX), options)
-    return registry.bind("models", name, dict(options))
+        bound = timm.bind_options(name.removeprefix(timm.PREFIX), body)
+    else:
+        bound = registry.bind("models", name, body)
+    return bound if head.kind == "linear" else {**bound, "head": str(head)}
 
 
 def create_network(
     name: str, classes: int, channels: int, options: Mapping[str, Any], *, pretrained: bool
 ) -> nn.Module:
-    """Create a network. Raises `UserError` if these options make none, or one of more than 2**31 parameters."""
+    """Create a network.
+
+    Raises `UserError` if these options make none, or one of more than 2**31 parameters, and for a head other than
+    linear if it does not end with one linear layer.
+    """
+    body = {key: value for key, value in options.items() if key != "head"}
+    create = partial(_create_linear, name, channels=channels, options=body)
+    module = create(classes, pretrained=pretrained)
+    if "head" in options:
+        heads = find_heads(module, partial(create, pretrained=False), classes)
+        kind, dropout = HeadKind.parse(options["head"]), options.get("dropout")
+        replace_head(module, heads, kind, classes, name=name, dropout=dropout)
+    return module
+
+
+def _create_linear(
+    name: str, classes: int, *, channels: int, options: Mapping[str, Any], pretrained: bool
+) -> nn.Module:
+    """Create a network with its own head."""
     if name.startswith(timm.PREFIX):
         timm_name = name.removeprefix(timm.PREFIX)
         return timm.create(timm_name, classes=classes, channels=channels, pretrained=pretrained, **options)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from shoestring.models.head_modules import class_scores
 from shoestring.models.preprocessing import Preprocessing
 
 SHIFTS = 2  # shifted copies of an ambiguous image: both directions of the diagonal
@@ -44,9 +45,9 @@ def mean_log_probabilities(module: nn.Module, batches: list[Tensor], mirror: boo
     """
     if mirror:
         batches = [version for batch in batches for version in (batch, batch.flip(-1))]
-    total = module(batches[0]).float().log_softmax(1)
+    total = class_scores(module(batches[0])).float().log_softmax(1)
     for batch in batches[1:]:
-        total = torch.logaddexp(total, module(batch).float().log_softmax(1))
+        total = torch.logaddexp(total, class_scores(module(batch)).float().log_softmax(1))
     return total - math.log(len(batches))
 
 

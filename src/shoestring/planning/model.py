@@ -62,6 +62,8 @@ def choose_network(
     profiled time of a step.
     """
     options = {key: getattr(settings, key) for key in _OPTIONS if getattr(settings, key) is not None}
+    if settings.head is not None:
+        options["head"] = str(settings.head)
     if is_pretrained(settings):
         network = Network(settings.model, options, "as requested", SIDES[0])
         price = 0.0

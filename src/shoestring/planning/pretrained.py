@@ -127,5 +127,6 @@ def choose_fine_tuning(model: Model, settings: Train, *, epochs: float) -> FineT
     if tune == "auto":
         tune = "all" if epochs >= _MIN_EPOCHS else "head"
     tuned_blocks(tune, find_blocks(model.module, model.heads), name=model.name)
-    probe = settings.weights == "pretrained"
+    means = settings.head is not None and settings.head.kind == "prototype"  # of the features, whatever their network
+    probe = means or settings.weights == "pretrained"
     return FineTune(tune, _PROBED_FACTOR if probe else _HEAD_FACTOR, _DECAY, probe=probe)

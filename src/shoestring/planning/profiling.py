@@ -17,6 +17,7 @@ from shoestring.config.recipe import Train
 from shoestring.data.batches import Batch, on_device
 from shoestring.data.images import Images
 from shoestring.evaluation.cost import count_macs
+from shoestring.models.head_modules import class_scores
 from shoestring.models.inference import autocast
 from shoestring.models.model import Model
 from shoestring.planning.optimizer import choose_optimizer
@@ -206,7 +207,7 @@ def _step(module: torch.nn.Module, batch: Batch, precision: Precision) -> Callab
         module.zero_grad(set_to_none=True)
         with safe_convolutions(module, batch.images.device):
             with autocast(batch.images.device, precision):
-                logits = module(batch.images)
+                logits = class_scores(module(batch.images))
             functional.cross_entropy(logits.float(), batch.labels).backward()
         module.zero_grad(set_to_none=True)
 

@@ -15,6 +15,7 @@ from shoestring.data.batches import Batches
 from shoestring.data.images import Dataset, Images
 from shoestring.errors import UserError
 from shoestring.growth import Stage
+from shoestring.models.head_modules import class_scores
 from shoestring.runtime.context import Context
 from shoestring.runtime.device import out_of_memory
 from shoestring.runtime.distributed import Distributed
@@ -31,8 +32,8 @@ class DistributedForward:
         self._wrapped: nn.Module | None = None
         self._shapes: list[torch.Size] = []
 
-    def __call__(self, images: Tensor) -> Tensor:
-        """Logits of this process's images (B, C, H, W); the network is wrapped again after its width changed."""
+    def __call__(self, images: Tensor) -> Any:
+        """Outputs for this process's images (B, C, H, W); the network is wrapped again after its width changed."""
         shapes = [weight.shape for weight in self._module.parameters()]
         if self._wrapped is None or shapes != self._shapes:
             self._wrapped = None  # frees the old wrapper's hooks first, which hold tensors of the old shapes
@@ -47,7 +48,7 @@ class DistributedForward:
 def _has_unused_parameters(module: nn.Module, sample: Tensor) -> bool:
     """Whether some trainable weights do not affect the output for a sample of images, and so get no gradient."""
     trial = copy.deepcopy(module)
-    trial(sample).sum().backward()
+    class_scores(trial(sample)).sum().backward()
     return any(weight.requires_grad and weight.grad is None for weight in trial.parameters())
 
 

@@ -1,4 +1,4 @@
-"""Linear probe: a head fitted by logistic regression on the features of a frozen network."""
+"""Probe: a head that is fitted to the features of a frozen network, a linear one by logistic regression."""
 
 from __future__ import annotations
 
@@ -13,9 +13,12 @@ from torch import Tensor, nn
 
 from shoestring.data.images import Images
 from shoestring.models.features import cached_features
-from shoestring.models.heads import last_layer
+from shoestring.models.head_modules import CosineHead, Head
+from shoestring.models.heads import head_module
 from shoestring.models.inference import embed
 from shoestring.models.model import Model
+from shoestring.training.heads.class_means import fit_class_means
+from shoestring.training.heads.on_features import train_on_features, training_flops
 
 # Inverse strengths of the L2 penalty on unit-length features that are compared by cross-validation.
 STRENGTHS = (1.0, 10.0, 100.0)
@@ -88,24 +91,47 @@ def some_of_each_class(images: Images, count: int, *, seed: int) -> Images:
     return images[order[np.argsort(rank, kind="stable")[:count]]]
 
 
-@torch.no_grad()
-def probe_head(model: Model, images: Images, *, precision: str = "float32", seed: int = 0) -> NDArray[np.float32]:
-    """Replace the head of a model by a linear probe on these images, in place; return the features (N, D).
+def method_of(model: Model) -> str:
+    """Return how the head of a model is fitted to features, in words."""
+    head = head_module(model.module, model.heads)
+    if not isinstance(head, Head):
+        return "logistic regression"
+    return "class means" if isinstance(head, CosineHead) and not head.is_learned else "adamw"
 
-    The features are those of the images as they are, without augmentation; they are cached. The head takes features of
-    any length, so the weights are divided by the mean length.
+
+def head_flops(model: Model, count: int) -> float:
+    """Return the FLOPs of fitting the head to features of `count` images: those of training, others are negligible."""
+    head = head_module(model.module, model.heads)
+    return training_flops(head, count) if isinstance(head, Head) and method_of(model) == "adamw" else 0.0
+
+
+@torch.no_grad()
+def probe_head(
+    model: Model, images: Images, *, precision: str = "float32", seed: int = 0, seconds: float | None = None
+) -> NDArray[np.float32]:
+    """Fit the head of a model to the features of these images, in place; return the features (N, D).
+
+    The features are those of the images as they are, without augmentation; they are cached. A linear head becomes a
+    logistic regression. It takes features of any length, so its weights are divided by the mean length. The head
+    "prototype" is set to the means of the classes, "cosine" is trained from there, and "mlp" from the beginning, for at
+    most `seconds` if they are given.
     """
-    layer = last_layer(model.module, model.heads)
+    head = head_module(model.module, model.heads)
 
     def compute() -> NDArray[np.float32]:
         return embed(model, images, precision=precision, normalize=False)[0]
 
     features = cached_features(model, images, compute, variant=precision)
+    about: dict[str, Any] = {"sample_weight": images.weights, "seed": seed}
+    if isinstance(head, CosineHead):
+        fit_class_means(head, features, images.targets, **about)
+    if isinstance(head, Head):
+        if method_of(model) == "adamw":
+            train_on_features(head, features, images.targets, seconds=seconds, **about)
+        return features
     length = float(np.linalg.norm(features, axis=1).mean()) or 1.0
-    weights, biases = fit_probe(
-        features / length, images.targets, classes=len(model.classes), sample_weight=images.weights, seed=seed
-    )
-    _assign(layer, torch.from_numpy(weights / length), torch.from_numpy(biases))
+    weights, biases = fit_probe(features / length, images.targets, classes=len(model.classes), **about)
+    _assign(head, torch.from_numpy(weights / length), torch.from_numpy(biases))
     return features
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import weakref
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from shoestring.data.batches import Batch
+from shoestring.models.head_modules import class_scores
 from shoestring.models.inference import autocast
 from shoestring.models.model import Model
 from shoestring.runtime.cuda_graph import Replay
@@ -35,7 +37,7 @@ class Stepper:
 
     def __init__(self, model: Model, optimizer: CombinedOptimizer, *, precision: str, device: torch.device) -> None:
         self.model, self.optimizer, self.precision = model, optimizer, precision
-        self.forward: Callable[[Tensor], Tensor] | None = None
+        self.forward: Callable[[Tensor], Any] | None = None
         self.norms = False
         self.rollbacks = 0
         self._smoothing, self._weight, self._weighted = 0.0, 1.0, False
@@ -66,7 +68,7 @@ class Stepper:
         scale = _LOSS_SCALE / _LOSS_SCALE_DIVISOR**self.rollbacks if self.precision == "float16" else 1.0
         with safe_convolutions(module, images.device):
             with autocast(images.device, self.precision), recording as norms:
-                logits = (self.forward or module)(images)
+                logits = class_scores((self.forward or module)(images))
             loss = self._loss(logits.float(), labels)
             (loss * (self._weight * scale)).backward()
         if scale != 1:
