@@ -99,7 +99,7 @@ def _absent(held: Images, split: str, consequence: str) -> list[str]:
         return []
     if len(absent) == len(held.classes):
         return [f"no class has enough images to hold one out for {split}: {consequence}."]
-    return [f"classes without a held-out image for {split}: {listed(absent, _MAX_NAMES)}."]
+    return [f"classes with too few images to hold one out for {split}: {listed(absent, _MAX_NAMES)}."]
 
 
 def _hold_out_of(images: Images, indices: NDArray[np.int64], size: int, seed: int) -> tuple[Images, Images]:
