@@ -17,7 +17,7 @@ class _Machine:
         self.timed: list[int] = []
         monkeypatch.setattr(profiling, "set_threads", self._set)
         monkeypatch.setattr(profiling, "time_calls", self._time)
-        monkeypatch.setattr(profiling, "_low_precisions", lambda device: [])
+        monkeypatch.setattr(profiling, "low_precisions", lambda device: [])
 
     def _set(self, count: int) -> None:
         self.count = count
@@ -63,17 +63,6 @@ def test_a_number_of_threads_that_was_asked_for_stays(images, make_model, monkey
     assert (machine.count, found.times.train * 10) == (2, pytest.approx(0.6))
 
 
-def test_bfloat16_is_tried_where_the_processor_multiplies_in_it(monkeypatch):
-    for low, expected in ((0.5, True), (30.0, False)):
-        profiling._multiplies_bfloat16.cache_clear()
-        seconds = iter([1.0, low])
-        monkeypatch.setattr(
-            profiling, "time_calls", lambda run, limit, seconds=seconds: Timing(9.0, next(seconds), 1.0)
-        )
-        assert profiling._multiplies_bfloat16() is expected
-    profiling._multiplies_bfloat16.cache_clear()
-
-
 def test_large_networks_are_timed_on_few_images():
     around = {"most": 32, "step": 100, "device": "cpu"}
     assert images_to_time(1e6, 1.0, **around) == 32
@@ -91,12 +80,3 @@ def test_images_are_made_smaller_and_stay_the_same(make_images):
     means = images.pixels.reshape(30, 32, 2, 32, 2, 3).mean((2, 4))
     assert np.abs(small.pixels - means).mean() < 20
     assert torch.equal(torch.from_numpy(small.pixels[3:5]), torch.from_numpy(images[3:5].resized(32).pixels))
-
-
-def test_devices_without_bfloat16_of_their_own_are_timed_in_float16(monkeypatch):
-    for able, expected in ((True, ["bfloat16"]), (False, ["float16"])):
-        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation, able=able: able)
-        assert profiling._low_precisions("cuda") == expected
-    for able, expected in ((True, ["bfloat16"]), (False, [])):
-        monkeypatch.setattr(profiling, "_multiplies_bfloat16", lambda able=able: able)
-        assert (profiling._low_precisions("cpu"), profiling._low_precisions("mps")) == (expected, [])

@@ -22,7 +22,7 @@ DEFAULT_SIDE = 128  # where the budget is not a time
 LEARNING_RATE, WEIGHT_DECAY = 3e-4, 0.02  # of AdamW, for the last block before the head
 # Factors on the learning rate of the head: a new one must move far, a fitted one is right already. With a factor of 10
 # a fitted head lost half a point in four epochs on 500 scenes, with 1 the network gained two (one seed, validation).
-_HEAD_FACTOR, _PROBED_FACTOR = 10.0, 1.0
+NEW_HEAD_FACTOR, FITTED_HEAD_FACTOR = 10.0, 1.0
 _DECAY = 0.9  # factor on the learning rate from each block to the one before it
 _EPOCHS = 10.0  # that a larger input must leave time for
 _MIN_EPOCHS = 0.5  # below this, only the head is trained
@@ -129,4 +129,4 @@ def choose_fine_tuning(model: Model, settings: Train, *, epochs: float) -> FineT
     tuned_blocks(tune, find_blocks(model.module, model.heads), name=model.name)
     means = settings.head is not None and settings.head.kind == "prototype"  # of the features, whatever their network
     probe = means or settings.weights == "pretrained"
-    return FineTune(tune, _PROBED_FACTOR if probe else _HEAD_FACTOR, _DECAY, probe=probe)
+    return FineTune(tune, FITTED_HEAD_FACTOR if probe else NEW_HEAD_FACTOR, _DECAY, probe=probe)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
 
 import numpy as np
 import torch
@@ -25,6 +24,7 @@ from shoestring.planning.pretrained import is_pretrained
 from shoestring.runtime.context import Context
 from shoestring.runtime.cuda_graph import synchronous
 from shoestring.runtime.device import out_of_memory, safe_convolutions, synchronize
+from shoestring.runtime.precision import Precision, low_precisions
 from shoestring.runtime.threads import candidates, set_threads
 from shoestring.runtime.timing import time_calls
 from shoestring.training.optimizer import update_seconds
@@ -35,9 +35,6 @@ _STEPS_TIMED = 8  # approximately: two in each precision, and predictions
 _MIN_IMAGES, _MAX_IMAGES = 16, 128
 _CROWDED = 1.25  # ratio of wall-clock to CPU seconds of one thread above which other processes are assumed to run
 _GAIN = 0.95  # maximum relative time with lower precision or more threads, for these to be used
-_PROBE_SIZE = 384  # rows and columns of the matrices for timing bfloat16
-
-Precision = str  # "float32", "bfloat16" or "float16"
 
 
 @dataclass(frozen=True)
@@ -123,7 +120,7 @@ def profile(model: Model, batch: Batch, *, precision: str, limit: float, threads
 
 def _profile(model: Model, batch: Batch, precision: str, limit: float, threads: int | None) -> Profile:
     device, count = batch.images.device.type, len(batch.images)
-    precisions = [precision] if precision != "auto" else ["float32", *_low_precisions(device)]
+    precisions = [precision] if precision != "auto" else ["float32", *low_precisions(device)]
     trial = copy.deepcopy(model.module).train()
     tuned = device == "cpu" and threads is not None
     if tuned:
@@ -160,27 +157,6 @@ def _tune_threads(step: Callable[[], None], most: int, single: float, limit: flo
             break
     set_threads(best_count)
     return best
-
-
-def _low_precisions(device: str) -> list[Precision]:
-    """The low precisions worth timing: float16 on CUDA devices without native bfloat16."""
-    if device == "mps" or (device == "cpu" and not _multiplies_bfloat16()):
-        return []
-    if device == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
-        return ["float16"]
-    return ["bfloat16"]
-
-
-@lru_cache(maxsize=1)
-def _multiplies_bfloat16() -> bool:
-    """Whether the CPU multiplies faster in bfloat16 than in float32; with emulation a step takes 30 times as long."""
-    matrices = [torch.ones(_PROBE_SIZE, _PROBE_SIZE, dtype=kind) for kind in (torch.float32, torch.bfloat16)]
-    plain, low = (time_calls(partial(_square, matrix), 0.01).cpu_seconds for matrix in matrices)
-    return low < plain
-
-
-def _square(matrix: torch.Tensor) -> None:
-    torch.mm(matrix, matrix)
 
 
 def images_to_time(macs: float, limit: float, *, most: int, step: int, device: str, least: int = _MIN_IMAGES) -> int:

@@ -17,7 +17,7 @@ from shoestring.errors import UserError
 from shoestring.models.model import Model
 from shoestring.planning.model import build_network, choose_network
 from shoestring.planning.plan import Allotment, allotment_of, plan_training
-from shoestring.planning.pretrained import with_weights
+from shoestring.planning.pretrained import NEW_HEAD_FACTOR, with_weights
 from shoestring.planning.profiling import Profiler
 from shoestring.selection import Pool, Signals
 from shoestring.training.setup import MIN_STEPS
@@ -101,7 +101,7 @@ def plan_proxy(images: Images, settings: Select, profiler: Profiler) -> Proxy:
         plan = replace(plan, precision=profile.precision, times=profile.times)
         reserve_proxy(profiler.budget, plan, images, epochs)
     if plan.fine_tune is not None:  # its head is trained like the rest, so that there are dynamics to record
-        plan = replace(plan, fine_tune=replace(plan.fine_tune, probe=False))
+        plan = replace(plan, fine_tune=replace(plan.fine_tune, probe=False, head_factor=NEW_HEAD_FACTOR))
     return Proxy(model, plan)
 
 

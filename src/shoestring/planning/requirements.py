@@ -16,6 +16,7 @@ from shoestring.training.setup import MIN_STEPS
 
 # Images whose training takes as long as the profiling of a step, at worst: of small and of pretrained networks.
 _OVERHEAD, _PRETRAINED_OVERHEAD = 1000, 200
+_CALLS = 20  # of a step while it is profiled, at most: a few images take less time
 _PROBED = 200  # images whose features a head is fitted to
 _SLOW = 5e9  # FLOPs per second that any processor reaches, also if other processes run
 
@@ -30,7 +31,7 @@ def probe_cost(profiler: Profiler, model: Model, settings: Train, *, count: int,
         return 2.0 * count_macs(model) * count
     measured = times(model, settings)
     profiler.budget.seconds_per_pass = measured.predict
-    return min(count, _PROBED) * measured.predict + _PRETRAINED_OVERHEAD * measured.train
+    return min(count, _PROBED) * measured.predict + min(_PRETRAINED_OVERHEAD, _CALLS * count) * measured.train
 
 
 def steps_cost(profiler: Profiler, model: Model, settings: Train, *, count: int, times: Times) -> float:
@@ -43,7 +44,7 @@ def steps_cost(profiler: Profiler, model: Model, settings: Train, *, count: int,
     measured = times(model, settings)
     profiler.budget.seconds_per_pass = measured.predict
     smallest = settings.batch_size or min(size, MIN_BATCH)
-    return MIN_STEPS * measured.step(smallest) + _OVERHEAD * measured.train
+    return MIN_STEPS * measured.step(smallest) + min(_OVERHEAD, _CALLS * count) * measured.train
 
 
 def slow_times(model: Model, settings: Train) -> StepTimes:

@@ -20,12 +20,14 @@ from shoestring.models.model import Model, build
 from shoestring.models.preprocessing import Preprocessing
 from shoestring.models.timm import check_name, has_pretrained, pretrained_input
 from shoestring.runtime.context import Context
+from shoestring.runtime.precision import low_precisions
 from shoestring.selection.algorithms.rows import StoredRows, as_stored
 from shoestring.selection.algorithms.similarity import Indices, slices
 
 _ROWS = 8192  # rows of a file that are read at once
 _NORM_TOLERANCE = 2e-3  # deviation from unit length that is ignored (float16 rounds by less)
 _MIN_SIDE, _MAX_SIDE = 96, 128  # pixels; smaller images are enlarged, as pretrained networks know larger ones
+_MAX_FRACTION = 0.8  # of the remaining time, for computing features
 _TINY = 1e-12  # length of features that are zero
 _TIMED = 64  # images on which a network is timed
 
@@ -112,16 +114,17 @@ def _extract(model: Model, images: Images, budget: Budget, context: Context) -> 
     model.module.to(context.device)
     sample = images[: min(_TIMED, len(images))]
     seconds = {}
-    for precision in ("float32", "bfloat16") if budget.unit == "seconds" else ("float32",):
+    device = context.device.partition(":")[0]
+    for precision in ("float32", *(low_precisions(device) if budget.unit == "seconds" else ())):
         embed(model, sample[:1], precision=precision)  # warm-up
         start = time.monotonic()
         embed(model, sample, precision=precision)
         seconds[precision] = time.monotonic() - start
     precision = min(seconds, key=seconds.__getitem__)
     needed = seconds[precision] / len(sample) * len(images)
-    window = budget.window("select")
-    if budget.unit == "seconds" and needed > window.remaining:
-        total = budget.total * needed / max(window.remaining, 1e-9)
+    available = _MAX_FRACTION * budget.remaining
+    if budget.unit == "seconds" and needed > available:
+        total = budget.total * needed / max(available, 1e-9)
         raise budget.too_small(total, why=f"computing features of {len(images):,} images takes about {needed:.0f} s")
     context.log(f"features: {model.name} at {model.preprocessing.resolution} px, {precision}, about {needed:.0f} s")
     features, _ = embed(
