@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+import shoestring.planning.resolve as resolving
 from shoestring.budget import Budget
 from shoestring.config.plan import Plan, StepTimes
 from shoestring.config.recipe import Recipe, Train
@@ -64,6 +65,20 @@ def test_less_tta_and_smaller_images_are_tried_before_refusing(context, photos, 
     data = resolved.data
     assert (resolved.plan.tta, data.train.shape[0], data.test.shape[0]) == (tta, side, side)
     assert any("32 x 32 pixels" in note for note in notes) is (side == 32)
+
+
+def test_width_is_chosen_with_the_measured_time_for_evaluation(context, photos, monkeypatch):
+    _profiled(monkeypatch, 3e-3, slow=1e7)  # which suffices, but is not how long evaluation takes
+    reserved: list[float | None] = []
+    allotment_of = resolving.allotment_of
+
+    def spy(budget, step, **kwargs):
+        reserved.append(budget.seconds_per_pass)
+        return allotment_of(budget, step, **kwargs)
+
+    monkeypatch.setattr(resolving, "allotment_of", spy)
+    _resolve(photos, context, train=Train(weights="none"))
+    assert reserved[-1] == pytest.approx(1e-3)
 
 
 def test_infeasible_budget_is_refused_and_requested_resolution_is_kept(context, photos, monkeypatch):

@@ -73,21 +73,32 @@ def _answers(plan: dict[str, Any]) -> Iterable[Sequence[str]]:
         "resolution": f"{side} x {side} pixels{network}",
         "select": plan["select"],
         "features": plan["features"],
+        "proxy": plan["proxy"] and _training(plan["proxy"]),
         "model": f"{plan['model']}{options}",
         "weights": plan["weights"] or "none",
         "fine_tune": tuned and tuned["tune"],
         "grow": train["grow"],
         "batch_size": train["batch_size"],
-        "optimizer": f"{train['optimizer']}, peak learning rate {train['learning_rate']:.3g}",
+        "optimizer": _optimizer(train),
         "precision": train["precision"],
         "augment": _augmentation(train["augment"]),
         "class_weights": train["class_weights"] and describe_class_weights(train["class_weights"]),
         "tta": plan["tta"],
         "prune": plan["prune"],
+        "recovery": plan["recovery"] and _training(plan["recovery"]),
     }
     for name, value in values.items():
         if value is not None:
             yield name.replace("_", " "), str(value), reasons.get(name, "")
+
+
+def _training(train: Mapping[str, Any]) -> str:
+    """Describe another training than that of the network: "muon, peak learning rate 0.2, batch size 128"."""
+    return f"{_optimizer(train)}, batch size {train['batch_size']}"
+
+
+def _optimizer(train: Mapping[str, Any]) -> str:
+    return f"{train['optimizer']}, peak learning rate {train['learning_rate']:.3g}"
 
 
 def _augmentation(augment: Mapping[str, Any]) -> str:

@@ -68,11 +68,12 @@ def package_file(package: str) -> Path | None:
     return next((file for folder in folders for file in sorted(Path(folder).glob("models/*.pth"))), None)
 
 
+@lru_cache(maxsize=2)
 def packaged_weights(name: str) -> dict[str, Tensor] | None:
     """Return the weights of a timm network from an installed package, by timm's names of the tensors.
 
     None if no installed package has them. The packages name the tensors otherwise, but list them in the order of timm.
-    Raises `UserError` if the file does not match the network.
+    They are read once, so the tensors must not be changed. Raises `UserError` if the file does not match the network.
     """
     backbone = _BY_NAME.get(name.partition(".")[0])
     file = None if backbone is None or backbone.package is None else package_file(backbone.package)

@@ -96,7 +96,7 @@ def _weights_source(name: str) -> dict[str, Any]:
     from shoestring.models.backbones import packaged_weights
 
     if (state := packaged_weights(name)) is not None:
-        return {"pretrained_cfg_overlay": {"state_dict": state, "custom_load": False}}
+        return {"pretrained_cfg_overlay": {"state_dict": dict(state), "custom_load": False}}
     config = timm.get_pretrained_cfg(name)
     if config is None or not (config.hf_hub_id or config.url):
         return {}  # timm raises the error

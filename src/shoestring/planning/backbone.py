@@ -9,8 +9,7 @@ from shoestring.config.recipe import Recipe, Train
 from shoestring.data.images import Images
 from shoestring.models import timm
 from shoestring.models.backbones import BACKBONES, Backbone
-from shoestring.planning.defaults import default_batch_size
-from shoestring.planning.model import Network, build_network
+from shoestring.planning.model import Network, measured_times
 from shoestring.planning.plan import Allotment
 from shoestring.planning.pretrained import SIDES, is_open
 from shoestring.planning.profiling import Profiler
@@ -78,6 +77,5 @@ def _epochs(settings: Train, backbone: Backbone, images: Images, allotment: Allo
     if profiler.budget.unit == "flops":
         return allotment.length / (TRAINING_FLOPS_PER_MAC * _macs(backbone)) / allotment.count
     network = Network(settings.model, side=SIDES[0])
-    model = build_network(network, images, settings, seed=profiler.context.seed)
-    size = settings.batch_size or default_batch_size(allotment.count, profiler.context.device)
-    return allotment.length / profiler(model, images, settings, batch_size=size).times.train / allotment.count
+    times = measured_times(network, images, settings, count=allotment.count, profiler=profiler)
+    return allotment.length / times.train / allotment.count

@@ -70,9 +70,7 @@ def choose_network(
         if seconds is None and profiler.budget.unit == "seconds":
             return network  # for a lower bound on its costs
         if seconds is not None:
-            model = build_network(network, images, settings, seed=profiler.context.seed)
-            size = settings.batch_size or default_batch_size(count, profiler.context.device)
-            price = slowdown * profiler(model, images, settings, batch_size=size).times.train
+            price = slowdown * measured_times(network, images, settings, count=count, profiler=profiler).train
         return replace(network, side=choose_side(images, count=count, seconds=seconds, seconds_per_image=price))
     if settings.model != "auto":
         return Network(settings.model, options)
@@ -105,6 +103,20 @@ def build_network(network: Network, images: Images, settings: Train, *, seed: in
     return model
 
 
+def measured_network(network: Network, images: Images, settings: Train, profiler: Profiler) -> Model:
+    """Return a model like that of `build_network` to measure: built once while planning, so it must not be trained."""
+    own = (settings.weights, settings.tta, settings.mirrors(images.mirrored))
+    key = (network.name, str(network.options), network.side, images.shape, images.classes, images.fit, own)
+    return profiler.built(key, lambda: build_network(network, images, settings, seed=profiler.context.seed))
+
+
+def measured_times(network: Network, images: Images, settings: Train, *, count: int, profiler: Profiler) -> StepTimes:
+    """Return the times of a network for training on `count` of the images."""
+    model = measured_network(network, images, settings, profiler)
+    size = settings.batch_size or default_batch_size(count, profiler.context.device)
+    return profiler(model, images, settings, batch_size=size).times
+
+
 def sampled(images: Images, seed: int) -> Images:
     """Return a random sample of the images: up to 2,000, fewer if they are large."""
     height, width, _ = images.shape
@@ -134,11 +146,11 @@ def _fitting_width(images: Images, count: int, seconds: float, profiler: Profile
     """Width of the widest convnet with enough epochs of `count` images in the time, extrapolated from profiles."""
     context = profiler.context
     size = default_batch_size(count, context.device)
-    sample = sampled(images, context.seed)
-    trial, macs = _profiled(sample, _TRIAL, size, profiler)
+    model = trial_network(images, profiler)
+    trial, macs = _times(model, images, size, profiler), count_macs(model)
     image_power, update_power = _IMAGE_POWER, _UPDATE_POWER
     if not context.device.startswith("cpu"):  # accelerators are more efficient on wide layers, to varying degrees
-        wide, _ = _profiled(sample, _MAX_WIDTH, size, profiler)
+        wide = _times(trial_network(images, profiler, width=_MAX_WIDTH), images, size, profiler)
         ratio = _MAX_WIDTH / _TRIAL
         image_power = math.log(wide.train / trial.train, ratio)
         update_power = math.log(wide.update / trial.update, ratio)
@@ -151,9 +163,11 @@ def _fitting_width(images: Images, count: int, seconds: float, profiler: Profile
     return _MIN_WIDTH
 
 
-def _profiled(sample: Images, width: float, batch_size: int, profiler: Profiler) -> tuple[StepTimes, int]:
-    """Times and MACs of a convnet of this width."""
-    size = preprocessing(sample)
-    model = build("convnet", classes=sample.classes, preprocessing=size, options={"width": width})
-    settings = replace(Train(), model="convnet")
-    return profiler(model, sample, settings, batch_size=batch_size).times, count_macs(model)
+def trial_network(images: Images, profiler: Profiler, *, width: float = _TRIAL) -> Model:
+    """Return the convnet by which the width that fits the time is found, to measure."""
+    network = Network("convnet", {"width": width})
+    return measured_network(network, images, Train(model="convnet", tta="none"), profiler)
+
+
+def _times(model: Model, images: Images, batch_size: int, profiler: Profiler) -> StepTimes:
+    return profiler(model, images, Train(model="convnet"), batch_size=batch_size).times

@@ -19,7 +19,7 @@ from shoestring.models.preprocessing import Preprocessing
 from shoestring.models.tta import expected_passes, tta_modes
 from shoestring.planning.defaults import default_batch_size
 from shoestring.planning.growth import requested_schedule
-from shoestring.planning.model import build_network, choose_network, expected_preprocessing
+from shoestring.planning.model import choose_network, expected_preprocessing, measured_network, trial_network
 from shoestring.planning.pretrained import is_pretrained
 from shoestring.planning.proxy import build_proxy, proxy_settings
 from shoestring.planning.request import Request
@@ -131,8 +131,9 @@ def check_budget(request: Request) -> None:
     if network is not None:
         _check_shape(request, network)
     _check_time(request, network)
-    if request.timed and network is not None and settings.model != "auto":
-        request.budget.seconds_per_pass = _profiled(request, network, settings).predict
+    if request.timed and network is not None:
+        typical = trial_network(request.data.train, request.profiler) if _is_width_open(settings) else network
+        request.budget.seconds_per_pass = _profiled(request, typical, settings).predict
 
 
 def _check_shape(request: Request, network: Model) -> None:
@@ -146,10 +147,14 @@ def _check_shape(request: Request, network: Model) -> None:
 def _network(request: Request) -> Model:
     """A network like the one to train, with the smallest width if "auto" fits it to the time."""
     settings, images = request.recipe.train, request.data.train
-    if settings.model == "auto" and not settings.starts_from_weights and settings.width is None:
+    if _is_width_open(settings):
         settings = replace(settings, width=_MIN_WIDTH if request.timed else None)
     network = choose_network(images, settings, count=len(images), seconds=None, profiler=request.profiler)
-    return build_network(network, images, settings, seed=request.context.seed)
+    return measured_network(network, images, settings, request.profiler)
+
+
+def _is_width_open(settings: Train) -> bool:
+    return settings.model == "auto" and not settings.starts_from_weights and settings.width is None
 
 
 def _check_time(request: Request, network: Model | None) -> None:
@@ -158,9 +163,12 @@ def _check_time(request: Request, network: Model | None) -> None:
     Networks are profiled only if the speed of a slow processor is not enough: ample budgets need no profiling, and a
     budget that suffices on any machine is never rejected.
     """
-    budget, models = request.budget, _models(request, network)
+    budget, models, before = request.budget, _models(request, network), request.budget.seconds_per_pass
+    evaluated = network or request.model
 
     def shortage(times: Times) -> tuple[str, float] | None:
+        if request.timed and evaluated is not None:
+            budget.seconds_per_pass = times(evaluated, request.recipe.train).predict
         step, required = _bottleneck(request, models, times)
         return None if required <= budget.remaining else (step, required)
 
@@ -173,6 +181,7 @@ def _check_time(request: Request, network: Model | None) -> None:
         if short and budget.spent < _MAX_CHECK * budget.total:  # the first training steps of a process can be slow
             short = shortage(profiled(again=True))
     if not short:
+        budget.seconds_per_pass = before  # the estimate may be that of a slow processor
         return
     step, required = short
     total = budget.spent + budget.reserved + _SAFETY_FACTOR * required

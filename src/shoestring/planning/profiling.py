@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -56,6 +56,7 @@ class Profiler:
     def __init__(self, budget: Budget, context: Context) -> None:
         self.budget, self.context = budget, context
         self._profiles: dict[tuple[object, ...], dict[int, Profile]] = {}  # by network and resolution
+        self._networks: dict[Hashable, Model] = {}
 
     def __call__(
         self, model: Model, images: Images, settings: Train, *, batch_size: int, again: bool = False
@@ -63,8 +64,8 @@ class Profiler:
         """Return the profile of a model for training with these settings and this batch size on images like these.
 
         Times are divided by the number of processes that train together. A pretrained network is measured at one
-        resolution. With `again` an existing profile is measured
-        again, and the shorter times are used: other processes may have ended.
+        resolution. With `again` an existing profile is measured again, and the shorter times are used: other processes
+        may have ended.
         """
         precision = settings.precision
         if self.budget.unit != "seconds":
@@ -78,6 +79,12 @@ class Profiler:
         elif again:
             profiles[side] = _faster(profiles[side], self._measure(model, images, settings, batch_size))
         return profiles[side]
+
+    def built(self, key: Hashable, build: Callable[[], Model]) -> Model:
+        """Return the network of this key, built on first use. It must not be trained, as others use it too."""
+        if key not in self._networks:
+            self._networks[key] = build()
+        return self._networks[key]
 
     def _measure(self, model: Model, images: Images, settings: Train, batch_size: int) -> Profile:
         context, limit = self.context, _LIMIT * self.budget.total

@@ -30,7 +30,6 @@ def probe_cost(profiler: Profiler, model: Model, settings: Train, *, count: int,
     if profiler.budget.unit == "flops":
         return 2.0 * count_macs(model) * count
     measured = times(model, settings)
-    profiler.budget.seconds_per_pass = measured.predict
     return min(count, _PROBED) * measured.predict + min(_PRETRAINED_OVERHEAD, _CALLS * count) * measured.train
 
 
@@ -42,7 +41,6 @@ def steps_cost(profiler: Profiler, model: Model, settings: Train, *, count: int,
     if profiler.budget.unit == "flops":
         return MIN_STEPS * TRAINING_FLOPS_PER_MAC * count_macs(model) * size
     measured = times(model, settings)
-    profiler.budget.seconds_per_pass = measured.predict
     smallest = settings.batch_size or min(size, MIN_BATCH)
     return MIN_STEPS * measured.step(smallest) + min(_OVERHEAD, _CALLS * count) * measured.train
 

@@ -142,8 +142,12 @@ def _resolve(request: Request) -> Resolved:
     proxy = _proxy(request)
     training = _training(request, planner, proxy)
     recovery = _recovery(request, training, proxy)
+    if proxy is not None:
+        reasons["proxy"] = "the method compares images by how it learns them"
     if recipe.prune.enabled:
         reasons["prune"] = "by the recipe"
+    if recovery is not None:
+        reasons["recovery"] = "training after pruning"
     if stored is not None:
         reasons |= stored.reasons
     return Resolved(request.recipe, request.data, planner, training, proxy, recovery, reasons)

@@ -7,8 +7,7 @@ from dataclasses import replace
 from shoestring.config import registry
 from shoestring.config.recipe import Select
 from shoestring.data.images import Images
-from shoestring.planning.defaults import default_batch_size
-from shoestring.planning.model import Network, build_network
+from shoestring.planning.model import Network, measured_times
 from shoestring.planning.plan import allotment_of
 from shoestring.planning.pretrained import SIDES, is_pretrained
 from shoestring.planning.proxy import needs_proxy
@@ -48,9 +47,7 @@ def _too_slow(request: Request) -> bool:
         return False
     images, settings = request.data.train, request.recipe.train
     network = Network(settings.model, {}, side=SIDES[0])
-    model = build_network(network, images, settings, seed=request.context.seed)
-    size = settings.batch_size or default_batch_size(request.examples, request.context.device)
-    times = request.profiler(model, images, settings, batch_size=size).times
+    times = measured_times(network, images, settings, count=request.examples, profiler=request.profiler)
     seconds = len(images) * times.predict * (feature_side(images) / SIDES[0]) ** 2
     return seconds > _MAX_FRACTION * allotment_of(request.budget, "select", count=len(images)).length
 

@@ -8,8 +8,7 @@ from dataclasses import replace
 from shoestring.config.recipe import Train
 from shoestring.data.images import Images
 from shoestring.models.tta import expected_passes
-from shoestring.planning.defaults import default_batch_size
-from shoestring.planning.model import build_network, choose_network, preprocessing
+from shoestring.planning.model import choose_network, measured_times, preprocessing
 from shoestring.planning.profiling import Profiler
 
 CHOICES = ("crops", "flip", "none")  # strongest first
@@ -49,9 +48,7 @@ def with_tta(settings: Train, images: Images, *, evaluated: int, profiler: Profi
 
     def predict_seconds() -> float:
         network = choose_network(images, settings, count=len(images), seconds=None, profiler=profiler)
-        model = build_network(network, images, settings, seed=profiler.context.seed)
-        size = settings.batch_size or default_batch_size(len(images), profiler.context.device)
-        return profiler(model, images, settings, batch_size=size).times.predict
+        return measured_times(network, images, settings, count=len(images), profiler=profiler).predict
 
     seconds = budget.total if budget.unit == "seconds" else None
     tta, reason = choose_tta(settings, images, evaluated=evaluated, seconds=seconds, predict_seconds=predict_seconds)
