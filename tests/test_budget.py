@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import math
+import os
 import time
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -32,6 +34,25 @@ def clock(monkeypatch):
 
 def test_the_process_started_before_now():
     assert process_started() < time.monotonic()
+
+
+@pytest.mark.parametrize(
+    ("age", "used", "expected"),
+    [
+        (3.0, 2.5, 3.0),  # waited for the disk
+        (100.0, 2.5, 2.5),  # of the shell that was replaced
+        (-1.0, 2.5, 0.0),  # clocks that disagree
+        (None, 2.5, 2.5),  # not Linux
+    ],
+)
+def test_the_start_of_the_process_is_that_of_the_system_unless_a_shell_was_replaced(monkeypatch, age, used, expected):
+    ticks = os.sysconf("SC_CLK_TCK")
+    fields = ["S", *("0" for _ in range(18)), str(round((1000.0 - (age or 0.0)) * ticks)), "7"]
+    text = "" if age is None else f"42 (a ) name) {' '.join(fields)}"
+    monkeypatch.setattr(module.Path, "read_text", lambda self: text)
+    fake = {"monotonic": lambda: 500.0, "process_time": lambda: used, "clock_gettime": lambda clock: 1000.0}
+    monkeypatch.setattr(module, "time", SimpleNamespace(**fake, CLOCK_BOOTTIME=7))
+    assert process_started() == pytest.approx(500.0 - expected)
 
 
 @pytest.mark.parametrize("given", [{}, {"time": "5m", "epochs": 3}, {"epochs": 1, "flops": 1}])
@@ -69,6 +90,19 @@ def test_the_reserve_is_fixed_seconds_and_images_at_the_measured_speed(clock):
     assert budget.remaining == pytest.approx(40 - 3.2)
     clock.now += 60
     assert budget.remaining == 0.0
+
+
+def test_a_step_may_spend_what_is_reserved_for_it(clock):
+    budget = Budget("100s")
+    budget.seconds_per_pass = 0.01
+    budget.reserve("exit", 2.0)
+    budget.reserve("evaluate", 1.0, images=500)
+    clock.now += 40
+    assert budget.remaining_for("evaluate") == pytest.approx(100 - 40 - 2)
+    assert budget.remaining_for("exit") == pytest.approx(100 - 40 - 1 - SAFETY_FACTOR * 5.0)
+    assert budget.remaining_for("other") == pytest.approx(100 - 40 - 3 - SAFETY_FACTOR * 5.0)
+    clock.now += 100
+    assert budget.remaining_for("evaluate") == pytest.approx(-42)
 
 
 def test_tracking_updates_the_ledger_and_releases_the_reserve(clock):

@@ -8,9 +8,8 @@ from typing import Any
 
 from shoestring import execute
 from shoestring.budget import DEFAULT_EPOCHS, Budget
+from shoestring.config.layers import CALL, merge
 from shoestring.config.recipe import Train
-from shoestring.config.resolve import CALL
-from shoestring.config.resolve import resolve as parse
 from shoestring.data import Dataset, Images
 from shoestring.errors import UserError
 from shoestring.evaluation.metrics import Metrics, collect_predictions, compute_metrics
@@ -49,7 +48,7 @@ def select(
 
     Raises `UserError` for unknown names and invalid numbers, and `BudgetTooSmall` if the proxy cannot be trained.
     """
-    recipe, _ = parse((CALL, {"select": {"method": method, "examples": examples, **settings}}))
+    recipe, _ = merge((CALL, {"select": {"method": method, "examples": examples, **settings}}))
     if recipe.select.subset is not None:
         raise UserError("subset names a finished selection: omit it, and use images[Subset.load(file)].")
     if not len(images):
@@ -86,7 +85,7 @@ def train(  # noqa: PLR0913 (public: keywords with defaults)
     steps.
     """
     growth = {"method": grow} | ({"stages": stages} if stages is not None else {})
-    recipe, _ = parse((CALL, {"train": {"model": model, **settings}, "grow": growth}))
+    recipe, _ = merge((CALL, {"train": {"model": model, **settings}, "grow": growth}))
     check_trainable(images, validation)
     context = context or prepare(seed=seed)
     budget = budget or Budget(epochs=DEFAULT_EPOCHS, steps=("train",))
@@ -147,7 +146,7 @@ def prune(  # noqa: PLR0913 (public: keywords with defaults)
     model, and if the target cannot be reached or nothing can be pruned.
     """
     targets = {name: target for name, target in (("macs", macs), ("params", params)) if target is not None}
-    recipe, _ = parse((CALL, {"prune": {"method": method, **targets, **options}}))
+    recipe, _ = merge((CALL, {"prune": {"method": method, **targets, **options}}))
     if not len(images):
         raise UserError("there are no images to prune with: pass at least one.")
     if budget is not None:

@@ -16,9 +16,8 @@ from sklearn.utils.validation import check_is_fitted
 from shoestring import execute
 from shoestring.budget import DEFAULT_EPOCHS, Budget
 from shoestring.config.fit import DEFAULT_FIT, Fit
+from shoestring.config.layers import CALL, merge
 from shoestring.config.recipe import Recipe, Train
-from shoestring.config.resolve import CALL
-from shoestring.config.resolve import resolve as parse
 from shoestring.data import Dataset, Images
 from shoestring.data.labels import encode, encode_as, label_array, with_loss_weights
 from shoestring.data.split import hold_out_validation
@@ -206,7 +205,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
             section: {key: parameters[name] for key, name in keys.items() if parameters[name] is not None}
             for section, keys in names.items()
         }
-        return parse((CALL, sections))[0]
+        return merge((CALL, sections))[0]
 
     @staticmethod
     def _budget(parameters: dict[str, Any], steps: tuple[str, ...]) -> Budget:

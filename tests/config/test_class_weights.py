@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from shoestring.config.class_weights import parse_class_weights
+from shoestring.config.layers import merge
 from shoestring.config.recipe import Recipe, Train
-from shoestring.config.resolve import resolve
 from shoestring.config.serialize import as_dict
 from shoestring.errors import UserError
 
@@ -22,9 +22,9 @@ from shoestring.errors import UserError
 )
 def test_weights_are_parsed_once_and_saved(given, parsed):
     assert parse_class_weights(given) == parsed
-    recipe, _ = resolve(("flags", {"train": {"class_weights": given}}))
+    recipe, _ = merge(("flags", {"train": {"class_weights": given}}))
     assert recipe.train.class_weights == parsed
-    assert resolve(("saved", as_dict(recipe)))[0] == recipe
+    assert merge(("saved", as_dict(recipe)))[0] == recipe
     assert Train().class_weights is None and Recipe().train == Train()
 
 

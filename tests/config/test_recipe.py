@@ -7,9 +7,9 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from shoestring.config.layers import merge
 from shoestring.config.recipe import Recipe, Select
 from shoestring.config.recipe_file import read
-from shoestring.config.resolve import resolve
 from shoestring.config.serialize import as_dict, digest, to_yaml
 from shoestring.errors import UserError
 
@@ -18,7 +18,7 @@ FLAGS = {"seed": "4", "select": {"examples": 50}, "train": {"learning_rate": "1e
 
 
 def test_flags_override_the_file_and_the_file_overrides_defaults():
-    recipe, origin = resolve(("recipe.yaml", FILE), ("flags", FLAGS))
+    recipe, origin = merge(("recipe.yaml", FILE), ("flags", FLAGS))
     assert (recipe.seed, recipe.time, str(recipe.time), recipe.data) == (4, 300, "5m", "digits")
     assert recipe.select == Select("diversity", 50, options={"swaps": 7})
     assert recipe.train.learning_rate == 0.001
@@ -28,13 +28,13 @@ def test_flags_override_the_file_and_the_file_overrides_defaults():
 
 
 def test_without_layers_all_values_are_defaults():
-    recipe, origin = resolve()
+    recipe, origin = merge()
     assert recipe == Recipe()
     assert set(origin.values()) == {"default"}
 
 
 def test_none_in_a_later_layer_unsets_a_value():
-    recipe, origin = resolve(("file", {"time": "5m"}), ("flags", {"time": None}))
+    recipe, origin = merge(("file", {"time": "5m"}), ("flags", {"time": None}))
     assert recipe.time is None
     assert origin["time"] == "flags"
 
@@ -52,7 +52,7 @@ def test_none_in_a_later_layer_unsets_a_value():
 )
 def test_errors_are_one_line(content, message):
     with pytest.raises(UserError) as caught:
-        resolve(("file", content))
+        merge(("file", content))
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -70,15 +70,15 @@ def test_a_written_recipe_is_read_back_unchanged(seed, time, skip_bad, epochs, o
     recipe = Recipe(
         time=time, seed=seed, skip_bad=skip_bad, epochs=epochs, select=Select("x", examples, options=options)
     )
-    assert resolve(("x", as_dict(recipe)))[0] == recipe
-    assert resolve(("x", yaml.safe_load(to_yaml(recipe))))[0] == recipe
+    assert merge(("x", as_dict(recipe)))[0] == recipe
+    assert merge(("x", yaml.safe_load(to_yaml(recipe))))[0] == recipe
 
 
 def test_recipes_are_read_from_yaml_and_json(tmp_path):
-    recipe, _ = resolve(("x", FILE))
+    recipe, _ = merge(("x", FILE))
     for name, text in [("a.yaml", to_yaml(recipe)), ("b.json", '{"time": "5m"}')]:
         (tmp_path / name).write_text(text)
-    assert resolve(("a", read(tmp_path / "a.yaml")))[0] == recipe
+    assert merge(("a", read(tmp_path / "a.yaml")))[0] == recipe
     assert read(tmp_path / "b.json") == {"time": "5m"}
 
 
@@ -101,4 +101,4 @@ def test_the_digest_is_stable_and_differs_between_recipes():
     assert digest(recipe) != digest(replace(recipe, seed=1))
     assert len(digest(recipe)) == 8
     first, second = ({"select": {"method": "m", **pair}} for pair in ({"a": 1, "b": 2}, {"b": 2, "a": 1}))
-    assert digest(resolve(("x", first))[0]) == digest(resolve(("x", second))[0])
+    assert digest(merge(("x", first))[0]) == digest(merge(("x", second))[0])

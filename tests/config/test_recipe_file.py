@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from shoestring.cli.main import main
+from shoestring.config.layers import merge
 from shoestring.config.recipe import Recipe
 from shoestring.config.recipe_file import read
-from shoestring.config.resolve import resolve
 from shoestring.errors import UserError
 
 BOMB = "a: &a [x, x]\n" + "".join(f"{name}: &{name} [*{before}, *{before}]\n" for before, name in zip("abcd", "bcde"))
@@ -84,4 +84,4 @@ def test_a_pipe_can_be_read() -> None:
 def test_a_section_may_be_empty(tmp_path: Path) -> None:
     file = tmp_path / "r.yaml"
     file.write_text("seed: 3\ntrain:\n  # width: 0.5\n")
-    assert resolve(("file", read(file)))[0] == Recipe(seed=3)
+    assert merge(("file", read(file)))[0] == Recipe(seed=3)

@@ -31,3 +31,14 @@ def photos(tmp_path: Path) -> Callable[..., Path]:
         return tmp_path / "photos"
 
     return make
+
+
+@pytest.fixture
+def listed(tmp_path: Path) -> Path:
+    """A folder with 24 images, in two subfolders that are not classes."""
+    rng = np.random.default_rng(0)
+    for index in range(24):
+        file = tmp_path / "photos" / f"part{index % 2}" / f"{index:02}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(file)
+    return tmp_path / "photos"

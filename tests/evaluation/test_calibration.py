@@ -36,6 +36,19 @@ def test_temperature_minimizes_the_loss():
     assert loss(fit_temperature(scores, labels)) == pytest.approx(loss(best), abs=1e-3)
 
 
+def test_the_temperature_minimizes_the_regularized_loss():
+    rng = np.random.default_rng(0)
+    scores, labels = rescale(rng.normal(size=(12, 3)) * 3, 1.0), rng.integers(0, 3, 12)
+    right = (12 + 1) / (12 + 2)
+    targets = np.where(np.arange(3) == labels[:, None], right, (1 - right) / 2)
+
+    def loss(temperature: float) -> float:
+        return -(targets * rescale(scores, temperature)).sum() + (np.log(temperature) / 0.5) ** 2 / 2
+
+    best = min(np.geomspace(0.1, 10, 20_000), key=loss)
+    assert fit_temperature(scores.astype(np.float32), labels) == pytest.approx(best, rel=2e-3)
+
+
 @pytest.mark.parametrize("count", [1, 2, 10, 40])
 @pytest.mark.parametrize("right", [True, False])
 @pytest.mark.parametrize("sure", [0.6, 0.9, 0.9999])

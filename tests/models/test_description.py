@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import pickle
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -245,8 +244,3 @@ def test_models_load_from_strings_paths_and_runs(saved, tmp_path):
     for place in (tmp_path, tmp_path / "nowhere", saved / "model.json"):
         with pytest.raises(UserError, match=r"model\.json"):
             Model.load(place)
-
-
-def test_invalid_temperature_raises_an_error(images, make_model):
-    with pytest.raises(ValueError, match="temperature"):
-        replace(make_model(images), temperature=0.0)

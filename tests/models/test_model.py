@@ -234,3 +234,8 @@ def test_timm_networks_take_classes_channels_and_dropout():
     assert model.module.conv1.in_channels == 1
     assert model.module.fc.out_features == 3
     assert model.module.drop_rate == 0.3
+
+
+def test_invalid_temperature_raises_an_error(images, make_model):
+    with pytest.raises(ValueError, match="temperature"):
+        replace(make_model(images), temperature=0.0)

@@ -52,6 +52,13 @@ def test_small_images_need_time_to_fine_tune(make_images, context, step, seconds
     assert _chosen(make_images(60, side=32, channels=3), Budget(600, steps=("train",)), context)[0] == model
 
 
+def test_no_network_is_loaded_where_there_is_no_time_for_any(make_images, context, monkeypatch):
+    monkeypatch.setattr(backbone, "_candidates", lambda **_: pytest.fail("no network is needed"))
+    monkeypatch.setattr(backbone, "cpu_flops", lambda: 1e8)
+    model, reason = _chosen(make_images(60, side=32, channels=3), Budget(20), context)
+    assert model == "auto" and reason == "there is no time to fine-tune a pretrained network"
+
+
 def test_many_small_images_are_learned_from_scratch_for_epochs(make_images, context, monkeypatch):
     images = make_images(60, side=32, channels=3)
     assert _chosen(images, Budget(epochs=3), context)[0] == LITE0

@@ -6,7 +6,6 @@ from functools import partial
 
 import pytest
 
-from shoestring import execute
 from shoestring.budget import Budget
 from shoestring.config.plan import Plan, StepTimes, TrainPlan, run_plan, to_dict, train_plan
 from shoestring.config.recipe import Grow, Prune, Recipe, Select, Train
@@ -15,8 +14,7 @@ from shoestring.data.images import Dataset
 from shoestring.errors import UserError
 from shoestring.planning.plan import Planner, allotment_of
 from shoestring.planning.profiling import Profile, Profiler
-from shoestring.planning.resolve import Resolved, resolve
-from shoestring.training.checkpoint import Checkpoint
+from shoestring.planning.resolve import resolve
 
 
 @pytest.fixture
@@ -102,27 +100,6 @@ def test_plans_are_plain_data():
         train_plan({})
     with pytest.raises(UserError, match="corrupted"):
         run_plan({"resolution": 8})
-
-
-def test_a_training_that_was_interrupted_keeps_its_plan(images, context, tmp_path):
-    around, data = replace(context, folder=tmp_path), Dataset.of(images)
-
-    def planned(**settings) -> tuple[Resolved, Budget]:
-        budget = Budget(epochs=4, steps=("train",))
-        return resolve(Recipe(train=Train(model="simplecnn", **settings)), data, budget, around), budget
-
-    def report(loop) -> None:
-        if loop.state.steps > 5:
-            raise KeyboardInterrupt
-
-    first, budget = planned(batch_size=16)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Checkpoint, "due", lambda self: True)
-        patch.setattr("shoestring.training.loop._Loop._report", report)
-        with pytest.raises(KeyboardInterrupt):
-            execute.train(images, first, budget=budget)
-    again, _ = planned(batch_size=8, learning_rate=1.0)
-    assert again.plan.train == first.plan.train
 
 
 def test_a_resumed_run_follows_its_stored_plan(images, context):

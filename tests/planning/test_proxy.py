@@ -1,106 +1,87 @@
-"""What a trained proxy tells about every image."""
+"""The network of the proxy: any one, for a number of epochs, pretrained, frozen."""
 
 from __future__ import annotations
 
-import numpy as np
+from dataclasses import replace
+
 import pytest
 
 from shoestring.budget import Budget
-from shoestring.config import registry
-from shoestring.config.recipe import Select
-from shoestring.data.images import Images
-from shoestring.errors import UserError
-from shoestring.execute import pool_of, proxy, signals_of
-from shoestring.planning import selection_method
-from shoestring.planning.selection_method import with_method
-from shoestring.runtime.context import Context
+from shoestring.config.plan import StepTimes
+from shoestring.config.recipe import Recipe, Select, Train
+from shoestring.data import Dataset
+from shoestring.errors import BudgetTooSmall, UserError
+from shoestring.planning.profiling import Profile, Profiler
+from shoestring.planning.proxy import PROXY, plan_proxy, proxy_settings
+from shoestring.planning.request import Request
+from shoestring.planning.selection_method import choose_selection
+
+COUNTED = Select(proxy="simplecnn", proxy_epochs=8)
 
 
-@pytest.fixture(scope="module")
-def signals(make_images):
-    images = make_images(60)
-    return images, signals_of(images, Select(), Budget(epochs=30, steps=("select", "train")), Context())
+def test_the_default_is_a_small_convnet():
+    assert proxy_settings(Select()) == proxy_settings(Select(proxy_weights="none")) == PROXY
+    assert proxy_settings(Select(proxy="resnet20")) == Train(model="resnet20")
 
 
-def test_probabilities_agree_with_the_margin(signals):
-    images, found = signals
-    assert found.probabilities.shape == (60, 3)
-    assert found.probabilities.dtype == np.float32
-    assert found.probabilities.sum(1) == pytest.approx(1, abs=1e-5)
-    rows = np.arange(60)
-    own = found.probabilities[rows, images.targets].astype(float)
-    others = found.probabilities.astype(float)
-    others[rows, images.targets] = 0
-    assert np.log(own / others.max(1)) == pytest.approx(found.final_margin, rel=1e-3, abs=1e-3)
-
-
-def test_gradients_are_known_where_errors_are(signals):
-    _, found = signals
-    assert found.gradient.shape == found.error.shape
-    assert np.array_equal(np.isnan(found.gradient), np.isnan(found.error))
-    assert np.nanmin(found.gradient) >= 0
-
-
-def test_images_are_compared_on_the_device_of_the_run(make_images):
-    pool = pool_of(make_images(6), Select(), Budget(epochs=1), Context(device="cuda:0"))
-    assert pool.device == "cuda:0"
+def test_timm_models_are_pretrained_unless_weights_are_none():
+    settings = Select(proxy="timm:resnet18", proxy_tune="head")
+    assert proxy_settings(settings) == Train(model="timm:resnet18", weights="pretrained", tune="head")
+    scratch = proxy_settings(Select(proxy="timm:resnet18", proxy_weights="none"))
+    assert not scratch.starts_from_weights
 
 
 @pytest.mark.parametrize(
-    ("settings", "expected"),
+    ("settings", "message"),
     [
-        ({}, "d2"),
-        ({"examples": 60}, "random"),
-        ({"examples": 60, "learner": "features"}, "herding"),
-        ({"features": "file.npy"}, "herding"),
-        ({"features": "file.npy", "learner": "scratch"}, "d2"),
-        ({"method": "herding"}, "herding"),
+        ({"proxy_weights": "pretrained"}, "name it with --proxy"),
+        ({"proxy": "resnet20", "proxy_tune": "head"}, "--proxy-tune names blocks of a pretrained network"),
+        ({"proxy_tune": "head"}, "--proxy-tune names blocks of a pretrained network"),
     ],
 )
-def test_auto_goes_by_how_many_are_taken_and_by_what_will_learn_from_them(images, settings, expected):
-    assert with_method(Select(**{"examples": 3, **settings}), images)[0].method == expected
-    assert expected in registry.names("select")
+def test_settings_without_effect_are_refused(settings, message):
+    with pytest.raises(UserError, match=message):
+        proxy_settings(Select(**settings))
 
 
-def test_auto_compares_no_images_where_there_are_very_many(images, monkeypatch):
-    monkeypatch.setattr(selection_method, "_MAX_COMPARED", len(images))
-    assert with_method(Select(examples=3), images)[0].method == "d2"
-    monkeypatch.setattr(selection_method, "_MAX_COMPARED", len(images) - 1)
-    assert with_method(Select(examples=3), images)[0].method == "margin"
+def test_too_few_epochs_for_ten_steps_are_refused(images, context):
+    with pytest.raises(UserError, match=r"--proxy-epochs 5 is too few: 10 training steps need --proxy-epochs 5\.33"):
+        plan_proxy(images, replace(COUNTED, proxy_epochs=5), Profiler(Budget(epochs=9), context))
 
 
-def test_auto_covers_very_many_images_without_labels_in_one_pass(images, monkeypatch):
-    unlabeled = Images(images.pixels, None, (), images.ids, fingerprint="unlabeled", mirrored=False)
-    assert with_method(Select(examples=3), unlabeled)[0].method == "facility_location"
-    monkeypatch.setattr(selection_method, "_MAX_COVERED", len(images) - 1)
-    assert with_method(Select(examples=3), unlabeled)[0].method == "streaming"
+def _profiled(monkeypatch, seconds: float) -> None:
+    monkeypatch.setattr(
+        Profiler, "_measure", lambda *_: Profile("float32", StepTimes(train=seconds, predict=seconds / 3))
+    )
 
 
-@pytest.mark.parametrize(
-    ("settings", "told"),
-    [
-        (
-            {"method": "margin"},
-            "margin needs a network .* pass --features, and use a method",
-        ),
-        (
-            {"method": "margin", "features": "x.npy"},
-            "margin needs a network .* none: use a method that needs no",
-        ),
-        ({"method": "herding", "features": "x.npy", "within": "easiest:0.5"}, "--within needs .* none: omit it"),
-        ({"method": "herding", "features": "x.npy", "drop_suspects": True}, "--drop-suspects needs .*: omit it"),
-    ],
-)
-def test_what_needs_labels_is_named(images, context, settings, told):
-    unlabeled = Images(images.pixels, None, (), images.ids, fingerprint="unlabeled", mirrored=False)
-    with pytest.raises(UserError, match=told):
-        signals_of(unlabeled, Select(examples=3, **settings), Budget(epochs=1), context)
+def test_the_time_of_its_epochs_is_reserved(images, context, monkeypatch):
+    _profiled(monkeypatch, 0.1)
+    budget = Budget("1000s", steps=("select", "train"))
+    plan = plan_proxy(images, COUNTED, Profiler(budget, context)).plan
+    assert budget.reserved == pytest.approx(8 * 60 * 0.1)
+    assert plan.times.train == 0.1 and plan.precision == "float32"
+    with budget.track("select"):
+        pass
+    assert budget.reserved == 0
 
 
-@pytest.mark.parametrize("collapsed", [True, False])
-def test_a_proxy_at_chance_is_warned_about(make_images, monkeypatch, collapsed):
-    said: list[str] = []
-    if collapsed:
-        monkeypatch.setattr(proxy, "margins", lambda logits, labels: np.where(labels == 0, 1.0, -1.0))
-    signals_of(make_images(60), Select(), Budget(epochs=30, steps=("select", "train")), Context(log=said.append))
-    assert any("no more accurate than always" in text for text in said) is collapsed
+def test_epochs_that_leave_no_time_for_the_training_are_refused(images, context, monkeypatch):
+    from shoestring import select
+    from shoestring.planning import requirements
+
+    _profiled(monkeypatch, 1.0)
+    monkeypatch.setattr(requirements, "_SLOW", 1.0)
+    settings = {"method": "margin", "proxy": "simplecnn", "proxy_epochs": 100}
+    with pytest.raises(BudgetTooSmall, match="--proxy-epochs 100 leaves too little") as caught:
+        select(images, 9, budget=Budget("1000s", steps=("select",)), context=context, **settings)
+    assert caught.value.least > 6000
+
+
+def test_a_requested_proxy_is_used_although_the_network_to_train_is_pretrained(images, context):
+    network = Train(model="timm:resnet18", weights="pretrained")
+    for settings, features in ((Select("herding", 9), "timm:resnet18"), (replace(COUNTED, method="herding"), None)):
+        recipe = Recipe(select=replace(settings, examples=9), train=network)
+        profiler = Profiler(Budget(epochs=9), context)
+        chosen, _ = choose_selection(Request(recipe, Dataset.of(images), profiler, ("select", "train")))
+        assert chosen.features == features

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
+from shoestring.config.layers import merge
 from shoestring.config.recipe import Prune, Recipe, Select, Train
 from shoestring.config.recipe_file import read
-from shoestring.config.resolve import resolve
 from shoestring.errors import UserError
 from shoestring.models.model import Model
 from shoestring.runs import pipeline, session
@@ -73,7 +73,7 @@ def test_run_writes_all_files(whole, result):
     assert whole.run["result"] == json.loads(json.dumps(result))
     steps = {"start", "load", "plan", "select", "train", "validate", "prune", "evaluate"}
     assert set(whole.run["ledger"]) == steps
-    assert resolve(("file", read(whole / "recipe.yaml")))[0] == RECIPE
+    assert merge(("file", read(whole / "recipe.yaml")))[0] == RECIPE
     assert {row["step"] for row in whole.history()} >= {"select", "train", "prune"}
     assert result["macs"] <= 0.5 * result["before_pruning"]["macs"]
     assert json.loads((whole / "evaluate" / "metrics.json").read_text())["accuracy"] == result["accuracy"]

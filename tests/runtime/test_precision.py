@@ -8,13 +8,13 @@ from shoestring.runtime.timing import Timing
 
 def test_bfloat16_is_tried_where_the_processor_multiplies_in_it(monkeypatch):
     for low, expected in ((0.5, True), (30.0, False)):
-        precision._multiplies_bfloat16.cache_clear()
+        precision._cpu_seconds.cache_clear()
         seconds = iter([1.0, low])
         monkeypatch.setattr(
             precision, "time_calls", lambda run, limit, seconds=seconds: Timing(9.0, next(seconds), 1.0)
         )
         assert precision._multiplies_bfloat16() is expected
-    precision._multiplies_bfloat16.cache_clear()
+    precision._cpu_seconds.cache_clear()
 
 
 def test_devices_without_bfloat16_of_their_own_are_timed_in_float16(monkeypatch):

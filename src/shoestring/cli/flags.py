@@ -14,8 +14,8 @@ from typing import Any, Literal, NoReturn
 
 from shoestring.config import registry
 from shoestring.config.labels import LabelTable
+from shoestring.config.layers import FORMER_NAMES, FORMER_OPTIONS
 from shoestring.config.recipe import SECTIONS, Recipe, Select
-from shoestring.config.resolve import FORMER_NAMES, FORMER_OPTIONS
 from shoestring.config.units import Duration, Size
 from shoestring.errors import UserError, quoted, unknown
 from shoestring.suggestions import nearest

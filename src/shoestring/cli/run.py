@@ -13,10 +13,10 @@ from shoestring.budget import process_started
 from shoestring.cli.flags import IMAGES, Parser, add_output, add_recipe, collect_settings, join_values
 from shoestring.cli.process import handle_signals
 from shoestring.cli.progress import Progress
+from shoestring.config.layers import merge
 from shoestring.config.paths import expanded, overlap
 from shoestring.config.recipe import Prune, Recipe, Select
 from shoestring.config.recipe_file import read
-from shoestring.config.resolve import resolve
 from shoestring.config.serialize import as_dict, digest
 from shoestring.errors import UserError
 from shoestring.escaping import printable
@@ -111,7 +111,7 @@ def _recipe(parser: Parser, verb: str, command: dict[str, Any], flags: dict[str,
         raise UserError(f"the argument {what} is missing. (`{parser.prog} --help`)")
     if verb == "prune":
         layers.insert(0, _inherited(str(given[-1])))
-    recipe, origin = resolve(*layers)
+    recipe, origin = merge(*layers)
     if verb == "train":  # a recipe of a whole run also has sections for other steps
         recipe = replace(recipe, select=Select(subset=recipe.select.subset), prune=Prune())
     if verb != "select" and recipe.unlabeled:

@@ -60,7 +60,8 @@ def train(
     images = weighted_by_class(images, planned.train.class_weights)
     context.log(f"training {planned.model.name} on {len(images):,} images")
     try:
-        summary = fit(planned.model, images, window, planned.train, context, hooks)
+        start = None if planner.saved is None else planner.saved.start(budget.total)
+        summary = fit(planned.model, images, window, planned.train, context, hooks, start=start)
     except BudgetTooSmall:
         if probed is None:
             raise

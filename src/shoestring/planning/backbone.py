@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 from shoestring.config.plan import TRAINING_FLOPS_PER_MAC
@@ -13,12 +14,14 @@ from shoestring.planning.model import Network, measured_times
 from shoestring.planning.plan import Allotment
 from shoestring.planning.pretrained import SIDES, is_open
 from shoestring.planning.profiling import Profiler
+from shoestring.runtime.precision import cpu_flops
 
 _MIN_SIDE = 32  # pixels of images from which features of photos help
 _PHOTO_SIDE = 64  # pixels of images from which a head on pretrained features beats a network from scratch
 _MAX_IMAGES = 10_000  # smaller images than that, if the budget is counted in epochs
 _MIN_EPOCHS = 0.5  # of fine-tuning, from which a pretrained network is better on smaller images
 _MANY_EPOCHS = 20.0  # of fine-tuning with the smallest input, that a more expensive network must leave time for
+_MAX_EFFICIENCY = 0.5  # of training, relative to the product of two matrices
 _LICENSES = ("Apache-2.0", "MIT", "BSD-3-Clause")  # of weights that "auto" uses
 
 
@@ -34,6 +37,8 @@ def choose_backbone(recipe: Recipe, images: Images, allotment: Allotment, profil
         return settings, "as requested"
     if side < _MIN_SIDE:
         return settings, f"pretrained networks know photos, not images of {side} x {side} pixels"
+    if side < _PHOTO_SIDE and profiler.budget.unit == "seconds" and _most_epochs(allotment, profiler) < _MIN_EPOCHS:
+        return settings, "there is no time to fine-tune a pretrained network"
     candidates = _candidates(download=settings.download)
     if not candidates:
         return settings, "no pretrained weights are installed: --download allows to load some"
@@ -51,6 +56,15 @@ def choose_backbone(recipe: Recipe, images: Images, allotment: Allotment, profil
     best = next((one for one in better if epochs * _macs(least) / _macs(one) >= _MANY_EPOCHS), least)
     epochs *= _macs(least) / _macs(best)
     return _with(settings, best), f"the best there is time for: {epochs:.1f} epochs of fine-tuning"
+
+
+def _most_epochs(allotment: Allotment, profiler: Profiler) -> float:
+    """Number of epochs of fine-tuning that no network exceeds, without loading one: that takes seconds."""
+    device, processes = profiler.context.device, profiler.context.rank_and_size[1]
+    if not device.startswith("cpu"):
+        return math.inf
+    flops = TRAINING_FLOPS_PER_MAC * min(map(_macs, BACKBONES)) * allotment.count
+    return allotment.length * _MAX_EFFICIENCY * processes * cpu_flops() / flops
 
 
 def _candidates(*, download: bool) -> list[Backbone]:

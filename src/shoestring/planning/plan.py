@@ -187,9 +187,9 @@ def plan_recovery(
     fraction = 1.0
     if prune.macs is not None:
         fraction = min(prune.macs.value if prune.macs.is_fraction else prune.macs.value / count_macs(model), 1.0)
-    speed = fraction**_MACS_POWER
-    plan = plan_training(model, images, settings, allotment, profiler, slowdown=speed)
-    times = replace(plan.times, train=speed * plan.times.train, predict=speed * plan.times.predict)
+    slowdown = fraction**_MACS_POWER  # below one: the pruned network is faster
+    plan = plan_training(model, images, settings, allotment, profiler, slowdown=slowdown)
+    times = replace(plan.times, train=slowdown * plan.times.train, predict=slowdown * plan.times.predict)
     plan = replace(plan, times=times)
     if plan.fine_tune is not None:  # pruning changes every block
         plan = replace(plan, fine_tune=replace(plan.fine_tune, tune="all", probe=False))

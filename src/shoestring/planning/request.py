@@ -65,7 +65,7 @@ class Request:
     @property
     def examples(self) -> int:
         """Number of images to train on."""
-        return training_images(self.recipe, self.data.train)
+        return count_training_images(self.recipe, self.data.train)
 
     @property
     def trains_proxy(self) -> bool:
@@ -74,7 +74,7 @@ class Request:
         return self.selects and images.labels is not None and needs_proxy(self.recipe.select, images)
 
 
-def training_images(recipe: Recipe, images: Images) -> int:
+def count_training_images(recipe: Recipe, images: Images) -> int:
     """Return the number of images that a network is trained on, of these."""
     if recipe.select.subset is not None:
         return len(load_subset(recipe.select.subset, images))

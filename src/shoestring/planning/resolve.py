@@ -20,7 +20,7 @@ from shoestring.planning.preflight import check_budget, fit_to_budget
 from shoestring.planning.pretrained import is_open, settings_like, with_weights
 from shoestring.planning.profiling import Profiler
 from shoestring.planning.proxy import Proxy, build_proxy, plan_proxy, reserve_proxy
-from shoestring.planning.request import Request, training_images
+from shoestring.planning.request import Request, count_training_images
 from shoestring.planning.selection_method import choose_selection, describe_method
 from shoestring.runtime import threads
 from shoestring.runtime.context import Context
@@ -66,7 +66,7 @@ class Resolved:
     @property
     def examples(self) -> int:
         """Number of images to train on."""
-        return training_images(self.recipe, self.data.train)
+        return count_training_images(self.recipe, self.data.train)
 
     def revised(self, training: Planned, images: Images, budget: Budget) -> Resolved:
         """Return this with another plan of the training on these images, its reasons, and the recovery after it."""

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+from shoestring.config.layers import with_current_names
 from shoestring.config.paths import expanded, refuse_url
 from shoestring.config.record import is_nonnegative, validated
-from shoestring.config.resolve import with_current_names
 from shoestring.errors import UserError
 from shoestring.runtime.files import (
     LOCK_FILE,

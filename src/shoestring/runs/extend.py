@@ -6,9 +6,9 @@ import shutil
 from functools import partial
 
 from shoestring.budget import DEFAULT_EPOCHS
+from shoestring.config.layers import merge
 from shoestring.config.plan import run_plan, to_dict, without_trainings
 from shoestring.config.recipe import Recipe
-from shoestring.config.resolve import resolve
 from shoestring.config.serialize import as_dict, without_budget
 from shoestring.errors import UserError
 from shoestring.models.description import model_folder
@@ -27,7 +27,7 @@ def extends(recipe: Recipe, folder: RunDir) -> bool:
     if previous is None or not recipe.extendable or without_budget(previous) != without_budget(as_dict(recipe)):
         return False
     default = {"epochs": DEFAULT_EPOCHS}
-    ((old_unit, old),) = (resolve((str(folder.path), previous))[0].budget or default).items()
+    ((old_unit, old),) = (merge((str(folder.path), previous))[0].budget or default).items()
     ((unit, total),) = (recipe.budget or default).items()
     if unit != old_unit:
         return False

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from shoestring.config import paths, registry
 from shoestring.config.fit import EARLIER_FIT
+from shoestring.config.layers import merge
 from shoestring.config.recipe import Recipe, Select
-from shoestring.config.resolve import resolve
 from shoestring.errors import UserError, unknown
 from shoestring.growth.compose import compose
 from shoestring.runs.directory import RunDir
@@ -41,7 +41,7 @@ def read_recipe(folder: RunDir) -> Recipe | None:
     try:
         settings = {name: value for name, value in content.items() if name != "only"}  # the step of a partial run
         settings.setdefault("fit", EARLIER_FIT)
-        return resolve((str(folder.path), settings))[0]
+        return merge((str(folder.path), settings))[0]
     except UserError as error:
         raise UserError(f"{folder.path} is a run{folder.version_note}, whose recipe cannot be read: {error}") from None
 

@@ -22,12 +22,24 @@ def low_precisions(device: str) -> list[Precision]:
     return ["bfloat16"]
 
 
-@lru_cache(maxsize=1)
 def _multiplies_bfloat16() -> bool:
     """Whether the CPU multiplies faster in bfloat16 than in float32; with emulation a step takes 30 times as long."""
-    matrices = [torch.ones(_PROBE_SIZE, _PROBE_SIZE, dtype=kind) for kind in (torch.float32, torch.bfloat16)]
-    plain, low = (time_calls(partial(_square, matrix), 0.01).cpu_seconds for matrix in matrices)
-    return low < plain
+    return _cpu_seconds(torch.float32) > _cpu_seconds(torch.bfloat16)
+
+
+def cpu_flops() -> float:
+    """Return the FLOPs per second of all threads of an idle CPU, in the product of two matrices.
+
+    It is measured in float32, and in bfloat16 if that is faster.
+    """
+    seconds = min(_cpu_seconds(kind) for kind in (torch.float32, torch.bfloat16))
+    return 2 * _PROBE_SIZE**3 * torch.get_num_threads() / seconds
+
+
+@lru_cache(maxsize=2)
+def _cpu_seconds(kind: torch.dtype) -> float:
+    """CPU seconds of all threads for the product of two matrices."""
+    return time_calls(partial(_square, torch.ones(_PROBE_SIZE, _PROBE_SIZE, dtype=kind)), 0.01).cpu_seconds
 
 
 def _square(matrix: torch.Tensor) -> None:

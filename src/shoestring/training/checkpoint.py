@@ -74,6 +74,10 @@ class Saved:
         """Whether the training had ended and `total` is a larger budget."""
         return self.ended and total > self.content["total"]
 
+    def start(self, total: float) -> Start:
+        """How this training continues with this total budget."""
+        return Extended(self) if self.can_extend(total) else Resumed(self)
+
 
 @dataclass(frozen=True)
 class Fresh:
@@ -108,9 +112,7 @@ class Checkpoint:
     def start(self, total: float) -> Start:
         """How a training with this total budget starts: from scratch, resumed or extended."""
         saved = self.load()
-        if saved is None:
-            return Fresh()
-        return Extended(saved) if saved.can_extend(total) else Resumed(saved)
+        return Fresh() if saved is None else saved.start(total)
 
     def load(self) -> Saved | None:
         """The last checkpoint, if there is one. Loads tensors and plain values only, so no code in the file can run.

@@ -47,18 +47,25 @@ class Hooks:
 
 
 def fit(
-    model: Model, images: Images, window: Window, plan: TrainPlan, context: Context, hooks: Hooks | None = None
+    model: Model,
+    images: Images,
+    window: Window,
+    plan: TrainPlan,
+    context: Context,
+    hooks: Hooks | None = None,
+    *,
+    start: Start | None = None,
 ) -> TrainingSummary:
     """Train the model in place on the images until the window of the budget is spent.
 
     With early stopping, training stops after `plan.patience` scores in a row without improvement, and the best weights
     are restored; otherwise the final weights are an exponential moving average (EMA). An interrupted training continues
-    from the checkpoint in `context.folder`, with its own plan.
+    from the checkpoint in `context.folder`, with its own plan; `start` is that checkpoint if it was read before.
 
     Raises `BudgetTooSmall` before the first step if fewer than ten steps fit, and `UserError` for a growth schedule
     that the network does not support, and if training diverges repeatedly.
     """
-    start = Checkpoint(context.folder).start(window.budget.total)
+    start = start or Checkpoint(context.folder).start(window.budget.total)
     if isinstance(start, Resumed):
         plan = start.saved.plan
     state = prepare(model, images, window, plan, context, start)

@@ -4,8 +4,8 @@ import pytest
 
 from shoestring.cli.flags import Parser, add_recipe, collect_settings
 from shoestring.config.difficulty import Difficulty
+from shoestring.config.layers import CALL, merge, with_current_names
 from shoestring.config.recipe import Recipe
-from shoestring.config.resolve import CALL, resolve, with_current_names
 from shoestring.config.serialize import as_dict
 from shoestring.config.stages import Stages
 from shoestring.config.units import Bytes, Duration, Flops, Fractions, Size
@@ -25,7 +25,7 @@ CURRENT = {
 
 
 def test_former_names_of_settings_are_read():
-    assert resolve(("old", FORMER))[0] == resolve(("new", CURRENT))[0] != Recipe()
+    assert merge(("old", FORMER))[0] == merge(("new", CURRENT))[0] != Recipe()
     assert with_current_names(FORMER) == CURRENT
     assert with_current_names(as_dict(Recipe())) == as_dict(Recipe())
 
@@ -35,7 +35,7 @@ def test_former_flags_are_hidden_aliases():
     add_recipe(parser, "train")
     words = ["--optimiser", "sgd", "--no-averaging", "--views", "one"]
     nested = collect_settings(parser, "train", vars(parser.parse_args(words)), ())
-    assert resolve(("flags", nested))[0].train == resolve(("new", CURRENT))[0].train
+    assert merge(("flags", nested))[0].train == merge(("new", CURRENT))[0].train
     assert "--optimizer" in parser.format_help() and "--optimiser" not in parser.format_help()
 
 
@@ -55,12 +55,12 @@ def test_former_flags_are_hidden_aliases():
     ],
 )
 def test_parsed_values_are_accepted(section, name, value):
-    recipe = resolve((CALL, {section: {name: value}} if section else {name: value}))[0]
+    recipe = merge((CALL, {section: {name: value}} if section else {name: value}))[0]
     again = getattr(getattr(recipe, section) if section else recipe, name)
     assert again == value and str(again) == str(value)
-    assert resolve(("saved", as_dict(recipe)))[0] == recipe
+    assert merge(("saved", as_dict(recipe)))[0] == recipe
 
 
 def test_former_names_are_those_of_their_section():
     with pytest.raises(UserError, match="unknown"):
-        resolve(("old", {"optimiser": "sgd"}))
+        merge(("old", {"optimiser": "sgd"}))

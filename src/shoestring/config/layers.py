@@ -23,7 +23,7 @@ FORMER_OPTIONS = {"neighbours": "neighbors"}  # of selection methods
 _FORMER_VALUES = {"views": {"one": "none"}}
 
 
-def resolve(*layers: Layer) -> tuple[Recipe, dict[str, str]]:
+def merge(*layers: Layer) -> tuple[Recipe, dict[str, str]]:
     """Merge named layers, of which later ones take precedence; return the recipe and the origin of every value.
 
     Each layer is nested like a recipe file. Raises `UserError` for unknown keys and values of the wrong type.

@@ -1,0 +1,57 @@
+"""Training as planned: interrupted, and ended after the head where the time is short."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from shoestring import execute
+from shoestring.budget import Budget
+from shoestring.config.plan import FineTune
+from shoestring.config.recipe import Recipe, Train
+from shoestring.data.images import Dataset
+from shoestring.errors import BudgetTooSmall
+from shoestring.execute import training
+from shoestring.planning.resolve import Resolved, resolve
+from shoestring.training.checkpoint import Checkpoint
+
+
+def test_a_training_that_was_interrupted_keeps_its_plan(images, context, tmp_path):
+    around, data = replace(context, folder=tmp_path), Dataset.of(images)
+
+    def planned(**settings) -> tuple[Resolved, Budget]:
+        budget = Budget(epochs=4, steps=("train",))
+        return resolve(Recipe(train=Train(model="simplecnn", **settings)), data, budget, around), budget
+
+    def report(loop) -> None:
+        if loop.state.steps > 5:
+            raise KeyboardInterrupt
+
+    first, budget = planned(batch_size=16)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Checkpoint, "due", lambda self: True)
+        patch.setattr("shoestring.training.loop._Loop._report", report)
+        with pytest.raises(KeyboardInterrupt):
+            execute.train(images, first, budget=budget)
+    again, _ = planned(batch_size=8, learning_rate=1.0)
+    assert again.plan.train == first.plan.train
+
+
+def test_a_head_is_enough_where_the_budget_is_too_small_for_more(images, context, monkeypatch):
+    said: list[str] = []
+    recipe, budget = Recipe(train=Train(model="simplecnn")), Budget(epochs=8, steps=("train",))
+    resolved = resolve(recipe, Dataset.of(images), budget, replace(context, log=said.append))
+    assert resolved.training is not None
+    plan = replace(resolved.training.train, optimizer="adamw", fine_tune=FineTune(probe=True))
+
+    def refuse(*_, **__):
+        raise BudgetTooSmall("", least=9)
+
+    monkeypatch.setattr(training, "fit", refuse)
+    with pytest.raises(BudgetTooSmall):  # no head was fitted
+        execute.train(images, resolved, budget=budget)
+    resolved = replace(resolved, training=replace(resolved.training, train=plan))
+    model, summary, _ = execute.train(images, resolved, budget=budget)
+    assert summary.steps == 0 and execute.accuracy(model, images) > 0.5
+    assert said[-1] == "only the head was trained: the budget does not allow more"
