@@ -60,7 +60,7 @@ def test_a_wrong_mean_changes_the_probabilities(lite0):
 def test_a_new_head_starts_near_zero_on_pretrained_features():
     size = Preprocessing(64, 3, HALF, HALF)
     model = build("timm:tf_efficientnet_lite0", classes="abcde", preprocessing=size, weights="pretrained")
-    assert model.predict_proba([_picture()])[0] == pytest.approx(np.full(5, 0.2), abs=0.05)
+    assert model.predict_proba([_picture()])[0] == pytest.approx(np.full(5, 0.2), abs=0.1)
 
 
 def test_tensors_that_do_not_match_are_refused(tmp_path):

@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -16,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from shoestring.data.images import Images
+from shoestring.models.folding import folded
 from shoestring.models.head_modules import class_scores
 from shoestring.models.heads import head_inputs, head_module
 from shoestring.models.model import Model
@@ -36,6 +38,7 @@ _MAX_BATCH, _MAX_BATCH_SMALL = 500, 2000  # images per batch; the latter for sma
 _SMALL_SIDE = 64  # pixels
 _MAX_VALUES = 8_000_000  # of the inputs, or of the outputs, of a batch
 _MIN_BATCHES, _MIN_BATCH = 16, 16  # if time is limited: at least so many batches, unless of fewer images than this
+_MIN_FOLDED = 256  # images for which batch norms are folded
 _SAFETY = 1.1  # factor on the predicted time of the remaining predictions
 
 
@@ -103,7 +106,8 @@ class Predictor:
         if self._remaining is not None:
             size = min(size, max(len(images) // _MIN_BATCHES, _MIN_BATCH))
         start, passes = time.monotonic(), 0
-        for scores in _map_batches(self.model, images, size, self._predict):
+        model = _faster(self.model, images)
+        for scores in _map_batches(model, images, size, partial(self._predict, model)):
             yield scores
             self._pending -= len(scores)
             self._update_speed((time.monotonic() - start) / (self.stats.passes - passes))
@@ -128,8 +132,8 @@ class Predictor:
                 return mode
         return modes[-1]
 
-    def _predict(self, pixels: Tensor) -> NDArray[np.float32]:
-        model, mode, count = self.model, self._affordable_mode(), 0
+    def _predict(self, model: Model, pixels: Tensor) -> NDArray[np.float32]:
+        mode, count = self._affordable_mode(), 0
         mirror = model.preprocessing.mirror and mode != "none"
         with torch.inference_mode(), eval_mode(model.module):
             batch = model.prepare(pixels)
@@ -162,7 +166,7 @@ def embed(
     Without `normalize`, features keep their length. Both come from a single forward pass. `progress` is called with the
     fraction of the images that are done.
     """
-    captured: list[Tensor] = []
+    model, captured = _faster(model, images), list[Tensor]()
     head = head_module(model.module, model.heads)
     hook = head.register_forward_pre_hook(lambda layer, inputs: captured.append(head_inputs(layer, inputs).cpu()))
 
@@ -179,6 +183,11 @@ def embed(
     finally:
         hook.remove()
     return (functional.normalize(features) if normalize else features).numpy(), logits.numpy()
+
+
+def _faster(model: Model, images: Images) -> Model:
+    """The model to predict these images with: batch norms are folded if there are many."""
+    return folded(model) if len(images) >= _MIN_FOLDED else model
 
 
 def _batch_size(model: Model, images: Images) -> int:

@@ -16,6 +16,7 @@ from shoestring.config.recipe import Train
 from shoestring.data.batches import Batch, on_device
 from shoestring.data.images import Images
 from shoestring.evaluation.cost import count_macs
+from shoestring.models.folding import folded
 from shoestring.models.head_modules import class_scores
 from shoestring.models.inference import autocast
 from shoestring.models.model import Model
@@ -23,7 +24,7 @@ from shoestring.planning.optimizer import choose_optimizer
 from shoestring.planning.pretrained import is_pretrained
 from shoestring.runtime.context import Context
 from shoestring.runtime.cuda_graph import synchronous
-from shoestring.runtime.device import out_of_memory, safe_convolutions, synchronize
+from shoestring.runtime.device import eval_mode, out_of_memory, safe_convolutions, synchronize
 from shoestring.runtime.precision import Precision, low_precisions
 from shoestring.runtime.threads import candidates, set_threads
 from shoestring.runtime.timing import time_calls
@@ -139,7 +140,7 @@ def _profile(model: Model, batch: Batch, precision: str, limit: float, threads: 
     for other in precisions[1:]:
         if seconds[other] < _GAIN * seconds[best]:
             best = other
-    prediction = time_calls(_predict(trial, batch), 0.3 * limit)
+    prediction = time_calls(_predict(folded(model).module, batch), 0.3 * limit)
     crowded = tuned and (steps[best].contention > _CROWDED or prediction.contention > _CROWDED)
     train, predict = seconds[best], prediction.cpu_seconds if tuned else prediction.seconds
     if tuned and threads is not None and threads > 1 and not crowded:
@@ -202,7 +203,8 @@ def _predict(module: torch.nn.Module, batch: Batch) -> Callable[[], None]:
 
     @torch.inference_mode()
     def run() -> None:
-        module(batch.images)
+        with eval_mode(module):
+            module(batch.images)
         synchronize(batch.images.device)
 
     return run

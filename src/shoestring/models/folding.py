@@ -1,0 +1,91 @@
+"""Batch norms folded into the convolutions before them: the same outputs with fewer passes over memory."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils.fusion import fuse_conv_bn_weights
+
+from shoestring.models.head_modules import class_scores
+from shoestring.models.model import Model
+
+_TOLERANCE = 1e-3  # on the largest difference of the outputs, relative to the largest output
+_Pairs = dict[str, str]
+
+
+def folded(model: Model) -> Model:
+    """Return a copy of a model for inference on a CPU, whose batch norms are folded into convolutions.
+
+    EfficientNet-Lite0 is 1.5 times as fast then. The model itself is returned on an accelerator, if there is nothing to
+    fold, and if the outputs for an image change: where the result of a convolution is used elsewhere as well.
+    """
+    if next(model.module.parameters()).device.type != "cpu":
+        return model
+    size, generator = model.preprocessing, torch.Generator().manual_seed(0)
+    example = torch.randn(1, size.channels, size.resolution, size.resolution, generator=generator)
+    try:
+        module = copy.deepcopy(model.module).eval()
+    except Exception:  # networks raise a dozen kinds if they cannot be copied
+        return model
+    with torch.no_grad():
+        pairs, expected = _find_pairs(module, example)
+        for norm, convolution in pairs.items():
+            _fold(module, norm, convolution)
+        outputs = class_scores(module(example)) if pairs else expected
+    same = (outputs - expected).abs().max() <= _TOLERANCE * expected.abs().max()
+    return replace(model, module=module) if pairs and bool(same) else model
+
+
+def _find_pairs(module: nn.Module, example: Tensor) -> tuple[_Pairs, Tensor]:
+    """Names of batch norms and of the convolutions before them, each called once, and the outputs for the example."""
+    made: dict[int, tuple[Tensor, str]] = {}  # tensors are kept, so that no other one gets the same id
+    calls: dict[str, int] = {}
+    pairs: _Pairs = {}
+
+    def after(name: str, output: Tensor) -> None:
+        calls[name] = calls.get(name, 0) + 1
+        made[id(output)] = output, name
+
+    def before(name: str, given: Tensor) -> None:
+        calls[name] = calls.get(name, 0) + 1
+        if id(given) in made:
+            pairs[name] = made[id(given)][1]
+
+    hooks = []
+    for name, part in module.named_modules():
+        if isinstance(part, nn.Conv2d):
+            hooks.append(part.register_forward_hook(lambda _, __, output, name=name: after(name, output)))
+        elif _is_foldable(part):
+            hooks.append(part.register_forward_pre_hook(lambda _, inputs, name=name: before(name, inputs[0])))
+    try:
+        outputs = class_scores(module(example))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return {norm: own for norm, own in pairs.items() if calls[norm] == calls[own] == 1}, outputs
+
+
+def _is_foldable(part: nn.Module) -> bool:
+    """Whether a module is a batch norm with running statistics, on its own or followed by an activation as in timm."""
+    if not isinstance(part, _BatchNorm) or part.running_mean is None:
+        return False
+    return type(part) is nn.BatchNorm2d or (hasattr(part, "drop") and hasattr(part, "act"))
+
+
+def _fold(module: nn.Module, norm: str, convolution: str) -> None:
+    """Fold a batch norm into a convolution, in place; its activation takes its place."""
+    layer, own = module.get_submodule(convolution), module.get_submodule(norm)
+    assert isinstance(layer, nn.Conv2d) and isinstance(own, _BatchNorm)
+    assert own.running_mean is not None and own.running_var is not None
+    scale, shift = (None if value is None else value.detach() for value in (own.weight, own.bias))
+    layer.weight, layer.bias = fuse_conv_bn_weights(
+        layer.weight, layer.bias, own.running_mean, own.running_var, own.eps, scale, shift
+    )
+    layer.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    owner, _, attribute = norm.rpartition(".")
+    rest = nn.Identity() if type(own) is nn.BatchNorm2d else nn.Sequential(own.drop, own.act)
+    setattr(module.get_submodule(owner), attribute, rest)
