@@ -1,6 +1,6 @@
 """Deadlines on a busy machine: whether each run ends in time or is refused, and its accuracy.
 
-    python benchmarks/deadline.py [--cifar10 DIR] [--runs N] [--only CASE ...] [--table]
+    python benchmarks/deadline.py [--cifar10 DIR] [--seconds N] [--runs N] [--only CASE ...] [--table]
 
 Busy processes run from the start, for the first ten seconds, or in the second half of the time. Each run is a separate
 process, timed from outside; its row is saved to results/deadline.json at once. The machine must otherwise be idle.
@@ -43,14 +43,17 @@ class Case:
     when: str = "start"
 
 
-def cases(cifar10: str | None) -> list[Case]:
-    """Return digits in 20 s with all loads and in 10 s idle, and CIFAR-10 with the loads that affect its plan."""
+def cases(cifar10: str | None, seconds: int) -> list[Case]:
+    """Return digits in 20 s with all loads and in 10 s idle, and CIFAR-10 with the loads that affect its plan.
+
+    CIFAR-10 is trained for so many seconds, and for half of them idle.
+    """
     digits = ("digits", "--examples", "300")
     result = [Case("digits", digits, 20, 20), Case("digits_half", digits, 10, 20)]
     result += [Case("digits", digits, 20, 20, busy, when) for busy in (1, 2) for when in ("start", "burst", "half")]
     if cifar10:
-        result += [Case("cifar10", (cifar10,), 590, 1), Case("cifar10_half", (cifar10,), 295, 1)]
-        result += [Case("cifar10", (cifar10,), 590, 1, 2, when) for when in ("start", "burst")]
+        result += [Case("cifar10", (cifar10,), seconds, 1), Case("cifar10_half", (cifar10,), seconds // 2, 1)]
+        result += [Case("cifar10", (cifar10,), seconds, 1, 2, when) for when in ("start", "burst")]
     return result
 
 
@@ -147,6 +150,7 @@ def table(rows: list[Row]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cifar10", help="folder of CIFAR-10 as Parquet; without it only digits are run")
+    parser.add_argument("--seconds", type=int, default=590, help="budget of CIFAR-10 (default: 590)")
     parser.add_argument("--runs", type=int, help="maximum number of runs of each case")
     parser.add_argument("--only", nargs="*", help="names of cases")
     parser.add_argument("--table", action="store_true", help="print a summary of the results")
@@ -154,7 +158,7 @@ def main() -> None:
     if args.table:
         print(table(ROWS.read()))
         return
-    for case in cases(args.cifar10):
+    for case in cases(args.cifar10, args.seconds):
         if args.only and case.name not in args.only:
             continue
         for seed in range(min(case.runs, args.runs or case.runs)):
