@@ -22,7 +22,7 @@ from shoestring.planning.profiling import Profiler
 from shoestring.runtime.threads import set_threads
 from shoestring.training.checkpoint import Saved
 
-_MACS_POWER = 0.65  # seconds per step grow with this power of the MACs
+MACS_POWER = 0.65  # seconds per step grow with this power of the MACs
 
 
 @dataclass(frozen=True)
@@ -180,22 +180,6 @@ def plan_training(
     return replace(plan, augment=augment, fine_tune=fine_tune, side=model.preprocessing.resolution)
 
 
-def plan_recovery(
-    model: Model, images: Images, settings: Train, prune: Prune, allotment: Allotment, profiler: Profiler
-) -> TrainPlan:
-    """Return the plan for fine-tuning a network after pruning; it is profiled before, as the cut is not known yet."""
-    fraction = 1.0
-    if prune.macs is not None:
-        fraction = min(prune.macs.value if prune.macs.is_fraction else prune.macs.value / count_macs(model), 1.0)
-    slowdown = fraction**_MACS_POWER  # below one: the pruned network is faster
-    plan = plan_training(model, images, settings, allotment, profiler, slowdown=slowdown)
-    times = replace(plan.times, train=slowdown * plan.times.train, predict=slowdown * plan.times.predict)
-    plan = replace(plan, times=times)
-    if plan.fine_tune is not None:  # pruning changes every block
-        plan = replace(plan, fine_tune=replace(plan.fine_tune, tune="all", probe=False))
-    return plan
-
-
 def _epochs(model: Model, plan: TrainPlan, allotment: Allotment, budget: Budget, slowdown: float = 1.0) -> float:
     """Number of epochs in the budget, with the whole network."""
     size = plan.batch_size
@@ -245,5 +229,5 @@ def allotment_of(
     if budget.unit == "seconds":
         target = None if later is None else later.macs
         fraction = target.value if target is not None and target.is_fraction else 1.0
-        unpruned_seconds = remaining * (lr_range[1] + (1 - lr_range[1]) / fraction**_MACS_POWER)
+        unpruned_seconds = remaining * (lr_range[1] + (1 - lr_range[1]) / fraction**MACS_POWER)
     return Allotment(count, length, unpruned_seconds, lr_range)

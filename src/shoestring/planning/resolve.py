@@ -15,11 +15,12 @@ from shoestring.models import timm
 from shoestring.models.model import Model
 from shoestring.planning.backbone import choose_backbone
 from shoestring.planning.model import Network
-from shoestring.planning.plan import Planned, Planner, allotment_of, plan_recovery
+from shoestring.planning.plan import Planned, Planner, allotment_of
 from shoestring.planning.preflight import check_budget, fit_to_budget
 from shoestring.planning.pretrained import is_open, settings_like, with_weights
 from shoestring.planning.profiling import Profiler
 from shoestring.planning.proxy import Proxy, build_proxy, plan_proxy, reserve_proxy
+from shoestring.planning.recovery import plan_recovery
 from shoestring.planning.request import Request, count_training_images
 from shoestring.planning.selection_method import choose_selection, describe_method
 from shoestring.runtime import threads

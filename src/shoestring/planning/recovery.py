@@ -1,0 +1,34 @@
+"""The plan for fine-tuning a network once it is pruned."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from shoestring.config.plan import TrainPlan
+from shoestring.config.recipe import Prune, Train
+from shoestring.data.images import Images
+from shoestring.evaluation.cost import count_macs
+from shoestring.models.model import Model
+from shoestring.planning.plan import MACS_POWER, Allotment, plan_training
+from shoestring.planning.profiling import Profiler
+
+# The learning rate of a pruned network that was fine-tuned, relative to that before: on validation images of scenes, at
+# half of the MACs, 78.7 % against 76.2 % at the same rate, and 64.7 % at six times.
+_RECOVERY_FACTOR = 3.0
+
+
+def plan_recovery(
+    model: Model, images: Images, settings: Train, prune: Prune, allotment: Allotment, profiler: Profiler
+) -> TrainPlan:
+    """Return the plan for fine-tuning a network after pruning; it is profiled before, as the cut is not known yet."""
+    fraction = 1.0
+    if prune.macs is not None:
+        fraction = min(prune.macs.value if prune.macs.is_fraction else prune.macs.value / count_macs(model), 1.0)
+    slowdown = fraction**MACS_POWER  # below one: the pruned network is faster
+    plan = plan_training(model, images, settings, allotment, profiler, slowdown=slowdown)
+    times = replace(plan.times, train=slowdown * plan.times.train, predict=slowdown * plan.times.predict)
+    plan = replace(plan, times=times)
+    if plan.fine_tune is not None:  # pruning changes every block
+        rate = plan.learning_rate * (_RECOVERY_FACTOR if settings.learning_rate is None else 1)
+        plan = replace(plan, learning_rate=rate, fine_tune=replace(plan.fine_tune, tune="all", probe=False))
+    return plan
