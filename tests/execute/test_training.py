@@ -8,13 +8,16 @@ import pytest
 
 from shoestring import execute
 from shoestring.budget import Budget
-from shoestring.config.plan import FineTune
+from shoestring.config.plan import FineTune, StepTimes
 from shoestring.config.recipe import Recipe, Train
 from shoestring.data.images import Dataset
 from shoestring.errors import BudgetTooSmall
 from shoestring.execute import training
+from shoestring.planning.profiling import Profile, Profiler
 from shoestring.planning.resolve import Resolved, resolve
 from shoestring.training.checkpoint import Checkpoint
+from shoestring.training.loop import REPLAN
+from shoestring.training.progress import TrainingSummary
 
 
 def test_a_training_that_was_interrupted_keeps_its_plan(images, context, tmp_path):
@@ -55,3 +58,23 @@ def test_a_head_is_enough_where_the_budget_is_too_small_for_more(images, context
     model, summary, _ = execute.train(images, resolved, budget=budget)
     assert summary.steps == 0 and execute.accuracy(model, images) > 0.5
     assert said[-1] == "only the head was trained: the budget does not allow more"
+
+
+@pytest.mark.parametrize(("ratio", "sizes"), [(1.0, [500]), (6.0, [500, 125])])
+def test_slow_steps_bring_a_smaller_batch_size(make_images, context, monkeypatch, ratio, sizes):
+    times = StepTimes(train=1e-2, predict=1e-3)
+    monkeypatch.setattr(Profiler, "_measure", lambda *_: Profile("float32", times))
+    images, budget = make_images(20_000), Budget(3000, steps=("train",))
+    recipe = Recipe(train=Train(model="simplecnn", width=0.125))
+    resolved = resolve(recipe, Dataset.of(images), budget, context)
+    trained = []
+
+    def fit(model, images, window, plan, context, hooks, start=None) -> TrainingSummary:
+        trained.append(plan.batch_size)
+        again = hooks.replan is not None and hooks.replan(ratio)
+        ended = REPLAN if again else "budget"
+        return TrainingSummary(9, 1.0, plan.batch_size, "sgd", "float32", "constant", 0.0, ended)
+
+    monkeypatch.setattr(training, "fit", fit)
+    execute.train(images, resolved, budget=budget)
+    assert trained == sizes

@@ -37,13 +37,13 @@ def train(
     planned, planner = resolved.training, resolved.planner
     assert planned is not None
     context = planner.context
-    window, plans, first = budget.window("train"), [planned], (planned.network.options, planned.train.grow)
+    window, plans = budget.window("train"), [planned]
     revisable = context.distributed is None and planner.saved is None
 
     def replan(ratio: float) -> bool:
         allotment = allotment_of(budget, "train", count=len(images), later=planner.later)
         revised = planner(images, replace(allotment, length=window.remaining), slowdown=ratio)
-        if (revised.network.options, revised.train.grow) == first:
+        if _answers(revised) == _answers(planned):
             return False
         Checkpoint(context.folder).remove()
         context.log(f"steps take {ratio:.1f} times as long as planned: restarting with a new plan")
@@ -72,6 +72,11 @@ def train(
         resolved = resolved.revised(planned, images, budget)
         summary = fit(planned.model, images, window, planned.train, context, hooks)
     return planned.model, summary, resolved
+
+
+def _answers(planned: Planned) -> tuple[object, ...]:
+    """What depends on the time of a step, and requires a new start if it changes."""
+    return planned.network.options, planned.train.grow, planned.train.batch_size
 
 
 def _fit_probe(planned: Planned, images: Images, window: Window, context: Context) -> TrainingSummary:

@@ -38,11 +38,8 @@ def choose_backbone(recipe: Recipe, images: Images, allotment: Allotment, profil
         return settings, "as requested"
     if side < _MIN_SIDE:
         return settings, f"pretrained networks know photos, not images of {side} x {side} pixels"
-    if (
-        side < _PHOTO_SIDE
-        and profiler.budget.unit == "seconds"
-        and _most_epochs(settings, allotment, profiler) < _MIN_EPOCHS
-    ):
+    timed = profiler.budget.unit == "seconds"
+    if side < _PHOTO_SIDE and timed and _most_epochs(settings, allotment, profiler) < _MIN_EPOCHS:
         return settings, "there is no time to fine-tune a pretrained network"
     candidates = _candidates(download=settings.download)
     if not candidates:
