@@ -1,6 +1,7 @@
 """Deadlines on a busy machine: whether each run ends in time or is refused, and its accuracy.
 
-    python benchmarks/deadline.py [--cifar10 DIR] [--seconds N] [--runs N] [--only CASE ...] [--table]
+    python benchmarks/deadline.py [--cifar10 DIR] [--seconds N] [--runs N] [--only CASE ...]
+    python benchmarks/deadline.py --page docs/benchmarks.md
 
 Busy processes run from the start, for the first ten seconds, or in the second half of the time. Each run is a separate
 process, timed from outside; its row is saved to results/deadline.json at once. The machine must otherwise be idle.
@@ -25,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from machine import machine
-from measured import Row, Rows
+from measured import Row, Rows, fill
 
 ROWS = Rows("deadline.json", ("case", "busy", "when", "seed"))
 BURST = 10.0  # seconds
@@ -132,13 +133,14 @@ def table(rows: list[Row]) -> str:
         "|---|---|---|---|---|---|---|",
     ]
     words = {"start": "", "burst": f", the first {BURST:.0f} s", "half": ", in the second half"}
-    for key in dict.fromkeys((row["case"], row["busy"], row["when"]) for row in rows):
+    for key in sorted({(row["case"], row["busy"], row["when"]) for row in rows}):
         group = [row for row in rows if (row["case"], row["busy"], row["when"]) == key]
         wall = [row["wall_seconds"] for row in group]
         late = sum(row["wall_seconds"] > row["asked_seconds"] for row in group)
         accuracy = [100 * row["accuracy"] for row in group if row["accuracy"] is not None]
-        spread = f"{statistics.mean(accuracy):.2f} % ({min(accuracy):.2f} to {max(accuracy):.2f})" if accuracy else "-"
-        beside = f"{key[1]} processes{words[key[2]]}" if key[1] else "nothing"
+        spread = f"{statistics.mean(accuracy):.2f} %" if accuracy else "-"
+        spread += f" ({min(accuracy):.2f} to {max(accuracy):.2f})" if len(accuracy) > 1 else ""
+        beside = f"{key[1]} process{'es' * (key[1] > 1)}{words[key[2]]}" if key[1] else "nothing"
         refused = sum(row["exit"] == 3 for row in group)
         lines.append(
             f"| `{' '.join(group[0]['command'])}` | {beside} | {len(group)} | {late} | {refused} "
@@ -153,10 +155,10 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=590, help="budget of CIFAR-10 (default: 590)")
     parser.add_argument("--runs", type=int, help="maximum number of runs of each case")
     parser.add_argument("--only", nargs="*", help="names of cases")
-    parser.add_argument("--table", action="store_true", help="print a summary of the results")
+    parser.add_argument("--page", type=Path, help="page to write the table of results into, instead of running")
     args = parser.parse_args()
-    if args.table:
-        print(table(ROWS.read()))
+    if args.page:
+        fill(args.page, deadline=table(ROWS.read()))
         return
     for case in cases(args.cifar10, args.seconds):
         if args.only and case.name not in args.only:
