@@ -14,9 +14,9 @@ import time
 
 import numpy as np
 import torch
+
 from machine import machine
 from measured import Rows
-
 from shoestring.data import Images, load
 from shoestring.models.inference import autocast, embed
 from shoestring.models.model import Model, build
