@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -18,7 +19,10 @@ class LabelTable(Section):
         "relative to the image folder or to this file"
     )
     path_column: str | None = option("column of image paths in --labels (default: path, file, filename, image, ...)")
-    label_column: str | None = option("column of labels in --labels (default: label, class, target, category, ...)")
+    label_column: str | None = option(
+        "column of labels in --labels (default: label, class, target, category, ...), or several columns of 0 and 1, "
+        "one for each label: cat,dog (default, if there is no column of labels: all columns of 0 and 1)"
+    )
     split_column: str | None = option(
         "column in --labels that says train, validation or test (default: split, if there is one; none: ignore it)"
     )
@@ -31,7 +35,13 @@ class LabelTable(Section):
         check_columns(**{field.name: getattr(self, field.name) for field in fields(LabelTable)})
 
 
-def check_columns(*, labels: Any, **columns: str | None) -> None:
+def split_names(columns: str | Sequence[str] | None) -> list[str]:
+    """Return the names of columns from 'cat,dog' or a sequence; none for None."""
+    names = columns.split(",") if isinstance(columns, str) else columns or ()
+    return [name.strip() for name in names if name.strip()]
+
+
+def check_columns(*, labels: Any, **columns: str | Sequence[str] | None) -> None:
     """Raise `UserError` for names of columns without a table that has them."""
     named = [name for name, column in columns.items() if column is not None]
     if labels is None and named:

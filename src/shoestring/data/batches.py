@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
 from shoestring.data.augment import Augment, color_jitter, cutout, gather_pixels, mixup, random_windows, rotate_and_zoom
 from shoestring.data.images import Images
@@ -18,10 +17,11 @@ from shoestring.data.images import Images
 
 @dataclass(frozen=True)
 class Batch:
-    """A training batch: image indices (B,), images (B, C, H, W), labels (B,) or class probabilities (B, classes).
+    """A training batch: image indices (B,), images (B, C, H, W), and labels or probabilities of their alternatives.
 
-    The probabilities of an image with a training weight sum to that weight. If the batch is one process's part of a
-    distributed batch, `weight` is that of its mean in the average over the parts.
+    Labels are (B,) or (B, classes), and probabilities (B, alternatives, ...), as `shoestring.tasks` says; those of an
+    image with a training weight sum to that weight. If the batch is one process's part of a distributed batch, `weight`
+    is that of its mean in the average over the parts.
     """
 
     index: Tensor
@@ -68,7 +68,7 @@ class Batches:
     ) -> None:
         self.pixels, self.rows = _resident(images, device)
         self.labels = torch.from_numpy(np.array(images.targets)).to(device)
-        self.classes = len(images.classes)
+        self.task, self.classes = images.task, len(images.classes)
         weights = images.weights
         self.weights = None if weights is None else torch.from_numpy(weights).to(device)
         self.prepare, self.size, self.augment = prepare, min(size, len(images)), augment
@@ -106,11 +106,12 @@ class Batches:
         images = rotate_and_zoom(images, augment.rotate, augment.zoom, generator)
         images = cutout(images, round(augment.cutout * images.shape[-1]), generator)
         labels = self.labels[index]
+        if self.weights is not None or self.augment.mixup:
+            labels = self.task.targets(labels, self.classes)
         if self.weights is not None:
-            labels = functional.one_hot(labels, self.classes) * self.weights[index, None]
+            labels = labels * self.weights[index, None]
         if self.augment.mixup:
-            targets = labels if labels.ndim == 2 else functional.one_hot(labels, self.classes).float()
-            images, labels = mixup(images, targets, augment.mixup, generator)
+            images, labels = mixup(images, labels, augment.mixup, generator)
         return Batch(index, images, labels, len(index) * parts / self.size)
 
     def peek(self, size: int) -> Batch:

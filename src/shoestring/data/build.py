@@ -28,6 +28,7 @@ from shoestring.data.images import finish_fingerprint
 from shoestring.data.listing import SAMPLE_SIZE, Item, Listing, class_names
 from shoestring.data.pixels import PixelsFile, Progress, Report
 from shoestring.errors import UserError
+from shoestring.tasks import task_of
 
 _MAX_BLOCK = 64  # images that one thread decodes at a time
 _MAX_BLOCK_BYTES = 16_000_000  # of decoded images and of encoded images
@@ -62,7 +63,7 @@ class _Skipped(NamedTuple):
 
 class _Block(NamedTuple):
     pixels: NDArray[np.uint8]
-    labels: list[int]
+    labels: list[int | tuple[int, ...]]
     ids: list[str]
     skipped: list[_Skipped]
 
@@ -238,12 +239,12 @@ def single_class(classes: Sequence[str]) -> UserError:
 
 def check_classes(labels: NDArray[np.int64], classes: Sequence[str]) -> None:
     """Raise `UserError` unless there are at least two classes and each has training images."""
-    counts = np.bincount(labels, minlength=len(classes))
     if not len(labels):
         raise UserError("there are no readable training images.")
     if len(classes) < 2:
         raise single_class(classes)
+    task = task_of(labels)
+    counts = task.counts(labels, len(classes))
     if not counts.all():
-        raise UserError(
-            f"class '{classes[int(counts.argmin())]}' has no training images: add some, or remove the class."
-        )
+        name = classes[int(counts.argmin())]
+        raise UserError(f"{task.noun} '{name}' has no training images: add some, or remove the {task.noun}.")

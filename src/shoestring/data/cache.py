@@ -83,7 +83,7 @@ def _check(meta: dict[str, Any], pixels: np.ndarray, labels: np.ndarray, ids: np
     sizes = [split["size"] for split in meta["splits"].values()]
     conditions = [
         pixels.dtype == np.uint8 and pixels.ndim == 4 and pixels.shape[1:3] == (side, side),
-        labels.dtype == np.int64 and labels.ndim == ids.ndim == 1 and ids.dtype.kind == "U",
+        labels.dtype == np.int64 and ids.ndim == 1 and ids.dtype.kind == "U",
         len(pixels) == len(labels) == len(ids) == sum(sizes) and min(sizes) > 0,
         set(meta["splits"]) <= {"train", "validation", "test"},
         all(isinstance(split["fingerprint"], str) for split in meta["splits"].values()),
@@ -91,7 +91,9 @@ def _check(meta: dict[str, Any], pixels: np.ndarray, labels: np.ndarray, ids: np
         all(isinstance(text, str) for skipped in meta["skipped"] for text in skipped),
         all(len(skipped) == 2 for skipped in meta["skipped"]),
         isinstance(meta["without_train"], str),
-        labels.min() >= 0 and labels.max() < len(meta["classes"]) == len(set(meta["classes"])),
+        labels.shape in ((len(ids),), (len(ids), len(meta["classes"]))),
+        labels.min() >= 0 and labels.max() < (len(meta["classes"]) if labels.ndim == 1 else 2),
+        len(meta["classes"]) == len(set(meta["classes"])),
     ]
     if not all(conditions):
         raise ValueError("the parts of the entry are inconsistent")

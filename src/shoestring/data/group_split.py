@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shoestring.errors import UserError
+from shoestring.tasks import SINGLE_LABEL, task_of
 
 _MAX_FOLDS = 10  # of which one is held out; the time grows with their number
 _MAX_STRATIFIED = 1000  # groups; dividing more takes seconds, and random draws of so many are balanced as well
@@ -31,38 +32,39 @@ def hold_out_groups(
     seed: int,
     free: NDArray[np.bool_] | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Split `labels` (N,) into indices to keep and about `size` indices to hold out, both ascending, in whole groups.
+    """Split `labels`, (N,) or (N, classes), into indices to keep and about `size` to hold out, in whole groups.
 
-    The groups held out are a fold of scikit-learn's stratified folds of groups, or of more than 1,000 groups, one of 20
-    random draws: one that leaves no class without images, has as many classes as possible, and the numbers of images of
-    each class closest to those wanted. Groups with an image that is not `free` (N,) are kept. Raises `UserError` if
-    there is no such division.
+    Both are ascending. The groups held out are a fold of scikit-learn's stratified folds of groups, or of more than
+    1,000 groups, or for images with several labels each, one of 20 random draws: one that leaves no class without
+    images, has as many classes as possible, and the numbers of images of each class closest to those wanted. Groups
+    with an image that is not `free` (N,) are kept. Raises `UserError` if there is no such division.
     """
+    task = task_of(labels)
     usable = np.arange(len(labels)) if free is None else np.flatnonzero(~np.isin(groups, groups[~free]))
     wanted = max(round(len(usable) / max(size, 1)), 2)
     count = len(np.unique(groups[usable]))
-    folds = int(min(wanted, _MAX_FOLDS, count, np.bincount(labels[usable], minlength=1).max()))
+    folds = int(min(wanted, _MAX_FOLDS, count, task.counts(labels[usable], len(classes)).max()))
     if folds < 2:
         raise UserError(
             "images are held out in whole groups, and there are too few of them: add images of more groups."
         )
-    stratified = count <= _MAX_STRATIFIED
+    stratified = count <= _MAX_STRATIFIED and task == SINGLE_LABEL
     divided = (
         _folds(labels[usable], groups[usable], folds, seed) if stratified else _draws(groups[usable], wanted, seed)
     )
-    counts = np.bincount(labels, minlength=len(classes))
+    counts = task.counts(labels, len(classes))
 
     def quality(held: NDArray[np.int64]) -> tuple[int, int, float]:
-        part = np.bincount(labels[held], minlength=len(classes))
+        part = task.counts(labels[held], len(classes))
         distance = np.abs(part - counts * (len(usable) / wanted / len(labels))).sum()
         return int((counts > part).sum()), int((part > 0).sum()), -float(distance)
 
     held = max((usable[part] for part in divided if len(part)), key=quality)
     kept = np.setdiff1d(np.arange(len(labels)), held)
-    if len(without := np.setdiff1d(labels, labels[kept])):
+    if len(without := np.flatnonzero((counts > 0) & (task.counts(labels[kept], len(classes)) == 0))):
         raise UserError(
-            f"images are held out in whole groups, and all images of class '{classes[without[0]]}' are in the same "
-            "groups: add images of more groups, or say in a column which split each image belongs to."
+            f"images are held out in whole groups, and all images of {task.noun} '{classes[without[0]]}' are in the "
+            "same groups: add images of more groups, or say in a column which split each image belongs to."
         )
     if stratified and wanted > folds:
         held = _whole_groups(held, groups, size, seed)

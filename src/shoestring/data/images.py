@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from shoestring.config.fit import DEFAULT_FIT, Fit
 from shoestring.errors import UserError
+from shoestring.tasks import SINGLE_LABEL, Task, task_of
 
 _RESIZE_BATCH = 256  # images
 
@@ -21,9 +22,10 @@ _RESIZE_BATCH = 256  # images
 class Images:
     """Images of one size with labels; indexing returns another `Images` without copying pixels.
 
-    `store` is uint8 (N, H, W, C), in memory or memory-mapped; `labels` int64 (N,) or None; `ids` one stable name per
-    image; `rows` the indices of these images in the store (by default all, in order); `mirrored` whether a mirror image
-    keeps its class (not for digits and letters).
+    `store` is uint8 (N, H, W, C), in memory or memory-mapped; `labels` int64: class indices (N,), or 0 and 1 for any
+    number of labels per image (N, classes), or None; `ids` one stable name per image; `rows` the indices of these
+    images in the store (by default all, in order); `mirrored` whether a mirror image keeps its class (not for digits
+    and letters).
     """
 
     def __init__(
@@ -52,7 +54,8 @@ class Images:
 
     def __repr__(self) -> str:
         height, width, channels = self.shape
-        return f"Images({len(self):,} of {height} x {width} x {channels}, {len(self.classes)} classes)"
+        what = f"{len(self.classes)} {self.task.nouns}"
+        return f"Images({len(self):,} of {height} x {width} x {channels}, {what})"
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -71,21 +74,31 @@ class Images:
 
     @cached_property
     def labels(self) -> NDArray[np.int64] | None:
-        """Int64 (N,), or None for images without labels."""
+        """Class indices (N,), or 0 and 1 (N, classes), or None for images without labels."""
         if self._labels is None or self._rows is None:
             return self._labels
         return self._labels[self._rows]
 
     @property
     def targets(self) -> NDArray[np.int64]:
-        """Labels (N,). Raises `UserError` for images without labels."""
+        """The labels. Raises `UserError` for images without labels."""
         if self.labels is None:
             raise UserError("these images have no labels, and this step needs them.")
         return self.labels
 
     @property
+    def task(self) -> Task:
+        """Whether the labels say one class for each image, or any number of labels."""
+        return task_of(self._labels)
+
+    @property
+    def has_one_class_each(self) -> bool:
+        """Whether each image is labeled with one class."""
+        return self._labels is not None and self.task == SINGLE_LABEL
+
+    @property
     def weights(self) -> NDArray[np.float32] | None:
-        """Training weights (N,), or None if all are equal."""
+        """Training weights (N,), or of each label (N, classes); None if all are equal."""
         return None if self._weights is None else self._weights[self.rows]
 
     @cached_property
@@ -127,11 +140,11 @@ class Images:
         return images
 
     def weighted(self, weights: NDArray[np.float32] | None) -> Images:
-        """Return the same images with training weights (N,), or None for equal weights."""
+        """Return the same images with training weights (N,) or (N, classes), or None for equal weights."""
         assert weights is None or len(weights) == len(self), "a weight for each image"
         images, stored = self.at(self.rows), None
         if weights is not None:
-            stored = np.ones(len(self.store), dtype=np.float32)
+            stored = np.ones((len(self.store), *weights.shape[1:]), dtype=np.float32)
             stored[self.rows] = weights
         images._weights = stored
         return images
@@ -154,8 +167,8 @@ class Images:
         return images
 
     def counts(self) -> NDArray[np.int64]:
-        """Return the number of images per class (classes,)."""
-        return np.bincount(self.targets, minlength=len(self.classes))
+        """Return the number of images with each class or label (classes,)."""
+        return self.task.counts(self.targets, len(self.classes))
 
 
 def finish_fingerprint(

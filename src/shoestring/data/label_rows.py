@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from shoestring.data.indicator_columns import read_indicators
+from shoestring.data.indicators import is_one_hot
 from shoestring.data.label_columns import Columns
 from shoestring.data.listing import normalized
 from shoestring.data.parquet import SPLIT_WORDS
@@ -20,12 +22,15 @@ _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.IGNORECASE)
 
 
 class Row(NamedTuple):
-    """One image: its name in the table, its file (None if it is missing), id, label, split and group."""
+    """One image: its name in the table, its file (None if it is missing), id, label, split and group.
+
+    The label is a class, or 0 or 1 for each label.
+    """
 
     name: str
     file: str | None
     id: str
-    label: str
+    label: str | tuple[int, ...]
     split: str
     group: str
 
@@ -70,7 +75,7 @@ class Files:
 def read_rows(table: Table, columns: Columns, files: Files) -> list[Row]:
     """Return all rows. Raises `UserError` for labels that are real numbers, and for words that name no split."""
     names = table.column(columns.path)
-    labels = _tidy(table, columns.label, table.column(columns.label))
+    labels = _labels(table, columns.label)
     splits = ["train"] * len(names) if columns.split is None else _splits(table, columns.split, names)
     groups = [""] * len(names) if columns.group is None else table.column(columns.group)
     found = map(files.find, names)
@@ -78,6 +83,19 @@ def read_rows(table: Table, columns: Columns, files: Files) -> list[Row]:
         Row(name, file, name if file is None else files.id(file), label, split, group)
         for name, file, label, split, group in zip(names, found, labels, splits, groups)
     ]
+
+
+def _labels(table: Table, columns: str | tuple[str, ...]) -> Sequence[str | tuple[int, ...]]:
+    """Return the class of each image, or 0 or 1 for each label.
+
+    Columns of which exactly one is 1 for each image are classes, which exclude each other.
+    """
+    if isinstance(columns, str):
+        return _tidy(table, columns, table.column(columns))
+    values = read_indicators(table, columns)
+    if is_one_hot(values):
+        return [columns[index] for index in values.argmax(1)]
+    return list(map(tuple, values.tolist()))
 
 
 def _tidy(table: Table, column: str, labels: list[str]) -> list[str]:
@@ -107,7 +125,7 @@ def _splits(table: Table, column: str, names: list[str]) -> list[str]:
 
 def check_rows(table: Table, columns: Columns, rows: list[Row]) -> None:
     """Raise `UserError` for images without name or label, or listed twice, and for groups in two splits."""
-    for column, empty in ((columns.path, lambda row: not row.name), (columns.label, lambda row: not row.label)):
+    for column, empty in ((columns.path, lambda row: not row.name), (columns.label, lambda row: row.label == "")):
         if missing := [row.name for row in rows if empty(row)]:
             where = f", the first {quoted(missing[0])}" if missing[0] else ""
             count = f"{len(missing):,} of its {len(rows):,} lines{where}"
@@ -116,11 +134,11 @@ def check_rows(table: Table, columns: Columns, rows: list[Row]) -> None:
     twice = [(first[row.id], row) for row in rows if first.setdefault(row.id, row) is not row]
     if twice:
         one, other = next((pair for pair in twice if pair[0].label != pair[1].label), twice[0])
-        both = f"as {quoted(one.label)} and " if one.label != other.label else "both times as "
+        first_label, label = (_described(row, columns) for row in (one, other))
+        both = f"as {first_label} and " if one.label != other.label else "both times as "
         more = f", and {len(twice) - 1:,} more images are listed again" if len(twice) > 1 else ""
         raise UserError(
-            f"{quoted(other.name)} is listed twice in {table.name}, {both}{quoted(other.label)}{more}: keep one line "
-            "for each image."
+            f"{quoted(other.name)} is listed twice in {table.name}, {both}{label}{more}: keep one line for each image."
         )
     split_of: dict[str, str] = {}
     for row in rows:
@@ -130,6 +148,14 @@ def check_rows(table: Table, columns: Columns, rows: list[Row]) -> None:
                 f"{split_of[row.group]} and {row.split}: keep them in one split (or ignore the splits with "
                 "--split-column none)."
             )
+
+
+def _described(row: Row, columns: Columns) -> str:
+    """Return the label of a row for a message."""
+    if isinstance(row.label, str):
+        return quoted(row.label)
+    names = [name for name, value in zip(columns.label, row.label) if value]
+    return quoted(", ".join(names)) if names else "without labels"
 
 
 def sorted_labels(labels: set[str]) -> tuple[str, ...]:

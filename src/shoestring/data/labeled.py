@@ -21,7 +21,8 @@ def labeled_folder(folder: Path, labels: Labels) -> Source:
 
     Paths in the table are absolute, or relative to the folder or to the table's own; backslashes are read as slashes,
     and suffixes may be missing. Images that it does not list are left out, with a note. Raises `UserError` if there is
-    no such table or column, for images without label or listed twice, and for groups in two splits.
+    no such table or column, for images without label or listed twice, and for groups in two splits. Labels are classes
+    in one column, or columns of 0 and 1.
     """
     root = folder.resolve()
     table = read_table(labels.table)
@@ -43,7 +44,7 @@ def labeled_folder(folder: Path, labels: Labels) -> Source:
 def _listing(root: Path, table: Table, columns: Columns, rows: list[Row], files: list[str]) -> Listing:
     by_split = {split: [row for row in rows if row.split == split] for split in SPLIT_WORDS}
     by_split = {split: found for split, found in by_split.items() if found}
-    classes = _classes(table, by_split)
+    classes = _classes(table, by_split) if isinstance(columns.label, str) else columns.label
     splits = {split: _items(root, found, classes) for split, found in by_split.items()}
     first = next(iter(by_split.values()))
     sample = [first[index] for index in evenly_spaced(len(first), SAMPLE_SIZE)]
@@ -65,8 +66,8 @@ def _classes(table: Table, by_split: dict[str, list[Row]]) -> tuple[str, ...]:
 
     Without a train split, all labels are returned.
     """
-    everywhere = {row.label for rows in by_split.values() for row in rows}
-    labels = {row.label for row in by_split["train"]} if "train" in by_split else everywhere
+    found = {split: {str(row.label) for row in rows} for split, rows in by_split.items()}
+    labels = found["train"] if "train" in found else {label for own in found.values() for label in own}
     for split, rows in by_split.items():
         for row in rows:
             if row.label not in labels:
@@ -82,16 +83,21 @@ def _items(root: Path, rows: Sequence[Row], classes: tuple[str, ...]) -> Items:
 
     def items() -> Iterator[Item]:
         for row in rows:
-            yield Item(Path(row.file or root / row.name), index[row.label], row.id)
+            label = index[row.label] if isinstance(row.label, str) else row.label
+            yield Item(Path(row.file or root / row.name), label, row.id)
 
     return items
 
 
 def _notes(root: Path, table: Table, columns: Columns, rows: list[Row], files: list[str]) -> tuple[str, ...]:
     """Return notes on the columns that are used and on images that the table does not list."""
-    used = {"images": columns.path, "labels": columns.label, "splits": columns.split, "groups": columns.group}
-    names = ", ".join(f"{what} in '{column}'" for what, column in used.items() if column is not None)
-    notes = [f"columns of {table.name}: {names}."]
+    labels = (columns.label,) if isinstance(columns.label, str) else columns.label
+    used = {"images": (columns.path,), "labels": labels, "splits": (columns.split,), "groups": (columns.group,)}
+    names = {what: [f"'{name}'" for name in own if name] for what, own in used.items()}
+    parts = (f"{what} in {listed(own)}" for what, own in names.items() if own)
+    notes = [f"columns of {table.name}: {', '.join(parts)}."]
+    if len(labels) > 1 and isinstance(rows[0].label, str):
+        notes.append("each image has exactly one label: the labels are classes, which exclude each other.")
     named = {row.file for row in rows}
     others = [file for file in files if file not in named and looks_like_an_image(Path(file))]
     if others:

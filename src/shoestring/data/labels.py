@@ -22,11 +22,6 @@ def label_array(y: Any, count: int) -> NDArray[Any]:
     labels = np.asarray(y)
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
-    if labels.ndim == 2:
-        raise UserError(
-            f"y has shape {labels.shape}; expected one label for each image. For one-hot rows use y.argmax(1); several "
-            "labels per image (multi-label) are not supported."
-        )
     if labels.ndim != 1:
         raise UserError(f"y has shape {labels.shape}; expected one label for each image.")
     if len(labels) != count:
@@ -116,10 +111,15 @@ def weighted_by_class(images: Images, class_weights: ClassWeights | None) -> Ima
     """Return the images with training weights of mean 1: their own ones, times those of their classes.
 
     `class_weights` are "balanced" for the inverse of the number of images, or weights by the name of the class, 1 for
-    classes without one. With None the images are returned unchanged, and if all weights are equal without weights.
+    classes without one. With None the images are returned unchanged, and if all weights are equal without weights. With
+    several labels per image, the weights are those of images that have the label, in the loss of this label;
+    "balanced" weights those that do not have it as well.
     """
     if class_weights is None:
         return images
+    if not images.has_one_class_each:
+        weights = label_weights(images.targets, images.weights, class_weights, images.classes)
+        return images if weights is None else images.weighted(weights)
     by_label: Any = class_weights
     if isinstance(class_weights, Mapping):
         by_label = {label: class_weights.get(name, 1.0) for label, name in enumerate(images.classes)}
@@ -127,6 +127,25 @@ def weighted_by_class(images: Images, class_weights: ClassWeights | None) -> Ima
     assert weights is not None
     equal = np.allclose(weights, weights[0])
     return images.weighted(None if equal else (weights / weights.mean()).astype(np.float32))
+
+
+def label_weights(
+    labels: NDArray[np.int64], own: Any, class_weights: ClassWeights | None, classes: Sequence[str]
+) -> NDArray[np.float32] | None:
+    """Return weights (N, L) of mean 1 for labels, 0 or 1 (N, L); None if all are equal.
+
+    They are the images' `own` weights times those of the labels, as in `weighted_by_class`.
+    """
+    count, present = len(labels), labels.sum(0)
+    with_label, without = np.ones(len(classes)), np.ones(len(classes))
+    if isinstance(class_weights, Mapping):
+        with_label = np.array([class_weights.get(name, 1.0) for name in classes])
+    elif class_weights is not None:
+        with_label, without = (count / (2 * np.maximum(part, 1)) for part in (present, count - present))
+    weights = np.where(labels > 0, with_label, without)
+    if own is not None:
+        weights = weights * np.reshape(own, (count, -1))
+    return None if np.allclose(weights, weights[0, 0]) else (weights / weights.mean()).astype(np.float32)
 
 
 def with_loss_weights(X: Any, y: Any, sample_weight: Any, class_weight: Any) -> tuple[Any, NDArray[Any], Any]:

@@ -23,10 +23,10 @@ Encoded = Path | bytes | NDArray[np.uint8] | Image.Image
 
 
 class Item(NamedTuple):
-    """One encoded image, its class index and its stable name."""
+    """One encoded image, its class index, or 0 or 1 for each label, and its stable name."""
 
     image: Encoded
-    label: int
+    label: int | tuple[int, ...]
     id: str
 
 

@@ -23,6 +23,7 @@ from shoestring.data.listing import Source, listed, normalized
 from shoestring.data.locate import locate, locate_labeled, locate_unlabeled
 from shoestring.data.split import make_splits
 from shoestring.errors import UserError, unknown
+from shoestring.tasks import SINGLE_LABEL, Task, check_same_task
 
 # the mirror image of a digit, letter or road sign is another one, or none
 _NOT_MIRRORED = {"digits", "mnist", "kmnist", "emnist", "qmnist", "svhn", "usps", "gtsrb"}
@@ -33,7 +34,7 @@ def load(  # noqa: PLR0913 (public: keywords with defaults)
     *,
     labels: Any = None,
     path_column: str | None = None,
-    label_column: str | None = None,
+    label_column: str | Sequence[str] | None = None,
     split_column: str | None = None,
     group_column: str | None = None,
     resolution: Resolution = None,
@@ -59,13 +60,15 @@ def load(  # noqa: PLR0913 (public: keywords with defaults)
 
     With `labels`, a CSV or Parquet file or a data frame (pandas, Polars), `source` is a folder of images in any layout,
     of which those are loaded that this table lists. Its columns of paths and labels are found by their usual names, or
-    are `path_column` and `label_column`. `split_column` (by default a column called split, if there is one; "none"
-    ignores it) says train, validation or test. Images with the same value in `group_column` are never in two splits;
-    one without a value is a group of its own.
+    are `path_column` and `label_column`: a column of classes, or several columns of 0 and 1, one for each of the labels
+    that an image may have ("cat,dog" or a list). `split_column` (by default a column called split, if there is one;
+    "none" ignores it) says train, validation or test. Images with the same value in `group_column` are never in two
+    splits; one without a value is a group of its own.
 
     Raises `UserError`, with one line each: no such source, no images, unreadable images, a single class, missing
     labels, a test class that is not in train, a class too small to split, no network, no space for the cache; and for
-    `labels`: no such column, images that do not exist or are listed twice, empty cells, a group in two splits.
+    `labels`: no such column, images that do not exist or are listed twice, empty cells, other values than 0 and 1 in
+    one of several columns, a label that never occurs, a group in two splits.
     """
     if isinstance(resolution, int) and resolution < 1:
         raise UserError(f"resolution is a number of pixels of 1 or more, not {resolution}.")
@@ -88,6 +91,7 @@ def load_split(  # noqa: PLR0913 (keywords with defaults)
     split: str | None = None,
     *,
     classes: Sequence[str],
+    task: Task = SINGLE_LABEL,
     resolution: int,
     fit: Fit = DEFAULT_FIT,
     labels: Labels | None = None,
@@ -95,7 +99,7 @@ def load_split(  # noqa: PLR0913 (keywords with defaults)
     progress: Callable[[int, int], None] | None = None,
     log: Callable[[str], None] = lambda note: None,
 ) -> Images:
-    """Load one complete split of a source, with labels that index the given `classes`.
+    """Load one complete split of a source, with labels that index the given `classes`, or 0 and 1 for each of them.
 
     By default it is the test split, or all images of a source without splits; with `labels`, of the images of a folder
     that a table lists. `log` is called with notes on skipped files. Raises `UserError` for a split that the source does
@@ -109,15 +113,28 @@ def load_split(  # noqa: PLR0913 (keywords with defaults)
     if name not in entry.splits:
         raise unknown(f"split of {source}", name, entry.splits)
     images = entry.splits[name]
+    if labels is None or task == SINGLE_LABEL:  # in a table, each image may happen to have one label
+        check_same_task(task, "the model", images.task, f"the images of {source}")
+    converted = _as_labels_of(images, classes, task, source=str(source))
+    result = Images(images.pixels, converted, classes, images.ids, fingerprint=images.fingerprint)
+    result.skipped, result.fit = entry.skipped, fit
+    return result
+
+
+def _as_labels_of(images: Images, classes: Sequence[str], task: Task, *, source: str) -> NDArray[np.int64]:
+    """Return the labels of images as those of the given classes. Raises `UserError` for others."""
     known = {normalized(name): index for index, name in enumerate(classes)}
     mapping = np.full(len(images.classes), -1)
     for label in np.flatnonzero(images.counts()):
         if images.classes[label] not in known:
             raise unknown(f"class in {source}", images.classes[label], classes, hint="Classes are the model's.")
         mapping[label] = known[images.classes[label]]
-    result = Images(images.pixels, mapping[images.targets], classes, images.ids, fingerprint=images.fingerprint)
-    result.skipped, result.fit = entry.skipped, fit
-    return result
+    if task == SINGLE_LABEL:
+        return mapping[images.targets]
+    occurs, labels = mapping >= 0, np.zeros((len(images), len(classes)), dtype=np.int64)
+    rows = images.targets if images.task == task else np.eye(len(mapping), dtype=np.int64)[images.targets]
+    labels[:, mapping[occurs]] = rows[:, occurs]
+    return labels
 
 
 def load_unlabeled(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
@@ -13,10 +13,12 @@ from shoestring.config.fit import DEFAULT_FIT, Fit, check_fit
 from shoestring.data.build import Resolution, check_classes, limited
 from shoestring.data.decode import resize
 from shoestring.data.images import Dataset, Images, finish_fingerprint
+from shoestring.data.indicators import as_indicators, indicator_rows
 from shoestring.data.listing import class_names
 from shoestring.data.sources.arrays import class_values, to_indices, to_pixels
 from shoestring.data.split import make_splits
 from shoestring.data.squares import native_side
+from shoestring.errors import UserError
 
 
 def from_arrays(  # noqa: PLR0913 (public: keywords with defaults)
@@ -32,26 +34,40 @@ def from_arrays(  # noqa: PLR0913 (public: keywords with defaults)
 ) -> Dataset:
     """Make a data set of images (N, H, W) or (N, H, W, C), uint8 or floats in 0..1; nothing is cached on disk.
 
-    `labels` (N,) are integers or names; with `classes`, indices into it or its names. `test` is a pair of images and
+    `labels` (N,) are integers or names; with `classes`, indices into it or its names. Several labels per image are rows
+    of 0 and 1 (N, L), named by `classes` or by the columns of a data frame. `test` is a pair of images and
     labels; by default the test split is empty, because all given images are meant for training. `resolution`,
     `fit` and `validation` are as in `load`. Raises `UserError` for other shapes, types or ranges, and for a single
     class.
     """
-    values = class_values(labels, classes)
-    names = class_names(values if classes is None else classes)
+    encode, names = _encoder(labels, classes)
     pixels = to_pixels(images)
     side = _side(pixels, resolution, fit)
     make = partial(in_memory, classes=names, resolution=side, fit=fit)
-    splits = {"train": make(pixels, to_indices(labels, values, count=len(pixels)))}
+    splits = {"train": make(pixels, encode(labels, len(pixels), "labels"))}
     check_classes(splits["train"].targets, names)
     if test is None:
         splits["test"] = splits["train"][:0]
     else:
         pixels = to_pixels(test[0], what="test images")
-        indices = to_indices(test[1], values, count=len(pixels), what="test labels")
-        splits["test"] = make(pixels, indices, name="test")
+        splits["test"] = make(pixels, encode(test[1], len(pixels), "test labels"), name="test")
     splits, _ = make_splits(splits, validation=validation, seed=split_seed)
     return Dataset("arrays", splits["train"], splits["validation"], splits["test"])
+
+
+def _encoder(
+    labels: ArrayLike, classes: Sequence[str] | None
+) -> tuple[Callable[[ArrayLike, int, str], NDArray[np.int64]], tuple[str, ...]]:
+    """Return a function from labels, the number of images and a name for messages to their codes; the classes."""
+    indicators = as_indicators(labels, what="labels")
+    if indicators is None:
+        values = class_values(labels, classes)
+        names = class_names(values if classes is None else classes)
+        return lambda given, count, what: to_indices(given, values, count=count, what=what), names
+    names = class_names(indicators[1] if classes is None else classes)
+    if len(names) != indicators[0].shape[1]:
+        raise UserError(f"labels have {indicators[0].shape[1]:,} columns, and there are {len(names):,} classes.")
+    return lambda given, count, what: indicator_rows(given, len(names), count=count, what=what), names
 
 
 def in_memory(
@@ -64,7 +80,7 @@ def in_memory(
     name: str = "train",
     mirrored: bool = True,
 ) -> Images:
-    """Make `Images` of an array as `to_pixels` takes it, with labels (N,) that index `classes`, or None.
+    """Make `Images` of an array as `to_pixels` takes it, with labels as those of `Images`, or None.
 
     Without a `resolution`, sides above 64 pixels are resized to 64; `AtMost` is another limit. Rectangles become
     squares as `load` makes them.

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from shoestring.data.group_split import hold_out_groups
 from shoestring.data.images import Images
+from shoestring.data.label_split import hold_out_labels
 from shoestring.data.listing import listed
 from shoestring.errors import UserError
 
@@ -65,7 +66,7 @@ def make_splits(
     if "test" not in splits:
         size = round(TEST_FRACTION * len(complete["train"]))
         complete["train"], complete["test"] = _hold_out_images(complete["train"], size, seed, keep, groups)
-        how = "a fifth of each class" if groups is None else "about a fifth, in whole groups"
+        how = f"a fifth of each {complete['train'].task.noun}" if groups is None else "about a fifth, in whole groups"
         if len(complete["test"]):
             notes.append(f"there is no test split: {len(complete['test']):,} images, {how}, were held out.")
         notes += _absent(complete["test"], "test", "the accuracy will not be measured")
@@ -98,13 +99,16 @@ def _absent(held: Images, split: str, consequence: str) -> list[str]:
     if not absent:
         return []
     if len(absent) == len(held.classes):
-        return [f"no class has enough images to hold one out for {split}: {consequence}."]
-    return [f"classes with too few images to hold one out for {split}: {listed(absent, _MAX_NAMES)}."]
+        return [f"no {held.task.noun} has enough images to hold one out for {split}: {consequence}."]
+    return [f"{held.task.nouns} with too few images to hold one out for {split}: {listed(absent, _MAX_NAMES)}."]
 
 
 def _hold_out_of(images: Images, indices: NDArray[np.int64], size: int, seed: int) -> tuple[Images, Images]:
     """Return the kept and the held-out images; only images at the `indices` are held out, and the last of no class."""
     labels = images.targets[indices]
+    if not images.has_one_class_each and len(labels):
+        held = indices[hold_out_labels(labels, size, seed=seed)]
+        return images[np.setdiff1d(np.arange(len(images)), held)], images[held]
     several = np.bincount(labels, minlength=len(images.classes))[labels] > 1
     if not several.any():
         return images, images[:0]
