@@ -81,7 +81,8 @@ def make_model() -> Callable[..., Model]:
         torch.manual_seed(0)
         side, _, channels = images.shape
         size = Preprocessing(side, channels, (0.3,) * channels, (0.25,) * channels)
-        return build(name, classes=images.classes, preprocessing=size, options={"width": 0.125, **options})
+        options = {"width": 0.125, **options}
+        return build(name, classes=images.classes, preprocessing=size, options=options, task=images.task)
 
     return make
 

@@ -18,6 +18,7 @@ _PUBLIC = {
     "Images": "shoestring.data",
     "Metrics": "shoestring.evaluation.metrics",
     "Model": "shoestring.models.model",
+    "MultiLabelMetrics": "shoestring.evaluation.multi_label",
     "Subset": "shoestring.selection",
     "UserError": "shoestring.errors",
     "evaluate": "shoestring.api",
@@ -36,6 +37,7 @@ __all__ = [
     "Images",
     "Metrics",
     "Model",
+    "MultiLabelMetrics",
     "Subset",
     "UserError",
     "evaluate",
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
     from shoestring.errors import BudgetTooSmall, UserError
     from shoestring.estimator import Classifier
     from shoestring.evaluation.metrics import Metrics
+    from shoestring.evaluation.multi_label import MultiLabelMetrics
     from shoestring.models.model import Model
     from shoestring.selection import Subset
 

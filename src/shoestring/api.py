@@ -12,7 +12,7 @@ from shoestring.config.layers import CALL, merge
 from shoestring.config.recipe import Train
 from shoestring.data import Dataset, Images
 from shoestring.errors import UserError
-from shoestring.evaluation.metrics import Metrics, collect_predictions, compute_metrics
+from shoestring.evaluation.tasks import AnyMetrics, collect, measure
 from shoestring.models.inference import Predictor
 from shoestring.models.model import Model
 from shoestring.planning.resolve import resolve
@@ -21,6 +21,7 @@ from shoestring.runtime.context import Context, prepare
 from shoestring.selection import Subset
 from shoestring.selection.select import check_size
 from shoestring.selection.subset_files import load_subset
+from shoestring.tasks import check_same_task
 
 _PROXY_EPOCHS = 6
 _MIN_SEEN = 400  # images that a proxy model sees at least, repetitions included
@@ -106,13 +107,15 @@ def check_trainable(images: Images, validation: Images | None = None) -> None:
     if len(images.classes) < 2:
         raise UserError(f"one class only ({', '.join(images.classes)}): training needs at least two.")
     if validation is not None:
-        _check_classes(images.classes, "the images", validation, "the validation images")
+        _check_classes(images, "the images", validation, "the validation images")
 
 
-def _check_classes(classes: tuple[str, ...], owner: str, images: Images, name: str) -> None:
-    """Raise `UserError` unless the images are labeled with the classes of `owner`."""
+def _check_classes(like: Model | Images, owner: str, images: Images, name: str) -> None:
+    """Raise `UserError` unless the images are labeled as those of a model or as other images, called `owner`."""
+    classes = like.classes
     if images.labels is None:
         raise UserError(f"{name} have no labels, which are needed here: pass labeled images.")
+    check_same_task(like.task, owner, images.task, name)
     if images.classes != classes:
         raise UserError(
             f"the classes of {owner} are {', '.join(classes)}, and those of {name} {', '.join(images.classes)}: they "
@@ -150,9 +153,9 @@ def prune(  # noqa: PLR0913 (public: keywords with defaults)
     if not len(images):
         raise UserError("there are no images to prune with: pass at least one.")
     if budget is not None:
-        _check_classes(model.classes, "the model", images, "the images")
+        _check_classes(model, "the model", images, "the images")
     if validation is not None:
-        _check_classes(model.classes, "the model", validation, "the validation images")
+        _check_classes(model, "the model", validation, "the validation images")
     context, plan = context or prepare(seed=seed), None
     data = Dataset.of(images, validation)
     with threads.restore_threads():
@@ -163,11 +166,11 @@ def prune(  # noqa: PLR0913 (public: keywords with defaults)
         return execute.calibrate(pruned, data.validation, budget)
 
 
-def evaluate(model: Model, images: Images, *, split: str = "test") -> Metrics:
+def evaluate(model: Model, images: Images, *, split: str = "test") -> AnyMetrics:
     """Compute the model's metrics on labeled images, in full precision and with its test-time augmentation.
 
     Raises `UserError` if there are no images, if they have no labels, or if their classes are not those of the model.
     """
-    _check_classes(model.classes, "the model", images, "the images")
-    predictions = collect_predictions(Predictor(model)(images), images.targets, classes=len(model.classes))
-    return compute_metrics(predictions, classes=model.classes, split=split)
+    _check_classes(model, "the model", images, "the images")
+    predictions = collect(Predictor(model)(images), images, classes=len(model.classes))
+    return measure(predictions, classes=model.classes, split=split)

@@ -19,8 +19,8 @@ from shoestring.config.fit import DEFAULT_FIT, Fit
 from shoestring.config.layers import CALL, merge
 from shoestring.config.recipe import Recipe, Train
 from shoestring.data import Dataset, Images
-from shoestring.data.labels import encode, encode_as, label_array, with_loss_weights
 from shoestring.data.split import hold_out_validation
+from shoestring.data.targets import Targets, codes_like, make_targets
 from shoestring.data.user_images import as_images, count_images
 from shoestring.errors import UserError
 from shoestring.planning.pretrained import stored_resolution
@@ -44,8 +44,9 @@ class Classifier(ClassifierMixin, BaseEstimator):
     at most 160 pixels for a pretrained network and 64 for others); `image_fit` is the recipe's `fit`. Set
     `mirrored=False` if flipping can change the class. The parameters from `width` on are those of `shoestring train`.
 
-    After `fit`, `classes_` holds the labels, `model_` the `Model`, `subset_` the selected `Subset` or None, `ledger_`
-    the seconds by step, and `n_features_in_` the number of values per image.
+    With several labels per image, y is 0 or 1 for each of them (N, L), and so are predictions; the weight of a label is
+    that of images that have it. After `fit`, `classes_` holds the labels, `model_` the `Model`, `subset_` the selected
+    `Subset` or None, `ledger_` the seconds by step, and `n_features_in_` the number of values per image.
     """
 
     def __init__(  # noqa: PLR0913 (scikit-learn: one keyword per parameter)
@@ -109,7 +110,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
         *,
         validation_data: tuple[Any, ArrayLike] | None = None,
     ) -> Classifier:
-        """Train on images X with labels y (N,) of any type.
+        """Train on images X with labels y (N,) of any type, or 0 or 1 for each of several labels (N, L).
 
         X is an array (N, H, W) or (N, H, W, C), uint8 or floats from 0 to 1, or a list, series or data frame of N paths
         or Pillow images. `sample_weight` (N,) weights the images in the loss; images of weight 0 are excluded. With
@@ -119,18 +120,18 @@ class Classifier(ClassifierMixin, BaseEstimator):
         parameters = self.get_params(deep=False)
         settings = self._settings(parameters)
         budget = self._budget(parameters, settings.steps)
-        X, y, loss_weights = with_loss_weights(X, y, sample_weight, parameters["class_weight"])
-        self.classes_, codes = encode(y)
+        targets = make_targets(X, y, sample_weight, parameters["class_weight"])
+        self.classes_ = targets.classes
         images = as_images(
-            X,
-            codes,
+            targets.X,
+            targets.codes,
             classes=[str(name) for name in self.classes_],
             resolution=parameters["resolution"] or stored_resolution(settings),
             fit=parameters["image_fit"],
             mirrored=parameters["mirrored"],
         )
         self.n_features_in_ = int(np.prod(images.shape))
-        images = images.weighted(loss_weights)
+        images = images.weighted(targets.weights)
         if validation_data is None:
             images, validation = hold_out_validation(
                 images, parameters["validation_fraction"], seed=parameters["split_seed"]
@@ -138,7 +139,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
         elif not isinstance(validation_data, tuple | list) or len(validation_data) != 2:
             raise UserError("validation_data must be a pair (X, y) of images and their labels.")
         else:
-            validation = self._validation(*validation_data, like=images)
+            validation = self._validation(*validation_data, like=images, targets=targets)
         context = prepare(device=parameters["device"], seed=_seed(parameters["random_state"]))
         with threads.restore_threads():
             self._run(images, validation, settings, budget, context)
@@ -177,19 +178,20 @@ class Classifier(ClassifierMixin, BaseEstimator):
         return self.model_.predict_proba(X)
 
     def predict(self, X: Any) -> NDArray[Any]:
-        """Return the most probable label of each image (N,)."""
+        """Return the most probable label of each image (N,), or 0 or 1 for each of several labels (N, L)."""
         probabilities = self.predict_proba(X)
-        return self.classes_[probabilities.argmax(1)]
+        return self.model_.task.predictions(probabilities, self.classes_)
 
     def save(self, folder: str | Path) -> None:
         """Save the model in the format of `shoestring predict` and `Model.load`."""
         check_is_fitted(self, "model_")
         self.model_.save(folder)
 
-    def _validation(self, X: Any, y: Any, *, like: Images) -> Images:
+    @staticmethod
+    def _validation(X: Any, y: Any, *, like: Images, targets: Targets) -> Images:
         """Convert validation data to `Images` of the same size and classes as the training images."""
         side, _, channels = like.shape
-        codes = encode_as(label_array(y, count_images(X)), self.classes_)
+        codes = codes_like(y, targets, count=count_images(X))
         return as_images(X, codes, classes=like.classes, resolution=side, channels=channels, fit=like.fit)
 
     @staticmethod
@@ -220,13 +222,14 @@ class Classifier(ClassifierMixin, BaseEstimator):
         tags.input_tags.three_d_array = True
         tags.input_tags.one_d_array = True  # of paths or images
         tags.input_tags.string = True
+        tags.classifier_tags.multi_label = True
         tags.non_deterministic = self.get_params(deep=False)["time"] is not None
         return tags
 
     def _more_tags(self) -> dict[str, Any]:
         """The tags for scikit-learn before 1.6."""
         timed = self.get_params(deep=False)["time"] is not None
-        return {"X_types": ["3darray", "string"], "non_deterministic": timed}
+        return {"X_types": ["3darray", "string"], "non_deterministic": timed, "multilabel": True}
 
     def __getstate__(self) -> dict[str, Any]:
         """The state to pickle, with the network on the CPU, so that any machine can load it."""

@@ -42,6 +42,11 @@ class Predictions:
         """Fraction of images whose predicted class is the label; None without images."""
         return float((self.predicted == self.labels).mean()) if len(self) else None
 
+    @property
+    def score(self) -> float | None:
+        """What early stopping compares: the accuracy."""
+        return self.accuracy
+
 
 def collect_predictions(
     batches: Iterable[NDArray[np.float32]], labels: NDArray[np.int64], *, classes: int, sample: int = 0
@@ -68,11 +73,16 @@ def collect_predictions(
         start = end
     assert start == count, "as many rows of log-probabilities as labels"
     if nan_count:
-        raise UserError(
-            f"the network's outputs are not numbers (NaN) for {nan_count:,} of {count:,} images: it cannot be "
-            "evaluated. Train it again, with a smaller learning rate or another seed."
-        )
+        raise nan_outputs(nan_count, count)
     return Predictions(labels, predicted, confidence, log_probability, np.concatenate(rows), indices)
+
+
+def nan_outputs(nan_count: int, count: int) -> UserError:
+    """Return the error for outputs that are NaN for so many of the images."""
+    return UserError(
+        f"the network's outputs are not numbers (NaN) for {nan_count:,} of {count:,} images: it cannot be evaluated. "
+        "Train it again, with a smaller learning rate or another seed."
+    )
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,7 @@ from functools import partial
 
 from shoestring.budget import Budget
 from shoestring.data import Images
-from shoestring.evaluation.calibration import fit_temperature, images_to_fit
-from shoestring.evaluation.metrics import Predictions, collect_predictions
+from shoestring.evaluation.tasks import AnyPredictions, collect, temperature_of
 from shoestring.models.inference import Predictor
 from shoestring.models.model import Model
 
@@ -35,11 +34,7 @@ def calibrate(model: Model, validation: Images, budget: Budget | None) -> Model:
     return calibrated
 
 
-def with_temperature(predictor: Predictor, validation: Images) -> tuple[Model, Predictions]:
+def with_temperature(predictor: Predictor, validation: Images) -> tuple[Model, AnyPredictions]:
     """Return the model of a predictor with a fitted temperature, and the predictions at temperature 1."""
-    classes = len(validation.classes)
-    predictions = collect_predictions(
-        predictor(validation), validation.targets, classes=classes, sample=images_to_fit(classes)
-    )
-    temperature = fit_temperature(predictions.sample, predictions.labels[predictions.sample_indices])
-    return replace(predictor.model, temperature=temperature), predictions
+    predictions = collect(predictor(validation), validation, classes=len(validation.classes), to_fit=True)
+    return replace(predictor.model, temperature=temperature_of(predictions)), predictions

@@ -60,10 +60,12 @@ def _train_proxy(
 ) -> Signals:
     """Train a proxy on all images, record its training dynamics, and compute its features and margins.
 
-    It is trained for so many epochs, or else in its part of the budget.
+    Images with several labels each have features only. The proxy is trained for so many epochs, or else in its part of
+    the budget.
     """
     context = replace(context, distributed=None)  # a recorder records the images of one process
-    recorder, model = Recorder(len(images), context.device), proxy.model
+    model = proxy.model
+    recorder = Recorder(len(images), context.device) if images.has_one_class_each else None
     budget.reserve("embed", images=len(images))
     context.log(f"training a proxy network on {len(images):,} images")
     part = budget if epochs is None else Budget(epochs=epochs, steps=("select",))
@@ -71,9 +73,11 @@ def _train_proxy(
     if part is not budget:
         budget.release("select")
     context.log(f"proxy: {model.name}, {summary.epochs:.1f} epochs, {summary.precision}")
-    dynamics = recorder.result()
     features, logits = embed(model, images, precision=summary.precision)
     budget.release("embed")
+    if recorder is None:
+        return Signals(features)
+    dynamics = recorder.result()
     final = margins(logits, images.targets)
     if (final > 0).mean() <= images.counts().max() / len(images):
         context.log(

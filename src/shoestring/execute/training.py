@@ -10,7 +10,7 @@ from shoestring.data import Images
 from shoestring.data.labels import weighted_by_class
 from shoestring.errors import BudgetTooSmall, UserError
 from shoestring.evaluation.cost import count_macs
-from shoestring.evaluation.metrics import collect_predictions
+from shoestring.evaluation.tasks import AnyPredictions, collect
 from shoestring.models.blocks import HEAD
 from shoestring.models.inference import Predictor
 from shoestring.models.model import Model
@@ -98,12 +98,21 @@ def _fit_probe(planned: Planned, images: Images, window: Window, context: Contex
 
 
 def _score(images: Images, model: Model) -> Score:
-    return Score(partial(accuracy, images=images), passes=len(images) * expected_passes(model.preprocessing))
+    return Score(partial(_measure_score, images=images), passes=len(images) * expected_passes(model.preprocessing))
+
+
+def _measure_score(model: Model, images: Images) -> float:
+    """Return the accuracy, or of labels the mean average precision; 0 if no image has a label."""
+    return _predict(model, images).score or 0.0
 
 
 def accuracy(model: Model, images: Images) -> float:
     """Return the fraction of images that the model classifies correctly. Raises `UserError` without images."""
-    predictions = collect_predictions(Predictor(model)(images), images.targets, classes=len(model.classes))
-    if predictions.accuracy is None:
+    found = _predict(model, images).accuracy
+    if found is None:
         raise UserError("there are no images to measure the accuracy on: pass at least one.")
-    return predictions.accuracy
+    return found
+
+
+def _predict(model: Model, images: Images) -> AnyPredictions:
+    return collect(Predictor(model)(images), images, classes=len(model.classes))

@@ -13,6 +13,7 @@ from shoestring.errors import UserError
 from shoestring.models.networks import bind_options
 from shoestring.models.preprocessing import Preprocessing, is_finite
 from shoestring.runtime.files import read_json
+from shoestring.tasks import SINGLE_LABEL, Task, find_task
 
 TENSORS_FILE, DESCRIPTION_FILE = "model.safetensors", "model.json"
 
@@ -27,6 +28,7 @@ class Description:
     preprocessing: Preprocessing
     temperature: float
     sizes: dict[str, Any]
+    task: Task = SINGLE_LABEL
 
 
 def model_folder(path: Path) -> Path | None:
@@ -102,7 +104,9 @@ def _parse(content: Any) -> Description:
         inputs.get("fit", EARLIER_FIT),
     )
     temperature = check_temperature(content["temperature"])
-    return Description(name, options, _parse_classes(content["classes"]), preprocessing, temperature, sizes)
+    classes = _parse_classes(content["classes"])
+    task = find_task(content.get("task", SINGLE_LABEL.name))  # absent in files of earlier versions
+    return Description(name, options, classes, preprocessing, temperature, sizes, task)
 
 
 def _parse_classes(value: Any) -> tuple[str, ...]:

@@ -52,7 +52,8 @@ def autocast(device: torch.device | str, precision: str) -> contextlib.AbstractC
 def log_probabilities(model: Model, images: Images, *, batch_size: int | None = None) -> NDArray[np.float32]:
     """Return log-probabilities (N, classes) in full precision, at the model's temperature, with its full TTA."""
     parts = list(Predictor(model)(images, batch_size=batch_size))
-    return np.concatenate(parts) if parts else np.zeros((0, len(model.classes)), dtype=np.float32)
+    scores = np.concatenate(parts) if parts else np.zeros((0, len(model.classes)), dtype=np.float32)
+    return model.task.log_probabilities(scores)
 
 
 @dataclass
@@ -74,7 +75,9 @@ class PredictionStats:
 
 
 class Predictor:
-    """Predict images batch by batch: log-probabilities in full precision, at the model's temperature, with TTA.
+    """Predict images batch by batch: scores in full precision, at the model's temperature, with TTA.
+
+    Scores are log-probabilities of classes, or log-odds of labels, as the task of the model says.
 
     If time is limited, `remaining` returns the seconds that may still be spent, `pending` is the number of images to
     predict in that time, over all calls, and `seconds_per_pass` the time of one image's forward pass if known. Each
@@ -100,7 +103,7 @@ class Predictor:
         return tta_modes(self.model.preprocessing)[0]
 
     def __call__(self, images: Images, *, batch_size: int | None = None) -> Iterator[NDArray[np.float32]]:
-        """Yield log-probabilities (n, classes), batch by batch."""
+        """Yield scores (n, classes), batch by batch."""
         self.stats = PredictionStats()
         size = batch_size or _batch_size(self.model, images)
         if self._remaining is not None:
@@ -137,14 +140,14 @@ class Predictor:
         mirror = model.preprocessing.mirror and mode != "none"
         with torch.inference_mode(), eval_mode(model.module):
             batch = model.prepare(pixels)
-            mean = mean_log_probabilities(model.module, [batch], mirror)
+            mean = mean_log_probabilities(model.module, [batch], mirror, model.task)
             ambiguous = is_ambiguous(mean) if mode == "crops" else None
             if ambiguous is not None and (count := int(ambiguous.sum())):
                 copies = shifted(batch[ambiguous], model.preprocessing.shift)
-                shifted_mean = mean_log_probabilities(model.module, copies, mirror)
+                shifted_mean = mean_log_probabilities(model.module, copies, mirror, model.task)
                 total = torch.logaddexp(mean[ambiguous], shifted_mean + math.log(SHIFTS))
                 mean[ambiguous] = total - math.log(1 + SHIFTS)
-            scores = (mean / model.temperature).log_softmax(1).cpu().numpy()
+            scores = model.task.scores((mean / model.temperature).log_softmax(1)).cpu().numpy()
         if mode == "crops":
             self._tested, self._ambiguous = self._tested + len(batch), self._ambiguous + count
         self.stats.images_by_tta[mode] = self.stats.images_by_tta.get(mode, 0) + len(batch)

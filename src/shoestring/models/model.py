@@ -35,6 +35,7 @@ from shoestring.models.preprocessing import Preprocessing, prepare
 from shoestring.models.weights import blaming_tensors, load_tensors, read_tensors
 from shoestring.runtime.device import eval_mode
 from shoestring.runtime.files import atomic_write, write_json
+from shoestring.tasks import SINGLE_LABEL, Task
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,8 @@ class Model:
     """A network with class names and preprocessing; `name` and `options` are what `build` needs to create it again.
 
     Logits are divided by `temperature` for calibrated probabilities. `heads` are the names of the tensors whose shape
-    depends on the number of classes; empty if not determined.
+    depends on the number of classes; empty if not determined. `task` is whether an image has one of the classes, or any
+    number of them as labels.
     """
 
     module: nn.Module
@@ -52,6 +54,7 @@ class Model:
     preprocessing: Preprocessing
     temperature: float = 1.0
     heads: tuple[str, ...] = ()
+    task: Task = SINGLE_LABEL
 
     def __post_init__(self) -> None:
         check_temperature(self.temperature)
@@ -61,7 +64,9 @@ class Model:
         return prepare(pixels, self.preprocessing, resolution=resolution)
 
     def predict_proba(self, X: Any) -> NDArray[np.float32]:
-        """Return class probabilities (N, C), calibrated by the temperature, with test-time augmentation.
+        """Return the probabilities of classes (N, C), calibrated by the temperature, with test-time augmentation.
+
+        Those of several labels per image do not add up to one.
 
         X is `Images`, or anything `shoestring.data.user_images.as_images` accepts: an array (N, H, W) or (N, H, W, C),
         uint8 or floats in 0..1, or a list, array, series or data frame of paths or Pillow images. Color and size are
@@ -72,9 +77,12 @@ class Model:
 
         return np.exp(log_probabilities(self, self._images(X)))
 
-    def predict(self, X: Any) -> NDArray[np.str_]:
-        """Return the name of the most probable class of each image (N,); X is as in `predict_proba`."""
-        return np.array(self.classes)[self.predict_proba(X).argmax(1)]
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Return the name of the most probable class of each image (N,); X is as in `predict_proba`.
+
+        With several labels per image, return 1 for each label of at least 50 %, otherwise 0 (N, C).
+        """
+        return self.task.predictions(self.predict_proba(X), np.array(self.classes))
 
     def _images(self, X: Any) -> Images:
         if isinstance(X, Images):
@@ -99,6 +107,7 @@ class Model:
         """Write `model.json` alone: everything except the tensors."""
         content = {"name": self.name, "options": self.options, "classes": list(self.classes)}
         content |= {"preprocessing": asdict(self.preprocessing), "temperature": self.temperature}
+        content |= {"task": self.task.name}
         content |= {"sizes": getattr(self.module, "sizes_changed", {})}
         write_json(Path(folder).expanduser() / DESCRIPTION_FILE, content)
 
@@ -123,6 +132,7 @@ class Model:
                 classes=description.classes,
                 preprocessing=description.preprocessing,
                 options=description.options,
+                task=description.task,
             )
         model = replace(model, temperature=description.temperature)
         _load_resized(model, read_tensors(location / TENSORS_FILE), description.sizes, file=location / TENSORS_FILE)
@@ -136,6 +146,7 @@ def build(
     preprocessing: Preprocessing,
     options: Mapping[str, Any] | None = None,
     weights: str | None = None,
+    task: Task = SINGLE_LABEL,
 ) -> Model:
     """Build a model: a network of shoestring (`resnet20`) or timm (`timm:resnet18`) with that network's options.
 
@@ -152,7 +163,7 @@ def build(
     heads = find_heads(module, create, len(classes))
     if not (pretrained and timm.head_is_loaded(module, len(classes))):
         init_near_zero(module, heads, len(classes))
-    model = Model(module, name, bound, tuple(classes), preprocessing, heads=heads)
+    model = Model(module, name, bound, tuple(classes), preprocessing, heads=heads, task=task)
     if weights is not None and not pretrained:
         _load_weights(model, Path(weights).expanduser())
     return model

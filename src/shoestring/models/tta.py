@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from shoestring.models.head_modules import class_scores
 from shoestring.models.preprocessing import Preprocessing
+from shoestring.tasks import SINGLE_LABEL, Task
 
 SHIFTS = 2  # shifted copies of an ambiguous image: both directions of the diagonal
 AMBIGUOUS_FRACTION = 0.2  # expected fraction of ambiguous images, for a network after a minute (0.1 after five)
@@ -38,25 +39,34 @@ def passes_per_prediction(preprocessing: Preprocessing, mode: str, ambiguous: fl
     return flips * (1 + ambiguous * SHIFTS * (mode == "crops"))
 
 
-def mean_log_probabilities(module: nn.Module, batches: list[Tensor], mirror: bool) -> Tensor:
-    """Return the log of the mean probability (B, C) over versions (B, C, H, W) of the same images.
+def mean_log_probabilities(module: nn.Module, batches: list[Tensor], mirror: bool, task: Task = SINGLE_LABEL) -> Tensor:
+    """Return the log of the mean probability over versions (B, C, H, W) of the same images.
 
-    With `mirror`, over the mirror images of all of them as well.
+    The probabilities are those of all alternatives, (B, classes) or (B, 2, classes), as `shoestring.tasks` says. With
+    `mirror`, the mean is over the mirror images of all of them as well.
     """
+
+    def log_probabilities(batch: Tensor) -> Tensor:
+        return task.logits(class_scores(module(batch)).float()).log_softmax(1)
+
     if mirror:
         batches = [version for batch in batches for version in (batch, batch.flip(-1))]
-    total = class_scores(module(batches[0])).float().log_softmax(1)
+    total = log_probabilities(batches[0])
     for batch in batches[1:]:
-        total = torch.logaddexp(total, class_scores(module(batch)).float().log_softmax(1))
+        total = torch.logaddexp(total, log_probabilities(batch))
     return total - math.log(len(batches))
 
 
 def is_ambiguous(log_probabilities: Tensor) -> Tensor:
-    """Return for each row (N, C) whether the two most probable classes are close (N,); never with a single class."""
+    """Return for each image whether the two most probable alternatives are close (N,), of any choice if it has several.
+
+    Axis 1 holds the alternatives; never with a single one.
+    """
     if log_probabilities.shape[1] < 2:
         return torch.zeros(len(log_probabilities), dtype=torch.bool, device=log_probabilities.device)
-    first, second = log_probabilities.topk(2).values.exp().unbind(1)
-    return first - second < _AMBIGUOUS_MARGIN
+    first, second = log_probabilities.topk(2, dim=1).values.exp().unbind(1)
+    close = first - second < _AMBIGUOUS_MARGIN
+    return close if close.ndim == 1 else close.any(1)
 
 
 def shifted(batch: Tensor, shift: int) -> list[Tensor]:

@@ -95,7 +95,9 @@ def build_network(network: Network, images: Images, settings: Train, *, seed: in
     size = input_like(size, settings, side=network.side)
     options = dict(network.options)
     weights = settings.weights if settings.starts_from_weights else None
-    model = build(network.name, classes=images.classes, preprocessing=size, options=options, weights=weights)
+    model = build(
+        network.name, classes=images.classes, preprocessing=size, options=options, weights=weights, task=images.task
+    )
     check_input(model, model.preprocessing.resolution, ". Use another --resolution or --model.")
     whiten = getattr(model.module, "whiten", None)
     if weights is None and whiten is not None:

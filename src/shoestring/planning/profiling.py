@@ -5,10 +5,10 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
-from torch.nn import functional
 
 from shoestring.budget import Budget
 from shoestring.config.plan import TRAINING_FLOPS_PER_MAC, StepTimes
@@ -28,6 +28,7 @@ from shoestring.runtime.device import eval_mode, out_of_memory, safe_convolution
 from shoestring.runtime.precision import Precision, low_precisions
 from shoestring.runtime.threads import candidates, set_threads
 from shoestring.runtime.timing import time_calls
+from shoestring.tasks import Task
 from shoestring.training.optimizer import update_seconds
 
 _LIMIT = 0.02  # fraction of a time budget for profiling one network
@@ -134,7 +135,8 @@ def _profile(model: Model, batch: Batch, precision: str, limit: float, threads: 
     if tuned:
         set_threads(1)  # waiting threads use CPU time too, so only that of a single thread measures the work
     per_precision = limit / (len(precisions) + 1)
-    steps = {name: time_calls(_step(trial, batch, name), 0.7 * per_precision) for name in precisions}
+    step = partial(_step, trial, batch, model.task)
+    steps = {name: time_calls(step(name), 0.7 * per_precision) for name in precisions}
     seconds = {name: timing.cpu_seconds if tuned else timing.seconds for name, timing in steps.items()}
     best = precisions[0]
     for other in precisions[1:]:
@@ -144,7 +146,7 @@ def _profile(model: Model, batch: Batch, precision: str, limit: float, threads: 
     crowded = tuned and (steps[best].contention > _CROWDED or prediction.contention > _CROWDED)
     train, predict = seconds[best], prediction.cpu_seconds if tuned else prediction.seconds
     if tuned and threads is not None and threads > 1 and not crowded:
-        tuned_train = _tune_threads(_step(trial, batch, best), threads, train, 0.7 * per_precision)
+        tuned_train = _tune_threads(step(best), threads, train, 0.7 * per_precision)
         train, predict = tuned_train, predict * tuned_train / train
     used = torch.get_num_threads() if tuned else None
     return Profile(best, StepTimes(train / count, predict / count, crowded=crowded), used)
@@ -186,13 +188,13 @@ def first_batch(model: Model, images: Images, count: int, device: str) -> Batch:
     return Batch(torch.arange(len(sample)), model.prepare(on_device(sample.pixels, device)), labels)
 
 
-def _step(module: torch.nn.Module, batch: Batch, precision: Precision) -> Callable[[], None]:
+def _step(module: torch.nn.Module, batch: Batch, task: Task, precision: Precision) -> Callable[[], None]:
     def step() -> None:
         module.zero_grad(set_to_none=True)
         with safe_convolutions(module, batch.images.device):
             with autocast(batch.images.device, precision):
                 logits = class_scores(module(batch.images))
-            functional.cross_entropy(logits.float(), batch.labels).backward()
+            task.loss(logits.float(), batch.labels).backward()
         module.zero_grad(set_to_none=True)
 
     return synchronous(step, batch.images.device)

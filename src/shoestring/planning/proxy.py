@@ -20,6 +20,7 @@ from shoestring.planning.plan import Allotment, allotment_of, plan_training
 from shoestring.planning.pretrained import NEW_HEAD_FACTOR, with_weights
 from shoestring.planning.profiling import Profiler
 from shoestring.selection import Pool, Signals
+from shoestring.selection.pool import NeedsOneClass
 from shoestring.training.setup import MIN_STEPS
 
 PROXY = Train(model="convnet", width=0.5)
@@ -37,7 +38,8 @@ class Proxy:
 def needs_proxy(settings: Select, images: Images) -> bool:
     """Return whether selecting from these images trains a proxy; tested by running the method on a few images.
 
-    The method of the settings is not "auto".
+    The method of the settings is not "auto". Raises `UserError` for a method that needs one class for each image, if
+    they have several labels.
     """
     if settings.signals is not None and Path(settings.signals).exists():
         return False
@@ -49,6 +51,8 @@ def needs_proxy(settings: Select, images: Images) -> bool:
     pool, rng = Pool(sample, _raise, features), np.random.default_rng(0)
     try:
         registry.find("select", settings.method)(pool, 1, rng=rng, **options)
+    except NeedsOneClass:
+        raise NeedsOneClass(settings.method) from None
     except (_SignalsUsed, UserError):
         return True
     return False

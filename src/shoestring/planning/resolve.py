@@ -25,6 +25,7 @@ from shoestring.planning.request import Request, count_training_images
 from shoestring.planning.selection_method import choose_selection, describe_method
 from shoestring.runtime import threads
 from shoestring.runtime.context import Context
+from shoestring.tasks import MULTI_LABEL
 from shoestring.training.checkpoint import Checkpoint, Saved
 
 
@@ -160,6 +161,9 @@ def _check(request: Request) -> None:
     if settings.precision == "float16" and request.context.device.startswith("cpu"):
         raise UserError("float16 is for accelerators, and very slow on CPUs: use --precision bfloat16 or auto.")
     check_class_weights(settings.class_weights, request.data.train.classes)
+    several = request.data.train.task == MULTI_LABEL
+    if several and request.trains and settings.head is not None and settings.head.kind == "prototype":
+        raise UserError("--head prototype needs one class for each image, and these have several labels: use linear.")
     if request.trains and settings.patience is not None and not len(request.data.validation):
         raise UserError("patience needs validation images: pass some, or omit patience.")
 

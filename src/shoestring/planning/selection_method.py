@@ -7,6 +7,7 @@ from dataclasses import replace
 from shoestring.config import registry
 from shoestring.config.recipe import Select
 from shoestring.data.images import Images
+from shoestring.errors import UserError
 from shoestring.planning.model import Network, measured_times
 from shoestring.planning.plan import allotment_of
 from shoestring.planning.pretrained import SIDES, is_pretrained
@@ -24,9 +25,11 @@ def choose_selection(request: Request) -> tuple[Select, dict[str, str]]:
     """Return the selection settings with method and features resolved, and the reasons.
 
     If the network to train is pretrained, images are compared by its features, unless others or a proxy are requested,
-    as far as the method needs no proxy then. If there is no time to compute them, the subset is random.
+    as far as the method needs no proxy then. If there is no time to compute them, the subset is random. Raises
+    `UserError` for what needs one class for each image, if they have several labels.
     """
     settings, images, train = request.recipe.select, request.data.train, request.recipe.train
+    _check_labels(settings, images)
     pretrained = request.trains and is_pretrained(train)
     resolved, reason = with_method(settings, images, pretrained=pretrained)
     is_open = settings.features is None and not settings.requests_proxy
@@ -39,6 +42,21 @@ def choose_selection(request: Request) -> tuple[Select, dict[str, str]]:
     if settings.method == "auto" and _too_slow(request):
         return replace(resolved, method="random"), {"select": "there is no time to compare the images by features"}
     return by_features, {"select": reason, "features": "those of the network to train"}
+
+
+def _check_labels(settings: Select, images: Images) -> None:
+    """Raise `UserError` for what needs one class for each image, if they have several labels."""
+    if images.labels is None or images.has_one_class_each:
+        return
+    given = {
+        "--balance": settings.balance not in ("equal", "none"),
+        "--within": settings.within is not None,
+        "--drop-suspects": settings.drop_suspects,
+    }
+    if flags := [flag for flag, used in given.items() if used]:
+        raise UserError(f"{flags[0]} needs one class for each image, and these have several labels: omit {flags[0]}.")
+    if settings.method != "auto":
+        needs_proxy(replace(settings, features="any", signals=None), images)
 
 
 def _too_slow(request: Request) -> bool:
@@ -79,10 +97,15 @@ def _choose(settings: Select, images: Images, pretrained: bool) -> tuple[str, st
     it is selected in one pass.
     """
     assert settings.examples is not None
+    covering = "facility_location" if len(images) <= _MAX_COVERED else "streaming"
     if images.labels is None:
-        return "facility_location" if len(images) <= _MAX_COVERED else "streaming", "the images have no labels"
+        return covering, "the images have no labels"
     default = "features" if pretrained or settings.features is not None else "scratch"
-    if (default if settings.learner == "auto" else settings.learner) == "features":
+    learner = default if settings.learner == "auto" else settings.learner
+    if not images.has_one_class_each:
+        several = "the images have several labels each"
+        return (covering, several) if learner == "features" else ("random", several)
+    if learner == "features":
         return "herding", "best for a head on pretrained features"
     if settings.examples > _EASY_FRACTION * len(images):
         return "random", f"as good as any method for more than {_EASY_FRACTION:.0%} of the images"

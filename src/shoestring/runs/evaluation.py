@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from shoestring.data import Images, load, load_split
 from shoestring.data.label_columns import Labels
 from shoestring.errors import UserError, unknown
 from shoestring.evaluation.files import write_metrics
-from shoestring.evaluation.metrics import collect_predictions, compute_metrics
+from shoestring.evaluation.tasks import collect, measure
 from shoestring.evaluation.warnings import find_warnings
 from shoestring.models.inference import Predictor
 from shoestring.models.model import Model
@@ -18,13 +19,14 @@ from shoestring.runs.directory import RunDir, write_skipped
 from shoestring.runs.inputs import check_same_images
 from shoestring.runs.loading import load_arguments
 from shoestring.runs.validate import read_recipe
+from shoestring.tasks import MULTI_LABEL
 
 
 def evaluate(model: Model, images: Images, *, split: str, out: Path | None = None) -> dict[str, Any]:
     """Return the metrics of a model on labeled images as plain values, with warnings; also write them to a folder."""
     predictor = Predictor(model)
-    predictions = collect_predictions(predictor(images), images.targets, classes=len(model.classes))
-    metrics = compute_metrics(predictions, classes=model.classes, split=split)
+    predictions = collect(predictor(images), images, classes=len(model.classes))
+    metrics = measure(predictions, classes=model.classes, split=split)
     if out is not None:
         write_metrics(out, metrics, predictions, images)
         write_skipped(out, images.skipped)
@@ -52,10 +54,13 @@ def load_other(
     With `labels`, the labels are those of a table beside the images of a folder.
     """
     size = model.preprocessing
+    if labels is not None and labels.label is None and model.task == MULTI_LABEL:
+        labels = replace(labels, label=model.classes)
     return load_split(
         source,
         split,
         classes=model.classes,
+        task=model.task,
         resolution=size.resolution,
         fit=size.fit,
         labels=labels,

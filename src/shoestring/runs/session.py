@@ -58,7 +58,7 @@ class Run:
                 self.context.distributed.broadcast(("load", arguments))  # from the cache
         log(
             f"{data.name}: {len(data.train):,} train, {len(data.validation):,} validation, {len(data.test):,} test, "
-            f"{len(data.classes)} classes, {' x '.join(map(str, data.train.shape))}"
+            f"{len(data.classes)} {data.train.task.nouns}, {' x '.join(map(str, data.train.shape))}"
         )
         for note in data.notes:
             log(note)

@@ -12,7 +12,7 @@ from shoestring import execute
 from shoestring.data import Dataset, Images
 from shoestring.evaluation.cost import count_macs, count_params, measure_cost
 from shoestring.evaluation.files import write_metrics
-from shoestring.evaluation.metrics import collect_predictions, compute_metrics, unmeasured
+from shoestring.evaluation.tasks import collect, measure, without_images
 from shoestring.evaluation.warnings import find_warnings, pruning_warnings
 from shoestring.models.description import model_folder
 from shoestring.models.inference import Predictor
@@ -187,11 +187,11 @@ def _test(run: Run, predictor: Predictor, images: Images) -> dict[str, Any]:
     """Return the metrics on the test images as plain values, and write their files; without images none is measured."""
     classes = images.classes
     if not len(images):
-        metrics = unmeasured(classes, "test")
+        metrics = without_images(images.task, classes, "test")
         run.budget.release("evaluate")
     else:
-        predictions = collect_predictions(predictor(images), images.targets, classes=len(classes))
-        measured = compute_metrics(predictions, classes=classes, split="test")
+        predictions = collect(predictor(images), images, classes=len(classes))
+        measured = measure(predictions, classes=classes, split="test")
         run.budget.release("evaluate")
         run.folder.check_exists()
         write_metrics(run.folder / "evaluate", measured, predictions, images)

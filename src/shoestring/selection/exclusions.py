@@ -24,7 +24,8 @@ def find_excluded(
         groups = duplicate_groups(pool.images)
         excluded.append(redundant_images(groups, already))
         log(f"excluded {len(excluded[-1]):,} near duplicates")
-        if pool.images.labels is not None and (conflicting := count_conflicting(groups, pool.labels)):
+        labels = pool.images.labels
+        if labels is not None and (conflicting := count_conflicting(groups, labels)):
             log(f"{conflicting:,} groups of near duplicates have different labels: some of these labels are wrong")
     if label_errors:
         excluded.append(find_label_errors(pool.probabilities, pool.labels))

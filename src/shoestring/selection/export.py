@@ -21,7 +21,7 @@ from shoestring.selection.subset import Subset
 
 
 def copy_images(folder: Path, images: Images, subset: Subset, *, root: Path | None, overwrite: bool = False) -> None:
-    """Write the selected images into class folders (one folder without labels); sorted by name they are best first.
+    """Write the selected images into class folders (one folder without a class each); by name they are best first.
 
     Files below `root`, to which the images' ids are relative paths, are copied; other images are written as PNG files
     at the resolution at which they were loaded. Files from an earlier copy of the same images are kept unless
@@ -32,7 +32,7 @@ def copy_images(folder: Path, images: Images, subset: Subset, *, root: Path | No
     for rank, index in enumerate(subset.indices):
         name = str(images.ids[index])
         source = root / name if root is not None and (root / name).is_file() else None
-        target = folder if images.labels is None else folder / folders[images.labels[index]]
+        target = folder / folders[images.targets[index]] if images.has_one_class_each else folder
         copies[target / f"{rank:05d}-{_safe(Path(name).name)}{'' if source else '.png'}"] = index, source
     check_copy_folder(folder, allowed=copies)
     with _writing(folder):
@@ -73,21 +73,28 @@ def check_copy_folder(folder: Path, *, allowed: Container[Path] = ()) -> None:
 def write_table(file: Path, images: Images, subset: Subset, *, overwrite: bool = False) -> None:
     """Write a CSV table of the selected images, best first.
 
-    Columns: rank, image id, class, index in the source's train split, and whether it was selected before. Raises
-    `UserError` if the file exists with other content, unless `overwrite` is set, and for a link.
+    Columns: rank, image id, class, index in the source's train split, and whether it was selected before; for images
+    with several labels each, 0 or 1 in a column of each label instead of the class. Raises `UserError` if the file
+    exists with other content, unless `overwrite` is set, and for a link.
     """
+    several = images.labels is not None and not images.has_one_class_each
     rows = []
     for rank, index in enumerate(subset.indices):
-        label = "" if images.labels is None else images.classes[int(images.labels[index])]
-        rows.append([rank, str(images.ids[index]), label, int(images.rows[index]), int(rank < subset.kept)])
+        labels = images.targets[index].tolist() if several else [_class_name(images, index)]
+        rows.append([rank, str(images.ids[index]), *labels, int(images.rows[index]), int(rank < subset.kept)])
     out = io.StringIO(newline="")
-    write_csv(out, ["rank", "image", "class", "row", "already"], rows)
+    write_csv(out, ["rank", "image", *(images.classes if several else ["class"]), "row", "already"], rows)
     content = out.getvalue().encode("utf-8")
     with _writing(file):
         unchanged = file.is_file() and file.read_bytes() == content
         check_file(file, "--csv", overwrite=overwrite or unchanged)
         with atomic_write(file) as temporary:
             temporary.write_bytes(content)
+
+
+def _class_name(images: Images, index: np.int64) -> str:
+    """The name of the class of an image; empty without labels."""
+    return "" if images.labels is None else images.classes[int(images.labels[index])]
 
 
 @contextlib.contextmanager

@@ -64,7 +64,9 @@ def redundant_images(groups: Indices, already: Indices = NO_INDICES) -> Indices:
 
 
 def count_conflicting(groups: Indices, labels: Indices) -> int:
-    """Number of groups whose images have more than one label."""
+    """Number of groups whose images have different labels, (N,) or (N, classes)."""
+    if labels.ndim == 2:
+        labels = np.unique(labels, axis=0, return_inverse=True)[1].reshape(-1)
     pairs = np.unique(np.stack([groups, labels]), axis=1)
     return int((np.unique(pairs[0], return_counts=True)[1] > 1).sum())
 

@@ -31,14 +31,15 @@ class Signals:
     other: `margin` averaged over training, `final_margin` after it. Per epoch float32 (E, N), NaN for images not seen:
     `confidence`, the probability of the label; `error`, the L2 norm of probabilities minus one-hot label (at most
     sqrt(2)); `gradient`, the L2 norm of the gradient of the loss with respect to the last linear layer.
-    `probabilities` float32 (N, C) after training. The last four are None if unknown.
+    `probabilities` float32 (N, C) after training. The last four are None if unknown, and all but the features for
+    images with several labels each.
     """
 
     features: NDArray[np.float32]
-    forgotten: NDArray[np.int64]
-    learned: NDArray[np.bool_]
-    margin: NDArray[np.float64]
-    final_margin: NDArray[np.float64]
+    forgotten: NDArray[np.int64] | None = None
+    learned: NDArray[np.bool_] | None = None
+    margin: NDArray[np.float64] | None = None
+    final_margin: NDArray[np.float64] | None = None
     confidence: NDArray[np.float32] | None = None
     error: NDArray[np.float32] | None = None
     gradient: NDArray[np.float32] | None = None
@@ -70,6 +71,16 @@ class Signals:
 # what NumPy raises for files that are empty, damaged, encrypted or of another kind
 _UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, EOFError, RuntimeError)
 _UNREADABLE += (zipfile.BadZipFile, zlib.error)
+
+
+class NeedsOneClass(UserError):
+    """A method needs one class for each image, and the images have several labels each."""
+
+    def __init__(self, what: str = "this method") -> None:
+        super().__init__(
+            f"{what} needs one class for each image, and these have several labels: use random, or a method that "
+            "compares images, such as facility_location."
+        )
 
 
 class Pool:
@@ -111,9 +122,10 @@ class Pool:
 
     @property
     def labels(self) -> NDArray[np.int64]:
-        """Labels (N,). Raises `UserError` if the images have none."""
+        """Labels (N,). Raises `UserError` if the images have none, or several each."""
         if self.images.labels is None:
             raise UserError("this method needs labels, but these images have none. facility_location needs none.")
+        self._check_one_class()
         return self._select(self.images.labels)
 
     @property
@@ -143,41 +155,42 @@ class Pool:
     @property
     def forgotten(self) -> NDArray[np.int64]:
         """Forgetting events (N,)."""
-        return self._select(self._signals.forgotten)
+        return self._dynamics("forgotten")
 
     @property
     def learned(self) -> NDArray[np.bool_]:
         """Whether the proxy ever classified the image correctly (N,)."""
-        return self._select(self._signals.learned)
+        return self._dynamics("learned")
 
     @property
     def margin(self) -> NDArray[np.float64]:
         """Mean margin over training (N,)."""
-        return self._select(self._signals.margin)
+        return self._dynamics("margin")
 
     @property
     def final_margin(self) -> NDArray[np.float64]:
         """Margin of the trained proxy (N,)."""
-        return self._select(self._signals.final_margin)
+        return self._dynamics("final_margin")
 
     @property
     def confidence(self) -> NDArray[np.float32]:
         """Probability of the label per epoch (E, N); NaN for images not seen."""
-        return self._per_epoch(self._signals.confidence)
+        return self._per_epoch("confidence")
 
     @property
     def error(self) -> NDArray[np.float32]:
         """L2 norm of probabilities minus one-hot label per epoch (E, N); NaN for images not seen."""
-        return self._per_epoch(self._signals.error)
+        return self._per_epoch("error")
 
     @property
     def gradient(self) -> NDArray[np.float32]:
         """L2 norm of the gradient of the last linear layer per epoch (E, N); NaN for images not seen."""
-        return self._per_epoch(self._signals.gradient)
+        return self._per_epoch("gradient")
 
     @property
     def probabilities(self) -> NDArray[np.float32]:
         """Class probabilities of the trained proxy (N, C). Raises `UserError` if unknown."""
+        self._check_one_class()
         values = self._signals.probabilities
         if values is None:
             raise UserError(
@@ -185,7 +198,18 @@ class Pool:
             )
         return self._select(values)
 
-    def _per_epoch(self, values: NDArray[np.float32] | None) -> NDArray[np.float32]:
+    def _check_one_class(self) -> None:
+        """Raise `UserError` for images with several labels each, before a proxy is trained."""
+        if self.images.labels is not None and not self.images.has_one_class_each:
+            raise NeedsOneClass
+
+    def _dynamics(self, name: str) -> NDArray:
+        self._check_one_class()
+        return self._select(getattr(self._signals, name))
+
+    def _per_epoch(self, name: str) -> NDArray[np.float32]:
+        self._check_one_class()
+        values = getattr(self._signals, name)
         if values is None or not len(values):
             raise UserError("this method needs per-epoch training signals, which are unknown here. margin needs none.")
         return self._select(values.T).T

@@ -27,11 +27,11 @@ def select_subset(
     """Select `size` images of the pool, best first.
 
     `already` (K,) are indices that were selected before: they come first and count toward `size`. The indices in
-    `excluded` are not selected. Images without labels are not balanced. Raises `UserError` for unknown methods and
-    options, and for sizes that the pool, a class or the difficulty range cannot provide.
+    `excluded` are not selected. Images without a class each are not balanced. Raises `UserError` for unknown methods
+    and options, and for sizes that the pool, a class or the difficulty range cannot provide.
     """
     method = strategy.bind()
-    balance = "none" if pool.images.labels is None else balance
+    balance = balance if pool.images.has_one_class_each else "none"
     new = _select_new(pool, size, method, balance=balance, already=already, excluded=excluded, seed=seed)
     indices = np.concatenate([already, new])
     return Subset(
@@ -70,7 +70,7 @@ def new_class_counts(
         raise UserError(
             f"{len(already):,} images have been selected already, so --examples must be above that, not {size:,}."
         )
-    if balance == "none" or pool.images.labels is None:
+    if balance == "none" or not pool.images.has_one_class_each:
         return None
     labels, names = pool.labels, pool.images.classes
     return class_counts(labels[candidates], size, balance=balance, names=names, already=labels[already])

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from shoestring.data.batches import Batch
 from shoestring.models.head_modules import class_scores
@@ -53,7 +52,7 @@ class Stepper:
         """Update the weights at this factor of the peak learning rate.
 
         Returns the loss, the logits (B, C), and the feature norms (B,) if `norms` is set; the next step may overwrite
-        them. With `weighted`, the labels (B, C) of each image add up to its weight.
+        them. With `weighted`, the probabilities in the labels add up to the weight of each image.
         """
         self._smoothing, self._weight, self._weighted = smoothing, batch.weight, weighted
         rate: float | Tensor = factor * 0.5**self.rollbacks
@@ -69,18 +68,10 @@ class Stepper:
         with safe_convolutions(module, images.device):
             with autocast(images.device, self.precision), recording as norms:
                 logits = class_scores((self.forward or module)(images))
-            loss = self._loss(logits.float(), labels)
+            loss = self.model.task.loss(logits.float(), labels, smoothing=self._smoothing, weighted=self._weighted)
             (loss * (self._weight * scale)).backward()
         if scale != 1:
             for gradient in (weight.grad for weight in module.parameters() if weight.grad is not None):
                 gradient.div_(scale)
         self.optimizer.step(rate)
         return loss.detach(), logits.detach(), norms[-1] if norms else None
-
-    def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Mean cross-entropy of logits (B, C) and labels (B,), or (B, C) that add up to the weight of each image."""
-        smoothing = self._smoothing
-        if self._weighted:  # smoothing is weighted as well: an image of weight zero has no effect
-            mean, smoothing = labels.mean(1, keepdim=True).expand_as(labels), 0.0
-            labels = torch.lerp(labels, mean, self._smoothing)
-        return functional.cross_entropy(logits, labels, label_smoothing=smoothing)

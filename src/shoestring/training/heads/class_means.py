@@ -24,13 +24,17 @@ def fit_class_means(
 
     This is the nearest class mean (Mensink et al. 2013; prototypes of Snell et al. 2017) with cosines as similarity and
     the mean of all classes as origin (Wang et al. 2019, "SimpleShot"). `sample_weight` (N,) weights the images. A class
-    without images gets a random direction.
+    without images gets a random direction. With several labels per image, those with a label are its class; labels
+    and weights are (N, classes).
     """
     from scipy.sparse import csr_matrix
 
     classes = len(head.cosine.weight)
-    weight = np.ones(len(labels), dtype=np.float32) if sample_weight is None else sample_weight
-    members = csr_matrix((weight, (labels, np.arange(len(labels)))), shape=(classes, len(labels)))
+    weight = np.ones(labels.shape, dtype=np.float32) if sample_weight is None else sample_weight
+    if labels.ndim == 2:
+        members = csr_matrix((labels * weight).T)
+    else:
+        members = csr_matrix((weight, (labels, np.arange(len(labels)))), shape=(classes, len(labels)))
     totals = np.asarray(members.sum(1))
     present = totals[:, 0] > 0
     center = (members @ features)[present] / totals[present]

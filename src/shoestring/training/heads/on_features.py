@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from shoestring.config.plan import TRAINING_FLOPS_PER_MAC
 from shoestring.models.head_modules import Head, MLPHead
+from shoestring.tasks import task_of
 from shoestring.training.optimizer import CombinedOptimizer
 from shoestring.training.optimizers.adamw import AdamW
 
@@ -41,14 +42,15 @@ def train_on_features(
     seed: int = 0,
     seconds: float | None = None,
 ) -> None:
-    """Train a head on features (N, D), in place.
+    """Train a head on features (N, D) with labels (N,), or 0 and 1 (N, classes), in place.
 
     AdamW takes a fixed number of steps, fewer if they would take more than `seconds`: the learning rate decays to zero
-    either way. `sample_weight` (N,) weights the images in the loss.
+    either way. `sample_weight`, of the shape of the labels, weights the images in the loss.
     """
+    task = task_of(labels)
     device, (center, length) = next(head.parameters()).device, _standard(head, features)
     optimizer = CombinedOptimizer([AdamW(_groups(head), lr=_RATE)], name="adamw", warm_up=_WARM_UP)
-    weights = torch.ones(len(labels)) if sample_weight is None else torch.from_numpy(np.array(sample_weight))
+    weights = torch.ones(labels.shape) if sample_weight is None else torch.from_numpy(np.array(sample_weight))
     targets, rng = torch.from_numpy(np.array(labels)), np.random.default_rng(seed)
     size, start, order = min(_BATCH, len(labels)), time.monotonic(), np.arange(0)
     steps, done, fraction = _steps(len(labels)), 0, 0.0
@@ -61,7 +63,8 @@ def train_on_features(
                 order = rng.permutation(len(labels))
             rows, order = order[:size], order[size:]
             batch = torch.from_numpy((features[rows] - center) / length)
-            losses = functional.cross_entropy(head(batch.to(device)), targets[rows].to(device), reduction="none")
+            logits = task.logits(head(batch.to(device)))
+            losses = functional.cross_entropy(logits, targets[rows].to(device), reduction="none")
             (losses * weights[rows].to(device)).mean().backward()
             optimizer.step(optimizer.factor(fraction))
             done += 1
