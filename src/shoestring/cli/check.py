@@ -75,13 +75,14 @@ def _data(source: str, progress: Progress, **settings: Any) -> dict[str, Any]:
 
     handle_signals()
     data = load(source, **settings, progress=progress.loading)
-    counts = data.train.counts()
+    rarest = "smallest" if data.train.has_one_class_each else "rarest"
+    counts, task = data.train.counts(), data.train.task
     return {
         "train": len(data.train),
         "validation": len(data.validation),
         "test": len(data.test),
         "images": " x ".join(map(str, data.train.shape)),
-        "classes": ", ".join(f"{name} {count}" for name, count in zip(data.classes, counts)),
-        "smallest class": f"{data.classes[int(counts.argmin())]}, {counts.min()} training images",
+        task.nouns: ", ".join(f"{name} {count}" for name, count in zip(data.classes, counts)),
+        f"{rarest} {task.noun}": f"{data.classes[int(counts.argmin())]}, {counts.min()} training images",
         "notes": list(data.notes),
     }

@@ -10,7 +10,6 @@ from shoestring.cli.flags import Parser, add_labels, add_output
 from shoestring.cli.process import handle_signals
 from shoestring.cli.progress import Progress
 from shoestring.config.paths import expanded
-from shoestring.config.units import format_percent
 from shoestring.errors import UserError
 from shoestring.runs.directory import RunDir
 from shoestring.runs.validate import check_separate, read_recipe
@@ -88,15 +87,12 @@ def _print(metrics: dict[str, Any], args: Namespace) -> None:
         return
     from shoestring.cli.show import grid, two_columns
     from shoestring.reporting.markdown import averages, describe_tta, headline
+    from shoestring.reporting.multi_label import class_table, is_multi_label, label_rows
 
-    rows = [("accuracy", headline(metrics).removeprefix("Accuracy ")), *averages(metrics)]
+    if is_multi_label(metrics):
+        rows = [("images", f"{metrics['images']:,}"), *label_rows(metrics)]
+    else:
+        rows = [("accuracy", headline(metrics).removeprefix("Accuracy ")), *averages(metrics)]
     rows.append(("loss", f"{metrics['loss']:.3f}"))
     two_columns([*rows, ("forward passes per prediction", describe_tta(metrics))])
-    keys = ("recall", "precision", "f1")
-    grid(
-        ("class", "images", *keys),
-        (
-            [name, str(entry["images"]), *(format_percent(entry[key]) for key in keys)]
-            for name, entry in metrics["per_class"].items()
-        ),
-    )
+    grid(*class_table(metrics))

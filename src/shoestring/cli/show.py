@@ -14,6 +14,7 @@ from rich.text import Text
 from shoestring.config.units import format_percent
 from shoestring.escaping import printable
 from shoestring.reporting.markdown import describe_class_weights, summary
+from shoestring.reporting.multi_label import is_multi_label
 
 _UNLIMITED = 1_000_000  # columns, so that nothing is truncated
 
@@ -27,11 +28,12 @@ def show(verb: str, result: dict[str, Any]) -> None:
         _plan(result)
         return
     two_columns(summary(result))
-    measured = [(name, entry) for name, entry in result["per_class"].items() if entry["recall"] is not None]
+    key, what = ("average_precision", "labels") if is_multi_label(result) else ("recall", "classes")
+    measured = [(name, entry) for name, entry in result["per_class"].items() if entry[key] is not None]
     if measured:
-        weakest = sorted(measured, key=lambda entry: entry[1]["recall"])[:3]
-        recalls = ", ".join(f"{name} {format_percent(entry['recall'])}" for name, entry in weakest)
-        print(printable(f"weakest classes: {recalls}"))
+        weakest = sorted(measured, key=lambda entry: entry[1][key])[:3]
+        figures = ", ".join(f"{name} {format_percent(entry[key])}" for name, entry in weakest)
+        print(printable(f"weakest {what}: {figures}"))
     print(printable(f"saved to {result['out']}: report/report.md, {'evaluate/, ' if measured else ''}model"))
 
 

@@ -8,8 +8,13 @@ from typing import Any
 
 from shoestring.config.units import format_percent, format_seconds
 from shoestring.escaping import markdown
+from shoestring.reporting.multi_label import class_table, is_multi_label, label_headline, label_rows
 from shoestring.runtime.files import write_text
 
+_LABELS = (
+    "A label is predicted if its probability is at least 50 %; `all labels right` is the fraction of images without "
+    "any wrong label. `evaluate/predictions.csv` holds all labels and probabilities."
+)
 _STEP_NAMES = {"plan": "planning", "forecast": "planning"}  # key of the ledger -> name in the report; by version
 
 
@@ -20,24 +25,18 @@ def write_report(folder: Path, result: dict[str, Any]) -> None:
 
 def page(result: dict[str, Any]) -> str:
     """Render the page."""
-    ledger = result["ledger"]
+    ledger, several = result["ledger"], is_multi_label(result)
+    more = _LABELS if several else "The confusion matrix is in `evaluate/confusion.csv`."
     parts = [
         f"# {markdown(headline(result))}",
         *(f"**Warning:** {markdown(warning)}." for warning in result.get("warnings", ())),
         table(("", ""), summary(result)),
         "## Time by step",
         table(("step", "seconds"), ((_STEP_NAMES.get(name, name), f"{time:.1f}") for name, time in ledger.items())),
-        "## Classes",
-        table(
-            ("class", "images", "recall", "precision", "F1"),
-            (
-                [name, entry["images"], *(format_percent(entry[key]) for key in ("recall", "precision", "f1"))]
-                for name, entry in result["per_class"].items()
-            ),
-        ),
+        "## Labels" if several else "## Classes",
+        table(*class_table(result)),
         f"Unless marked as validation, metrics are of the final model on the {markdown(result['split'])} split "
-        f"({result['images']:,} images), which is used once. Intervals are 95 % (Wilson). The confusion matrix is in "
-        "`evaluate/confusion.csv`.",
+        f"({result['images']:,} images), which is used once. Intervals are 95 % (Wilson). {more}",
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -48,6 +47,8 @@ def headline(result: dict[str, Any]) -> str:
         return f"Accuracy not measured, as there are no {_split_images(result['split'])}"
     low, high = map(format_percent, result["interval"])
     images = f"{result['images']:,} {_split_images(result['split'])}"
+    if is_multi_label(result):
+        return label_headline(result, images)
     return f"Accuracy {format_percent(result['accuracy'])} ({low} to {high}) on {images}"
 
 
@@ -83,17 +84,20 @@ def _accuracies(result: dict[str, Any]) -> list[tuple[str, str]]:
     if result["accuracy"] is None:
         return [("test accuracy", "not measured, as there are no test images"), validation]
     low, high = map(format_percent, result["interval"])
+    loss = ("loss, calibration error", f"{result['loss']:.3f}, {result['calibration_error']:.3f}")
+    if is_multi_label(result):
+        return [*label_rows(result), ("all labels right, validation", format_percent(result["validation"])), loss]
     return [
         ("test accuracy", f"{format_percent(result['accuracy'])}  ({low} to {high})"),
         *averages(result),
         validation,
-        ("loss, calibration error", f"{result['loss']:.3f}, {result['calibration_error']:.3f}"),
+        loss,
     ]
 
 
 def averages(result: dict[str, Any]) -> list[tuple[str, str]]:
-    """Return the row of metrics in which all classes count equally; none for a run of an earlier version."""
-    if "macro_f1" not in result:
+    """Return the row of metrics in which all classes count equally; none for labels, and of an earlier version."""
+    if "balanced_accuracy" not in result:
         return []
     values = (result["balanced_accuracy"], result["macro_f1"])
     return [("balanced accuracy, macro F1", ", ".join(map(format_percent, values)))]
