@@ -99,7 +99,7 @@ class Predictor:
     def __call__(self, images: Images, *, batch_size: int | None = None) -> Iterator[NDArray[np.float32]]:
         """Yield log-probabilities (n, classes), batch by batch."""
         self.stats = PredictionStats()
-        size = batch_size or _batch_size(self.model, images)
+        size = batch_size or default_batch_size(self.model, images.shape)
         if self._remaining is not None:
             size = min(size, max(len(images) // _MIN_BATCHES, _MIN_BATCH))
         start, passes = time.monotonic(), 0
@@ -172,18 +172,19 @@ def embed(
         return captured[-1], logits
 
     device = next(model.module.parameters()).device
+    size = batch_size or default_batch_size(model, images.shape)
     try:
         with torch.inference_mode(), eval_mode(model.module), autocast(device, precision):
-            parts = _map_batches(model, images, batch_size or _batch_size(model, images), forward, progress)
+            parts = _map_batches(model, images, size, forward, progress)
             features, logits = map(torch.cat, zip(*parts))
     finally:
         hook.remove()
     return (functional.normalize(features) if normalize else features).numpy(), logits.numpy()
 
 
-def _batch_size(model: Model, images: Images) -> int:
-    """Return a batch size: smaller for large images, for many classes, and on CPUs."""
-    inputs, (height, width, channels) = model.preprocessing, images.shape
+def default_batch_size(model: Model, shape: tuple[int, int, int]) -> int:
+    """Return a batch size for images (H, W, C): smaller for large images, for many classes, and on CPUs."""
+    inputs, (height, width, channels) = model.preprocessing, shape
     values = max(height * width * channels, inputs.resolution**2 * inputs.channels, len(model.classes))
     on_accelerator = next(model.module.parameters()).device.type != "cpu"
     highest = _MAX_BATCH_SMALL if on_accelerator and inputs.resolution <= _SMALL_SIDE else _MAX_BATCH
