@@ -56,7 +56,8 @@ def test_bad_files_do_not_stop_the_others(photos, model, tmp_path):
     result = shoestring.predict(model, [missing, photos], csv=out)
     assert [entry["image"] for entry in result["unreadable"]] == [missing, str(bad)]
     assert "no such file" in result["unreadable"][0]["reason"] and "broken" in result["unreadable"][1]["reason"]
-    rows = list(csv.DictReader(out.open(newline="")))
+    with out.open(newline="") as opened:
+        rows = list(csv.DictReader(opened))
     assert [row["image"] for row in rows] == [missing, *files_of(photos)]
     assert [row["image"] for row in rows if row["error"]] == [missing, str(bad)]
     assert result["images"] == sum(row["class"] in model.classes for row in rows) == 29
@@ -137,8 +138,9 @@ def test_the_command_lists_bad_files_at_its_end(run, tmp_path, capsys, monkeypat
     names[2].write_text("no image")
     stdin = tmp_path / "names"
     stdin.write_text("".join(f"{name}\n" for name in names))
-    monkeypatch.setattr("sys.stdin", stdin.open())
-    assert main(["predict", str(run), "-"]) == 2
+    with stdin.open() as opened:
+        monkeypatch.setattr("sys.stdin", opened)
+        assert main(["predict", str(run), "-"]) == 2
     output = capsys.readouterr()
     assert [line.split("  ")[0] for line in output.out.splitlines()] == [str(name) for name in names[:2]]
     assert "cannot read" in output.err and "1 of 3 files cannot be read" in output.err.splitlines()[-1]

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shoestring.exporting.metadata import INPUT
-from shoestring.exporting.onnx import Session
+from shoestring.exporting.onnx import Session, quiet
 from shoestring.exporting.requirements import require
 
 MAX_CALIBRATION_IMAGES = 256
@@ -27,7 +27,7 @@ def quantize(proto: Any, images: NDArray[np.uint8]) -> Any:
     comes before and after the network stays in floating point.
     """
     onnx, quantization = require("onnx"), require("onnxruntime.quantization")
-    with tempfile.TemporaryDirectory(prefix="shoestring-") as folder:
+    with quiet(), tempfile.TemporaryDirectory(prefix="shoestring-") as folder:
         fused, file = Path(folder) / "fused.onnx", Path(folder) / "quantized.onnx"
         quantization.quant_pre_process(proto, str(fused), skip_symbolic_shape=True)  # batch norms become convolutions
         inside, nodes = _names_in_network(proto), onnx.load(str(fused)).graph.node

@@ -42,7 +42,7 @@ def trace(pipeline: Pipeline) -> torch.export.ExportedProgram:
     height, width = (dim(name, max=_MAX_SIDE) for name in ("height", "width"))
     sizes = {0: dim("batch", max=_MAX_BATCH), 1: height, 2: width, 3: dim.STATIC}
     try:
-        with torch.no_grad(), _quiet():
+        with torch.no_grad(), quiet():
             return torch.export.export(pipeline, (example,), dynamic_shapes=(sizes,), strict=False)
     except Exception as error:  # of a dozen kinds, all of them about the code of the network
         raise UserError(f"this network cannot be exported: {_first_line(error)}") from error
@@ -53,7 +53,7 @@ def to_onnx(program: torch.export.ExportedProgram) -> Any:
     require("onnx")
     require("onnxscript")
     try:
-        with torch.no_grad(), _quiet():
+        with torch.no_grad(), quiet():
             exported = torch.onnx.export(
                 program,
                 (),
@@ -116,17 +116,16 @@ class Session:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Suppress what the exporters of PyTorch print and warn about, which is not for users."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
+def quiet() -> Iterator[None]:
+    """Suppress what exporters and quantizers print, log and warn about, which is not for users."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(level)
+        logging.disable(disabled)
 
 
 def _first_line(error: Exception) -> str:
