@@ -22,8 +22,10 @@ _PUBLIC = {
     "Subset": "shoestring.selection",
     "UserError": "shoestring.errors",
     "evaluate": "shoestring.api",
+    "export": "shoestring.runs.export",
     "load": "shoestring.data",
     "load_unlabeled": "shoestring.data",
+    "predict": "shoestring.runs.prediction",
     "prune": "shoestring.api",
     "select": "shoestring.api",
     "train": "shoestring.api",
@@ -41,8 +43,10 @@ __all__ = [
     "Subset",
     "UserError",
     "evaluate",
+    "export",
     "load",
     "load_unlabeled",
+    "predict",
     "prune",
     "select",
     "train",
@@ -57,6 +61,8 @@ if TYPE_CHECKING:
     from shoestring.evaluation.metrics import Metrics
     from shoestring.evaluation.multi_label import MultiLabelMetrics
     from shoestring.models.model import Model
+    from shoestring.runs.export import export
+    from shoestring.runs.prediction import predict
     from shoestring.selection import Subset
 
 

@@ -71,7 +71,8 @@ def test_predict(call, refused, capsys, folder, run, tmp_path):
         assert {one["class"]: one["probability"] for one in entry["classes"]} == predicted
     assert [len(entry["classes"]) for entry in call("predict", run, *files, "--top", "2")] == [2] * 12
     table = tmp_path / "predictions.csv"
-    found = call("predict", run, *files, "--csv", table)
+    found = call("predict", run, *files)
+    call("predict", run, *files, "--csv", table)
     with table.open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["image"] for row in rows] == [str(file) for file in files]

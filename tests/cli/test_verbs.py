@@ -177,10 +177,11 @@ def test_predict_names_the_classes_of_files(capsys, tmp_path: Path, trained: Pat
     )
     call(capsys, "predict", trained, file, "--top", 2, "--csv", tmp_path / "table.csv")
     lines = (tmp_path / "table.csv").read_text().splitlines()
-    assert lines[0] == "image,class 1,probability 1,class 2,probability 2"
-    assert lines[1] == ",".join([str(file), *(str(cell) for guess in entry["classes"][:2] for cell in guess.values())])
+    assert lines[0] == "image,class,probability,class_2,probability_2,error"
+    cells = [str(cell) for guess in entry["classes"][:2] for cell in guess.values()]
+    assert lines[1] == ",".join([str(file), *cells, ""])
     call(capsys, "predict", trained, file, "--csv", tmp_path / "table.csv", "--overwrite")
-    assert (tmp_path / "table.csv").read_text().startswith("image,class,probability\n")
+    assert (tmp_path / "table.csv").read_text().startswith("image,class,probability,error\n")
     assert main(["predict", str(trained), str(file), str(text)]) == 2
     assert "text.txt" in capsys.readouterr().err
 

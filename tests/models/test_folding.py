@@ -88,7 +88,7 @@ def test_many_images_are_predicted_and_embedded_with_folded_norms(make_images, m
     _with_statistics(model.module)
     expected, features = log_probabilities(model, images), embed(model, images)[0]
     seen = []
-    monkeypatch.setattr(inference, "_MIN_FOLDED", 20)
+    monkeypatch.setattr(inference, "MIN_FOLDED", 20)
     monkeypatch.setattr(inference, "folded", lambda one: seen.append(folded(one)) or seen[-1])
     assert np.allclose(log_probabilities(model, images), expected, atol=1e-5)
     assert np.allclose(embed(model, images)[0], features, atol=1e-5)

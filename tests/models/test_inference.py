@@ -158,7 +158,7 @@ def test_batches_are_smaller_for_large_images_and_many_classes(side, classes, mo
     model = Model(Counting(2), "counting", {}, tuple(map(str, range(classes))), size)
     store = np.broadcast_to(np.uint8(0), (10**6, side, side, 3))
     images = Images(store, None, model.classes, np.zeros(0, dtype=np.str_), fingerprint="")
-    assert inference._batch_size(model, images) == most
+    assert inference.default_batch_size(model, images.shape) == most
 
 
 def test_tiny_images_are_not_shifted(make_images):

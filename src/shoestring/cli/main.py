@@ -21,6 +21,7 @@ VERBS = {
     "prune": (_RUN, "prune a trained network to size, and fine-tune it"),
     "evaluate": ("shoestring.cli.evaluate", "evaluate a finished run on other images"),
     "predict": ("shoestring.cli.predict", "predict the classes of image files"),
+    "export": ("shoestring.cli.export", "write a model as a file for other programs: ONNX, Triton and others"),
     "report": ("shoestring.cli.report", "print the results of a finished run"),
     "list": ("shoestring.cli.list", "list methods, models and data sources with their options"),
     "check": ("shoestring.cli.check", "check the machine and the data before spending a budget"),
@@ -38,7 +39,8 @@ examples:
   shoestring run digits --examples 300 --time 60s
   shoestring run photos/ --time 5m --macs 0.5
   shoestring run cifar10 --examples 1000 --time 10m --baseline
-  shoestring predict runs/NAME photos/new/*.jpg
+  shoestring predict runs/NAME photos/new/ --csv predictions.csv
+  shoestring export runs/NAME
 
 `shoestring VERB --help` lists the flags of a verb. Results are written to stdout, progress to stderr;
 if their reader ends, output is dropped and the command continues.

@@ -123,6 +123,8 @@ def _details(values: dict[str, Any], remaining: float) -> str:
         details.append(f"epoch {values['epoch']:.1f}")
     if "images" in values:
         details.append(f"{values['images']:,} images")
+    if "images_per_second" in values:
+        details.append(f"{values['images_per_second']:,.0f} images/s")
     if remaining > 1:
         details.append(f"{format_seconds(remaining)} left")
     return "  ".join(details)

@@ -38,7 +38,7 @@ _MAX_BATCH, _MAX_BATCH_SMALL = 500, 2000  # images per batch; the latter for sma
 _SMALL_SIDE = 64  # pixels
 _MAX_VALUES = 8_000_000  # of the inputs, or of the outputs, of a batch
 _MIN_BATCHES, _MIN_BATCH = 16, 16  # if time is limited: at least so many batches, unless of fewer images than this
-_MIN_FOLDED = 256  # images for which batch norms are folded
+MIN_FOLDED = 256  # images for which batch norms are folded
 _SAFETY = 1.1  # factor on the predicted time of the remaining predictions
 
 
@@ -105,7 +105,7 @@ class Predictor:
     def __call__(self, images: Images, *, batch_size: int | None = None) -> Iterator[NDArray[np.float32]]:
         """Yield scores (n, classes), batch by batch."""
         self.stats = PredictionStats()
-        size = batch_size or _batch_size(self.model, images)
+        size = batch_size or default_batch_size(self.model, images.shape)
         if self._remaining is not None:
             size = min(size, max(len(images) // _MIN_BATCHES, _MIN_BATCH))
         start, passes = time.monotonic(), 0
@@ -179,9 +179,10 @@ def embed(
         return captured[-1], logits
 
     device = next(model.module.parameters()).device
+    size = batch_size or default_batch_size(model, images.shape)
     try:
         with torch.inference_mode(), eval_mode(model.module), autocast(device, precision):
-            parts = _map_batches(model, images, batch_size or _batch_size(model, images), forward, progress)
+            parts = _map_batches(model, images, size, forward, progress)
             features, logits = map(torch.cat, zip(*parts))
     finally:
         hook.remove()
@@ -190,12 +191,12 @@ def embed(
 
 def _faster(model: Model, images: Images) -> Model:
     """The model to predict these images with: batch norms are folded if there are many."""
-    return folded(model) if len(images) >= _MIN_FOLDED else model
+    return folded(model) if len(images) >= MIN_FOLDED else model
 
 
-def _batch_size(model: Model, images: Images) -> int:
-    """Return a batch size: smaller for large images, for many classes, and on CPUs."""
-    inputs, (height, width, channels) = model.preprocessing, images.shape
+def default_batch_size(model: Model, shape: tuple[int, int, int]) -> int:
+    """Return a batch size for images (H, W, C): smaller for large images, for many classes, and on CPUs."""
+    inputs, (height, width, channels) = model.preprocessing, shape
     values = max(height * width * channels, inputs.resolution**2 * inputs.channels, len(model.classes))
     on_accelerator = next(model.module.parameters()).device.type != "cpu"
     highest = _MAX_BATCH_SMALL if on_accelerator and inputs.resolution <= _SMALL_SIDE else _MAX_BATCH

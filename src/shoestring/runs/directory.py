@@ -26,7 +26,7 @@ from shoestring.runtime.files import (
 
 T = TypeVar("T")
 
-_STEPS = ("select", "train", "prune", "evaluate", "report")
+_STEPS = ("select", "train", "prune", "evaluate", "report", "export")
 _MODEL_FILES = ("model.json", "snapshot", "state.pt")
 _RESULT_FILES = ("select/subset.json", *(f"{step}/{name}" for step in ("train", "prune") for name in _MODEL_FILES))
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
+
+import torch
 
 from shoestring.errors import UserError
 from shoestring.models.description import model_folder
@@ -30,3 +33,12 @@ def final_model(run: Path) -> Model:
             raise UserError(f"{run} is a selection, without a network: pass the folder of a run that trained one.")
         raise UserError(f"{run} holds no model: pass the folder of a finished run.")
     return Model.load(folder)
+
+
+def fingerprint(model: Model) -> str:
+    """Return a hash of all that predictions depend on: tensors, classes, preprocessing and temperature."""
+    digest = hashlib.blake2b(repr((model.classes, model.preprocessing, model.temperature)).encode(), digest_size=16)
+    for name, tensor in sorted(model.module.state_dict().items()):
+        digest.update(f"{name} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()

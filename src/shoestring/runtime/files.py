@@ -7,7 +7,7 @@ import errno
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -141,3 +141,10 @@ def _lock(folder: Path, stack: contextlib.ExitStack) -> bool:
             raise
         return False
     return True
+
+
+def move_files(source: Path, target: Path, names: Iterable[str]) -> None:
+    """Move the files of these relative paths from one folder into another one, replacing existing files."""
+    for name in names:
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        (source / name).replace(target / name)
