@@ -18,10 +18,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from machine import machine
-from measured import Row, Rows, fill
 from numpy.typing import NDArray
 
+from machine import machine
+from measured import Row, Rows, fill
 from shoestring import load, prune
 from shoestring.config import registry
 from shoestring.data import Images, in_memory

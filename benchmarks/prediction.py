@@ -18,10 +18,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
-from machine import machine
-from measured import Row, Rows, fill
 from PIL import Image
 
+from machine import machine
+from measured import Row, Rows, fill
 from shoestring import load, predict
 from shoestring.models.model import Model, build
 from shoestring.models.preprocessing import Preprocessing

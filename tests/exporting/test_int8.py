@@ -47,7 +47,7 @@ def test_quantized_networks_predict_almost_the_same(trained):
         assert dequantize.op_type == "DequantizeLinear" and weights[dequantize.input[0]] in (2, 3)  # uint8, int8
     sessions = [onnx.Session(proto), onnx.Session(quantized)]
     before, after = (session(images.pixels) for session in sessions)
-    assert 0 < np.abs(before - after).max() and (before.argmax(1) == after.argmax(1)).mean() > 0.95
+    assert np.abs(before - after).max() > 0 and (before.argmax(1) == after.argmax(1)).mean() > 0.95
     accuracies = [int8.accuracy(session, images.pixels, images.targets) for session in sessions]
     assert accuracies[0] == (before.argmax(1) == images.targets).mean()
     assert all(time > 0 for time in int8.latencies(sessions, images.pixels[:1], seconds=0.01))

@@ -29,7 +29,7 @@ def test_probabilities_become_rows():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("given", "message"),
     [
         ((CLASSES, 0), "--top must be at least 1"),
         ((CLASSES, 1, 1.0), "between 0 and 1, not 1"),
@@ -37,9 +37,9 @@ def test_probabilities_become_rows():
         (((*CLASSES, "unknown"), 1, 0.5), "class 'unknown'"),
     ],
 )
-def test_labelings_are_checked(arguments, message):
+def test_labelings_are_checked(given, message):
     with pytest.raises(UserError, match=message):
-        Labeling(*arguments)
+        Labeling(*given)
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from shoestring.runs.validate import check_separate, read_recipe
 from shoestring.runtime.files import move_files
 from shoestring.runtime.output_files import check_folder
 
+
 def export(  # noqa: PLR0913 (public: keywords with defaults)
     model: Model | str | Path,
     out: str | Path | None = None,
