@@ -18,7 +18,7 @@ def test_metadata_are_read_as_they_were_written(metadata):
 
 def test_damaged_metadata_are_refused(metadata):
     properties = metadata.properties()
-    with pytest.raises(UserError, match="not exported by shoestring.*'classes'"):
+    with pytest.raises(UserError, match=r"not exported by shoestring.*'classes'"):
         from_properties({name: text for name, text in properties.items() if name != "classes"})
     with pytest.raises(UserError, match="'mean' of the file are damaged"):
         from_properties({**properties, "mean": "[0.5"})

@@ -23,7 +23,7 @@ pytest.importorskip("onnxscript")
 
 
 @pytest.fixture(scope="module")
-def model(make_images) -> Model:
+def model(pixels) -> Model:
     """A network whose predictions are ambiguous for some images, with every kind of test-time augmentation."""
     from shoestring.models.model import build
     from shoestring.models.preprocessing import Preprocessing
@@ -31,9 +31,13 @@ def model(make_images) -> Model:
     torch.manual_seed(0)
     size = Preprocessing(12, 1, (0.3,), (0.25,), mirror=True, shift=2, fit="pad")
     model = build("simplecnn", classes=("cat", "dog", "owl"), preprocessing=size, options={"width": 0.125})
-    for weight in model.module.parameters():
-        if weight.shape[0] == 3:
-            nn.init.normal_(weight, std=2.0)
+    head = [layer for layer in model.module.modules() if isinstance(layer, nn.Linear)][-1]
+    with torch.no_grad():  # logits of every class with mean 0 and deviation 1
+        nn.init.normal_(head.weight)
+        logits = model.module.eval()(model.prepare(torch.from_numpy(pixels)))
+        head.bias -= logits.mean(0)
+        for parameter in (head.weight, head.bias):
+            parameter /= logits.std()
     return replace(model, temperature=1.5)
 
 
@@ -73,7 +77,7 @@ def test_predictions_are_those_of_the_model(model, pixels, written):
 
 
 def test_the_file_says_what_it_is(model, written):
-    folder, predict = written
+    _, predict = written
     metadata = from_properties(predict.properties)
     assert metadata == describe(model, precision="float32", accuracy=metadata.accuracy)
     assert metadata.classes == model.classes and metadata.tta == "crops" and metadata.accuracy["accuracy"] == 0.5
@@ -112,6 +116,6 @@ def test_a_network_that_depends_on_values_is_refused(model):
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             return images.mean((1, 2, 3))[:, None] * (2 if images.sum() > 0 else 3) * torch.ones(3)
 
-    with pytest.raises(UserError, match="this network cannot be exported: .*data-dependent") as raised:
+    with pytest.raises(UserError, match=r"this network cannot be exported: .*data-dependent") as raised:
         onnx.trace(pipeline(replace(model, module=Odd()), "float32"))
     assert "\n" not in str(raised.value)

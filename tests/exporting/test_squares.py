@@ -29,7 +29,8 @@ def test_tall_photos_differ_by_rounding(fit):
     expected = decode(photo, resolution=16, channels=3, fit=fit)
     pixels = torch.from_numpy(np.asarray(photo).copy()).permute(2, 0, 1)[None].float()
     found = to_squares(pixels, 16, fit)[0].permute(1, 2, 0).numpy()
-    assert np.abs(found - expected).max() <= 2
+    different = np.abs(found - expected)
+    assert different.max() <= 6 and different.mean() < 0.2
 
 
 def test_a_square_of_the_right_size_is_unchanged():

@@ -88,7 +88,7 @@ def _rows(result: dict[str, Any]) -> list[tuple[str, str]]:
     parity, figures = result["parity"], result["quantization"]
     size = f"{result['resolution']} x {result['resolution']}"
     kinds = {"generated": "generated images", "of the run": "images of the run", "given": "images"}
-    rows = [("files", "\n".join(f"{file} ({count / 1e6:.2f} MB)" for file, count in result["files"].items()))]
+    rows = [("file", f"{file} ({_size(count)})") for file, count in result["files"].items()]
     if result["format"] != "safetensors":
         rows.append(("images", f"uint8 (N, height, width, {result['channels']}), of any size; trained on {size}"))
         rows.append(("probabilities", f"float32 (N, {len(result['classes'])})"))
@@ -109,3 +109,7 @@ def _rows(result: dict[str, Any]) -> list[tuple[str, str]]:
             ("time of one image", f"{figures['milliseconds']:.2f} ms (float32: {figures['float_milliseconds']:.2f} ms)")
         )
     return rows
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:.2f} MB" if count >= 10_000 else f"{count:,} bytes"

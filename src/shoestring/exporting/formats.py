@@ -95,7 +95,9 @@ def write_torch(model: Model, target: Target, folder: Path, metadata: Metadata) 
     file = folder / target.files[0]
     content = {METADATA_FILE: json.dumps(metadata.properties())}
     with atomic_write(file) as temporary, temporary.open("wb") as out:
-        torch.export.save(onnx.trace(pipeline(model, target.precision)), out, extra_files=content)
+        program = onnx.trace(pipeline(model, target.precision))
+        with onnx.quiet():
+            torch.export.save(program, out, extra_files=content)
     with file.open("rb") as saved:
         loaded = torch.export.load(saved).module()
 

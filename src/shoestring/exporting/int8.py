@@ -30,7 +30,7 @@ def quantize(proto: Any, images: NDArray[np.uint8]) -> Any:
     onnx, quantization = require("onnx"), require("onnxruntime.quantization")
     with quiet(), tempfile.TemporaryDirectory(prefix="shoestring-") as folder:
         fused, file = Path(folder) / "fused.onnx", Path(folder) / "quantized.onnx"
-        quantization.quant_pre_process(proto, str(fused), skip_symbolic_shape=True)  # batch norms become convolutions
+        _fuse(proto, fused)
         inside, nodes = _names_in_network(proto), onnx.load(str(fused)).graph.node
         quantization.quantize_static(
             str(fused),
@@ -42,6 +42,16 @@ def quantize(proto: Any, images: NDArray[np.uint8]) -> Any:
             extra_options={"MatMulConstBOnly": True},
         )
         return onnx.load(str(file))
+
+
+def _fuse(proto: Any, file: Path) -> None:
+    """Write the network with each batch norm merged into its convolution, so that no range between them is rounded."""
+    runtime = require("onnxruntime")
+    options = runtime.SessionOptions()
+    options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.optimized_model_filepath = str(file)
+    options.log_severity_level = 3
+    runtime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
 def accuracy(session: Session, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> float:

@@ -29,9 +29,10 @@ def require(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        if error.name != name.partition(".")[0]:
+        package = name.partition(".")[0]
+        if error.name != package:
             raise
-        raise _missing(name) from None
+        raise _missing(package) from None
 
 
 def _missing(name: str) -> UserError:
