@@ -27,8 +27,18 @@ def prune(
     pixels = torch.from_numpy(sample.pixels).to(context.device)
     batches = [model.prepare(part) for part in pixels.split(_CALIBRATION_BATCH)]
     model.module.to(context.device)
-    targets = {"macs": requested.macs, "params": requested.params}
-    pruned = shrink(model, batches, method=requested.method, log=context.log, **targets, **requested.options)
+    labels = None if sample.labels is None else list(torch.from_numpy(sample.labels).split(_CALIBRATION_BATCH))
+    pruned = shrink(
+        model,
+        batches,
+        method=requested.method,
+        scope=requested.scope,
+        compensate=requested.compensate,
+        labels=labels,
+        log=context.log,
+        **requested.targets,
+        **requested.options,
+    )
     if budget is None or plan is None:
         return pruned, None
     context.log("training the pruned network")
