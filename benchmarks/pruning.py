@@ -32,7 +32,7 @@ from measured import RESULTS, Rows, fill
 
 SIZE = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 PAGE = Path(__file__).parent.parent / "docs" / "pruning.md"
-CALIBRATION, VALIDATION = 1000, 2000  # training images
+CALIBRATION, VALIDATION = 1000, 1000  # training images
 ROWS = Rows("pruning_rows.json", ("network", "tool", "method", "compensate", "seed"))
 
 
@@ -79,7 +79,7 @@ def measure(network: str, data: str, weights: Path, seed: int, hardware: dict[st
         print(json.dumps(row), flush=True)
 
     put("none", "-", False, lambda: model.module)
-    for method in registry.names("prune"):
+    for method in sorted(registry.names("prune"), key=lambda name: name != "greedy"):
         for compensate in (False, True):
             put("shoestring", method, compensate, partial(ours, model, batches, labels, method, compensate))
     for method in PEERS:
