@@ -1,13 +1,13 @@
 """Pruning without training: half of the channels inside of the blocks of published CIFAR-10 networks.
 
     pip install torch-pruning
-    python benchmarks/pruning.py CIFAR10 WEIGHTS_FOLDER [--seeds 3] [--networks resnet20,resnet56]
+    python benchmarks/pruning.py CIFAR10 WEIGHTS_FOLDER [--seeds 3] [--networks resnet20,resnet56] [--test 10000]
 
 WEIGHTS_FOLDER holds resnet20_cifar10.safetensors and resnet56_cifar10.safetensors. Every criterion of shoestring and of
 Torch-Pruning keeps half of the filters of the first convolution of each block. Then batch-norm statistics are
 re-estimated on the same 1,000 random training images, which are also all that the criteria see; Torch-Pruning's Taylor
 and Hessian criteria and `taylor` use their labels. shoestring also compensates. Accuracies are those on other training
-images, by which the default criterion is chosen, and on the test images. Writes results/pruning.json and the tables of
+images, by which the default criterion is chosen, and on `--test` random test images (default: all). Writes results/pruning.json and the tables of
 docs/pruning.md.
 """
 
@@ -33,7 +33,7 @@ from measured import RESULTS, Rows, fill
 SIZE = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 PAGE = Path(__file__).parent.parent / "docs" / "pruning.md"
 CALIBRATION, VALIDATION = 1000, 1000  # training images
-ROWS = Rows("pruning_rows.json", ("network", "tool", "method", "compensate", "seed"))
+ROWS = Rows("pruning_rows.json", ("network", "tool", "method", "compensate", "test_images", "seed"))
 
 
 def main() -> None:
@@ -42,39 +42,42 @@ def main() -> None:
     parser.add_argument("weights", type=Path)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--networks", default="resnet20,resnet56")
+    parser.add_argument("--test", type=int, default=10_000)
     args = parser.parse_args()
     hardware = machine()
     for seed in range(args.seeds):
         for network in args.networks.split(","):
-            measure(network, args.data, args.weights, seed, hardware)
+            measure(network, args, seed, hardware)
     report()
 
 
-def measure(network: str, data: str, weights: Path, seed: int, hardware: dict[str, Any]) -> None:
+def measure(network: str, args: argparse.Namespace, seed: int, hardware: dict[str, Any]) -> None:
     """Measure all methods that have no row yet."""
     from shoestring import load
     from shoestring.config import registry
     from shoestring.models import Preprocessing, build
 
-    images = load(data)
+    images = load(args.data)
+    test = images.test[np.random.default_rng(0).permutation(len(images.test))[: args.test]]
     order = np.random.default_rng(seed).permutation(len(images.train))
     sample, held_out = images.train[order[:CALIBRATION]], images.train[order[-VALIDATION:]]
     size = Preprocessing(32, 3, *SIZE)
-    file = weights / f"{network}_cifar10.safetensors"
+    file = args.weights / f"{network}_cifar10.safetensors"
     model = build(network, classes=images.train.classes, preprocessing=size, weights=str(file))
     model.module.eval()
     batches = [model.prepare(part) for part in torch.from_numpy(sample.pixels).split(125)]
     labels = list(torch.from_numpy(sample.labels).split(125))
 
     def put(tool: str, method: str, compensate: bool, prune: Callable[[], nn.Module]) -> None:
-        row = {"network": network, "tool": tool, "method": method, "compensate": compensate, "seed": seed}
+        row = {"network": network, "tool": tool, "method": method, "compensate": compensate}
+        row |= {"test_images": len(test), "seed": seed}
         if ROWS.have(row):
             return
         start = time.perf_counter()
         module = prune()
         row["seconds"] = round(time.perf_counter() - start, 2)
         row |= {"params": sum(p.numel() for p in module.parameters())}
-        row |= {name: accuracy(model, module, part) for name, part in (("train", held_out), ("test", images.test))}
+        row |= {name: accuracy(model, module, part) for name, part in (("train", held_out), ("test", test))}
         ROWS.put({**row, "machine": {name: hardware[name] for name in ("cpu", "cores", "torch", "commit")}})
         print(json.dumps(row), flush=True)
 

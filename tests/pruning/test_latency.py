@@ -50,9 +50,7 @@ def test_a_network_that_is_fast_enough_keeps_all_channels(by_macs):
 
 
 def test_unreachable_targets_name_the_least_latency(by_macs):
-    with pytest.raises(
-        UserError, match=r"a latency of 0\.5 ms cannot be reached: the smallest network takes 1"
-    ):
+    with pytest.raises(UserError, match=r"a latency of 0\.5 ms cannot be reached: the smallest network takes 1"):
         _search()(0.5)
     with pytest.raises(UserError, match=r"a latency of 0\.5 ms cannot be reached"):
         check_latency(NETWORK, TABLE, EXAMPLE, 0.5)

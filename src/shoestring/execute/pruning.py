@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 
@@ -20,9 +22,19 @@ _CALIBRATION_IMAGES, _CALIBRATION_BATCH = 512, 128  # that layers compensate for
 
 
 def prune(
-    model: Model, images: Images, requested: Prune, plan: TrainPlan | None, *, budget: Budget | None, context: Context
+    model: Model,
+    images: Images,
+    requested: Prune,
+    plan: TrainPlan | None,
+    *,
+    budget: Budget | None,
+    context: Context,
+    on_cut: Callable[[Model], object] = lambda model: None,
 ) -> tuple[Model, TrainingSummary | None]:
-    """Return a pruned copy of the model, and a summary of its fine-tuning (None without a plan and budget)."""
+    """Return a pruned copy of the model, and a summary of its fine-tuning (None without a plan and budget).
+
+    `on_cut` is called with the pruned model before it is fine-tuned.
+    """
     sample = images[np.random.default_rng(context.seed).permutation(len(images))[:_CALIBRATION_IMAGES]]
     pixels = torch.from_numpy(sample.pixels).to(context.device)
     batches = [model.prepare(part) for part in pixels.split(_CALIBRATION_BATCH)]
@@ -39,6 +51,7 @@ def prune(
         **requested.targets,
         **requested.options,
     )
+    on_cut(pruned)
     if budget is None or plan is None:
         return pruned, None
     context.log("training the pruned network")

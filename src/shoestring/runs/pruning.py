@@ -45,15 +45,13 @@ def measure_before(run: Run, model: Model, validation: Images) -> dict[str, Any]
     }
 
 
-def measure_latencies(run: Run, before: Model, after: Model) -> dict[str, dict[str, float]]:
-    """Return the latencies of both networks in milliseconds; those in ONNX Runtime only if a latency was the target."""
-    latencies = {}
-    for name, model in (("before", before), ("after", after)):
-        cost = measure_cost(model, device=run.context.device, seconds=_SECONDS, limit=0.0)
-        latencies[name] = {"latency_ms": cost.latency_ms}
-        if run.recipe.prune.latency is not None:
-            onnx = measure_latency(model.module, example_image(model))
-            latencies[name] |= {f"onnx_{threads}_ms": value for threads, value in asdict(onnx).items()}
+def measure_latencies(run: Run, model: Model) -> dict[str, float]:
+    """Return latencies of a network in milliseconds; in ONNX Runtime only if a latency is the target."""
+    cost = measure_cost(model, device=run.context.device, seconds=_SECONDS, limit=0.0)
+    latencies = {"latency_ms": cost.latency_ms}
+    if run.recipe.prune.latency is not None:
+        onnx = measure_latency(model.module, example_image(model))
+        latencies |= {f"onnx_{threads}_ms": value for threads, value in asdict(onnx).items()}
     return latencies
 
 
@@ -79,13 +77,13 @@ def write_comparison(run: Run, after: dict[str, Any], validation: Predictions, c
     if recorded is None or not file.exists() or not len(validation):
         return
     comparison = compare(validation.labels, np.load(file), validation.predicted, classes)
-    costs, latencies = ("macs", "params", "file_bytes"), run.folder.run["pruning_latencies"]
+    costs, latencies = ("macs", "params", "file_bytes"), run.folder.run.get("pruning_latencies", {})
     points = {
         name: {
             "accuracy": accuracy,
             "interval": interval,
             **{key: source[key] for key in costs},
-            **latencies[name],
+            **latencies.get(name, {}),
         }
         for name, accuracy, interval, source in (
             ("before", comparison.before, comparison.before_interval, recorded),

@@ -114,11 +114,10 @@ def prune(run: Run, model: Model, images: Images, validation: Images, resolved: 
         run.record(before_pruning=before)
         run.context.log("pruning")
         with run.budget.track("prune"):
-            context = run.step_context("prune")
-            pruned, summary = execute.prune(
-                model, images, run.recipe.prune, resolved.recovery, budget=run.budget, context=context
-            )
-            latencies = measure_latencies(run, model, pruned)
+            latencies = {"before": measure_latencies(run, model)}
+            how: dict[str, Any] = {"budget": run.budget, "context": run.step_context("prune")}
+            how["on_cut"] = lambda cut: latencies.update(after=measure_latencies(run, cut))
+            pruned, summary = execute.prune(model, images, run.recipe.prune, resolved.recovery, **how)
         run.folder.check_exists()
         write_layers(run.folder / "prune", model.module, pruned.module)
         run.record(recovery=asdict(summary) if summary else None, pruning_latencies=latencies)
