@@ -7,8 +7,8 @@ WEIGHTS_FOLDER holds resnet20_cifar10.safetensors and resnet56_cifar10.safetenso
 Torch-Pruning keeps half of the filters of the first convolution of each block. Then batch-norm statistics are
 re-estimated on the same 1,000 random training images, which are also all that the criteria see; Torch-Pruning's Taylor
 and Hessian criteria and `taylor` use their labels. shoestring also compensates. Accuracies are those on other training
-images, by which the default criterion is chosen, and on `--test` random test images (default: all). Writes results/pruning.json and the tables of
-docs/pruning.md.
+images, by which the default criterion is chosen, and on `--test` random test images (default: all). Writes
+results/pruning.json and the table of docs/pruning.md.
 """
 
 from __future__ import annotations

@@ -40,5 +40,5 @@ def test_a_file_size_may_be_a_fraction():
 
 @pytest.mark.parametrize("given", ["big", "300XB", "2", "1.5"])
 def test_other_sizes_are_refused(given):
-    with pytest.raises(UserError, match=f"'{given}' is not a size for file_size: write .*300kB"):
+    with pytest.raises(UserError, match=f"'{given}' is not a size for --file-size: write .*300kB"):
         Size.parse_bytes(given, what="--file-size")
