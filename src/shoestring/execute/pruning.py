@@ -39,7 +39,9 @@ def prune(
     pixels = torch.from_numpy(sample.pixels).to(context.device)
     batches = [model.prepare(part) for part in pixels.split(_CALIBRATION_BATCH)]
     model.module.to(context.device)
-    labels = None if sample.labels is None else list(torch.from_numpy(sample.labels).split(_CALIBRATION_BATCH))
+    labels = None
+    if sample.labels is not None and sample.labels.ndim == 1:  # not several labels for each image
+        labels = list(torch.from_numpy(sample.labels).split(_CALIBRATION_BATCH))
     pruned = shrink(
         model,
         batches,

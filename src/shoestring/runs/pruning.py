@@ -14,7 +14,8 @@ from shoestring.data import Images
 from shoestring.escaping import write_csv
 from shoestring.evaluation.comparison import Comparison, compare
 from shoestring.evaluation.cost import count_macs, count_params, file_bytes, measure_cost
-from shoestring.evaluation.metrics import Predictions, collect_predictions
+from shoestring.evaluation.metrics import Predictions
+from shoestring.evaluation.tasks import AnyPredictions, collect
 from shoestring.models.inference import Predictor
 from shoestring.models.model import Model
 from shoestring.pruning.inputs import example_image
@@ -31,11 +32,12 @@ def measure_before(run: Run, model: Model, validation: Images) -> dict[str, Any]
     accuracy = None
     if len(validation):
         predictor = Predictor(model)
-        predictions = collect_predictions(predictor(validation), validation.targets, classes=len(model.classes))
+        predictions = collect(predictor(validation), validation, classes=len(model.classes))
         accuracy = predictions.accuracy
-        run.folder.check_exists()
-        with atomic_write(run.folder / _PREDICTED) as temporary, temporary.open("wb") as out:
-            np.save(out, predictions.predicted)
+        if isinstance(predictions, Predictions):
+            run.folder.check_exists()
+            with atomic_write(run.folder / _PREDICTED) as temporary, temporary.open("wb") as out:
+                np.save(out, predictions.predicted)
     return {
         "validation": accuracy,
         "macs": count_macs(model),
@@ -67,14 +69,15 @@ def write_layers(folder: Path, before: nn.Module, after: nn.Module) -> None:
     _write_csv(folder / "layers.csv", header, rows)
 
 
-def write_comparison(run: Run, after: dict[str, Any], validation: Predictions, classes: tuple[str, ...]) -> None:
+def write_comparison(run: Run, after: dict[str, Any], validation: AnyPredictions, classes: tuple[str, ...]) -> None:
     """Write what pruning cost as `comparison.json`, `per_class.csv` and `confusions.csv`, and add it to run.json.
 
-    `after` are the costs of the final network, `validation` its predictions of the validation images.
+    `after` are the costs of the final network, `validation` its predictions of the validation images. Only networks
+    that predict one class for each image are compared.
     """
     recorded = run.folder.run.get("before_pruning")
     file = run.folder / _PREDICTED
-    if recorded is None or not file.exists() or not len(validation):
+    if recorded is None or not file.exists() or not isinstance(validation, Predictions) or not len(validation):
         return
     comparison = compare(validation.labels, np.load(file), validation.predicted, classes)
     costs, latencies = ("macs", "params", "file_bytes"), run.folder.run.get("pruning_latencies", {})

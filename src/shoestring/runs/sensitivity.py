@@ -60,5 +60,6 @@ def _sample(model: Model, images: Images, count: int, context: Context) -> tuple
     """Return random images as preprocessed batches on the device, and their labels."""
     sample = images[np.random.default_rng(context.seed).permutation(len(images))[:count]]
     pixels = torch.from_numpy(sample.pixels).to(context.device)
-    labels = None if sample.labels is None else list(torch.from_numpy(sample.labels).split(_BATCH))
+    known = sample.labels is not None and sample.labels.ndim == 1  # not several labels for each image
+    labels = list(torch.from_numpy(sample.labels).split(_BATCH)) if known else None
     return [model.prepare(part) for part in pixels.split(_BATCH)], labels
