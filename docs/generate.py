@@ -54,7 +54,8 @@ KINDS = {
     ),
     "prune": Kind(
         "Pruning criteria",
-        "Which channels of a trained network are removed. The [channel map](../channels.md) removes them.",
+        "Which channels of a trained network are removed. [How to prune a network](../pruning.md) compares "
+        "them, and the [channel map](../channels.md) removes the channels.",
         "shoestring run DATA --time 5m --macs 0.5 --prune {name}",
         "--prune.{option}",
     ),

@@ -14,6 +14,7 @@ from shoestring.channels import drop, trace
 from shoestring.config import registry
 from shoestring.growth import Stage
 from shoestring.pruning import select_channels
+from shoestring.pruning.scoring import score_channels
 from shoestring.selection import Pool, Signals, Strategy, select_subset
 
 SELECT, GROW, PRUNE, MODELS = (registry.names(kind) for kind in ("select", "grow", "prune", "models"))
@@ -97,7 +98,7 @@ def test_pruning_criteria_score_every_channel_and_the_pruned_network_works(metho
     batch = torch.rand(4, 3, 16, 16)
     table = trace(model.module, batch)
     before = {name: value.clone() for name, value in model.module.state_dict().items()}
-    scores = registry.find("prune", method)(model.module, [batch], table)
+    scores = score_channels(model.module, [batch], table, method=method, options={}, labels=[torch.arange(4) % 3])
     assert {name: tuple(own.shape) for name, own in scores.items()} == {n: (g.size,) for n, g in table.groups.items()}
     assert all(own.isfinite().all() for own in scores.values())
     assert all(torch.equal(value, before[name]) for name, value in model.module.state_dict().items())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from shoestring.errors import UserError
 from shoestring.evaluation.tasks import AnyMetrics, collect, measure
 from shoestring.models.inference import Predictor
 from shoestring.models.model import Model
+from shoestring.planning.criterion import choose_criterion
 from shoestring.planning.resolve import resolve
 from shoestring.runtime import threads
 from shoestring.runtime.context import Context, prepare
@@ -129,7 +131,12 @@ def prune(  # noqa: PLR0913 (public: keywords with defaults)
     *,
     macs: str | float | None = None,
     params: str | float | None = None,
-    method: str = "magnitude",
+    file_size: str | float | None = None,
+    latency: str | float | None = None,
+    keep_channels: float | str | Mapping[str, float] | None = None,
+    method: str = "auto",
+    scope: str = "global",
+    compensate: bool = True,
     budget: Budget | None = None,
     validation: Images | None = None,
     seed: int = 0,
@@ -138,6 +145,10 @@ def prune(  # noqa: PLR0913 (public: keywords with defaults)
     **options: Any,
 ) -> Model:
     """Return a smaller copy of the model, pruned to a fraction (0.5) or number (20M) of MACs or parameters.
+
+    Other targets are `file_size` ("300kB"), `latency` ("2ms" in ONNX Runtime on one thread of this machine) and
+    `keep_channels` (0.5, or "conv1=0.75,layer2=0.5"). `scope` divides a target among layers, and `compensate` refits
+    the remaining weights, as in `shoestring.pruning.shrink`.
 
     It is fine-tuned on the images until its allotted part of the budget is used up. Without a budget it is not
     trained, and the images need no labels: layers only compensate for removed channels on them. The temperature is
@@ -148,8 +159,11 @@ def prune(  # noqa: PLR0913 (public: keywords with defaults)
     Raises `UserError` for unknown names and options, for images or `validation` images without the classes of the
     model, and if the target cannot be reached or nothing can be pruned.
     """
-    targets = {name: target for name, target in (("macs", macs), ("params", params)) if target is not None}
-    recipe, _ = merge((CALL, {"prune": {"method": method, **targets, **options}}))
+    given = {"macs": macs, "params": params, "file_size": file_size, "latency": latency}
+    given |= {"keep_channels": keep_channels, "method": method, "scope": scope, "compensate": compensate}
+    given = {name: value for name, value in given.items() if value is not None}
+    recipe, _ = merge((CALL, {"prune": {**given, **options}}))
+    recipe = replace(recipe, prune=choose_criterion(recipe.prune)[0])
     if not len(images):
         raise UserError("there are no images to prune with: pass at least one.")
     if budget is not None:

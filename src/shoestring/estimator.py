@@ -18,6 +18,7 @@ from shoestring.budget import DEFAULT_EPOCHS, Budget
 from shoestring.config.fit import DEFAULT_FIT, Fit
 from shoestring.config.layers import CALL, merge
 from shoestring.config.recipe import Recipe, Train
+from shoestring.config.size_sections import TARGETS
 from shoestring.data import Dataset, Images
 from shoestring.data.split import hold_out_validation
 from shoestring.data.targets import Targets, codes_like, make_targets
@@ -60,9 +61,14 @@ class Classifier(ClassifierMixin, BaseEstimator):
         model: str = "auto",
         grow: str = "auto",
         stages: str | None = None,
-        prune: str = "magnitude",
+        prune: str = "auto",
         macs: str | float | None = None,
         params: str | float | None = None,
+        file_size: str | float | None = None,
+        latency: str | float | None = None,
+        keep_channels: float | str | dict[str, float] | None = None,
+        prune_scope: str = "global",
+        compensate: bool = True,
         resolution: int | None = None,
         image_fit: Fit = DEFAULT_FIT,
         mirrored: bool = True,
@@ -201,7 +207,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
             "select": {"method": "select", "examples": "examples"},
             "train": {field.name: field.name for field in fields(Train) if field.name != "class_weights"},
             "grow": {"method": "grow", "stages": "stages"},
-            "prune": {"method": "prune", "macs": "macs", "params": "params"},
+            "prune": {**{name: name for name in (*TARGETS, "compensate")}, "method": "prune", "scope": "prune_scope"},
         }
         sections = {
             section: {key: parameters[name] for key, name in keys.items() if parameters[name] is not None}

@@ -30,7 +30,7 @@ def plugin(monkeypatch):
     [
         ("select", {"random", "margin", "forgetting", "diversity"}),
         ("grow", {"constant", "resolution"}),
-        ("prune", {"magnitude", "random"}),
+        ("prune", {"greedy", "magnitude", "random"}),
         ("models", {"convnet", "resnet18", "resnet20", "resnet56", "vgg8", "vgg16", "simplecnn"}),
         ("data", {"folder", "arrays", "hub", "torchvision", "digits"}),
     ],

@@ -10,6 +10,7 @@ from shoestring.channels import trace
 from shoestring.errors import UserError
 from shoestring.models.architectures.resnet import resnet20
 from shoestring.pruning import select_channels
+from shoestring.pruning.limits import Limit
 
 PAIR = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), nn.Conv2d(4, 8, 1), nn.ReLU(), nn.Conv2d(8, 2, 1))
 TABLE = trace(PAIR, torch.zeros(1, 3, 4, 4))
@@ -70,6 +71,28 @@ def test_unreachable_targets_name_the_smallest_size():
     with pytest.raises(UserError, match=f"{TABLE.macs(smallest):,} remain of {TABLE.macs():,} MACs"):
         select_channels(SCORES, TABLE, macs=10)
     assert select_channels(SCORES, TABLE, macs=TABLE.macs(smallest)).keys() == smallest.keys()
+
+
+@pytest.mark.parametrize("scope", ["uniform", "global", "search"])
+def test_groups_with_fixed_counts_keep_exactly_so_many_of_the_best(scope):
+    kept = select_channels(SCORES, TABLE, counts={"0": 2}, scope=scope)
+    assert {name: own.tolist() for name, own in kept.items()} == {"0": [0, 2], "2": list(range(8))}
+    kept = select_channels(SCORES, TABLE, counts={"0": 2}, scope=scope, macs=0.6 * TABLE.macs())
+    assert kept["0"].tolist() == [0, 2]
+    assert TABLE.macs(kept) <= 0.6 * TABLE.macs()
+    with pytest.raises(UserError, match="with the channels to keep, and one in every other layer, "):
+        select_channels(SCORES, TABLE, counts={"0": 4}, scope=scope, macs=0.1 * TABLE.macs())
+
+
+def test_further_limits_are_met_too():
+    limit = Limit("channels", 7, lambda kept: sum(map(len, kept.values())) if kept else 12)
+    kept = select_channels(SCORES, TABLE, limits=[limit])
+    assert sum(map(len, kept.values())) == 7
+
+
+def test_search_compares_the_scores_as_they_are():
+    kept = select_channels(SCORES, TABLE, params=TABLE.params({"0": torch.tensor([0])}), scope="search")
+    assert {name: len(own) for name, own in kept.items()} == {"0": 1, "2": 8}
 
 
 def test_networks_that_cannot_be_pruned_raise_with_the_reason():

@@ -113,6 +113,11 @@ def test_targets_are_fractions_counts_or_strings():
         ({"macs": 0.5, "method": "magnitud"}, "Did you mean 'magnitude'"),
         ({"macs": 0.5, "nrom": "l1"}, "Did you mean 'norm'"),
         ({"macs": 0.5, "scope": "globl"}, "Did you mean 'global'"),
+        ({"file_size": 1e-4}, "bytes cannot be reached: .* remain of .* bytes"),
+        ({"keep_channels": "features.9=0.5"}, "unknown layer 'features.9'"),
+        ({"latency": "fast"}, "'fast' is not a time"),
+        ({"macs": 0.5, "scope": "search"}, "search compares predictions on images"),
+        ({"macs": 0.5, "method": "greedy"}, "'greedy' needs calibration images"),
     ],
 )
 def test_user_errors_are_one_line(options, message):
@@ -166,6 +171,53 @@ def test_a_model_that_is_small_enough_is_not_changed(targets, count):
     assert [text.startswith("nothing to prune") for text in logged] == [True]
     for name, tensor in model.module.state_dict().items():
         assert torch.equal(tensor, same.module.state_dict()[name])
+
+
+def test_layers_keep_the_requested_channels():
+    model = _model()
+    small = shrink(model, [], keep_channels="layer2.*.conv1=0.5")
+    shapes = {name: tuple(weight.shape) for name, weight in small.module.named_parameters()}
+    for name, weight in model.module.named_parameters():
+        expected = list(weight.shape)
+        if name.startswith("layer2") and name.endswith("conv1.weight"):
+            expected[0] //= 2
+        if name.startswith("layer2") and name.endswith("conv2.weight"):
+            expected[1] //= 2
+        if name.startswith("layer2") and ".bn1." in name:
+            expected[0] //= 2
+        assert shapes[name] == tuple(expected)
+
+
+@pytest.mark.parametrize("target", [60_000, "60kB", 0.4])
+def test_the_file_is_as_small_as_requested(target, tmp_path):
+    model = _model("simplecnn")
+    shrink(model, [], file_size=target).save(tmp_path / "small")
+    model.save(tmp_path / "whole")
+    sizes = [(tmp_path / name / "model.safetensors").stat().st_size for name in ("small", "whole")]
+    limit = 0.4 * sizes[1] if target == 0.4 else 60_000
+    assert 0.9 * limit <= sizes[0] <= limit
+
+
+@pytest.mark.parametrize("shape", [(4, 3, 8, 8), (4, 1, 16, 16), (3, 16, 16)])
+def test_calibration_images_of_another_shape_are_refused(shape):
+    with pytest.raises(UserError, match=r"calibration images have the shape .* takes \(N, 3, 16, 16\)"):
+        shrink(_model("simplecnn"), [torch.randn(shape)], macs=0.5)
+
+
+def test_labels_reach_the_criteria_that_use_any():
+    model, batches = _model(), [torch.randn(32, 3, 16, 16)]
+    one, other = (
+        shrink(model, batches, method="taylor", keep_channels=0.5, labels=[labels]).module.conv1.weight
+        for labels in (torch.zeros(32, dtype=torch.int64), torch.arange(32) % 5)
+    )
+    assert one.shape == other.shape and not torch.equal(one, other)
+
+
+def test_without_compensation_weights_are_only_dropped():
+    model = _model("simplecnn")
+    small = shrink(model, [torch.randn(32, 3, 16, 16)], macs=0.5, compensate=False)
+    before, after = (torch.cat([w.detach().flatten() for w in one.module.parameters()]) for one in (model, small))
+    assert torch.isin(after, before).all()
 
 
 def test_one_unmet_target_is_enough_to_prune():

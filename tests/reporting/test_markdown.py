@@ -57,6 +57,8 @@ def test_summary_has_only_rows_that_apply():
     rows = dict(summary(more))
     assert rows["training images"] == "300"
     assert rows["before pruning"] == "2,000 parameters, 5,000 MACs, validation 93.0 %: -1.0 points after pruning"
+    more["before_pruning"] |= {"p_value": 0.034, "interval": [-0.021, -0.004]}
+    assert "points after pruning (95 % interval -2.1 to -0.4, McNemar p 0.034)" in dict(summary(more))["before pruning"]
     more["before_pruning"]["finished"] = False
     assert dict(summary(more))["before pruning"].endswith(
         "validation 93.0 %: at the time of pruning; training continued afterwards"

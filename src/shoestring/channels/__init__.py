@@ -7,6 +7,7 @@ from shoestring.channels.constant_folding import fold_constants
 from shoestring.channels.edits import Edit
 from shoestring.channels.merging import equal_channels, merge, merge_proportional
 from shoestring.channels.optimizer_state import StatefulOptimizer
+from shoestring.channels.refitting import refit
 from shoestring.channels.surgery import apply_edits, drop
 from shoestring.channels.table import Axis, Group, Kept, Table
 from shoestring.channels.tracing import trace
@@ -26,6 +27,7 @@ __all__ = [
     "fold_constants",
     "merge",
     "merge_proportional",
+    "refit",
     "trace",
     "widen",
 ]

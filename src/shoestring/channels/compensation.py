@@ -5,20 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from shoestring.channels.activations import visit_inputs
 from shoestring.channels.copying import Network
 from shoestring.channels.edits import Edit, WeightTransform
+from shoestring.channels.grams import Grams, input_grams
 from shoestring.channels.surgery import SurgeryOptions, apply_edits
-from shoestring.channels.table import Axis, Kept, Table, group_indices
+from shoestring.channels.table import Axis, Kept, Table
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-_MAX_ROWS = 4096  # positions sampled from each batch
 _RIDGE = 1e-4  # relative to the mean energy of a channel: keeps dead channels from blowing up
 
 
@@ -33,26 +31,13 @@ def compensate(
     with groups are not refitted. `options` and errors are those of `drop`.
     """
     table.validate(module, kept)
-    indices = {
-        axis: {
-            name: group_indices(table, axis, table.groups[name])
-            for name in kept
-            if axis in table.groups[name].consumers
-        }
-        for axis in table.consumers & table.axes.keys()
-    }
-    grams: dict[tuple[Axis, str], Tensor] = {}
-    rng = np.random.default_rng(0)
+    return compensate_with(module, table, kept, input_grams(module, table, batches, groups=kept), **options)
 
-    def accumulate(axis: Axis, values: Tensor) -> None:
-        # a random sample: with a fixed stride all rows could lie in one column of the images
-        sample = rng.choice(len(values), min(_MAX_ROWS, len(values)), replace=False)
-        rows = values[torch.from_numpy(sample).to(values.device)].double()
-        for name, own in indices[axis].items():
-            channels = rows[:, own].transpose(1, 2).flatten(0, 1)  # (rows x entries per channel, size)
-            grams[axis, name] = grams.get((axis, name), torch.zeros(())) + channels.T @ channels
 
-    visit_inputs(module, table, batches, accumulate)
+def compensate_with(
+    module: Network, table: Table, kept: Kept, grams: Grams, **options: Unpack[SurgeryOptions]
+) -> Network:
+    """Do the same with the second moments of the channels, which may be those of more groups."""
     edits = {}
     for name, own in kept.items():
         source = own.sort().values

@@ -15,7 +15,7 @@ from shoestring.channels.edits import Edit
 from shoestring.channels.operations import PLAIN_LAYERS
 from shoestring.channels.outputs import compute_outputs, outputs_match
 from shoestring.channels.surgery import SurgeryOptions, apply_edits
-from shoestring.channels.table import Axis, Group, Table, group_indices, named_tensors
+from shoestring.channels.table import Group, Table, channel_rows, named_tensors
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -50,7 +50,7 @@ def equal_channels(module: nn.Module, table: Table, *, tolerance: float = 0.0) -
         rows = [
             own / own.abs().max().clamp_min(1e-30)
             for axis in table.axes
-            if axis not in table.consumers and (own := _channel_rows(tensors[axis[0]], table, axis, group)) is not None
+            if axis not in table.consumers and (own := channel_rows(tensors[axis[0]], table, axis, group)) is not None
         ]
         if group.separable and rows:
             clusters[name] = _cluster_rows(torch.cat(rows, 1), tolerance)
@@ -113,7 +113,7 @@ def folded_filters(module: nn.Module, table: Table, group: Group) -> Tensor | No
         shift = (shift - norm.running_mean.double()) * scale
         shift = shift if norm.bias is None else shift + norm.bias.detach().double()
         filters = filters * scale[:, None]
-    return _channel_rows(torch.cat([filters, shift[:, None]], 1), table, group.producers[0], group)
+    return channel_rows(torch.cat([filters, shift[:, None]], 1), table, group.producers[0], group)
 
 
 def first_members(numbers: Tensor) -> Tensor:
@@ -126,15 +126,6 @@ def first_members(numbers: Tensor) -> Tensor:
 def _matrix_edit(source: Tensor, matrix: Tensor) -> Edit:
     """Return an edit that multiplies the weights (..., size) of consumers by a matrix (size, k)."""
     return Edit(source, lambda axis, weight: (weight.double() @ matrix.to(weight.device)).to(weight))
-
-
-def _channel_rows(tensor: Tensor, table: Table, axis: Axis, group: Group) -> Tensor | None:
-    """Return the entries of a tensor for each channel of the group along an axis, (size, D), or None if it has none."""
-    indices = group_indices(table, axis, group)
-    if indices is None:
-        return None
-    rows = tensor.detach().double().cpu().movedim(axis[1], 0)
-    return rows[indices.flatten()].unflatten(0, indices.shape).flatten(1)
 
 
 def _cluster_rows(rows: Tensor, tolerance: float) -> Tensor:

@@ -218,3 +218,12 @@ def group_indices(table: Table, axis: Axis, group: Group) -> Tensor | None:
     ids = table.axes[axis]
     own = group.contains(ids).nonzero()[:, 0]
     return own[ids[own].argsort(stable=True)].view(group.size, -1) if len(own) else None
+
+
+def channel_rows(tensor: Tensor, table: Table, axis: Axis, group: Group) -> Tensor | None:
+    """Return the entries of a tensor for each channel of the group along an axis, (size, D), or None if it has none."""
+    indices = group_indices(table, axis, group)
+    if indices is None:
+        return None
+    rows = tensor.detach().double().cpu().movedim(axis[1], 0)
+    return rows[indices.flatten()].unflatten(0, indices.shape).flatten(1)

@@ -38,6 +38,7 @@ _COMMAND_ARGUMENTS = (
     "out",
     "dry_run",
     "plan",
+    "sensitivity",
     "json",
     "quiet",
     "debug",
@@ -67,7 +68,7 @@ def _main(verb: str, words: Sequence[str], started: float, job: Distributed | No
     args = vars(known)
     command = {name: args.pop(name) for name in _COMMAND_ARGUMENTS if name in args}
     recipe, origin = _recipe(parser, verb, command, collect_settings(parser, verb, args, unknown))
-    check(recipe)
+    check(recipe, pruned="sensitivity" in command)
     if command.get("dry_run"):
         return _print_origins(recipe, origin, as_json=command.get("json", False))
     return _execute(verb, recipe, command, started, job)
@@ -88,6 +89,12 @@ def _parser(verb: str) -> Parser:
             "Hugging Face Hub id, or digits",
         )
     add_recipe(parser, verb)
+    if verb == "prune":
+        parser.add_argument(
+            "--sensitivity",
+            action="store_true",
+            help="prune each layer alone, without training, print what it costs on validation images, and exit",
+        )
     add_output(parser)
     if verb == "select":
         group = parser.add_argument_group("export of the selected images (after the budget)")
@@ -118,8 +125,13 @@ def _recipe(parser: Parser, verb: str, command: dict[str, Any], flags: dict[str,
         raise UserError("networks are trained on labels: unlabeled images can only be selected (shoestring select).")
     if verb == "select" and recipe.select.examples is None:
         raise UserError("the number of images is missing: give --examples N.")
-    if verb == "prune" and not recipe.prune.enabled:
-        raise UserError("the target size is missing: give --macs or --params, a fraction (0.5) or a number (200k).")
+    if "sensitivity" in command and recipe.prune.enabled:
+        raise UserError("--sensitivity measures what pruning would cost, and prunes nothing: omit the target size.")
+    if verb == "prune" and not recipe.prune.enabled and "sensitivity" not in command:
+        raise UserError(
+            "the target size is missing: give --macs or --params, a fraction (0.5) or a number (200k), --file-size, "
+            "--latency or --keep-channels."
+        )
     return recipe, origin
 
 
@@ -168,14 +180,17 @@ def _execute(verb: str, recipe: Recipe, command: dict[str, Any], started: float,
     progress.log("loading PyTorch")
     from shoestring.cli.distributed import prepare_all
     from shoestring.cli.show import show
-    from shoestring.runs import pipeline, preview
+    from shoestring.runs import pipeline, preview, sensitivity
 
     handle_signals()
 
     machine = {"device": recipe.device, "memory": recipe.memory, "threads": recipe.threads, "seed": recipe.seed}
     context = prepare_all(machine, job, log=progress.log, on_progress=progress.update)
     done = "result" in folder.run
-    work = pipeline.select_only if verb == "select" else preview.preview if command.get("plan") else pipeline.run
+    kind = next((name for name in ("plan", "sensitivity") if command.get(name)), verb)
+    work = {"select": pipeline.select_only, "plan": preview.preview, "sensitivity": sensitivity.scan}.get(
+        kind, pipeline.run
+    )
     try:
         result = work(recipe, folder, context=context, started=started)
         if copy is not None or table is not None:
@@ -187,7 +202,7 @@ def _execute(verb: str, recipe: Recipe, command: dict[str, Any], started: float,
         print(json.dumps(result, indent=1))
         return 0
     with folder.checking_results() if done else nullcontext():
-        show("plan" if command.get("plan") else verb, result)
+        show(kind, result)
     return 0
 
 

@@ -27,6 +27,9 @@ def show(verb: str, result: dict[str, Any]) -> None:
     if verb == "plan":
         _plan(result)
         return
+    if verb == "sensitivity":
+        _sensitivity(result)
+        return
     two_columns(summary(result))
     key, what = ("average_precision", "labels") if is_multi_label(result) else ("recall", "classes")
     measured = [(name, entry) for name, entry in result["per_class"].items() if entry[key] is not None]
@@ -47,6 +50,26 @@ def _selection(result: dict[str, Any]) -> list[tuple[str, str]]:
     if duplicates := result.get("test_images_in_training"):
         rows.append(("test images with near duplicates in training", f"{len(duplicates):,}, such as {duplicates[0]}"))
     return [*rows, ("file", result["subset"]), ("time", f"{result['seconds']:.1f} s")]
+
+
+def _sensitivity(result: dict[str, Any]) -> None:
+    print(f"each layer pruned alone by {result['method']}, on {result['images']:,} {result['split']} images:")
+    grid(
+        ("layers", "channels", "kept", "loss", "predictions changed", "accuracy", "MACs", "parameters"),
+        (
+            [
+                row["group"],
+                str(row["channels"]),
+                str(row["kept"]),
+                f"{row['loss']:.4f}",
+                format_percent(row["changed"]),
+                format_percent(row["accuracy"]),
+                f"{row['macs']:,}",
+                f"{row['params']:,}",
+            ]
+            for row in result["groups"]
+        ),
+    )
 
 
 def _plan(result: dict[str, Any]) -> None:

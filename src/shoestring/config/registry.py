@@ -34,7 +34,7 @@ FOLDERS = {
 # kind -> name of the first argument of its methods
 PROTOCOLS = {"select": "pool", "grow": "spent", "prune": "model", "models": "classes", "data": "where"}
 # kind -> keyword arguments that the caller provides, if the method declares them; the others are the user's options
-_PROVIDED = {"select": ("rng", "already", "counts"), "models": ("channels",), "data": ("split",)}
+_PROVIDED = {"select": ("rng", "already", "counts"), "prune": ("labels",), "models": ("channels",), "data": ("split",)}
 _NOUNS = {
     "select": "selection method",
     "grow": "growth schedule",

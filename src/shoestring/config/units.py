@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from shoestring.errors import UserError
@@ -122,6 +122,19 @@ class Size:
             )
         return cls(value, plain and value <= 1, str(given))
 
+    @classmethod
+    def parse_bytes(cls, given: Size | str | float, *, what: str) -> Size:
+        """Parse a target in bytes: 300kB, 1.5MB, or a fraction. Raises `UserError` for anything else."""
+        if isinstance(given, Size):
+            return given
+        text = str(given).strip()
+        try:
+            return replace(cls.parse(re.sub("(?<=[0-9kMG])[bB]$", "", text), what=what), text=text)
+        except UserError:
+            raise UserError(
+                f"'{given}' is not a size for {what}: write a fraction up to 1 (0.5 for half) or bytes (300kB, 2MB)."
+            ) from None
+
     def of(self, total: float) -> float:
         """The target of a network whose size is `total`."""
         return self.value * total if self.is_fraction else self.value
@@ -142,3 +155,8 @@ def format_seconds(amount: float) -> str:
 def format_percent(fraction: float | None) -> str:
     """Format 0.9157 as "91.6 %"; None, which is undefined, as a dash."""
     return "-" if fraction is None else f"{100 * fraction:.1f} %"
+
+
+def format_milliseconds(amount: float) -> str:
+    """Format milliseconds for display: 0.21 ms, 3.4 ms, 120 ms."""
+    return f"{amount:.0f} ms" if amount >= 99.5 else f"{amount:.2g} ms"

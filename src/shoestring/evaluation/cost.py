@@ -71,7 +71,7 @@ def measure_cost(
     """
     deadline = None if limit is None else time.monotonic() + limit
     module, device = model.module.to(device), torch.device(device)
-    params, macs, size = count_params(module), count_macs(model), _file_bytes(module)
+    params, macs, size = count_params(module), count_macs(model), file_bytes(module)
     with eval_mode(module), torch.inference_mode():
         image = _images(model, 1, device)
         single, batched = _median_seconds(lambda: module(image), device, seconds / 2), None
@@ -183,7 +183,8 @@ def _images(model: Measurable, count: int, device: torch.device) -> Tensor:
     return images.contiguous(memory_format=torch.channels_last)
 
 
-def _file_bytes(module: nn.Module) -> int:
+def file_bytes(module: nn.Module) -> int:
+    """Return the size of the module's safetensors file."""
     from safetensors.torch import save
 
     return len(save({name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}))

@@ -25,7 +25,7 @@ from shoestring.planning.proxy import build_proxy, proxy_settings
 from shoestring.planning.request import Request
 from shoestring.planning.requirements import Times, probe_cost, slow_times, steps_cost
 from shoestring.planning.tta import CHOICES, with_tta
-from shoestring.pruning import shrink
+from shoestring.pruning import check_targets
 from shoestring.training.setup import MIN_STEPS, prepare_growth
 
 _MAX_CHECK = 0.25  # fraction of a time budget after which it is rejected without measuring again
@@ -140,8 +140,7 @@ def _check_shape(request: Request, network: Model) -> None:
     recipe = request.recipe
     prepare_growth(network, requested_schedule(recipe.grow, recipe.train))
     if request.prunes:
-        macs, params = recipe.prune.macs, recipe.prune.params
-        shrink(network, [], method="random", macs=macs, params=params, log=lambda text: None)
+        check_targets(network, recipe.prune.targets)
 
 
 def _network(request: Request) -> Model:

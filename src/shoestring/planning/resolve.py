@@ -14,6 +14,7 @@ from shoestring.errors import UserError
 from shoestring.models import timm
 from shoestring.models.model import Model
 from shoestring.planning.backbone import choose_backbone
+from shoestring.planning.criterion import choose_criterion
 from shoestring.planning.model import Network
 from shoestring.planning.plan import Planned, Planner, allotment_of
 from shoestring.planning.preflight import check_budget, fit_to_budget
@@ -115,6 +116,9 @@ def resolve(
 
 def _resolve(request: Request) -> Resolved:
     reasons: dict[str, str] = {}
+    if request.recipe.prune.enabled:
+        prune, reasons["prune"] = choose_criterion(request.recipe.prune)
+        request = replace(request, recipe=replace(request.recipe, prune=prune))
     recipe, stored = request.recipe, request.stored
     _check(request)
     saved = Checkpoint(request.context.folder).load() if request.trains else None
@@ -146,8 +150,6 @@ def _resolve(request: Request) -> Resolved:
     recovery = _recovery(request, training, proxy)
     if proxy is not None:
         reasons["proxy"] = "the method compares images by how it learns them"
-    if recipe.prune.enabled:
-        reasons["prune"] = "by the recipe"
     if recovery is not None:
         reasons["recovery"] = "training after pruning"
     if stored is not None:

@@ -181,5 +181,8 @@ def _before_pruning(before: dict[str, Any], result: dict[str, Any]) -> str:
     effect = "at the time of pruning; training continued afterwards"
     if before["finished"] and before["validation"] is not None and result["validation"] is not None:
         effect = f"{100 * (result['validation'] - before['validation']):+.1f} points after pruning"
+        if "p_value" in before:
+            low, high = (100 * bound for bound in before["interval"])
+            effect += f" (95 % interval {low:+.1f} to {high:+.1f}, McNemar p {before['p_value']:.2g})"
     size = f"{before['params']:,} parameters, {before['macs']:,} MACs"
     return f"{size}, validation {format_percent(before['validation'])}: {effect}"

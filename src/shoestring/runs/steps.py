@@ -10,7 +10,7 @@ from typing import Any
 
 from shoestring import execute
 from shoestring.data import Dataset, Images
-from shoestring.evaluation.cost import count_macs, count_params, measure_cost
+from shoestring.evaluation.cost import measure_cost
 from shoestring.evaluation.files import write_metrics
 from shoestring.evaluation.tasks import collect, measure, without_images
 from shoestring.evaluation.warnings import find_warnings, pruning_warnings
@@ -21,6 +21,7 @@ from shoestring.planning.proxy import Proxy
 from shoestring.planning.resolve import Resolved
 from shoestring.runs.models import final_model
 from shoestring.runs.plan import record_plan
+from shoestring.runs.pruning import measure_before, measure_latencies, write_comparison, write_layers
 from shoestring.runs.session import Run
 from shoestring.runtime import threads
 from shoestring.selection import Subset
@@ -109,20 +110,17 @@ def prune(run: Run, model: Model, images: Images, validation: Images, resolved: 
         run.context.log("evaluating before pruning")
         model.module.to(run.context.device)
         with run.budget.track("validate"):
-            before = {
-                "validation": execute.accuracy(model, validation) if len(validation) else None,
-                "macs": count_macs(model),
-                "params": count_params(model.module),
-                "finished": run.recipe.start is not None,
-            }
+            before = measure_before(run, model, validation)
         run.record(before_pruning=before)
         run.context.log("pruning")
         with run.budget.track("prune"):
-            context = run.step_context("prune")
-            pruned, summary = execute.prune(
-                model, images, run.recipe.prune, resolved.recovery, budget=run.budget, context=context
-            )
-        run.record(recovery=asdict(summary) if summary else None)
+            latencies = {"before": measure_latencies(run, model)}
+            how: dict[str, Any] = {"budget": run.budget, "context": run.step_context("prune")}
+            how["on_cut"] = lambda cut: latencies.update(after=measure_latencies(run, cut))
+            pruned, summary = execute.prune(model, images, run.recipe.prune, resolved.recovery, **how)
+        run.folder.check_exists()
+        write_layers(run.folder / "prune", model.module, pruned.module)
+        run.record(recovery=asdict(summary) if summary else None, pruning_latencies=latencies)
         return pruned
 
     return _load_or_make(run, "prune", make)
@@ -148,6 +146,8 @@ def evaluate(run: Run, model: Model, data: Dataset, images: Images, subset: Subs
                 threads.set_threads(run.context.threads)
             costs = measure_cost(model, device=run.context.device, seconds=seconds, limit=limit)
         budget.release("timing")
+    if run.recipe.prune.enabled:
+        write_comparison(run, asdict(costs), validation, data.validation.classes)
     recorded, leaked = run.folder.run, {}
     before = recorded.get("before_pruning") if run.recipe.prune.enabled else None
     warnings = find_warnings(metrics)

@@ -8,14 +8,14 @@ from pathlib import Path
 from shoestring.config import paths, registry
 from shoestring.config.fit import EARLIER_FIT
 from shoestring.config.layers import merge
-from shoestring.config.recipe import Recipe, Select
+from shoestring.config.recipe import Prune, Recipe, Select
 from shoestring.errors import UserError, unknown
 from shoestring.growth.compose import compose
 from shoestring.runs.directory import RunDir
 
 
-def check(recipe: Recipe) -> None:
-    """Raise `UserError` for a recipe that is invalid whatever the data."""
+def check(recipe: Recipe, *, pruned: bool = False) -> None:
+    """Raise `UserError` for a recipe that is invalid whatever the data; `pruned` if it prunes without a target."""
     if len(recipe.budget) > 1:
         raise UserError(f"set one budget, not {' and '.join(f'--{name}' for name in recipe.budget)}.")
     _check_names(recipe)
@@ -27,8 +27,11 @@ def check(recipe: Recipe) -> None:
         raise UserError("--labels says the labels of images, and with --unlabeled there are none: omit one of them.")
     if recipe.unlabeled and recipe.select.balance not in ("equal", "none"):
         raise UserError("--balance needs labels, and with --unlabeled there are none: omit --balance.")
-    if recipe.prune.options and not recipe.prune.enabled:
-        raise UserError("pruning options have no effect without --macs or --params: set one of them.")
+    if not pruned and not recipe.prune.enabled and recipe.prune != Prune():
+        raise UserError(
+            "pruning settings have no effect without a target: set --macs, --params, --file-size, --latency or "
+            "--keep-channels."
+        )
     if recipe.baseline and recipe.select.examples is None and recipe.select.subset is None:
         raise UserError("--baseline compares the subset with random images: set its size with --examples.")
 
@@ -105,7 +108,8 @@ def _check_names(recipe: Recipe) -> None:
         registry.bind("select", recipe.select.method, recipe.select.options)
     if not recipe.grow.is_auto:
         compose(recipe.grow.stages or recipe.grow.method, recipe.grow.options)
-    registry.bind("prune", recipe.prune.method, recipe.prune.options)
+    if recipe.prune.method != "auto":
+        registry.bind("prune", recipe.prune.method, recipe.prune.options)
     _check_network(recipe.train.model)
     _check_network(recipe.select.proxy)
 
