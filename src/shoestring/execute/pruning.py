@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from shoestring.budget import Budget
 from shoestring.config.plan import TrainPlan
 from shoestring.config.recipe import Prune
 from shoestring.data import Images
 from shoestring.data.labels import weighted_by_class
+from shoestring.errors import UserError
 from shoestring.models.model import Model
 from shoestring.pruning import shrink
+from shoestring.pruning.clustering.clustering import cluster
 from shoestring.runtime.context import Context
 from shoestring.training.loop import Hooks, fit
-from shoestring.training.progress import TrainingSummary
+from shoestring.training.progress import Constraint, TrainingSummary
 
 _CALIBRATION_IMAGES, _CALIBRATION_BATCH = 512, 128  # that layers compensate for removed channels on
 
@@ -39,6 +43,9 @@ def prune(
     pixels = torch.from_numpy(sample.pixels).to(context.device)
     batches = [model.prepare(part) for part in pixels.split(_CALIBRATION_BATCH)]
     model.module.to(context.device)
+    if requested.clusters is not None:
+        recover = partial(_recover, images=images, plan=plan, budget=budget, context=context)
+        return _cluster(model, batches, requested, recover, on_cut, context=context)
     labels = None
     if sample.labels is not None and sample.labels.ndim == 1:  # not several labels for each image
         labels = list(torch.from_numpy(sample.labels).split(_CALIBRATION_BATCH))
@@ -54,8 +61,45 @@ def prune(
         **requested.options,
     )
     on_cut(pruned)
+    return pruned, _recover(pruned, images=images, plan=plan, budget=budget, context=context)
+
+
+def _cluster(
+    model: Model,
+    batches: list[Tensor],
+    requested: Prune,
+    recover: Callable[..., TrainingSummary | None],
+    on_cut: Callable[[Model], object],
+    *,
+    context: Context,
+) -> tuple[Model, TrainingSummary | None]:
+    """Return a copy of the model with its filters clustered, and a summary of its fine-tuning, which keeps clusters."""
+    clustered = cluster(model, batches, requested, seed=context.seed, log=context.log)
+    pruned = clustered.model
+    if clustered.outcome != "centripetal":
+        on_cut(pruned)
+        return pruned, recover(pruned, constrain=clustered.pull())
+    summary = recover(pruned, constrain=clustered.pull())
+    if summary is None:
+        raise UserError("centripetal merges filters by training: set a budget, or use --cluster-outcome merge.")
+    merged = clustered.merged(batches)
+    on_cut(merged)
+    return merged, summary
+
+
+def _recover(
+    pruned: Model,
+    *,
+    images: Images,
+    plan: TrainPlan | None,
+    budget: Budget | None,
+    context: Context,
+    constrain: Constraint | None = None,
+) -> TrainingSummary | None:
+    """Fine-tune the pruned network in place; return a summary, or None without a plan and budget."""
     if budget is None or plan is None:
-        return pruned, None
+        return None
     context.log("training the pruned network")
     images = weighted_by_class(images, plan.class_weights)
-    return pruned, fit(pruned, images, budget.window("prune"), plan, context, Hooks(anytime=True))
+    hooks = Hooks(anytime=True, constrain=constrain)
+    return fit(pruned, images, budget.window("prune"), plan, context, hooks)

@@ -26,6 +26,7 @@ from shoestring.planning.request import Request
 from shoestring.planning.requirements import Times, probe_cost, slow_times, steps_cost
 from shoestring.planning.tta import CHOICES, with_tta
 from shoestring.pruning import check_targets
+from shoestring.pruning.clustering.clustering import cluster
 from shoestring.training.setup import MIN_STEPS, prepare_growth
 
 _MAX_CHECK = 0.25  # fraction of a time budget after which it is rejected without measuring again
@@ -139,7 +140,9 @@ def check_budget(request: Request) -> None:
 def _check_shape(request: Request, network: Model) -> None:
     recipe = request.recipe
     prepare_growth(network, requested_schedule(recipe.grow, recipe.train))
-    if request.prunes:
+    if request.prunes and not recipe.prune.has_target:  # names and numbers, which do not depend on the weights
+        cluster(network, [], replace(recipe.prune, cluster_features="weights", cluster_method="agglomerative"))
+    elif request.prunes:
         check_targets(network, recipe.prune.targets)
 
 

@@ -57,7 +57,7 @@ class Resolved:
             select=recipe.select.method if recipe.select.examples is not None else None,
             features=recipe.select.features if recipe.select.examples is not None else None,
             proxy=None if self.proxy is None else self.proxy.plan,
-            prune=recipe.prune.method if recipe.prune.enabled else None,
+            prune=recipe.prune.what if recipe.prune.enabled else None,
             recovery=self.recovery,
             reasons=dict(self.reasons),
         )

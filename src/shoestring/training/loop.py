@@ -22,7 +22,7 @@ from shoestring.training.checkpoint import Checkpoint, Extended, Fresh, Resumed,
 from shoestring.training.distributed import Rank0
 from shoestring.training.dynamics import Recorder
 from shoestring.training.early_stopping import EarlyStopping, Score
-from shoestring.training.progress import TrainingState, TrainingSummary
+from shoestring.training.progress import Constraint, TrainingState, TrainingSummary
 from shoestring.training.saving import Saver
 from shoestring.training.setup import growth_of, prepare
 
@@ -38,12 +38,14 @@ class Hooks:
     `record` records training dynamics. `score` scores the model for early stopping. With `anytime`, snapshots are saved
     from a tenth of the training on, and SIGTERM anneals the learning rate before it interrupts. `replan` is called
     once, early, with the ratio of measured to planned step time if they differ; if it returns True, training ends.
+    `constrain` is called after each step with the fraction of the training, and may change the weights in place.
     """
 
     record: Recorder | None = None
     score: Score | None = None
     anytime: bool = False
     replan: Callable[[float], bool] | None = None
+    constrain: Constraint | None = None
 
 
 def fit(
@@ -89,6 +91,7 @@ class _Loop:
         self.schedule = growth_of(plan)
         if hooks.record is not None:
             state.watch(hooks.record)
+        state.constrain = hooks.constrain
         self.early_stopping, self.grace = EarlyStopping(plan.patience, hooks.score), GracePeriod()
         self.ended = False
         if not isinstance(start, Fresh):

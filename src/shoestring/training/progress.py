@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,6 +29,8 @@ from shoestring.training.stepper import Stepper
 
 # Images that batch-norm statistics are re-estimated on: at most two batches, unless these are fewer than the minimum.
 _NORM_IMAGES, _MIN_NORM_IMAGES = 2048, 128
+
+Constraint = Callable[[float], None]  # called with the fraction of the training
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ class TrainingState:
         self.predict_seconds = plan.times.predict
         self.timer = StepTimer(plan.times.step(batches.size))
         self.record: Recorder | None = None
+        self.constrain: Constraint | None = None  # changes the weights after each step
         self.steps = 0
         self.images = 0  # seen so far, repetitions included
         self.frozen: list[nn.Parameter] = []  # trainable weights that are not tuned
@@ -100,6 +104,8 @@ class TrainingState:
         if self.record is not None:
             assert norms is not None
             self.record(batch.index, logits, batch.labels, norms)
+        if self.constrain is not None:
+            self.constrain(fraction)
         if self.average is not None:
             self.average.update(self.model.module)
         self.steps += 1

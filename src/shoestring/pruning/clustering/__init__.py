@@ -1,0 +1,1 @@
+"""Clusters of similar filters: shared, merged, or pulled together by training."""

@@ -1,0 +1,227 @@
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+
+import networks
+from shoestring import UserError
+from shoestring.channels import trace
+from shoestring.channels.copying import copy_module
+from shoestring.config.size_sections import Prune
+from shoestring.models import Model, Preprocessing
+from shoestring.pruning.clustering.centroids import Pull
+from shoestring.pruning.clustering.clustering import cluster
+
+SIZE = Preprocessing(16, 3, (0.0,) * 3, (1.0,) * 3)
+IMAGES = torch.randn(6, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+
+
+def model(name: str = "resnet20", **options) -> Model:
+    return Model(networks.network(name, options), name, options, tuple("abcde"), SIZE)
+
+
+def with_equal_channels(one: Model) -> Model:
+    """The model with half of the channels of each group copied over the other half, in all layers."""
+    module = copy_module(one.module)
+    table = trace(module, IMAGES[:1])
+    tensors = dict(module.named_parameters()) | dict(module.named_buffers())
+    for group in table.groups.values():
+        source = torch.arange(group.size) % ((group.size + 1) // 2)
+        for (tensor, dim), ids in table.axes.items():
+            own = group.contains(ids).nonzero()[:, 0]
+            if (tensor, dim) in table.consumers or not len(own):
+                continue
+            own = own[ids[own].argsort(stable=True)].view(group.size, -1)
+            data = tensors[tensor].data
+            rows = data.index_select(dim, own[source].flatten())
+            data.index_copy_(dim, own.flatten(), rows)
+    return Model(module, one.name, one.options, one.classes, one.preprocessing)
+
+
+def outputs(one: Model, images=IMAGES) -> torch.Tensor:
+    with torch.no_grad():
+        return one.module.eval()(images)
+
+
+def half(one: Model) -> dict[str, int]:
+    table = trace(one.module, IMAGES[:1])
+    return {name: (group.size + 1) // 2 for name, group in table.groups.items() if group.separable and group.size > 1}
+
+
+@pytest.mark.parametrize("method", ["kmeans", "agglomerative", "kmedoids"])
+@pytest.mark.parametrize(("name", "options"), networks.NETWORKS, ids=networks.names(networks.NETWORKS))
+def test_equal_filters_are_merged_exactly(name, options, method):
+    if method != "kmeans" and name not in ("resnet20", "convnet"):
+        pytest.skip("one algorithm is enough for the other networks")
+    whole = with_equal_channels(model(name, **options))
+    before = copy.deepcopy(whole.module.state_dict())
+    merged = cluster(whole, [], Prune(clusters=half(whole), cluster_method=method)).model
+    params = [sum(weight.numel() for weight in one.module.parameters()) for one in (whole, merged)]
+    assert params[1] < 0.5 * params[0]
+    assert networks.difference(outputs(merged), outputs(whole)) < 2e-4
+    assert all(torch.equal(value, before[key]) for key, value in whole.module.state_dict().items())
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine", "correlation"])
+@pytest.mark.parametrize("features", ["filters", "weights", "activations"])
+def test_equal_filters_are_found_by_all_features_and_metrics(features, metric):
+    whole = with_equal_channels(model("resnet20", shortcut="B"))
+    settings = Prune(clusters=half(whole), cluster_features=features, cluster_metric=metric)
+    # batch norms are not re-estimated: that would change the outputs
+    clustered = cluster(whole, [IMAGES] if features == "activations" else [], settings)
+    for unit in clustered.units:
+        numbers = torch.from_numpy(clustered.numbers[unit.name])
+        assert torch.equal(numbers[: unit.size // 2], numbers[(unit.size + 1) // 2 :])
+    if features != "activations":
+        assert networks.difference(outputs(clustered.model), outputs(whole)) < 2e-4
+
+
+def test_shared_filters_are_few_and_keep_the_size():
+    whole = model()
+    shared = cluster(whole, [], Prune(clusters=3, cluster_outcome="share")).model
+    for name, layer in shared.module.named_modules():
+        original = whole.module.get_submodule(name) if name else whole.module
+        if isinstance(layer, torch.nn.Conv2d):
+            assert layer.weight.shape == original.weight.shape
+            assert len(layer.weight.flatten(1).unique(dim=0)) <= 3
+            assert not torch.equal(layer.weight, original.weight)
+    assert outputs(shared).isfinite().all()
+
+
+def test_shared_weights_are_the_centroids_of_k_means_and_leave_batch_norms_alone():
+    whole = model()
+    settings = Prune(clusters=3, cluster_outcome="share", cluster_features="weights")
+    clustered = cluster(whole, [], settings)
+    for name, before in whole.module.state_dict().items():
+        after = clustered.model.module.state_dict()[name]
+        unit = name.removesuffix(".weight")
+        if unit not in clustered.numbers:
+            assert torch.equal(after, before), name
+            continue
+        numbers = clustered.numbers[unit]
+        for number in set(numbers.tolist()):
+            mean = before[numbers == number].mean(0)
+            assert torch.allclose(after[numbers == number], mean.expand_as(after[numbers == number]), atol=1e-6)
+
+
+def test_a_folded_mean_is_the_mean_of_what_the_members_compute():
+    torch.manual_seed(0)
+    body = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.BatchNorm2d(8), torch.nn.Conv2d(8, 5, 14))
+    body.append(torch.nn.Flatten())
+    for tensor in (body[1].running_mean, body[1].weight.data, body[1].bias.data):
+        tensor.normal_()
+    body[1].running_var.uniform_(0.5, 3)
+    whole = Model(body.eval(), "x", {}, tuple("abcde"), SIZE, heads=("2.weight", "2.bias"))
+    clustered = cluster(whole, [], Prune(clusters=3, cluster_outcome="share"))
+    assert [unit.name for unit in clustered.units] == ["0"]
+    numbers = torch.from_numpy(clustered.numbers["0"])
+    before, after = body[:2](IMAGES), clustered.model.module[:2](IMAGES)
+    for number in range(3):
+        mean = before[:, numbers == number].mean(1, keepdim=True)
+        assert torch.allclose(after[:, numbers == number], mean.expand_as(after[:, numbers == number]), atol=1e-4)
+
+
+def test_numbers_by_layer():
+    whole = model("resnet20", shortcut="B")
+    counts = cluster(whole, [], Prune(clusters="layer1.0.conv1=5,layer2=7")).counts
+    assert counts["layer1.0.conv1"] == (16, 5)
+    assert counts["layer2.0.conv1"] == (32, 7) and counts["layer2.2.conv1"] == (32, 7)
+    assert not any(name.startswith("layer3") or name == "conv1" for name in counts)
+    longest = cluster(whole, [], Prune(clusters="layer2=7,layer2.1=9")).counts
+    assert (longest["layer2.0.conv1"], longest["layer2.1.conv1"]) == ((32, 7), (32, 9))
+
+
+def test_a_target_sets_the_numbers_of_clusters():
+    whole = model("resnet20", shortcut="B")
+    table = trace(whole.module, IMAGES[:1])
+    for target in ({"macs": "0.5"}, {"params": "0.4"}):
+        merged = cluster(whole, [], Prune(clusters="auto", **target)).model
+        small = trace(merged.module, IMAGES[:1])
+        value = float(next(iter(target.values())))
+        ratio = small.macs() / table.macs() if "macs" in target else small.params() / table.params()
+        assert 0.9 * value < ratio <= value
+
+
+def test_a_target_spares_groups_whose_filters_differ():
+    whole = with_equal_channels(model("resnet20", shortcut="B"))
+    layer = whole.module.layer2[0].conv1
+    layer.weight.data = torch.randn(layer.weight.shape)
+    counts = cluster(whole, [], Prune(clusters="auto", params="0.3")).counts
+    assert counts.get("layer2.0.conv1", (32, 32))[1] > 16
+    assert counts["layer2.1.conv1"][1] <= 16
+
+
+def test_images_re_estimate_batch_norms():
+    whole = model()
+    settings = Prune(clusters=8)
+    without, using = (cluster(whole, batches, settings).model for batches in ([], [IMAGES]))
+    assert not torch.equal(without.module.bn1.running_mean, using.module.bn1.running_mean)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"clusters": "conv7=3"}, "unknown layer to cluster 'conv7'. Did you mean 'conv1'"),
+        ({"clusters": "100"}, "--clusters 100 is more than the filters of the layers, at most 64"),
+        ({"clusters": "layer1.0.conv1=17"}, "17 is more than the filters of layer1.0.conv1, at most 16"),
+        ({"clusters": "layer3=99", "cluster_outcome": "share"}, "99 is more than the filters of layer3, at most 64"),
+        ({"clusters": "64"}, "changes nothing"),
+        ({"clusters": "auto", "macs": "0.000001"}, "cannot be reached: with one channel left in every layer"),
+        ({"clusters": "2", "cluster_features": "activations"}, "activations are compared on images"),
+    ],
+)
+def test_user_errors_are_one_line(settings, message):
+    with pytest.raises(UserError, match=message) as caught:
+        cluster(model(), [], Prune(**settings))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_network_without_filters_is_refused():
+    flat = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(768, 5))
+    for outcome in ("share", "merge"):
+        with pytest.raises(UserError, match="no filters to cluster"):
+            cluster(Model(flat, "flat", {}, tuple("abcde"), SIZE), [], Prune(clusters=2, cluster_outcome=outcome))
+
+
+def test_pull_shares_the_updates_of_a_cluster():
+    clustered = cluster(model(), [], Prune(clusters=4, cluster_outcome="share"))
+    pull, module = clustered.pull(), clustered.model.module
+    assert isinstance(pull, Pull)
+    with torch.no_grad():
+        updates = torch.randn_like(module.conv1.weight)
+        before = module.conv1.weight.clone()
+        module.conv1.weight += updates
+        pull(0.1)
+    numbers = clustered.numbers["conv1"]
+    for number in set(numbers.tolist()):
+        mean = updates[numbers == number].mean(0)
+        change = (module.conv1.weight - before)[numbers == number]
+        assert torch.allclose(change, mean.expand_as(change), atol=1e-5)
+
+
+def test_centripetal_clusters_come_together_until_merging_is_lossless():
+    clustered = cluster(model("resnet20", shortcut="B"), [], Prune(clusters=6, cluster_outcome="centripetal"))
+    module, pull = clustered.model.module, clustered.pull()
+    assert pull is not None
+
+    def spread() -> float:
+        weight, numbers = module.layer1[0].conv1.weight.detach(), clustered.numbers["layer1.0.conv1"]
+        return max(float(weight[numbers == n].std(0, correction=0).max()) for n in set(numbers.tolist()))
+
+    start = spread()
+    pull(0.0)
+    assert spread() == pytest.approx(start, rel=1e-3)
+    pull(0.4)
+    assert 0.3 * start < spread() < 0.8 * start
+    pull(0.8)
+    assert spread() < 1e-6
+    with torch.no_grad():  # statistics that training would have made equal, too
+        for layer in module.modules():
+            if isinstance(layer, torch.nn.BatchNorm2d):
+                layer.running_mean.zero_()
+                layer.running_var.fill_(1.0)
+    merged = clustered.merged([])
+    assert merged.module.layer1[0].conv1.out_channels == 6
+    assert networks.difference(outputs(merged), outputs(clustered.model)) < 1e-4
