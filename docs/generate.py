@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from shoestring.cli.flags import FIELDS
+from shoestring.cli.fields import FIELDS
 from shoestring.cli.main import VERBS, main
 from shoestring.config import registry
 from shoestring.config.recipe import SECTIONS, Recipe

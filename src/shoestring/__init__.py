@@ -28,6 +28,7 @@ _PUBLIC = {
     "predict": "shoestring.runs.prediction",
     "prune": "shoestring.api",
     "select": "shoestring.api",
+    "tickets": "shoestring.api",
     "train": "shoestring.api",
 }
 
@@ -49,11 +50,12 @@ __all__ = [
     "predict",
     "prune",
     "select",
+    "tickets",
     "train",
 ]
 
 if TYPE_CHECKING:
-    from shoestring.api import evaluate, prune, select, train
+    from shoestring.api import evaluate, prune, select, tickets, train
     from shoestring.budget import Budget
     from shoestring.data import Dataset, Images, load, load_unlabeled
     from shoestring.errors import BudgetTooSmall, UserError

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 from shoestring import execute
 from shoestring.budget import DEFAULT_EPOCHS, Budget
 from shoestring.config.layers import CALL, merge
-from shoestring.config.recipe import Train
+from shoestring.config.recipe import Tickets, TicketsRecipe, Train
 from shoestring.data import Dataset, Images
 from shoestring.errors import UserError
 from shoestring.evaluation.tasks import AnyMetrics, collect, measure
@@ -178,6 +178,42 @@ def prune(  # noqa: PLR0913 (public: keywords with defaults)
             plan = resolve(recipe, data, budget, context, steps=("prune",), model=model).recovery
         pruned, _ = execute.prune(model, images, recipe.prune, plan, budget=budget, context=context)
         return execute.calibrate(pruned, data.validation, budget)
+
+
+def tickets(
+    images: Images,
+    *,
+    test: Images | None = None,
+    validation: Images | None = None,
+    model: str = "conv2",
+    budget: Budget | None = None,
+    seed: int = 0,
+    context: Context | None = None,
+    **settings: Any,
+) -> dict[str, Any]:
+    """Find lottery tickets: train, remove the smallest weights, rewind the others and train again, beside controls.
+
+    `settings` are the fields of `recipe.Tickets` (levels=8, rewind="500", controls="reinit,random", seeds=3) and of
+    `recipe.Train`. `budget` is a time for all trainings together, or the epochs or FLOPs of each (default: 10 epochs).
+    Returns `rows`, one mapping for each training, their `summary` over seeds, `notes` on what the numbers do not say,
+    and as `ticket` the smallest network of the first seed that is not worse than the dense one on the validation
+    images. `seed` is ignored with a `context`, which has its own.
+
+    Raises `UserError` for unknown names and invalid settings, and `BudgetTooSmall` if a training does not fit.
+    """
+    own = {field.name for field in fields(Tickets)}
+    sections = {
+        "tickets": {name: value for name, value in settings.items() if name in own},
+        "train": {"model": model, "tta": "none", **{n: value for n, value in settings.items() if n not in own}},
+    }
+    recipe, _ = merge((CALL, sections))
+    assert isinstance(recipe, TicketsRecipe)
+    check_trainable(images, validation)
+    if test is not None:
+        _check_classes(images.classes, "the images", test, "the test images")
+    data = Dataset.of(images, validation, test)
+    with threads.restore_threads():
+        return execute.find_tickets(recipe, data, budget=budget, context=context or prepare(seed=seed))
 
 
 def evaluate(model: Model, images: Images, *, split: str = "test") -> AnyMetrics:

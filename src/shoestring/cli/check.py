@@ -7,7 +7,8 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from shoestring.cli.flags import LABELS, Parser, add_labels, add_output
+from shoestring.cli.fields import LABELS
+from shoestring.cli.flags import Parser, add_labels, add_output
 from shoestring.cli.process import handle_signals
 from shoestring.cli.progress import Progress
 from shoestring.config.fit import DEFAULT_FIT

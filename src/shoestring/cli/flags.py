@@ -1,6 +1,6 @@
 """Flags from the fields of the recipe, and from the signatures of methods; flags that are not given stay unset.
 
-To add a flag, add a field in config/recipe.py; a field outside the sections also goes into `FIELDS`.
+To add a flag, add a field in config/recipe.py; a field outside the sections also goes into `cli/fields.py`.
 """
 
 from __future__ import annotations
@@ -12,29 +12,14 @@ import typing
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NoReturn
 
+from shoestring.cli.fields import FIELDS, HELP
 from shoestring.config import registry
 from shoestring.config.labels import LabelTable
 from shoestring.config.layers import FORMER_NAMES, FORMER_OPTIONS
-from shoestring.config.recipe import SECTIONS, Recipe, Select
+from shoestring.config.recipe import SECTIONS, Recipe
 from shoestring.config.units import Duration, Size
 from shoestring.errors import UserError, quoted, unknown
 from shoestring.suggestions import nearest
-
-# verb -> its fields of the recipe; the name of a section includes all its fields
-_BUDGET = ("time", "epochs", "flops", "seed")
-LABELS = tuple(field.name for field in dataclasses.fields(LabelTable))
-IMAGES = (*LABELS, "resolution", "fit", "validation", "split_seed", "keep", "skip_bad")
-_MACHINE = ("device", "memory", "threads")
-_SELECTION = tuple(
-    f"select.{field.name}" for field in dataclasses.fields(Select) if field.name not in ("subset", "options")
-)
-FIELDS: dict[str, tuple[str, ...]] = {
-    "run": (*_BUDGET, "baseline", *IMAGES, *_MACHINE, "select", "train", "grow", "prune"),
-    "select": (*_BUDGET, *IMAGES, "unlabeled", *_MACHINE, *_SELECTION),
-    "train": (*_BUDGET, *IMAGES, *_MACHINE, "select.subset", "train", "grow"),
-    "prune": (*_BUDGET, *_MACHINE, "prune", "train.batch_size", "train.learning_rate"),
-}
-_HELP = {("select", "examples"): "number of images to select"}  # (verb, field) -> help other than in a whole run
 
 
 class Parser(argparse.ArgumentParser):
@@ -143,7 +128,7 @@ def _add_fields(group: Any, cls: type, fields: Sequence[dataclasses.Field], *, s
     hints = typing.get_type_hints(cls)
     for field in fields:
         flag = section if field.name == "method" and section != verb else field.name
-        about = _HELP.get((verb, field.name)) or _help(field)
+        about = HELP.get((verb, field.name)) or _help(field)
         more: dict[str, Any] = {"dest": f"{section}.{field.name}".lstrip("."), "help": about}
         kind = _plain(hints[field.name])
         if kind is bool:

@@ -19,6 +19,7 @@ VERBS = {
     "select": (_RUN, "select the most valuable training images"),
     "train": (_RUN, "train a network, ending exactly at the deadline"),
     "prune": (_RUN, "prune a trained network to size, and fine-tune it"),
+    "tickets": ("shoestring.cli.tickets", "find lottery tickets: small networks that train as well as large ones"),
     "evaluate": ("shoestring.cli.evaluate", "evaluate a finished run on other images"),
     "predict": ("shoestring.cli.predict", "predict the classes of image files"),
     "export": ("shoestring.cli.export", "write a model as a file for other programs: ONNX, Triton and others"),

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from shoestring.budget import process_started
-from shoestring.cli.flags import IMAGES, Parser, add_output, add_recipe, collect_settings, join_values
+from shoestring.cli.fields import IMAGES
+from shoestring.cli.flags import Parser, add_output, add_recipe, collect_settings, join_values
 from shoestring.cli.process import handle_signals
 from shoestring.cli.progress import Progress
 from shoestring.config.layers import merge
@@ -33,7 +34,7 @@ _DESCRIPTIONS = {
 }
 _MAX_STEM = 40  # characters of the data's name: the folder name must fit into 255 bytes
 # arguments that are not part of the recipe, or have no section in it
-_COMMAND_ARGUMENTS = (
+COMMAND_ARGUMENTS = (
     "recipe",
     "out",
     "dry_run",
@@ -66,11 +67,11 @@ def _main(verb: str, words: Sequence[str], started: float, job: Distributed | No
     parser = _parser(verb)
     known, unknown = parser.parse_known_args(join_values(parser, words))
     args = vars(known)
-    command = {name: args.pop(name) for name in _COMMAND_ARGUMENTS if name in args}
+    command = {name: args.pop(name) for name in COMMAND_ARGUMENTS if name in args}
     recipe, origin = _recipe(parser, verb, command, collect_settings(parser, verb, args, unknown))
     check(recipe, pruned="sensitivity" in command)
     if command.get("dry_run"):
-        return _print_origins(recipe, origin, as_json=command.get("json", False))
+        return print_origins(recipe, origin, as_json=command.get("json", False))
     return _execute(verb, recipe, command, started, job)
 
 
@@ -117,7 +118,7 @@ def _recipe(parser: Parser, verb: str, command: dict[str, Any], flags: dict[str,
         what = "RUN, the folder of a finished run," if verb == "prune" else "DATA"
         raise UserError(f"the argument {what} is missing. (`{parser.prog} --help`)")
     if verb == "prune":
-        layers.insert(0, _inherited(str(given[-1])))
+        layers.insert(0, inherited(str(given[-1])))
     recipe, origin = merge(*layers)
     if verb == "train":  # a recipe of a whole run also has sections for other steps
         recipe = replace(recipe, select=Select(subset=recipe.select.subset), prune=Prune())
@@ -130,19 +131,19 @@ def _recipe(parser: Parser, verb: str, command: dict[str, Any], flags: dict[str,
     if verb == "prune" and not recipe.prune.enabled and "sensitivity" not in command:
         raise UserError(
             "the target size is missing: give --macs or --params, a fraction (0.5) or a number (200k), --file-size, "
-            "--latency or --keep-channels."
+            "--latency or --keep-channels, or --clusters."
         )
     return recipe, origin
 
 
-def _inherited(run: str) -> tuple[str, dict[str, Any]]:
-    """Return the settings that pruning inherits from a run: its data, its subset, and how it was trained."""
+def inherited(run: str) -> tuple[str, dict[str, Any]]:
+    """Return the settings that pruning and tickets inherit from a run: its data, its subset, and how it was trained."""
     folder = RunDir(Path(run))
     recipe = read_recipe(folder)
     if recipe is None:
         raise UserError(f"{run} is not a run directory (it has no run.json with a recipe).")
     if folder.run["recipe"].get("only") == "select":
-        raise UserError(f"{run} is a selection and has no trained network to prune: pass the folder of a training.")
+        raise UserError(f"{run} is a selection and trained no network: pass the folder of a training.")
     before = as_dict(recipe)
     images = ("data", *IMAGES)
     inherited = {key: before[key] for key in images if key in before}
@@ -153,7 +154,7 @@ def _inherited(run: str) -> tuple[str, dict[str, Any]]:
     return run, inherited
 
 
-def _print_origins(recipe: Recipe, origin: dict[str, str], *, as_json: bool) -> int:
+def print_origins(recipe: Recipe, origin: dict[str, str], *, as_json: bool) -> int:
     """Print every value, as a recipe file holds it, and its origin."""
     content = as_dict(recipe)
     rows = {name: (_value(content, name), source) for name, source in origin.items()}

@@ -7,7 +7,7 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
-from shoestring.config.recipe import SECTIONS, Recipe
+from shoestring.config.recipe import SECTIONS, Recipe, TicketsRecipe
 from shoestring.config.values import MAPPINGS, check_range, coerce
 from shoestring.errors import UserError, quoted, unknown
 from shoestring.suggestions import nearest
@@ -26,10 +26,12 @@ _FORMER_VALUES = {"views": {"one": "none"}}
 def merge(*layers: Layer) -> tuple[Recipe, dict[str, str]]:
     """Merge named layers, of which later ones take precedence; return the recipe and the origin of every value.
 
-    Each layer is nested like a recipe file. Raises `UserError` for unknown keys and values of the wrong type.
+    Each layer is nested like a recipe file; if one has a section "tickets", the recipe is a `TicketsRecipe`. Raises
+    `UserError` for unknown keys and values of the wrong type.
     """
     origin: dict[str, str] = {}
-    recipe = _build(Recipe, layers, "", origin)
+    kind = TicketsRecipe if any("tickets" in content for _, content in layers) else Recipe
+    recipe = _build(kind, layers, "", origin)
     return recipe, origin
 
 

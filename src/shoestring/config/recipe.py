@@ -13,6 +13,7 @@ from shoestring.config.head import HeadKind
 from shoestring.config.labels import LabelTable
 from shoestring.config.select import Select
 from shoestring.config.size_sections import Grow, Prune
+from shoestring.config.tickets import Tickets
 from shoestring.config.units import Bytes, Duration, Flops, Fractions
 
 _MAX_SEED = 2**63 - 1
@@ -165,5 +166,12 @@ class Recipe(LabelTable):
         return self.train.schedule == "anytime" and self.start is None
 
 
+@dataclass(frozen=True)
+class TicketsRecipe(Recipe):
+    """A lottery ticket experiment. Epochs and FLOPs are those of each training, time that of the whole experiment."""
+
+    tickets: Tickets = field(default_factory=Tickets)
+
+
 BUDGETS = ("time", "epochs", "flops")
-SECTIONS = {"select": Select, "train": Train, "grow": Grow, "prune": Prune}
+SECTIONS = {"select": Select, "train": Train, "grow": Grow, "prune": Prune, "tickets": Tickets}

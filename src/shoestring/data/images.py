@@ -191,9 +191,10 @@ class Dataset:
     notes: tuple[str, ...] = field(default=())  # for the user, on how the data set was loaded
 
     @classmethod
-    def of(cls, images: Images, validation: Images | None = None) -> Dataset:
-        """Return a data set of training and validation images, without a test split."""
-        return cls("images", images, images[:0] if validation is None else validation, images[:0])
+    def of(cls, images: Images, validation: Images | None = None, test: Images | None = None) -> Dataset:
+        """Return a data set of training, validation and test images, with empty splits where there are none."""
+        rest = (images[:0] if split is None else split for split in (validation, test))
+        return cls("images", images, *rest)
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -4,6 +4,17 @@ from shoestring.execute.calibration import calibrate, with_temperature
 from shoestring.execute.proxy import pool_of, signals_of
 from shoestring.execute.pruning import prune
 from shoestring.execute.selection import select
+from shoestring.execute.ticket_results import find_tickets
 from shoestring.execute.training import accuracy, train
 
-__all__ = ["accuracy", "calibrate", "pool_of", "prune", "select", "signals_of", "train", "with_temperature"]
+__all__ = [
+    "accuracy",
+    "calibrate",
+    "find_tickets",
+    "pool_of",
+    "prune",
+    "select",
+    "signals_of",
+    "train",
+    "with_temperature",
+]

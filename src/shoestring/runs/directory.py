@@ -26,9 +26,9 @@ from shoestring.runtime.files import (
 
 T = TypeVar("T")
 
-_STEPS = ("select", "train", "prune", "evaluate", "report", "export")
-_MODEL_FILES = ("model.json", "snapshot", "state.pt")
-_RESULT_FILES = ("select/subset.json", *(f"{step}/{name}" for step in ("train", "prune") for name in _MODEL_FILES))
+_STEPS = ("select", "train", "prune", "tickets", "evaluate", "report", "export")
+_MODEL_FILES = [f"{step}/{name}" for step in ("train", "prune") for name in ("model.json", "snapshot", "state.pt")]
+_RESULT_FILES = ("select/subset.json", "tickets/rows.json", *_MODEL_FILES)
 
 
 def write_skipped(folder: Path, skipped: Iterable[tuple[str, str]]) -> None:

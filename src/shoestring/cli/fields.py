@@ -1,0 +1,36 @@
+"""Which fields of the recipe are flags of which verb, and their help where it differs from that of a whole run."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from shoestring.config.labels import LabelTable
+from shoestring.config.recipe import Select, Train
+
+# verb -> its fields of the recipe; the name of a section includes all its fields
+_BUDGET = ("time", "epochs", "flops", "seed")
+LABELS = tuple(field.name for field in dataclasses.fields(LabelTable))
+IMAGES = (*LABELS, "resolution", "fit", "validation", "split_seed", "keep", "skip_bad")
+_MACHINE = ("device", "memory", "threads")
+_SELECTION = tuple(
+    f"select.{field.name}" for field in dataclasses.fields(Select) if field.name not in ("subset", "options")
+)
+_TICKET_TRAINING = tuple(
+    f"train.{field.name}"
+    for field in dataclasses.fields(Train)
+    if field.name not in ("schedule", "patience", "download", "tta")
+)
+FIELDS: dict[str, tuple[str, ...]] = {
+    "run": (*_BUDGET, "baseline", *IMAGES, *_MACHINE, "select", "train", "grow", "prune"),
+    "select": (*_BUDGET, *IMAGES, "unlabeled", *_MACHINE, *_SELECTION),
+    "train": (*_BUDGET, *IMAGES, *_MACHINE, "select.subset", "train", "grow"),
+    "prune": (*_BUDGET, *_MACHINE, "prune", "train.batch_size", "train.learning_rate"),
+    "tickets": (*_BUDGET, *IMAGES, *_MACHINE, "select.subset", "tickets", *_TICKET_TRAINING),
+}
+HELP = {  # (verb, field) -> help other than in a whole run
+    ("select", "examples"): "number of images to select",
+    ("tickets", "time"): "time budget from process start to exit, divided equally between all trainings: 2h",
+    ("tickets", "epochs"): "epochs of each training instead of a time; reproducible for a fixed number of threads "
+    "(default without a budget: 10)",
+    ("tickets", "flops"): "FLOPs of each training instead of a time; reproducible for fixed threads",
+}
