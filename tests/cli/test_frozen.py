@@ -15,7 +15,7 @@ def flags(capsys: pytest.CaptureFixture[str], verb: str) -> list[str]:
     with pytest.raises(SystemExit) as ended:
         main([verb, "--help"])
     assert ended.value.code == 0
-    return sorted(set(re.findall(r"^ +(?:-h, )?(--[a-z-]+)", capsys.readouterr().out, re.MULTILINE)))
+    return sorted(set(re.findall(r"^ +(?:-h, )?(--[a-z0-9-]+)", capsys.readouterr().out, re.MULTILINE)))
 
 
 def test_flags_of_every_verb_are_frozen(capsys, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,7 +37,7 @@ def model(pixels) -> Model:
         logits = model.module.eval()(model.prepare(torch.from_numpy(pixels)))
         head.bias -= logits.mean(0)
         for parameter in (head.weight, head.bias):
-            parameter /= logits.std()
+            parameter /= (logits - logits.mean(0)).std()
     return replace(model, temperature=1.5)
 
 

@@ -84,7 +84,7 @@ def check(parity: Parity, *, precision: str) -> None:
 def _stretched(squares: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[np.uint8]:
     """Return images (n, H, W, C) as they could come: larger, smaller, of other proportions."""
     channels = [
-        [np.asarray(Image.fromarray(channel).resize(shape[::-1])) for channel in np.moveaxis(image, 2, 0)]
+        [np.asarray(Image.fromarray(channel).resize((shape[1], shape[0]))) for channel in np.moveaxis(image, 2, 0)]
         for image in squares
     ]
     return np.ascontiguousarray(np.moveaxis(np.array(channels, dtype=np.uint8), 1, 3))

@@ -23,6 +23,9 @@ class Pipeline(nn.Module):
     images may have several labels. The network computes in `dtype`, the rest in float32. The network is copied.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, model: Model, *, tta: str, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
         size = model.preprocessing

@@ -6,12 +6,15 @@ cannot crop between two pixels, which `decode` does at odd margins, and few runt
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from shoestring.config.fit import Fit
 from shoestring.data.squares import PADDING
 
+Length = Any  # a whole number, or its symbol while a program is traced
 _A = -0.5  # coefficient of Pillow's bicubic filter (Keys 1981)
 
 
@@ -34,7 +37,7 @@ def to_squares(images: Tensor, resolution: int, fit: Fit) -> Tensor:
 
 
 def resize_matrix(
-    length: int, part: int, filled: int, resolution: int, *, device: torch.device
+    length: Length, part: Length, filled: Length, resolution: int, *, device: torch.device
 ) -> tuple[Tensor, Tensor]:
     """Return the weights (resolution, length) that resize one axis, and the gray levels (resolution,) of the bars.
 
@@ -46,7 +49,8 @@ def resize_matrix(
     target = torch.arange(resolution, device=device) - first
     outside = (target < 0) | (target >= filled)
     distance = source * filled - ((2 * target + 1) * part)[:, None]  # in units of 1 / (2 * filled) pixels
-    weights = _bicubic(distance.to(torch.float32) / (2 * torch.sym_max(part, filled)))
+    unit: Length = 2 * torch.sym_max(part, filled)
+    weights = _bicubic(distance.to(torch.float32) / unit)
     weights = weights / weights.sum(1, keepdim=True)
     weights = torch.where(outside[:, None], torch.zeros_like(weights), weights)
     return weights, outside * float(PADDING)
@@ -60,6 +64,6 @@ def _bicubic(distance: Tensor) -> Tensor:
     return torch.where(x < 1, near, torch.where(x < 2, far, torch.zeros_like(x)))
 
 
-def _rounded_ratio(numerator: int, denominator: int) -> int:
+def _rounded_ratio(numerator: Length, denominator: Length) -> Length:
     """Return the quotient rounded to a whole number, at least one."""
     return torch.sym_max(1, (2 * numerator + denominator) // (2 * denominator))
