@@ -8,7 +8,7 @@ Torch-Pruning keeps half of the filters of the first convolution of each block. 
 re-estimated on the same 1,000 random training images, which are also all that the criteria see; Torch-Pruning's Taylor
 and Hessian criteria and `taylor` use their labels. shoestring also compensates. Accuracies are those on other training
 images, by which the default criterion is chosen, and on `--test` random test images (default: all). Writes
-results/pruning.json and the table of docs/pruning.md.
+results/pruning.json and, between markers `no-training`, the table of docs/pruning.md.
 """
 
 from __future__ import annotations
@@ -171,7 +171,7 @@ def report() -> None:
     (RESULTS / "pruning.json").write_text(
         json.dumps({"machine": ROWS.read()[0]["machine"], "methods": means}, indent=1) + "\n"
     )
-    if PAGE.exists():
+    if "<!-- no-training -->" in PAGE.read_text():
         fill(PAGE, **{"no-training": _table(means)})
 
 

@@ -50,8 +50,7 @@ class Prune(Section):
     """Pruning method and target size."""
 
     method: str = option(
-        "criterion that ranks channels for removal, see `shoestring list prune`; auto takes the one that loses least "
-        "without training",
+        "criterion that ranks channels for removal, see `shoestring list prune`; auto takes greedy",
         "auto",
     )
     macs: Size | None = option(
