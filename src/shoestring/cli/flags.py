@@ -29,9 +29,9 @@ _SELECTION = tuple(
     f"select.{field.name}" for field in dataclasses.fields(Select) if field.name not in ("subset", "options")
 )
 FIELDS: dict[str, tuple[str, ...]] = {
-    "run": (*_BUDGET, "baseline", *IMAGES, *_MACHINE, "select", "train", "grow", "prune"),
+    "run": (*_BUDGET, "baseline", *IMAGES, "unlabeled_images", *_MACHINE, "select", "train", "grow", "prune"),
     "select": (*_BUDGET, *IMAGES, "unlabeled", *_MACHINE, *_SELECTION),
-    "train": (*_BUDGET, *IMAGES, *_MACHINE, "select.subset", "train", "grow"),
+    "train": (*_BUDGET, *IMAGES, "unlabeled_images", *_MACHINE, "select.subset", "train", "grow"),
     "prune": (*_BUDGET, *_MACHINE, "prune", "train.batch_size", "train.learning_rate"),
 }
 _HELP = {("select", "examples"): "number of images to select"}  # (verb, field) -> help other than in a whole run
