@@ -59,7 +59,7 @@ def test_the_probe_weights_the_classes_of_its_sample(uneven, make_model, context
     monkeypatch.setattr(training, "probe_head", lambda model, images, **_: seen.append(images))
     plan = TrainPlan(20, "float32", "adamw", 1e-3, 0.0, class_weights="balanced", fine_tune=FineTune(probe=True))
     planned = SimpleNamespace(train=plan, model=make_model(uneven))
-    training._fit_probe(planned, uneven, Budget(epochs=2).window("train"), context)  # type: ignore[arg-type]
+    training.fit_head(planned, uneven, Budget(epochs=2).window("train"), context)  # type: ignore[arg-type]
     assert np.bincount(seen[0].targets, weights=seen[0].weights) == pytest.approx([15, 15, 15])
 
 

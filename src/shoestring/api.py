@@ -11,6 +11,7 @@ from shoestring import execute
 from shoestring.budget import DEFAULT_EPOCHS, Budget
 from shoestring.config.layers import CALL, merge
 from shoestring.config.recipe import Tickets, TicketsRecipe, Train
+from shoestring.config.unlabeled import check_unlabeled
 from shoestring.data import Dataset, Images
 from shoestring.errors import UserError
 from shoestring.evaluation.tasks import AnyMetrics, collect, measure
@@ -74,6 +75,7 @@ def train(  # noqa: PLR0913 (public: keywords with defaults)
     stages: str | None = None,
     budget: Budget | None = None,
     validation: Images | None = None,
+    unlabeled: Images | None = None,
     seed: int = 0,
     context: Context | None = None,
     **settings: Any,
@@ -82,13 +84,17 @@ def train(  # noqa: PLR0913 (public: keywords with defaults)
 
     `grow` names growth schedules ("resolution,width"); `stages` defines them explicitly ("0.5@0.75,1@1"). `settings`
     are the fields of `recipe.Train`. Held-out `validation` images are used to fit the temperature of the model
-    (otherwise it is 1) and for early stopping. `seed` is ignored with a `context`, which has its own.
+    (otherwise it is 1) and for early stopping. Images in `unlabeled`, of the same size, are trained on with the labels
+    that the network predicts with confidence; any labels that they have are not used. `seed` is ignored with a
+    `context`, which has its own.
 
     Raises `UserError` for unknown names and settings, and `BudgetTooSmall` before training if there is no time for ten
     steps.
     """
     growth = {"method": grow} | ({"stages": stages} if stages is not None else {})
-    recipe, _ = merge((CALL, {"train": {"model": model, **settings}, "grow": growth}))
+    use = {} if unlabeled is None else {"use_unlabeled": True}
+    recipe, _ = merge((CALL, {"train": {"model": model, **use, **settings}, "grow": growth}))
+    check_unlabeled(recipe, given=unlabeled is not None)
     check_trainable(images, validation)
     context = context or prepare(seed=seed)
     budget = budget or Budget(epochs=DEFAULT_EPOCHS, steps=("train",))
@@ -96,7 +102,8 @@ def train(  # noqa: PLR0913 (public: keywords with defaults)
     with threads.restore_threads():
         resolved = resolve(recipe, data, budget, context, steps=("train",))
         data = resolved.data
-        trained, _, _ = execute.train(data.train, resolved, budget=budget, validation=data.validation)
+        others = execute.all_unlabeled(resolved, data.train, unlabeled)
+        trained, _, _, _ = execute.train_on_all(data.train, others, resolved, budget=budget, validation=data.validation)
         return execute.calibrate(trained, data.validation, budget)
 
 

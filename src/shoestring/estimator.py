@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +14,16 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from shoestring import execute
-from shoestring.budget import DEFAULT_EPOCHS, Budget
+from shoestring.budget import Budget
 from shoestring.config.fit import DEFAULT_FIT, Fit
-from shoestring.config.layers import CALL, merge
-from shoestring.config.recipe import Recipe, Train
-from shoestring.config.size_sections import TARGETS
+from shoestring.config.recipe import Recipe
+from shoestring.config.unlabeled import check_unlabeled
 from shoestring.data import Dataset, Images
 from shoestring.data.split import hold_out_validation
 from shoestring.data.targets import Targets, codes_like, make_targets
-from shoestring.data.user_images import as_images, count_images
+from shoestring.data.user_images import as_images, count_images, images_like
 from shoestring.errors import UserError
+from shoestring.planning.parameters import budget_of, recipe_of
 from shoestring.planning.pretrained import stored_resolution
 from shoestring.planning.resolve import resolve
 from shoestring.runtime import threads
@@ -47,7 +47,8 @@ class Classifier(ClassifierMixin, BaseEstimator):
 
     With several labels per image, y is 0 or 1 for each of them (N, L), and so are predictions; the weight of a label is
     that of images that have it. After `fit`, `classes_` holds the labels, `model_` the `Model`, `subset_` the selected
-    `Subset` or None, `ledger_` the seconds by step, and `n_features_in_` the number of values per image.
+    `Subset` or None, `unlabeled_` how images without labels were used or None, `ledger_` the seconds by step, and
+    `n_features_in_` the number of values per image.
     """
 
     def __init__(  # noqa: PLR0913 (scikit-learn: one keyword per parameter)
@@ -85,11 +86,14 @@ class Classifier(ClassifierMixin, BaseEstimator):
         weights: str | None = None,
         download: bool = False,
         tune: str = "auto",
+        frozen_views: int | None = None,
         optimizer: str = "auto",
         schedule: str = "deadline",
         learning_rate: float | None = None,
         weight_decay: float | None = None,
         batch_size: int | None = None,
+        use_unlabeled: bool = False,
+        unlabeled_confidence: float | None = None,
         label_smoothing: float = 0.2,
         flip: bool | None = None,
         shift: float | None = None,
@@ -114,19 +118,25 @@ class Classifier(ClassifierMixin, BaseEstimator):
         y: ArrayLike,
         sample_weight: ArrayLike | None = None,
         *,
+        groups: ArrayLike | None = None,
         validation_data: tuple[Any, ArrayLike] | None = None,
+        unlabeled: Any = None,
     ) -> Classifier:
         """Train on images X with labels y (N,) of any type, or 0 or 1 for each of several labels (N, L).
 
         X is an array (N, H, W) or (N, H, W, C), uint8 or floats from 0 to 1, or a list, series or data frame of N paths
-        or Pillow images. `sample_weight` (N,) weights the images in the loss; images of weight 0 are excluded. With
-        `validation_data`, images and their labels, nothing is held out of X. Raises `UserError` (a `ValueError`) for
-        invalid images, labels and parameters, and `BudgetTooSmall`.
+        or Pillow images. `sample_weight` (N,) weights the images in the loss; images of weight 0 are excluded. Images
+        with the same value in `groups` (N,), such as those of one patient, are held out together or not at all. With
+        `validation_data`, images and their labels, nothing is held out of X. Images in `unlabeled`, which is like X,
+        are trained on with predicted labels, and with `use_unlabeled` so are those of X that are not selected. Raises
+        `UserError` (a `ValueError`) for invalid images, labels and parameters, and `BudgetTooSmall`.
         """
         parameters = self.get_params(deep=False)
-        settings = self._settings(parameters)
-        budget = self._budget(parameters, settings.steps)
-        targets = make_targets(X, y, sample_weight, parameters["class_weight"])
+        settings = recipe_of(parameters | ({} if unlabeled is None else {"use_unlabeled": True}))
+        budget = budget_of(parameters, settings.steps)
+        if groups is not None and validation_data is not None:
+            raise UserError("groups divide images into training and validation: omit them, or validation_data.")
+        targets = make_targets(X, y, sample_weight, parameters["class_weight"], groups)
         self.classes_ = targets.classes
         images = as_images(
             targets.X,
@@ -136,11 +146,13 @@ class Classifier(ClassifierMixin, BaseEstimator):
             fit=parameters["image_fit"],
             mirrored=parameters["mirrored"],
         )
+        check_unlabeled(settings, given=unlabeled is not None)
+        others = None if unlabeled is None else images_like(images, unlabeled)
         self.n_features_in_ = int(np.prod(images.shape))
         images = images.weighted(targets.weights)
         if validation_data is None:
             images, validation = hold_out_validation(
-                images, parameters["validation_fraction"], seed=parameters["split_seed"]
+                images, parameters["validation_fraction"], seed=parameters["split_seed"], groups=targets.groups
             )
         elif not isinstance(validation_data, tuple | list) or len(validation_data) != 2:
             raise UserError("validation_data must be a pair (X, y) of images and their labels.")
@@ -148,12 +160,18 @@ class Classifier(ClassifierMixin, BaseEstimator):
             validation = self._validation(*validation_data, like=images, targets=targets)
         context = prepare(device=parameters["device"], seed=_seed(parameters["random_state"]))
         with threads.restore_threads():
-            self._run(images, validation, settings, budget, context)
+            self._run(images, validation, others, settings, budget, context)
         self.ledger_ = dict(budget.ledger)
         return self
 
     def _run(
-        self, images: Images, validation: Images | None, settings: Recipe, budget: Budget, context: Context
+        self,
+        images: Images,
+        validation: Images | None,
+        others: Images | None,
+        settings: Recipe,
+        budget: Budget,
+        context: Context,
     ) -> None:
         """Select, train, prune and calibrate."""
         select = settings.select
@@ -172,7 +190,10 @@ class Classifier(ClassifierMixin, BaseEstimator):
                 images = images[self.subset_.indices_for(unweighted)]
                 resolved = resolved.built_for(images)
         with budget.track("train"):
-            model, _, _ = execute.train(images, resolved, budget=budget, validation=validation)
+            others = execute.all_unlabeled(resolved, images, others)
+            model, _, _, self.unlabeled_ = execute.train_on_all(
+                images, others, resolved, budget=budget, validation=validation
+            )
         if recipe.prune.enabled:
             with budget.track("prune"):
                 model, _ = execute.prune(model, images, recipe.prune, resolved.recovery, budget=budget, context=context)
@@ -196,31 +217,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
     @staticmethod
     def _validation(X: Any, y: Any, *, like: Images, targets: Targets) -> Images:
         """Convert validation data to `Images` of the same size and classes as the training images."""
-        side, _, channels = like.shape
-        codes = codes_like(y, targets, count=count_images(X))
-        return as_images(X, codes, classes=like.classes, resolution=side, channels=channels, fit=like.fit)
-
-    @staticmethod
-    def _settings(parameters: dict[str, Any]) -> Recipe:
-        """The parameters as a recipe, which checks them."""
-        names = {
-            "select": {"method": "select", "examples": "examples"},
-            "train": {field.name: field.name for field in fields(Train) if field.name != "class_weights"},
-            "grow": {"method": "grow", "stages": "stages"},
-            "prune": {**{name: name for name in (*TARGETS, "compensate")}, "method": "prune", "scope": "prune_scope"},
-        }
-        sections = {
-            section: {key: parameters[name] for key, name in keys.items() if parameters[name] is not None}
-            for section, keys in names.items()
-        }
-        return merge((CALL, sections))[0]
-
-    @staticmethod
-    def _budget(parameters: dict[str, Any], steps: tuple[str, ...]) -> Budget:
-        budgets = {name: parameters[name] for name in ("time", "epochs", "flops") if parameters[name] is not None}
-        if len(budgets) > 1:
-            raise UserError(f"set only one budget, not {' and '.join(budgets)}.")
-        return Budget(**(budgets or {"epochs": DEFAULT_EPOCHS}), steps=steps)
+        return images_like(like, X, codes_like(y, targets, count=count_images(X)))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

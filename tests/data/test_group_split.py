@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shoestring.data import group_split
-from shoestring.data.group_split import group_indices, hold_out_groups
+from shoestring.data.group_split import group_codes, group_indices, hold_out_groups
 from shoestring.errors import UserError
 
 NAMES = ["class 0", "class 1", "class 2"]
@@ -60,3 +60,11 @@ def test_an_image_without_a_group_is_one_of_its_own():
     ids = np.array(["a", "b", "c", "d"])
     indices = group_indices(ids, {"a": "x", "c": "x", "b": "c"})
     assert indices.tolist() == [0, 1, 0, 2]
+
+
+def test_groups_from_python_have_any_type_and_missing_ones_are_alone():
+    codes = group_codes(["a", None, "b", "a", float("nan"), None], 6)
+    assert codes[0] == codes[3] and len(set(codes.tolist())) == 5
+    assert group_codes(np.array([7, 7, 2]), 3).tolist() == [0, 0, 1]
+    with pytest.raises(UserError, match=r"groups has shape \(2,\); expected one value for each of 3 images"):
+        group_codes([1, 2], 3)

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from shoestring.data.user_images import as_images, count_images
+from shoestring.data.user_images import as_images, count_images, images_like
 from shoestring.errors import UserError
 
 NAMES = ("a", "b")
@@ -42,3 +42,11 @@ def test_large_images_are_resized_to_64_pixels_without_changing_the_input(tmp_pa
 def test_inputs_without_images_raise_an_error(form):
     with pytest.raises(UserError, match="X "):
         count_images(form)
+
+
+def test_images_like_others_have_their_size_channels_and_classes(make_images):
+    images, other = make_images(4, side=8), make_images(3, side=12, channels=3)
+    like = images_like(images, other.pixels, np.array([2, 0, 1]))
+    assert like.shape == images.shape and like.classes == images.classes
+    assert like.targets.tolist() == [2, 0, 1]
+    assert images_like(other, images.pixels).shape == other.shape

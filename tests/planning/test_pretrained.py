@@ -131,7 +131,7 @@ def test_a_run_fine_tunes_a_pretrained_network_which_can_be_pruned(tmp_path, cap
     assert result["accuracy"] >= 0.75
     plan = json.loads((tmp_path / "run" / "run.json").read_text())["plan"]["train"]
     assert plan["side"] == 128 and plan["optimizer"] == "adamw"
-    assert plan["fine_tune"] == {"tune": "all", "head_factor": 1.0, "decay": 0.9, "probe": True}
+    assert plan["fine_tune"] == {"tune": "all", "head_factor": 1.0, "decay": 0.9, "probe": True, "views": 0}
     model = Model.load(tmp_path / "run")
     assert (model.preprocessing.mean, model.preprocessing.interpolation) == (HALF, "bicubic")
     assert main(words) == 0

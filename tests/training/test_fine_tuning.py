@@ -11,9 +11,10 @@ from shoestring.config.plan import FineTune, TrainPlan, to_dict, train_plan
 from shoestring.errors import UserError
 from shoestring.execute import accuracy
 from shoestring.training.fine_tuning import freeze, rate_factors
+from shoestring.training.heads.logistic_regression import STRENGTHS, fit_probe
 from shoestring.training.loop import fit
 from shoestring.training.optimizer import make_optimizer
-from shoestring.training.probe import STRENGTHS, fit_probe, probe_head, some_of_each_class
+from shoestring.training.probe import probe_head, some_of_each_class
 
 PLAN = TrainPlan(10, "float32", "adamw", learning_rate=1e-2, weight_decay=0.01, fine_tune=FineTune("layer3.2"))
 
@@ -148,7 +149,7 @@ def test_the_strength_of_a_probe_is_chosen_by_cross_validation(monkeypatch):
 
     monkeypatch.setattr(LogisticRegression, "fit", record)
     fit_probe(noise / np.linalg.norm(noise, axis=1, keepdims=True), np.arange(60) % 3, classes=3)
-    assert [strength for strength, count in tried if count == 40] == [c for c in STRENGTHS for _ in range(3)]
+    assert [strength for strength, count in tried if count == 40] == [*STRENGTHS] * 3
     assert tried[-1][1] == 60
 
 

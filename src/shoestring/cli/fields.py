@@ -21,9 +21,9 @@ _TICKET_TRAINING = tuple(
     if field.name not in ("schedule", "patience", "download", "tta")
 )
 FIELDS: dict[str, tuple[str, ...]] = {
-    "run": (*_BUDGET, "baseline", *IMAGES, *_MACHINE, "select", "train", "grow", "prune"),
+    "run": (*_BUDGET, "baseline", *IMAGES, "unlabeled_images", *_MACHINE, "select", "train", "grow", "prune"),
     "select": (*_BUDGET, *IMAGES, "unlabeled", *_MACHINE, *_SELECTION),
-    "train": (*_BUDGET, *IMAGES, *_MACHINE, "select.subset", "train", "grow"),
+    "train": (*_BUDGET, *IMAGES, "unlabeled_images", *_MACHINE, "select.subset", "train", "grow"),
     "prune": (*_BUDGET, *_MACHINE, "prune", "train.batch_size", "train.learning_rate"),
     "tickets": (*_BUDGET, *IMAGES, *_MACHINE, "select.subset", "tickets", *_TICKET_TRAINING),
 }

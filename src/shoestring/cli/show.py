@@ -101,7 +101,7 @@ def _answers(plan: dict[str, Any]) -> Iterable[Sequence[str]]:
         "proxy": plan["proxy"] and _training(plan["proxy"]),
         "model": f"{plan['model']}{options}",
         "weights": plan["weights"] or "none",
-        "fine_tune": tuned and tuned["tune"],
+        "fine_tune": tuned and tuned["tune"] + _views(tuned.get("views")),
         "grow": train["grow"],
         "batch_size": train["batch_size"],
         "optimizer": _optimizer(train),
@@ -111,6 +111,7 @@ def _answers(plan: dict[str, Any]) -> Iterable[Sequence[str]]:
         "tta": plan["tta"],
         "prune": plan["prune"],
         "recovery": plan["recovery"] and _training(plan["recovery"]),
+        "unlabeled": plan.get("unlabeled") and _unlabeled(plan["unlabeled"]),
     }
     for name, value in values.items():
         if value is not None:
@@ -124,6 +125,18 @@ def _training(train: Mapping[str, Any]) -> str:
 
 def _optimizer(train: Mapping[str, Any]) -> str:
     return f"{train['optimizer']}, peak learning rate {train['learning_rate']:.3g}"
+
+
+def _views(count: int | None) -> str:
+    """Describe how often the frozen part of a network is run."""
+    return f", the frozen part once for {count} view{'s' * (count > 1)} of each image" if count else ""
+
+
+def _unlabeled(plan: Mapping[str, Any]) -> str:
+    """Describe how images without labels are used."""
+    least = plan["confidence"]
+    confident = "those that it is sure of" if least is None else f"those with a probability of at least {least:g}"
+    return f"after {100 * plan['first']:.0f} % of the training, the network labels {confident}"
 
 
 def _augmentation(augment: Mapping[str, Any]) -> str:

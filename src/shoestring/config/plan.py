@@ -40,13 +40,15 @@ class FineTune:
     `tune` names the blocks that are trained (see `models.blocks.tuned_blocks`). The learning rate of the head is
     `head_factor` times that of the last block before it, and that of each earlier block `decay` times that of the next.
     Batch norms use and keep their pretrained statistics. With `probe`, the head is first fitted to the features of the
-    pretrained network.
+    pretrained network. The frozen part is run once for each of `views` augmented views of each image, whose outputs are
+    kept in memory; with 0, it is run in each step.
     """
 
     tune: str = "all"
     head_factor: float = 1.0
     decay: float = 1.0
     probe: bool = False
+    views: int = 0
 
 
 @dataclass(frozen=True)
@@ -84,13 +86,28 @@ class TrainPlan:
 
 
 @dataclass(frozen=True)
+class UnlabeledPlan:
+    """How images without labels are used.
+
+    After the fraction `first` of the training, the network predicts them for at most the fraction `predict`. Those with
+    a calibrated probability of at least `confidence` get the predicted label, and training goes on with all of them.
+    The confidence None is the lowest above which the predictions of validation images are right often enough.
+    """
+
+    first: float
+    predict: float
+    confidence: float | None = None
+
+
+@dataclass(frozen=True)
 class Plan:
     """The plan of a run. `None` where a step is not part of it.
 
     `resolution` is the side of the images in pixels (0 in run folders of earlier versions), `tta` the test-time
     augmentation. `select` is the method, `features` are those that it compares images by, and `proxy` is how its proxy
     is trained. `options` are those of the network `model`, its width included. `recovery` is how the pruned network is
-    fine-tuned. `reasons` say in a few words why, by the name of the answer.
+    fine-tuned, and `unlabeled` how images without labels are used. `reasons` say in a few words why, by the name of the
+    answer.
     """
 
     resolution: int
@@ -104,6 +121,7 @@ class Plan:
     train: TrainPlan | None = None
     prune: str | None = None
     recovery: TrainPlan | None = None
+    unlabeled: UnlabeledPlan | None = None
     reasons: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -141,8 +159,10 @@ def train_plan(content: Mapping[str, Any]) -> TrainPlan:
 
 def run_plan(content: Mapping[str, Any]) -> Plan:
     """The plan of a run from plain values. Raises `UserError` if they are not one."""
-    parts = {name: content[name] for name in _TRAININGS if content.get(name) is not None}
+    parts: dict[str, Any] = {name: train_plan(content[name]) for name in _TRAININGS if content.get(name) is not None}
     try:
-        return Plan(**{**content, **{name: train_plan(part) for name, part in parts.items()}})
+        if content.get("unlabeled") is not None:
+            parts["unlabeled"] = UnlabeledPlan(**content["unlabeled"])
+        return Plan(**{**content, **parts})
     except TypeError:
         raise UserError("the plan of the run is corrupted or was written by another version of shoestring.") from None

@@ -46,6 +46,11 @@ class Train(Section):
         "trains all if there is time, after the head",
         "auto",
     )
+    frozen_views: int | None = option(
+        "augmented views of each image for which the frozen part of a network is run, once, before the other blocks "
+        "are trained; 0 runs it in each step (default: up to 4, if that is less work)",
+        ge=0,
+    )
     optimizer: Literal["auto", "muon", "sgd", "adamw"] = option(
         "optimizer: muon, sgd (with Nesterov momentum) or adamw", "auto"
     )
@@ -67,6 +72,15 @@ class Train(Section):
         "weights of the classes in the loss: none, balanced or auto (inversely proportional to the numbers of training "
         "images), or numbers such as cat=2,dog=1, with 1 for other classes (default: none)",
         parse=parse_class_weights,
+    )
+    use_unlabeled: bool = option(
+        "also train on the images that were not selected: the network labels those that it is confident of", False
+    )
+    unlabeled_confidence: float | None = option(
+        "lowest probability at which --use-unlabeled takes the predicted label, calibrated on validation images "
+        "(default: the one above which 95 % of the validation images are right)",
+        gt=0,
+        le=1,
     )
     label_smoothing: float = option("fraction of the target spread over all classes", 0.2, ge=0, lt=1)
     flip: bool | None = option("flip images horizontally at random (default: depends on the data)")
@@ -135,6 +149,9 @@ class Recipe(LabelTable):
     )
     skip_bad: bool = option("skip images that cannot be read, and list them", False)
     unlabeled: bool = option("select images to label: they have no labels yet", False)
+    unlabeled_images: str | None = path(
+        "more images without labels that --use-unlabeled trains on: a folder, or another source as DATA", paths.source
+    )
     seed: int = option("seed of everything but the held-out splits", 0, ge=0, le=_MAX_SEED)
     device: str = option("device: cpu, cuda, cuda:1, mps or auto", "auto")
     memory: Bytes | None = option("limit on accelerator memory: 2GB", parse=Bytes)

@@ -78,13 +78,14 @@ def cutout(images: Tensor, side: int, generator: torch.Generator) -> Tensor:
 
 
 def mixup(images: Tensor, targets: Tensor, fraction: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Mix this fraction of a batch (B, C, H, W), and its targets (B, ...), with the previous image of each.
+    """Mix this fraction of a batch (B, ...), and its targets (B, ...), with the previous image of each.
 
     Mixing coefficients are uniform in 0..1 (mixup with alpha 1, Zhang et al. 2018).
     """
     chance, coefficient = torch.rand((2, len(images)), generator=generator, device=generator.device)
     coefficient = coefficient * (chance < fraction)
-    mixed = torch.lerp(images, images.roll(1, 0), coefficient.view(-1, 1, 1, 1))
+    weight = coefficient.view(-1, *[1] * (images.ndim - 1)).to(images.dtype)
+    mixed = torch.lerp(images, images.roll(1, 0), weight)
     return mixed, torch.lerp(targets, targets.roll(1, 0), coefficient.view(-1, *[1] * (targets.ndim - 1)))
 
 

@@ -19,6 +19,7 @@ from shoestring.data.images import Images
 class Batch:
     """A training batch: image indices (B,), images (B, C, H, W), and labels or probabilities of their alternatives.
 
+    In place of images, it holds the outputs (B, ...) of the frozen part of a network where these were computed before.
     Labels are (B,) or (B, classes), and probabilities (B, alternatives, ...), as `shoestring.tasks` says; those of an
     image with a training weight sum to that weight. If the batch is one process's part of a distributed batch, `weight`
     is that of its mean in the average over the parts.
@@ -79,6 +80,7 @@ class Batches:
         self.order = self._shuffled()
         self.position = 0
         self.epoch = 0
+        self.outputs: Tensor | None = None  # (V, N, ...) of a frozen part for V views of each image, in place of images
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -88,12 +90,49 @@ class Batches:
 
         Augmentation is that at the fraction `progress` of training.
         """
-        index, mirrored = self._next_indices()
+        index, epochs = self._next_indices()
         part, parts = self.part
-        index, mirrored = index[part::parts], mirrored[part::parts]
+        index, epochs = index[part::parts], epochs[part::parts]
         generator = self.augment_generator.manual_seed(self._batch_seed())
-        _, height, width, _ = self.pixels.shape
         augment = self.augment.at(progress)
+        if self.outputs is None:
+            images = self._augmented(index, epochs, augment, generator, resolution=resolution, crop=crop)
+        else:
+            images = self.outputs[epochs % len(self.outputs), index]
+            if images.ndim == 4:
+                images = images.contiguous(memory_format=torch.channels_last)
+        labels = self.labels[index]
+        if self.weights is not None or self.augment.mixup:
+            labels = self.task.targets(labels, self.classes)
+        if self.weights is not None:
+            labels = labels * self.weights[index, None]
+        if self.augment.mixup:
+            images, labels = mixup(images, labels, augment.mixup, generator)
+        return Batch(index, images, labels, len(index) * parts / self.size)
+
+    def view(self, index: Tensor, number: int) -> Tensor:
+        """Return the images (B, C, H, W) at these indices in one of their augmented views, always the same one.
+
+        View 0 is mirrored as in the first epoch, view 1 as in the second, and so on.
+        """
+        seeds = [self.seed % 2**64, number, int(index[0])]
+        generator = self.augment_generator.manual_seed(int(np.random.SeedSequence(seeds).generate_state(1)[0]))
+        return self._augmented(index, torch.full_like(index, number), self.augment.at(0.0), generator)
+
+    def _augmented(
+        self,
+        index: Tensor,
+        epochs: Tensor,
+        augment: Augment,
+        generator: torch.Generator,
+        *,
+        resolution: int | None = None,
+        crop: int | None = None,
+    ) -> Tensor:
+        """Images (B, C, R, R) at these indices with all augmentation but mixup, mirrored by the epoch of each."""
+        flips = self.first[index] ^ (epochs % 2).bool()
+        mirrored = flips if self.augment.flip else torch.zeros_like(index, dtype=torch.bool)
+        _, height, width, _ = self.pixels.shape
         pixels = gather_pixels(
             self.pixels,
             self.rows[index],
@@ -104,15 +143,7 @@ class Batches:
         images = self.prepare(pixels, resolution=crop or resolution)
         images = color_jitter(images, augment.jitter, generator)
         images = rotate_and_zoom(images, augment.rotate, augment.zoom, generator)
-        images = cutout(images, round(augment.cutout * images.shape[-1]), generator)
-        labels = self.labels[index]
-        if self.weights is not None or self.augment.mixup:
-            labels = self.task.targets(labels, self.classes)
-        if self.weights is not None:
-            labels = labels * self.weights[index, None]
-        if self.augment.mixup:
-            images, labels = mixup(images, labels, augment.mixup, generator)
-        return Batch(index, images, labels, len(index) * parts / self.size)
+        return cutout(images, round(augment.cutout * images.shape[-1]), generator)
 
     def peek(self, size: int) -> Batch:
         """Return the next batch as if it were of this size, without advancing the stream."""
@@ -128,8 +159,8 @@ class Batches:
         return int(np.random.SeedSequence(position).generate_state(1)[0])
 
     def _next_indices(self) -> tuple[Tensor, Tensor]:
-        """Return the indices of the next images, and whether each is mirrored."""
-        parts, flips, missing = [], [], self.size
+        """Return the indices of the next images, and the epoch that each belongs to."""
+        parts, epochs, missing = [], [], self.size
         while missing:
             if self.position == len(self.order):
                 self.order, self.position, self.epoch = self._shuffled(), 0, self.epoch + 1
@@ -137,10 +168,8 @@ class Batches:
             self.position += len(part)
             missing -= len(part)
             parts.append(part)
-            flips.append(self.first[part] ^ bool(self.epoch % 2))
-        index = torch.cat(parts)
-        mirrored = torch.cat(flips) if self.augment.flip else torch.zeros_like(index, dtype=torch.bool)
-        return index, mirrored
+            epochs.append(torch.full_like(part, self.epoch))
+        return torch.cat(parts), torch.cat(epochs)
 
     def _shuffled(self) -> Tensor:
         return torch.randperm(len(self), generator=self.generator, device=self.generator.device)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from shoestring.data.tables import is_missing
 from shoestring.errors import UserError
 from shoestring.tasks import SINGLE_LABEL, task_of
 
@@ -21,6 +23,19 @@ def group_indices(ids: NDArray[np.str_], groups: Mapping[str, str]) -> NDArray[n
     keys = [(0, groups[name]) if name in groups else (1, name) for name in ids.tolist()]
     known = {key: index for index, key in enumerate(dict.fromkeys(keys))}
     return np.array([known[key] for key in keys], dtype=np.int64)
+
+
+def group_codes(groups: Any, count: int) -> NDArray[np.int64]:
+    """Return the index (N,) of each image's group from values of any type, such as numbers or names of patients.
+
+    An image with a missing value (None, NaN) is a group of its own. Raises `UserError` unless there is a value for each
+    of `count` images.
+    """
+    values = np.asarray(groups, dtype=object)
+    if values.shape != (count,):
+        raise UserError(f"groups has shape {values.shape}; expected one value for each of {count:,} images.")
+    names = {str(index): str(value) for index, value in enumerate(values.tolist()) if not is_missing(value)}
+    return group_indices(np.arange(count).astype(str), names)
 
 
 def hold_out_groups(

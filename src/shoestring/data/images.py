@@ -106,6 +106,11 @@ class Images:
         """Stable names (N,)."""
         return self._ids if self._rows is None else self._ids[self._rows]
 
+    @property
+    def all_ids(self) -> NDArray[np.str_]:
+        """Stable names of all images of the store."""
+        return self._ids
+
     @cached_property
     def fingerprint(self) -> str:
         """Hash of images, labels and order, the same on every machine."""

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shoestring.config.class_weights import ClassWeights
+from shoestring.data.group_split import group_codes
 from shoestring.data.images import Images
 from shoestring.data.tables import is_missing
 from shoestring.data.user_images import count_images
@@ -148,15 +149,22 @@ def label_weights(
     return None if np.allclose(weights, weights[0, 0]) else (weights / weights.mean()).astype(np.float32)
 
 
-def with_loss_weights(X: Any, y: Any, sample_weight: Any, class_weight: Any) -> tuple[Any, NDArray[Any], Any]:
-    """Images, labels, and weights in the loss with mean 1 (None if unweighted); images of weight 0 are excluded."""
+def with_loss_weights(
+    X: Any, y: Any, sample_weight: Any, class_weight: Any, groups: Any = None
+) -> tuple[Any, NDArray[Any], Any, NDArray[np.int64] | None]:
+    """Return images, labels, weights in the loss with mean 1, and the index of each image's group.
+
+    Images of weight 0 are excluded. The weights are None if all are equal, and the groups without any.
+    """
     from sklearn.utils import _safe_indexing
 
     y = label_array(y, count_images(X))
+    codes = None if groups is None else group_codes(groups, len(y))
     weights = loss_weights(y, sample_weight, class_weight)
     if weights is None:
-        return X, y, None
+        return X, y, None, codes
     kept = np.flatnonzero(weights > 0)
     if len(kept) < len(y):
         X, y, weights = _safe_indexing(X, kept), y[kept], weights[kept]
-    return X, y, (weights / weights.mean()).astype(np.float32)
+        codes = None if codes is None else codes[kept]
+    return X, y, (weights / weights.mean()).astype(np.float32), codes

@@ -117,16 +117,24 @@ def _hold_out_of(images: Images, indices: NDArray[np.int64], size: int, seed: in
     return images[np.setdiff1d(np.arange(len(images)), held)], images[held]
 
 
-def hold_out_validation(images: Images, fraction: float | None, *, seed: int) -> tuple[Images, Images | None]:
+def hold_out_validation(
+    images: Images, fraction: float | None, *, seed: int, groups: NDArray[np.int64] | None = None
+) -> tuple[Images, Images | None]:
     """Return training and validation images; at most 2,500 are held out, and none of a class with a single image.
 
-    Without a fraction, or if all classes have a single image, nothing is held out (None). Raises `UserError` for a
-    fraction that is not between 0 and 1.
+    Images of one group stay together if there are `groups` (N,). Without a fraction, or if all classes have a single
+    image, nothing is held out (None). Raises `UserError` for a fraction that is not between 0 and 1, for groups without
+    a fraction, and if a class has too few groups.
     """
     if fraction is None:
+        if groups is not None:
+            raise UserError("groups divide images into training and validation: set validation_fraction, or omit them.")
         return images, None
     if not 0 < fraction < 1:
         raise UserError(f"validation_fraction must be above 0 and below 1, or None, not {fraction}.")
     size = min(round(fraction * len(images)), MAX_VALIDATION)
+    if groups is not None:
+        keep, hold = hold_out_groups(images.targets, groups, size, classes=images.classes, seed=seed)
+        return images[keep], images[hold]
     kept, held = _hold_out_of(images, np.arange(len(images)), size, seed)
     return kept, held if len(held) else None

@@ -27,25 +27,29 @@ from shoestring.errors import UserError
 class Targets:
     """Images X, their labels as codes (N,) or (N, L), the classes that these index, and weights in the loss.
 
-    The weights, (N,) or (N, L), have mean 1; None if all are equal.
+    The weights, (N,) or (N, L), have mean 1; None if all are equal. `groups` are the indices (N,) of the images'
+    groups, or None.
     """
 
     X: Any
     codes: NDArray[np.int64]
     classes: NDArray[Any]
     weights: NDArray[np.float32] | None
+    groups: NDArray[np.int64] | None = None
 
 
-def make_targets(X: Any, y: Any, sample_weight: Any, class_weight: Any) -> Targets:
+def make_targets(X: Any, y: Any, sample_weight: Any, class_weight: Any, groups: Any = None) -> Targets:
     """Return the targets of images X with labels y: (N,) of any type, or rows of 0 and 1, one column for each label.
 
     Images of weight 0 are excluded. Raises `UserError` for invalid labels and weights, and labels that never occur.
     """
     indicators = None if y is None else as_indicators(y)
     if indicators is None:
-        X, y, weights = with_loss_weights(X, y, sample_weight, class_weight)
+        X, y, weights, groups = with_loss_weights(X, y, sample_weight, class_weight, groups)
         classes, codes = encode(y)
-        return Targets(X, codes, classes, weights)
+        return Targets(X, codes, classes, weights, groups)
+    if groups is not None:
+        raise UserError("groups need one class for each image, and y has several labels: pass validation_data instead.")
     from sklearn.utils import _safe_indexing
 
     count, names = count_images(X), indicators[1]

@@ -16,7 +16,7 @@ from PIL import Image
 from shoestring.config.fit import DEFAULT_FIT, Fit, check_fit
 from shoestring.config.paths import expanded
 from shoestring.data.build import Resolution, limited
-from shoestring.data.decode import decode, decode_file, header
+from shoestring.data.decode import decode, decode_file, header, resize
 from shoestring.data.images import Images
 from shoestring.data.listing import SAMPLE_SIZE, evenly_spaced
 from shoestring.data.memory import in_memory
@@ -50,6 +50,16 @@ def as_images(
     items = _items(X)
     pixels = _check_shape(to_pixels(X, what="X")) if items is None else _decode_all(items, resolution, channels, fit)
     return in_memory(pixels, labels, classes=classes, resolution=resolution, fit=fit, mirrored=mirrored)
+
+
+def images_like(images: Images, X: Any, labels: NDArray[np.int64] | None = None) -> Images:
+    """Convert X to `Images` of the same size, channels, fit and classes as others, with labels (N,) or None."""
+    (side, _, channels), fit, about = images.shape, images.fit, {"classes": images.classes, "mirrored": images.mirrored}
+    made = as_images(X, labels, resolution=side, channels=channels, fit=fit, **about)
+    if made.shape == images.shape:
+        return made
+    pixels = resize(made.pixels, resolution=side, channels=channels, fit=fit)
+    return in_memory(pixels, labels, resolution=side, fit=fit, **about)
 
 
 def count_images(X: Any) -> int:

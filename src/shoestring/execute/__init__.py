@@ -1,14 +1,18 @@
 """Execute a plan: select, train, prune and calibrate within one budget."""
 
 from shoestring.execute.calibration import calibrate, with_temperature
+from shoestring.execute.first_part import FOLDER as FIRST_PART
 from shoestring.execute.proxy import pool_of, signals_of
 from shoestring.execute.pruning import prune
 from shoestring.execute.selection import select
 from shoestring.execute.ticket_results import find_tickets
 from shoestring.execute.training import accuracy, train
+from shoestring.execute.unlabeled import all_unlabeled, train_on_all
 
 __all__ = [
+    "FIRST_PART",
     "accuracy",
+    "all_unlabeled",
     "calibrate",
     "find_tickets",
     "pool_of",
@@ -16,5 +20,6 @@ __all__ = [
     "select",
     "signals_of",
     "train",
+    "train_on_all",
     "with_temperature",
 ]

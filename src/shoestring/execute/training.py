@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import partial
 
 from shoestring.budget import Budget, Window
+from shoestring.config.plan import TrainPlan
 from shoestring.data import Images
 from shoestring.data.labels import weighted_by_class
 from shoestring.errors import BudgetTooSmall, UserError
@@ -28,17 +29,24 @@ _PROBE_FRACTION, _MIN_PROBED = 0.25, 64  # of the time for training; images
 
 
 def train(
-    images: Images, resolved: Resolved, *, budget: Budget, validation: Images | None = None
+    images: Images,
+    resolved: Resolved,
+    *,
+    budget: Budget,
+    validation: Images | None = None,
+    window: Window | None = None,
 ) -> tuple[Model, TrainingSummary, Resolved]:
     """Train as planned; return the model, a summary of the training, and the final plan.
 
-    The plan may be revised once, early in the training, if steps take much longer or shorter than planned.
+    The plan may be revised once, early in the training, if steps take much longer or shorter than planned. With a
+    `window`, it is trained only for that part of the budget, and the plan stays.
     """
     planned, planner = resolved.training, resolved.planner
     assert planned is not None
-    context = planner.context
-    window, plans = budget.window("train"), [planned]
-    revisable = context.distributed is None and planner.saved is None
+    context, fine_tune = planner.context, planned.train.fine_tune
+    measured = fine_tune is None or not fine_tune.views  # otherwise steps take less time than those that were timed
+    revisable = window is None and context.distributed is None and planner.saved is None and measured
+    window, plans = window or budget.window("train"), [planned]
 
     def replan(ratio: float) -> bool:
         allotment = allotment_of(budget, "train", count=len(images), later=planner.later)
@@ -50,11 +58,11 @@ def train(
         plans.append(revised)
         return True
 
-    score = _score(validation, planned.model) if validation else None
+    score = score_on(validation, planned.model) if validation else None
     hooks = Hooks(score=score, anytime=True, replan=replan if revisable else None)
-    fine_tune, probed = planned.train.fine_tune, None
+    probed = None
     if fine_tune is not None and fine_tune.probe and planner.saved is None:
-        probed = _fit_probe(planned, images, window, context)
+        probed = fit_head(planned, images, window, context)
         if fine_tune.tune == HEAD:
             return planned.model, probed, resolved
     images = weighted_by_class(images, planned.train.class_weights)
@@ -79,11 +87,9 @@ def _answers(planned: Planned) -> tuple[object, ...]:
     return planned.network.options, planned.train.grow, planned.train.batch_size
 
 
-def _fit_probe(planned: Planned, images: Images, window: Window, context: Context) -> TrainingSummary:
+def fit_head(planned: Planned, images: Images, window: Window, context: Context) -> TrainingSummary:
     """Fit the head to the features of as many images as a part of the window allows; return a summary."""
-    plan, count = planned.train, len(images)
-    if plan.times.predict:
-        count = min(count, max(round(_PROBE_FRACTION * window.remaining / plan.times.predict), _MIN_PROBED))
+    plan, count = planned.train, images_to_fit_head(len(images), planned.train, window)
     context.log(f"fitting the head of {planned.model.name} to the features of {count:,} images")
     planned.model.module.to(context.device)
     sample = weighted_by_class(some_of_each_class(images, count, seed=context.seed), plan.class_weights)
@@ -97,7 +103,15 @@ def _fit_probe(planned: Planned, images: Images, window: Window, context: Contex
     return TrainingSummary(0, epochs, plan.batch_size, method, "float32", str(plan.grow), 0.0, "budget")
 
 
-def _score(images: Images, model: Model) -> Score:
+def images_to_fit_head(count: int, plan: TrainPlan, window: Window) -> int:
+    """Return the number of images, of `count`, to whose features a head is fitted in a part of the window."""
+    if not plan.times.predict:
+        return count
+    return min(count, max(round(_PROBE_FRACTION * window.remaining / plan.times.predict), _MIN_PROBED))
+
+
+def score_on(images: Images, model: Model) -> Score:
+    """Return the accuracy on these images as the score of early stopping."""
     return Score(partial(_measure_score, images=images), passes=len(images) * expected_passes(model.preprocessing))
 
 

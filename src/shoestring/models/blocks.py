@@ -36,6 +36,17 @@ def find_blocks(module: nn.Module, heads: Collection[str]) -> dict[str, list[str
     return {**blocks, HEAD: head}
 
 
+def block_modules(module: nn.Module) -> dict[str, nn.Module]:
+    """Return the modules that a network consists of by their names: its parts, and those of sequences of parts."""
+    found: dict[str, nn.Module] = {}
+    for name, part in module.named_children():
+        if isinstance(part, _CONTAINERS) and len(part) > 1:
+            found.update({f"{name}.{inner}": child for inner, child in part.named_children()})
+        else:
+            found[name] = part
+    return found
+
+
 def _block_of(module: nn.Module, name: str) -> str:
     first, _, rest = name.partition(".")
     child = getattr(module, first)

@@ -14,6 +14,7 @@ from shoestring.growth import Schedule
 from shoestring.growth.compose import compose
 from shoestring.models.model import Model
 from shoestring.planning.defaults import augmentation, default_batch_size, fitting_batch_size
+from shoestring.planning.frozen import with_views
 from shoestring.planning.growth import choose_growth, requested_schedule
 from shoestring.planning.model import Network, build_network, choose_network
 from shoestring.planning.optimizer import choose_optimizer, peak_rates
@@ -148,13 +149,12 @@ def plan_training(
 
     `slowdown` is the expected ratio of the time of a step to the profiled one.
     """
-    schedule = schedule or compose("constant")
+    schedule, side = schedule or compose("constant"), model.preprocessing.resolution
     size = min(settings.batch_size or default_batch_size(allotment.count, profiler.context.device), allotment.count)
     profile = profiler(model, images, settings, batch_size=size)
     if profile.threads is not None:
         set_threads(profile.threads)
     if settings.batch_size is None and profiler.budget.unit == "seconds":
-        side = model.preprocessing.resolution
         size = fitting_batch_size(size, allotment.length / slowdown, profile.times, schedule, side)
     optimizer = choose_optimizer(model, settings)
     rate, decay = peak_rates(model, settings, optimizer, batch_size=size)
@@ -177,7 +177,8 @@ def plan_training(
     epochs = _epochs(model, plan, allotment, profiler.budget, slowdown)
     augment = augmentation(settings, allotment.count, mirrored=images.mirrored, epochs=epochs)
     fine_tune = choose_fine_tuning(model, settings, epochs=epochs)
-    return replace(plan, augment=augment, fine_tune=fine_tune, side=model.preprocessing.resolution)
+    plan = replace(plan, augment=augment, fine_tune=fine_tune, side=side)
+    return with_views(plan, model, settings, allotment.count, epochs, allotment.length / slowdown, profiler.budget)
 
 
 def _epochs(model: Model, plan: TrainPlan, allotment: Allotment, budget: Budget, slowdown: float = 1.0) -> float:

@@ -10,6 +10,7 @@ from shoestring.data.images import Images
 from shoestring.evaluation.cost import count_macs
 from shoestring.models.model import Model
 from shoestring.planning.plan import MACS_POWER, Allotment, plan_training
+from shoestring.planning.pretrained import is_pretrained
 from shoestring.planning.profiling import Profiler
 
 # The learning rate of a pruned network that was fine-tuned, relative to that before: on validation images of scenes, at
@@ -24,11 +25,13 @@ def plan_recovery(
     fraction = 1.0
     if prune.macs is not None:
         fraction = min(prune.macs.value if prune.macs.is_fraction else prune.macs.value / count_macs(model), 1.0)
+    if settings.tune != "auto" or is_pretrained(settings):  # pruning changes every block
+        settings = replace(settings, tune="all", frozen_views=None)
     slowdown = fraction**MACS_POWER  # below one: the pruned network is faster
     plan = plan_training(model, images, settings, allotment, profiler, slowdown=slowdown)
     times = replace(plan.times, train=slowdown * plan.times.train, predict=slowdown * plan.times.predict)
     plan = replace(plan, times=times)
-    if plan.fine_tune is not None:  # pruning changes every block
+    if plan.fine_tune is not None:
         rate = plan.learning_rate * (_RECOVERY_FACTOR if settings.learning_rate is None else 1)
-        plan = replace(plan, learning_rate=rate, fine_tune=replace(plan.fine_tune, tune="all", probe=False))
+        plan = replace(plan, learning_rate=rate, fine_tune=replace(plan.fine_tune, probe=False))
     return plan

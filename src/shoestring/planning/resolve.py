@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from shoestring.budget import Budget
-from shoestring.config.plan import Plan, TrainPlan
+from shoestring.config.plan import Plan, TrainPlan, UnlabeledPlan
 from shoestring.config.recipe import Recipe
 from shoestring.data import Dataset, Images
 from shoestring.data.labels import check_class_weights
@@ -24,6 +24,7 @@ from shoestring.planning.proxy import Proxy, build_proxy, plan_proxy, reserve_pr
 from shoestring.planning.recovery import plan_recovery
 from shoestring.planning.request import Request, count_training_images
 from shoestring.planning.selection_method import choose_selection, describe_method
+from shoestring.planning.unlabeled import plan_unlabeled
 from shoestring.runtime import threads
 from shoestring.runtime.context import Context
 from shoestring.tasks import MULTI_LABEL
@@ -44,6 +45,7 @@ class Resolved:
     training: Planned | None = None
     proxy: Proxy | None = None
     recovery: TrainPlan | None = None
+    unlabeled: UnlabeledPlan | None = None
     reasons: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -59,6 +61,7 @@ class Resolved:
             proxy=None if self.proxy is None else self.proxy.plan,
             prune=recipe.prune.what if recipe.prune.enabled else None,
             recovery=self.recovery,
+            unlabeled=self.unlabeled,
             reasons=dict(self.reasons),
         )
         if training is None:
@@ -121,6 +124,7 @@ def _resolve(request: Request) -> Resolved:
         request = replace(request, recipe=replace(request.recipe, prune=prune))
     recipe, stored = request.recipe, request.stored
     _check(request)
+    unlabeled = plan_unlabeled(recipe.train, request.context, request.data.train.task) if request.trains else None
     saved = Checkpoint(request.context.folder).load() if request.trains else None
     if request.trains:
         request, found = _with_backbone(request, saved)
@@ -143,8 +147,7 @@ def _resolve(request: Request) -> Resolved:
             check_budget(request)
     if extended:
         request = replace(request, stored=None)
-    train = request.recipe.train
-    planner = Planner(train, recipe.grow, request.profiler, later=recipe.prune, saved=saved)
+    planner = Planner(request.recipe.train, recipe.grow, request.profiler, later=recipe.prune, saved=saved)
     proxy = _proxy(request)
     training = _training(request, planner, proxy)
     recovery = _recovery(request, training, proxy)
@@ -154,7 +157,7 @@ def _resolve(request: Request) -> Resolved:
         reasons["recovery"] = "training after pruning"
     if stored is not None:
         reasons |= stored.reasons
-    return Resolved(request.recipe, request.data, planner, training, proxy, recovery, reasons)
+    return Resolved(request.recipe, request.data, planner, training, proxy, recovery, unlabeled, reasons)
 
 
 def _check(request: Request) -> None:
@@ -229,23 +232,19 @@ def _training(request: Request, planner: Planner, proxy: Proxy | None) -> Planne
         planned = Planned(network, planner.build(network, images), stored.train, dict(stored.reasons))
     else:
         pending = ("select",) if _takes_part(request, proxy) else ()
-        planned = planner(
-            images,
-            allotment_of(budget, "train", count=request.examples, later=request.recipe.prune, pending=pending),
-        )
+        later, count = request.recipe.prune, request.examples
+        planned = planner(images, allotment_of(budget, "train", count=count, later=later, pending=pending))
     budget.seconds_per_pass = planned.train.times.predict or None
     return planned
 
 
 def _recovery(request: Request, training: Planned | None, proxy: Proxy | None) -> TrainPlan | None:
     """The plan for fine-tuning the network once it is pruned."""
-    model = request.model if training is None else training.model
+    model, stored, recipe = request.model if training is None else training.model, request.stored, request.recipe
     if not request.prunes or model is None:
         return None
-    stored, recipe = request.stored, request.recipe
     if stored is not None and stored.recovery is not None:
         return stored.recovery
-    waiting = {"select": _takes_part(request, proxy), "train": training is not None}
-    pending = [name for name, waits in waiting.items() if waits]
+    pending = ["select"] * _takes_part(request, proxy) + ["train"] * (training is not None)
     allotment = allotment_of(request.budget, "prune", count=request.examples, pending=pending)
     return plan_recovery(model, request.data.train, recipe.train, recipe.prune, allotment, request.profiler)

@@ -9,6 +9,7 @@ from typing import Any
 from shoestring.config.units import format_percent, format_seconds
 from shoestring.escaping import markdown
 from shoestring.reporting.multi_label import class_table, is_multi_label, label_headline, label_rows
+from shoestring.reporting.unlabeled import unlabeled_rows
 from shoestring.runtime.files import write_text
 
 _LABELS = (
@@ -66,6 +67,7 @@ def summary(result: dict[str, Any]) -> list[tuple[str, str]]:
     ]
     if weights := result.get("class_weights"):
         rows.append(("class weights", describe_class_weights(weights)))
+    rows += unlabeled_rows(result)
     if skipped := result.get("skipped"):
         rows.append(("unreadable images skipped", f"{skipped:,}, listed in skipped.json"))
     if duplicates := result.get("test_images_in_training"):

@@ -18,7 +18,9 @@ from shoestring.selection.subset_files import never_held_out
 
 def current_key(recipe: Recipe) -> str:
     """Return the key of the current data files."""
-    return source_key(recipe.data, labels=as_labels(**label_arguments(recipe)), unlabeled=recipe.unlabeled)
+    key = source_key(recipe.data, labels=as_labels(**label_arguments(recipe)), unlabeled=recipe.unlabeled)
+    more = recipe.unlabeled_images
+    return key if more is None else f"{key} {source_key(more, unlabeled=True)}"
 
 
 def label_arguments(recipe: Recipe) -> dict[str, Any]:

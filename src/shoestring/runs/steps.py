@@ -19,6 +19,7 @@ from shoestring.models.inference import Predictor
 from shoestring.models.model import Model
 from shoestring.planning.proxy import Proxy
 from shoestring.planning.resolve import Resolved
+from shoestring.runs import unlabeled
 from shoestring.runs.models import final_model
 from shoestring.runs.plan import record_plan
 from shoestring.runs.pruning import measure_before, measure_latencies, write_comparison, write_layers
@@ -92,7 +93,7 @@ def train(run: Run, images: Images, validation: Images, resolved: Resolved) -> M
 
     def make() -> Model:
         with run.budget.track("train"):
-            model, summary, final = execute.train(images, resolved, budget=run.budget, validation=validation)
+            model, summary, final = unlabeled.train(run, images, validation, resolved)
         run.record(training=asdict(summary))
         if final is not resolved:
             record_plan(run, final)
@@ -174,6 +175,7 @@ def evaluate(run: Run, model: Model, data: Dataset, images: Images, subset: Subs
         "skipped": len(data.skipped),
         "select": None if subset is None else subset.method,
         **leaked,
+        **unlabeled.unlabeled_result(run),
         "before_pruning": before,
         "warnings": warnings,
         "budget": {"unit": budget.unit, "total": budget.total},

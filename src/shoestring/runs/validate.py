@@ -9,6 +9,7 @@ from shoestring.config import paths, registry
 from shoestring.config.fit import EARLIER_FIT
 from shoestring.config.layers import merge
 from shoestring.config.recipe import Prune, Recipe, Select
+from shoestring.config.unlabeled import check_unlabeled
 from shoestring.errors import UserError, unknown
 from shoestring.growth.compose import compose
 from shoestring.runs.directory import RunDir
@@ -19,6 +20,7 @@ def check(recipe: Recipe, *, pruned: bool = False) -> None:
     if len(recipe.budget) > 1:
         raise UserError(f"set one budget, not {' and '.join(f'--{name}' for name in recipe.budget)}.")
     _check_names(recipe)
+    check_unlabeled(recipe)
     _check_selection(recipe.select)
     _check_subset_files(recipe)
     if recipe.keep is not None and (recipe.select.subset or recipe.select.already):

@@ -22,6 +22,7 @@ from shoestring.training.checkpoint import Checkpoint, Extended, Fresh, Resumed,
 from shoestring.training.distributed import Rank0
 from shoestring.training.dynamics import Recorder
 from shoestring.training.early_stopping import EarlyStopping, Score
+from shoestring.training.frozen import run_frozen_part
 from shoestring.training.progress import Constraint, TrainingState, TrainingSummary
 from shoestring.training.saving import Saver
 from shoestring.training.setup import growth_of, prepare
@@ -75,6 +76,9 @@ def fit(
         last = plan.lr_range[1]
         state.plan = replace(plan, lr_range=(last * window.start / window.end, last))
     try:
+        run_frozen_part(state, window, context)
+        if isinstance(start, Fresh) and state.batches.outputs is not None:
+            window.restart()  # the schedule begins with the first step
         return _Loop(state, images, window, context, hooks or Hooks(), start).run()
     finally:
         state.unfreeze()

@@ -67,6 +67,7 @@ class TrainingState:
         self.steps = 0
         self.images = 0  # seen so far, repetitions included
         self.frozen: list[nn.Parameter] = []  # trainable weights that are not tuned
+        self.frozen_macs = 0  # of the part of the network that steps do not run
         self._recorded: dict[str, Tensor] | None = None
 
     @property
@@ -122,7 +123,7 @@ class TrainingState:
     def step_cost(self) -> dict[str, float]:
         """Cost of the next step in each unit of a budget; the seconds are an estimate."""
         size, work = self.batches.size, self.growth.work
-        flops = TRAINING_FLOPS_PER_MAC * self.growth.macs * work * size
+        flops = TRAINING_FLOPS_PER_MAC * (self.growth.macs - self.frozen_macs) * work * size
         return {"seconds": self.timer.expected(work), "epochs": size / len(self.batches), "flops": flops}
 
     def halve_batch_size(self) -> None:
