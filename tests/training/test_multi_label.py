@@ -20,9 +20,9 @@ from shoestring.models.inference import Predictor
 from shoestring.models.model import Model
 from shoestring.tasks import MULTI_LABEL
 from shoestring.training.heads.class_means import fit_class_means
+from shoestring.training.heads.label_probes import fit_label_probes
 from shoestring.training.heads.on_features import train_on_features
 from shoestring.training.loop import fit
-from shoestring.training.heads.label_probes import fit_label_probes
 from shoestring.training.probe import probe_head, some_of_each_class
 
 NET = {"model": "simplecnn", "width": 0.25, "batch_size": 16, "flip": False}

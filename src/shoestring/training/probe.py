@@ -22,7 +22,6 @@ from shoestring.training.heads.logistic_regression import fit_probe
 from shoestring.training.heads.on_features import train_on_features, training_flops
 
 
-
 def some_of_each_class(images: Images, count: int, *, seed: int) -> Images:
     """Return `count` of the images, drawn at random, as equally many of each class or label as there are."""
     order = np.random.default_rng(seed).permutation(len(images))
