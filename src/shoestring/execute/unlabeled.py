@@ -17,6 +17,7 @@ from shoestring.data.labels import weighted_by_class
 from shoestring.data.predicted import joined, repeated, unselected, with_predicted
 from shoestring.errors import BudgetTooSmall, UserError
 from shoestring.evaluation.cost import count_macs
+from shoestring.evaluation.metrics import Predictions
 from shoestring.execute.calibration import with_temperature
 from shoestring.execute.confidence import DEFAULT_CONFIDENCE, choose_confidence, most_probable
 from shoestring.execute.first_part import FirstPart, UnlabeledUse
@@ -104,6 +105,7 @@ def _label(
     plain, confidence, before, budget = _plain(model), plan.confidence, None, window.budget
     if validation is not None:
         plain, predictions = with_temperature(Predictor(plain), validation)
+        assert isinstance(predictions, Predictions)  # of one class for each image, as planned
         before = predictions.accuracy
         if confidence is None:
             scores = torch.from_numpy(predictions.sample / plain.temperature).log_softmax(1).numpy()
