@@ -61,6 +61,10 @@ TIMM = {  # name -> resolution
     "xcit_nano_12_p16_224": 64,
     "tiny_vit_5m_224": 224,
 }
+_NOTE = (
+    "Measured by `benchmarks/export.py` with test images of CIFAR-10, resized to these sizes, and random weights "
+    "unless marked; times are of one image of the trained size with its mirror image."
+)
 RESIZABLE = ("vit_tiny_patch16_224", "swin_tiny_patch4_window7_224", "xcit_nano_12_p16_224")  # with the option img_size
 
 
@@ -181,7 +185,7 @@ def table(rows: list[Row]) -> str:
             f"{row['torch_ms']:.1f} ms",
         ]
         lines.append(f"| {' | '.join(map(str, cells))} |")
-    return "\n".join(lines)
+    return "\n".join([*lines, "", _NOTE]) if rows else ""
 
 
 if __name__ == "__main__":

@@ -28,6 +28,10 @@ from shoestring.models.preprocessing import Preprocessing
 from shoestring.runs.prediction import _GROUP, _decode_group
 
 ROWS = Rows("prediction.json", ("network", "resolution", "images", "side"))
+_NOTE = (
+    "Images per second, measured by `benchmarks/prediction.py` on small JPEG files. Network and decoder share the "
+    "processor, so that `predict` comes near decoding alone only where the network is much faster, as on a GPU."
+)
 NETWORKS = (("simplecnn", 32), ("resnet20", 32), ("timm:tf_efficientnet_lite0", 96))
 
 
@@ -100,7 +104,7 @@ def table(rows: list[Row]) -> str:
         rates = [f"{row[name]:,}" for name in ("decoding", "forward", "prediction")]
         cells = [row["network"], row["resolution"], *rates, f"{100 * row['prediction'] / slower:.0f} %"]
         lines.append(f"| {' | '.join(map(str, cells))} |")
-    return "\n".join(lines)
+    return "\n".join([*lines, "", _NOTE]) if rows else ""
 
 
 if __name__ == "__main__":
