@@ -112,6 +112,7 @@ def prune(run: Run, model: Model, images: Images, validation: Images, resolved: 
         with run.budget.track("validate"):
             before = measure_before(run, model, validation)
         run.record(before_pruning=before)
+        run.record_validation("train", before["validation"])
         run.context.log("pruning")
         with run.budget.track("prune"):
             latencies = {"before": measure_latencies(run, model)}
@@ -139,6 +140,7 @@ def evaluate(run: Run, model: Model, data: Dataset, images: Images, subset: Subs
         predictor = _predictor(run, model, data)
         model, validation = execute.with_temperature(predictor, data.validation)
         predictor.model = _save_description(run, model)
+        run.record_validation("evaluate", validation.accuracy)
         metrics = _test(run, predictor, data.test)
         seconds, limit = run.timing_limits()
         with threads.restore_threads():  # training may use fewer
@@ -170,6 +172,7 @@ def evaluate(run: Run, model: Model, data: Dataset, images: Images, subset: Subs
         "model": model.name,
         "options": model.options,
         "examples": len(images),
+        "training_pool": len(data.train),
         "class_weights": run.recipe.train.class_weights,
         "skipped": len(data.skipped),
         "select": None if subset is None else subset.method,
