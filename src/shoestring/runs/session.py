@@ -83,7 +83,7 @@ class Run:
         self.context.on_progress("load", done / total if total else 0.0, {"images": done})
 
     def reserve_end(self, data: Dataset) -> None:
-        """Reserve the time for the files of the evaluation, latency measurements, the report, the last files and the exit."""
+        """Reserve the time for the files of the evaluation, latency measurements, report, last files and exit."""
         self.budget.reserve("files", seconds_to_write(len(data.test), len(data.classes)))
         self.budget.reserve("timing", self.timing_reserve, images=MIN_PASSES)
         self.budget.reserve("report", min(_REPORT_SECONDS, _REPORT_FRACTION * self.budget.total))

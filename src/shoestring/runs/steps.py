@@ -235,16 +235,6 @@ def finish(run: Run, result: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
-def add_lateness(run: Run, result: dict[str, Any]) -> None:
-    """Add `late_seconds` to the results, and a warning if the deadline was missed.
-
-    Call it after all work in the budget except for writing the last files.
-    """
-    result["late_seconds"] = late = round(max(run.lateness, 0.0), 2)
-    if late:
-        result.setdefault("warnings", []).append(f"the deadline of {run.budget.total:g} s was missed by {late:g} s")
-
-
 def _load_or_make(run: Run, name: str, make: Callable[[], Model]) -> Model:
     return run.folder.load_or_make(
         f"{name}/model.json", make, lambda model, file: model.save(file.parent), lambda file: Model.load(file.parent)
