@@ -132,12 +132,10 @@ class Metrics:
             (one.name, f"{one.images:,}", *map(format_percent, (one.recall, one.precision, one.f1)))
             for one in sorted(self.per_class, key=lambda one: 2.0 if one.recall is None else one.recall)[:_MAX_ROWS]
         ]
-        more = (
-            f"<p>the {_MAX_ROWS} weakest of {len(self.per_class):,} classes</p>"
-            if len(self.per_class) > _MAX_ROWS
-            else ""
+        shown = (
+            f", the {_MAX_ROWS} weakest of {len(self.per_class):,} classes" if len(self.per_class) > len(rows) else ""
         )
-        return f"<p>{html(self)}</p>{html_table(('class', 'images', 'recall', 'precision', 'F1'), rows)}{more}"
+        return f"<p>{html(self)}{shown}</p>{html_table(('class', 'images', 'recall', 'precision', 'F1'), rows)}"
 
     @property
     def confusion(self) -> NDArray[np.int64]:

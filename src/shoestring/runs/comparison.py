@@ -10,6 +10,7 @@ from typing import Any
 from shoestring.errors import UserError
 from shoestring.evaluation.significance import compare_paired, holm
 from shoestring.reporting.comparison import ComparedRun, Comparison, PairedTest
+from shoestring.reporting.multi_label import is_multi_label
 from shoestring.reporting.run_data import RunData
 from shoestring.runs.directory import RunDir
 from shoestring.runs.finished import read_result
@@ -29,7 +30,8 @@ def compare_runs(folders: Sequence[RunDir]) -> Comparison:
         result = read_result(folder)
         with folder.checking_results():
             runs.append(_compared(name, folder, result))
-            predictions.append(read_predictions(folder.path, tuple(result["per_class"])))
+            single = not is_multi_label(result)
+            predictions.append(read_predictions(folder.path, tuple(result["per_class"])) if single else None)
     untested = _why_untested(names, predictions)
     tests = () if untested else _tests(names, [one for one in predictions if one is not None])
     return Comparison(tuple(runs), tests, untested, _differences(folders))

@@ -84,7 +84,7 @@ def _mistakes(
     shown = [picture(index) for index in wrong[:_MISTAKES].tolist()]
     notes["mistakes"] = (
         f'{len(shown)} of {len(wrong):,} wrong predictions on the test images, the most confident first. "Label may be '
-        f'wrong": of the other predictions that are at least as confident, {format_percent(_RELIABLE)} or more are right.'
+        f'wrong": of the other predictions at least as confident, {format_percent(_RELIABLE)} or more are right.'
     )
     return shown, cells
 

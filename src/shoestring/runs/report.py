@@ -18,6 +18,7 @@ from shoestring.models.description import TENSORS_FILE, model_folder
 from shoestring.models.model import Model
 from shoestring.reporting.card import model_card
 from shoestring.reporting.html import run_page
+from shoestring.reporting.multi_label import is_multi_label
 from shoestring.reporting.pictures import Gallery
 from shoestring.reporting.run_data import RunData
 from shoestring.runs.directory import RunDir
@@ -67,12 +68,13 @@ def write_page(
     missing: str = "",
     limit: TimeLimit | None = None,
 ) -> bool:
-    """Write the page and the model card of a run; return whether there was time.
+    """Write the page and the model card of a run; return whether they were written.
 
-    Without `sources` the page has no pictures, and `missing` says why. Raises `UserError` for corrupted files.
+    They are not if there is no time, or if images have several labels, which the page does not show. Without `sources`
+    the page has no pictures, and `missing` says why. Raises `UserError` for corrupted files.
     """
     limit = limit or TimeLimit()
-    if not limit.allows_page:
+    if is_multi_label(result) or not limit.allows_page:
         return False
     gallery = Gallery.empty()
     predictions = read_predictions(folder.path, tuple(result["per_class"]))
@@ -96,7 +98,7 @@ def write_in_budget(run: Run, result: dict[str, Any], sources: Sources, *, limit
         limit = TimeLimit(partial(budget.remaining_for, "report"), budget.slowdown)
     with budget.track("report"):
         written = write_page(run.folder, result, sources, limit=limit)
-    if not written:
+    if not written and not is_multi_label(result):
         path = run.folder.path
         run.context.log(f"no time for {path / PAGE}: `shoestring report {path}` writes it")
     seconds = budget.ledger["report"]
