@@ -13,7 +13,7 @@ from shoestring.data.memory import in_memory
 from shoestring.errors import messages_with_flags
 from shoestring.models.model import Model, build
 from shoestring.models.preprocessing import Preprocessing
-from shoestring.runs import session
+from shoestring.runs import report, session
 from shoestring.runtime.context import Context
 from shoestring.training import loop
 from shoestring.training.checkpoint import Checkpoint
@@ -45,6 +45,18 @@ def _messages(request: pytest.FixtureRequest) -> Iterator[None]:
         return
     with messages_with_flags():
         yield
+
+
+@pytest.fixture
+def charts() -> None:
+    """Draw the charts of reports."""
+
+
+@pytest.fixture(autouse=True)
+def _reports(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw no charts, which take a second per run, unless a test uses `charts`."""
+    if "charts" not in request.fixturenames:
+        monkeypatch.setattr(report.TimeLimit, "allows_chart", lambda self: False)
 
 
 @pytest.fixture(scope="session")

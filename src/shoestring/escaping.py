@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterable, Sequence
+from html import escape
 from typing import Any, TextIO
 
 # C0 and C1 control characters, line and paragraph separators, bidirectional controls, byte-order mark, surrogates
@@ -26,6 +27,19 @@ def printable(value: object) -> str:
 def markdown(value: object) -> str:
     """Escape the text for a line or a table cell of Markdown, so that no part becomes a link, HTML or emphasis."""
     return _MARKDOWN.sub(lambda match: _ENTITIES.get(match[0], "\\" + match[0]), printable(value))
+
+
+def html(value: object) -> str:
+    """Escape the text for HTML, also in quoted attributes; nonprintable characters are shown as escapes."""
+    return escape(printable(value))
+
+
+def html_table(header: Sequence[object], rows: Iterable[Sequence[object]], *, caption: str = "") -> str:
+    """Render an HTML table of plain-text cells."""
+    head = "".join(f"<th>{html(cell)}</th>" for cell in header)
+    body = "".join(f"<tr>{''.join(f'<td>{html(cell)}</td>' for cell in row)}</tr>" for row in rows)
+    title = f"<caption>{html(caption)}</caption>" if caption else ""
+    return f"<table>{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
 _ENTITIES = {"<": "&lt;", ">": "&gt;", "&": "&amp;"}  # not every renderer supports a backslash before these

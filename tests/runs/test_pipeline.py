@@ -71,7 +71,7 @@ def test_run_writes_all_files(whole, result):
     assert not list(whole.path.rglob("state.pt"))
     assert {"accuracy", "interval", "per_class", "params", "macs", "seconds", "out"} <= result.keys()
     assert whole.run["result"] == json.loads(json.dumps(result))
-    steps = {"start", "load", "plan", "select", "train", "validate", "prune", "evaluate"}
+    steps = {"start", "load", "plan", "select", "train", "validate", "prune", "evaluate", "report"}
     assert set(whole.run["ledger"]) == steps
     assert merge(("file", read(whole / "recipe.yaml")))[0] == RECIPE
     assert {row["step"] for row in whole.history()} >= {"select", "train", "prune"}

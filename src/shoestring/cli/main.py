@@ -23,7 +23,8 @@ VERBS = {
     "evaluate": ("shoestring.cli.evaluate", "evaluate a finished run on other images"),
     "predict": ("shoestring.cli.predict", "predict the classes of image files"),
     "export": ("shoestring.cli.export", "write a model as a file for other programs: ONNX, Triton and others"),
-    "report": ("shoestring.cli.report", "print the results of a finished run"),
+    "compare": ("shoestring.cli.compare", "compare finished runs, with tests of their differences"),
+    "report": ("shoestring.cli.report", "print the results of a finished run, and write its report"),
     "list": ("shoestring.cli.list", "list methods, models and data sources with their options"),
     "check": ("shoestring.cli.check", "check the machine and the data before spending a budget"),
 }

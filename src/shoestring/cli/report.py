@@ -1,4 +1,4 @@
-"""`shoestring report RUN`: print the results of a finished run, and write its report again."""
+"""`shoestring report RUN ...`: write the report of a finished run again, or one page that compares several."""
 
 from __future__ import annotations
 
@@ -8,41 +8,70 @@ from pathlib import Path
 from typing import Any
 
 from shoestring.cli.flags import Parser, add_output
+from shoestring.cli.progress import Progress
+from shoestring.config.paths import expanded
 from shoestring.errors import UserError
 from shoestring.runs.directory import RunDir
+from shoestring.runs.finished import read_result
+from shoestring.runtime.output_files import check_file
+
+_PAGE = "comparison.html"
 
 
 def main(verb: str, words: Sequence[str]) -> int:
     """Run the command; return its exit code."""
-    parser = Parser(
-        prog=f"shoestring {verb}", description="Print the results of a finished run, and write its report.md again."
-    )
-    parser.add_argument("run", metavar="RUN", help="folder of the finished run")
-    add_output(parser)
-    args = parser.parse_args(words)
-    folder = RunDir(Path(args.run))
-    if not folder.run:
-        raise UserError(f"{args.run} is not a run folder (it has no run.json).")
-    result = folder.run.get("result")
-    if result is None:
-        raise UserError(f"{args.run} is not a finished run (its run.json has no result).")
-    if "summary" in result:
-        return _report_tickets(folder, result, as_json="json" in args)
-    if "accuracy" not in result:
-        raise UserError(f"{args.run} is a selection, without a network to report on.")
-    from shoestring.cli.show import show
-    from shoestring.reporting.markdown import write_report
-
-    with folder.checking_results():
-        write_report(folder.path, result)
-        if "json" in args:
-            print(json.dumps(result, indent=1))
+    args = _parser(verb).parse_args(words)
+    folders = [RunDir(Path(run)) for run in args.runs]
+    progress = Progress(quiet="quiet" in args)
+    try:
+        if len(folders) > 1:
+            _compare(folders, expanded(args.out) if "out" in args else Path(_PAGE), args.overwrite, "json" in args)
+            return 0
+        if "out" in args:
+            raise UserError("--out is the page of several runs; the report of one is written into its folder.")
+        result = folders[0].run.get("result") or {}
+        if "summary" in result:
+            _report_tickets(folders[0], result, "json" in args)
         else:
-            show(verb, result)
+            _write(folders[0], progress, "json" in args)
+    finally:
+        progress.close()
     return 0
 
 
-def _report_tickets(folder: RunDir, result: dict[str, Any], *, as_json: bool) -> int:
+def _parser(verb: str) -> Parser:
+    parser = Parser(
+        prog=f"shoestring {verb}",
+        description="Print the results of a finished run and write its report again (report/index.html, report.md and "
+        "README.md), or write a page that compares several runs.",
+    )
+    parser.add_argument("runs", metavar="RUN", nargs="+", help="folders of finished runs")
+    parser.add_argument("--out", metavar="FILE", help=f"page that compares several runs (default: {_PAGE})")
+    parser.add_argument("--overwrite", action="store_true", default=False, help="overwrite an existing --out")
+    add_output(parser)
+    return parser
+
+
+def _write(folder: RunDir, progress: Progress, as_json: bool) -> None:
+    """Write the report of a run, and print its results."""
+    result = read_result(folder)
+    progress.log("loading images")
+    from shoestring.cli.show import show
+    from shoestring.reporting.markdown import write_report
+    from shoestring.runs.report import load_sources, write_page
+
+    sources, missing = load_sources(folder, progress=progress.loading)
+    with folder.checking_results():
+        write_report(folder.path, result)
+        write_page(folder, result, sources, missing=missing)
+        progress.close()
+        if as_json:
+            print(json.dumps(result, indent=1))
+        else:
+            show("report", result)
+
+
+def _report_tickets(folder: RunDir, result: dict[str, Any], as_json: bool) -> None:
     """Report a lottery ticket experiment."""
     from shoestring.cli.tickets import show
     from shoestring.reporting.tickets import write_files
@@ -53,4 +82,18 @@ def _report_tickets(folder: RunDir, result: dict[str, Any], *, as_json: bool) ->
             print(json.dumps(result, indent=1))
         else:
             show(result)
-    return 0
+
+
+def _compare(folders: Sequence[RunDir], page: Path, overwrite: bool, as_json: bool) -> None:
+    """Write a page that compares runs, and print the comparison."""
+    check_file(page, "--out", overwrite=overwrite)
+    from shoestring.cli.compare import print_comparison
+    from shoestring.reporting.comparison import comparison_page
+    from shoestring.runs.comparison import compare_runs
+    from shoestring.runtime.files import write_text
+
+    comparison = compare_runs(folders)
+    write_text(page, comparison_page(comparison))
+    print_comparison(comparison, as_json=as_json)
+    if not as_json:
+        print(f"saved to {page}")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich import box
@@ -13,7 +14,8 @@ from rich.text import Text
 
 from shoestring.config.units import format_percent
 from shoestring.escaping import printable
-from shoestring.reporting.markdown import describe_class_weights, summary
+from shoestring.reporting.answers import answers
+from shoestring.reporting.markdown import summary
 from shoestring.reporting.multi_label import is_multi_label
 
 _UNLIMITED = 1_000_000  # columns, so that nothing is truncated
@@ -37,7 +39,8 @@ def show(verb: str, result: dict[str, Any]) -> None:
         weakest = sorted(measured, key=lambda entry: entry[1][key])[:3]
         figures = ", ".join(f"{name} {format_percent(entry[key])}" for name, entry in weakest)
         print(printable(f"weakest {what}: {figures}"))
-    print(printable(f"saved to {result['out']}: report/report.md, {'evaluate/, ' if measured else ''}model"))
+    page = "index.html" if Path(result["out"], "report", "index.html").exists() else "report.md"  # for lack of time
+    print(printable(f"saved to {result['out']}: report/{page}, {'evaluate/, ' if measured else ''}model"))
 
 
 def _selection(result: dict[str, Any]) -> list[tuple[str, str]]:
@@ -83,73 +86,8 @@ def _plan(result: dict[str, Any]) -> None:
             ("parameters, MACs per image", f"{training['parameters']:,}, {training['macs']:,}"),
         ]
     )
-    grid(("answer", "value", "reason"), _answers(result["plan"]))
+    grid(("answer", "value", "reason"), answers(result["plan"]))
     grid(("stage", "width", "depth", "resolution", "fraction", "images/s", "epochs", "steps"), _stages(training))
-
-
-def _answers(plan: dict[str, Any]) -> Iterable[Sequence[str]]:
-    """Rows of the plan: what was answered, how, and why."""
-    train, reasons = plan["train"], plan["reasons"]
-    options = "".join(f", {name} {value}" for name, value in plan["options"].items())
-    side = plan["resolution"]
-    tuned = train["fine_tune"]
-    network = f", resized to {train['side']} for the network" if train["side"] not in (None, side) else ""
-    values = {
-        "resolution": f"{side} x {side} pixels{network}",
-        "select": plan["select"],
-        "features": plan["features"],
-        "proxy": plan["proxy"] and _training(plan["proxy"]),
-        "model": f"{plan['model']}{options}",
-        "weights": plan["weights"] or "none",
-        "fine_tune": tuned and tuned["tune"] + _views(tuned.get("views")),
-        "grow": train["grow"],
-        "batch_size": train["batch_size"],
-        "optimizer": _optimizer(train),
-        "precision": train["precision"],
-        "augment": _augmentation(train["augment"]),
-        "class_weights": train["class_weights"] and describe_class_weights(train["class_weights"]),
-        "tta": plan["tta"],
-        "prune": plan["prune"],
-        "recovery": plan["recovery"] and _training(plan["recovery"]),
-        "unlabeled": plan.get("unlabeled") and _unlabeled(plan["unlabeled"]),
-    }
-    for name, value in values.items():
-        if value is not None:
-            yield name.replace("_", " "), str(value), reasons.get(name, "")
-
-
-def _training(train: Mapping[str, Any]) -> str:
-    """Describe another training than that of the network: "muon, peak learning rate 0.2, batch size 128"."""
-    return f"{_optimizer(train)}, batch size {train['batch_size']}"
-
-
-def _optimizer(train: Mapping[str, Any]) -> str:
-    return f"{train['optimizer']}, peak learning rate {train['learning_rate']:.3g}"
-
-
-def _views(count: int | None) -> str:
-    """Describe how often the frozen part of a network is run."""
-    return f", the frozen part once for {count} view{'s' * (count > 1)} of each image" if count else ""
-
-
-def _unlabeled(plan: Mapping[str, Any]) -> str:
-    """Describe how images without labels are used."""
-    least = plan["confidence"]
-    confident = "those that it is sure of" if least is None else f"those with a probability of at least {least:g}"
-    return f"after {100 * plan['first']:.0f} % of the training, the network labels {confident}"
-
-
-def _augmentation(augment: Mapping[str, Any]) -> str:
-    """Describe the augmentation: "flip, shift 0.125, strength 0.5,1"."""
-    parts = [
-        name if value is True else f"{name} {value:g}"
-        for name, value in augment.items()
-        if value and name != "strength"
-    ]
-    strength = augment.get("strength", ())
-    if parts and any(factor != 1 for factor in strength):
-        parts.append(f"strength {','.join(f'{factor:g}' for factor in strength)}")
-    return ", ".join(parts) or "none"
 
 
 def _stages(training: dict[str, Any]) -> Iterable[Sequence[str]]:

@@ -17,6 +17,7 @@ from shoestring.errors import UserError
 from shoestring.tasks import SINGLE_LABEL, Task, task_of
 
 _RESIZE_BATCH = 256  # images
+_MAX_ROWS = 30  # classes of a table in a notebook
 
 
 class Images:
@@ -56,6 +57,11 @@ class Images:
         height, width, channels = self.shape
         what = f"{len(self.classes)} {self.task.nouns}"
         return f"Images({len(self):,} of {height} x {width} x {channels}, {what})"
+
+    def _repr_html_(self) -> str:
+        from shoestring.data.contact_sheet import contact_sheet
+
+        return contact_sheet(self)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -195,6 +201,26 @@ class Dataset:
     test: Images
     notes: tuple[str, ...] = field(default=())  # for the user, on how the data set was loaded
 
+    def __repr__(self) -> str:
+        splits = ", ".join(f"{len(images):,} {name}" for name, images in self._splits.items())
+        side = " x ".join(map(str, self.train.shape))
+        return f"Dataset({self.name}: {splits}, {len(self.classes):,} classes, {side})"
+
+    def _repr_html_(self) -> str:
+        from shoestring.data.contact_sheet import contact_sheet
+        from shoestring.escaping import html, html_table
+
+        splits = {name: images for name, images in self._splits.items() if images.labels is not None}
+        counts = zip(*(images.counts().tolist() for images in splits.values()))
+        rows = [(name, *row) for name, row in zip(self.classes, counts)]
+        table = html_table(("class", *splits), rows[:_MAX_ROWS]) if splits else ""
+        more = f"<p>{len(rows) - _MAX_ROWS:,} more classes</p>" if len(rows) > _MAX_ROWS else ""
+        return f"<p>{html(repr(self))}</p>{table}{more}{contact_sheet(self.train)}"
+
+    @property
+    def _splits(self) -> dict[str, Images]:
+        return {"train": self.train, "validation": self.validation, "test": self.test}
+
     @classmethod
     def of(cls, images: Images, validation: Images | None = None, test: Images | None = None) -> Dataset:
         """Return a data set of training, validation and test images, with empty splits where there are none."""
@@ -208,8 +234,7 @@ class Dataset:
 
     def resized(self, side: int) -> Dataset:
         """Return the data set with images resized to `side` pixels."""
-        splits = {name: getattr(self, name).resized(side) for name in ("train", "validation", "test")}
-        return replace(self, **splits)
+        return replace(self, **{name: images.resized(side) for name, images in self._splits.items()})
 
     @property
     def skipped(self) -> tuple[tuple[str, str], ...]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
+import numpy as np
+
 from shoestring.budget import Budget, Window
 from shoestring.config.plan import TrainPlan
 from shoestring.data import Images
@@ -26,6 +28,7 @@ from shoestring.training.probe import head_flops, method_of, probe_head, some_of
 from shoestring.training.progress import TrainingSummary
 
 _PROBE_FRACTION, _MIN_PROBED = 0.25, 64  # of the time for training; images
+_MIN_VALIDATED = 64  # images that the accuracy of a snapshot is measured on
 
 
 def train(
@@ -59,7 +62,8 @@ def train(
         return True
 
     score = score_on(validation, planned.model) if validation else None
-    hooks = Hooks(score=score, anytime=True, replan=replan if revisable else None)
+    validate = partial(_sampled_accuracy, validation) if validation else None
+    hooks = Hooks(score=score, anytime=True, replan=replan if revisable else None, validate=validate)
     probed = None
     if fine_tune is not None and fine_tune.probe and planner.saved is None:
         probed = fit_head(planned, images, window, context)
@@ -118,6 +122,16 @@ def score_on(images: Images, model: Model) -> Score:
 def _measure_score(model: Model, images: Images) -> float:
     """Return the accuracy, or of labels the mean average precision; 0 if no image has a label."""
     return _predict(model, images).score or 0.0
+
+
+def _sampled_accuracy(images: Images, model: Model, count: int) -> float | None:
+    """Return the accuracy on at most `count` images, without test-time augmentation; None if these are too few."""
+    count = min(count, len(images))
+    if count < min(_MIN_VALIDATED, len(images)):
+        return None
+    rows = np.sort(np.random.default_rng(0).choice(len(images), count, replace=False))
+    plain = replace(model, preprocessing=replace(model.preprocessing, mirror=False, shift=0))
+    return accuracy(plain, images[rows])
 
 
 def accuracy(model: Model, images: Images) -> float:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from shoestring.data.images import Images
 from shoestring.data.user_images import as_images
 from shoestring.errors import UserError
+from shoestring.escaping import html, html_table
 from shoestring.models import timm
 from shoestring.models.description import (
     DESCRIPTION_FILE,
@@ -36,6 +37,8 @@ from shoestring.models.weights import blaming_tensors, load_tensors, read_tensor
 from shoestring.runtime.device import eval_mode
 from shoestring.runtime.files import atomic_write, write_json
 from shoestring.tasks import SINGLE_LABEL, Task
+
+_SHOWN = 20  # classes of a model in a notebook
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,20 @@ class Model:
 
     def __post_init__(self) -> None:
         check_temperature(self.temperature)
+
+    def __repr__(self) -> str:
+        size, params = self.preprocessing, sum(weight.numel() for weight in self.module.parameters())
+        options = "".join(f", {name} {value}" for name, value in self.options.items())
+        return (
+            f"Model({self.name}{options}: {len(self.classes):,} classes, {params:,} parameters, images of "
+            f"{size.resolution} x {size.resolution} x {size.channels})"
+        )
+
+    def _repr_html_(self) -> str:
+        listed = ", ".join(self.classes[:_SHOWN])
+        more = f" and {len(self.classes) - _SHOWN:,} more" if len(self.classes) > _SHOWN else ""
+        rows = [("classes", listed + more), ("temperature", f"{self.temperature:.3g}"), ("input", self.preprocessing)]
+        return f"<p>{html(self)}</p>{html_table(('', ''), rows)}"
 
     def prepare(self, pixels: Tensor, *, resolution: int | None = None) -> Tensor:
         """Convert uint8 pixels (N, H, W, C) to the network's input, as `shoestring.models.preprocessing.prepare`."""

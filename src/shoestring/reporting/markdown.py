@@ -33,13 +33,18 @@ def page(result: dict[str, Any]) -> str:
         *(f"**Warning:** {markdown(warning)}." for warning in result.get("warnings", ())),
         table(("", ""), summary(result)),
         "## Time by step",
-        table(("step", "seconds"), ((_STEP_NAMES.get(name, name), f"{time:.1f}") for name, time in ledger.items())),
+        table(("step", "seconds"), ((step_name(name), f"{time:.1f}") for name, time in ledger.items())),
         "## Labels" if several else "## Classes",
         table(*class_table(result)),
         f"Unless marked as validation, metrics are of the final model on the {markdown(result['split'])} split "
         f"({result['images']:,} images), which is used once. Intervals are 95 % (Wilson). {more}",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def step_name(key: str) -> str:
+    """Return the name of a step of the ledger for readers."""
+    return _STEP_NAMES.get(key, key)
 
 
 def headline(result: dict[str, Any]) -> str:

@@ -14,8 +14,10 @@ from shoestring.reporting.markdown import write_report
 from shoestring.runs import steps
 from shoestring.runs.directory import RunDir
 from shoestring.runs.environment import environment
+from shoestring.runs.finished import add_lateness
 from shoestring.runs.plan import make_plan, record_plan
 from shoestring.runs.progress import across_runs
+from shoestring.runs.report import sources_of, write_in_budget
 from shoestring.runs.session import begin, finished_result
 from shoestring.runtime.context import Context
 from shoestring.selection import Subset
@@ -53,7 +55,10 @@ def run(recipe: Recipe, folder: RunDir, *, context: Context, started: float | No
         trained = steps.train(run, images, planned_data.validation, resolved)
         final = steps.prune(run, trained, images, planned_data.validation, resolved)
         result = steps.evaluate(run, final, planned_data, images, subset)
-        steps.add_lateness(run, result)
+        sources = sources_of(planned_data, images, subset, final)
+        if not recipe.baseline:  # otherwise the report also has the results of the baseline
+            write_in_budget(run, result, sources)
+        add_lateness(run, result)
     if recipe.baseline:
         train = run.recipe.train
         if train.weights is None:
@@ -63,6 +68,7 @@ def run(recipe: Recipe, folder: RunDir, *, context: Context, started: float | No
             same = replace(same, resolution=planned_data.train.shape[0])
         result["baseline"] = _baseline(same, subset, len(images), folder, context)
         result["warnings"] += [f"with random images, {warning}" for warning in result["baseline"]["warnings"]]
+        write_in_budget(run, result, sources, limited=False)
     folder.check_exists()
     write_report(folder.path, result)
     return steps.finish(run, result)
@@ -84,7 +90,7 @@ def select_only(recipe: Recipe, folder: RunDir, *, context: Context, started: fl
         subset = steps.select(run, images, resolved.proxy)
         assert subset is not None
         result = steps.selection_result(run, images, subset, data)
-        steps.add_lateness(run, result)
+        add_lateness(run, result)
     return steps.finish(run, result)
 
 

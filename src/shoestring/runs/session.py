@@ -29,6 +29,7 @@ EXIT_SECONDS = 0.3  # for writing the last files and exiting
 _MIN_EXIT_SECONDS = 0.05  # from the last file to the end of the process
 _TIMING_FRACTION, _MAX_TIMING_FRACTION = 0.01, 0.08  # of a time budget for measuring latency: reserved, and at most
 _MAX_TIMING_RESERVE = 1.0  # seconds
+_REPORT_SECONDS, _REPORT_FRACTION = 2.5, 0.08  # for the page and the model card; of a time budget, at most
 _MARGIN = 0.008  # fraction of a time budget that is not spent, because a machine may be slow to write files and exit
 
 
@@ -82,9 +83,10 @@ class Run:
         self.context.on_progress("load", done / total if total else 0.0, {"images": done})
 
     def reserve_end(self, data: Dataset) -> None:
-        """Reserve the time for the files of the evaluation, latency measurements, the last files and the exit."""
+        """Reserve the time for the files of the evaluation, latency measurements, report, last files and exit."""
         self.budget.reserve("files", seconds_to_write(len(data.test), len(data.classes)))
         self.budget.reserve("timing", self.timing_reserve, images=MIN_PASSES)
+        self.budget.reserve("report", min(_REPORT_SECONDS, _REPORT_FRACTION * self.budget.total))
         self.reserve_exit()
 
     def reserve_exit(self) -> None:
@@ -144,6 +146,12 @@ class Run:
             plan()
         if extended:
             reopen(self.folder)
+
+    def record_validation(self, step: str, accuracy: float | None) -> None:
+        """Append the accuracy on all validation images to history.jsonl, if there are any."""
+        if accuracy is not None:
+            seconds = round(self.budget.elapsed, 3)
+            self.folder.append_history(seconds=seconds, step=step, fraction=1.0, validation=round(accuracy, 5))
 
     def record(self, **values: Any) -> None:
         """Write values to run.json, with the current ledger and the number of epochs or FLOPs spent."""

@@ -113,6 +113,7 @@ def prune(run: Run, model: Model, images: Images, validation: Images, resolved: 
         with run.budget.track("validate"):
             before = measure_before(run, model, validation)
         run.record(before_pruning=before)
+        run.record_validation("train", before["validation"])
         run.context.log("pruning")
         with run.budget.track("prune"):
             latencies = {"before": measure_latencies(run, model)}
@@ -140,6 +141,7 @@ def evaluate(run: Run, model: Model, data: Dataset, images: Images, subset: Subs
         predictor = _predictor(run, model, data)
         model, validation = execute.with_temperature(predictor, data.validation)
         predictor.model = _save_description(run, model)
+        run.record_validation("evaluate", validation.accuracy)
         metrics = _test(run, predictor, data.test)
         seconds, limit = run.timing_limits()
         with threads.restore_threads():  # training may use fewer
@@ -171,6 +173,7 @@ def evaluate(run: Run, model: Model, data: Dataset, images: Images, subset: Subs
         "model": model.name,
         "options": model.options,
         "examples": len(images),
+        "training_pool": len(data.train),
         "class_weights": run.recipe.train.class_weights,
         "skipped": len(data.skipped),
         "select": None if subset is None else subset.method,
@@ -232,16 +235,6 @@ def finish(run: Run, result: dict[str, Any]) -> dict[str, Any]:
         remove(run.folder / step)
     run.record(result=result)
     return result
-
-
-def add_lateness(run: Run, result: dict[str, Any]) -> None:
-    """Add `late_seconds` to the results, and a warning if the deadline was missed.
-
-    Call it after all work in the budget except for writing the last files.
-    """
-    result["late_seconds"] = late = round(max(run.lateness, 0.0), 2)
-    if late:
-        result.setdefault("warnings", []).append(f"the deadline of {run.budget.total:g} s was missed by {late:g} s")
 
 
 def _load_or_make(run: Run, name: str, make: Callable[[], Model]) -> Model:

@@ -22,7 +22,7 @@ from shoestring.selection.pool import NO_INDICES
 _COARSE, _FINE, _BLURRED = 12, 24, 6  # side in pixels: of the coarse thumbnail, of the details, of the blur they lack
 _COARSE_COSINE, _FINE_COSINE = 0.95, 0.85  # least cosine similarity of a match
 _DIRECTIONS = 24  # principal directions along which most pairs are ruled out
-_MIN_SIDE = 16  # pixels; smaller images show no details
+MIN_SIDE = 16  # pixels; smaller images show no details
 _ROWS, _COLUMNS = 2048, 4096  # block size of the comparison
 _PAIRS = 65536  # pairs whose details are compared at once
 
@@ -41,7 +41,7 @@ def duplicate_groups(images: Images) -> Indices:
     Groups are the connected components of the near-duplicate pairs. Raises `UserError` for images that are too small
     to show details.
     """
-    if min(images.shape[:2]) < _MIN_SIDE:
+    if min(images.shape[:2]) < MIN_SIDE:
         raise UserError(
             f"images of {images.shape[0]} x {images.shape[1]} pixels show too little detail to tell duplicates from "
             "similar images. Remove --drop-duplicates."

@@ -14,7 +14,10 @@ from shoestring.config.paths import expanded
 from shoestring.config.record import validated
 from shoestring.data.images import Images
 from shoestring.errors import UserError
+from shoestring.escaping import html, html_table
 from shoestring.runtime.files import read_json, write_json
+
+_SHOWN = 10  # images of a subset in a notebook
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,17 @@ class Subset:
 
     def __len__(self) -> int:
         return len(self.indices)
+
+    def __repr__(self) -> str:
+        options = "".join(f", {name}={value}" for name, value in self.options.items())
+        kept = f", the first {self.kept:,} selected before" if self.kept else ""
+        return f"Subset({len(self):,} images by {self.method}{options}, seed {self.seed}{kept})"
+
+    def _repr_html_(self) -> str:
+        names = [(rank, name) for rank, name in enumerate(self.ids[:_SHOWN], 1)]
+        table = html_table(("rank", "image"), names)
+        more = f"<p>{len(self) - _SHOWN:,} more</p>" if len(self) > _SHOWN else ""
+        return f"<p>{html(self)}</p>{table}{more}"
 
     def __getitem__(self, part: slice) -> Subset:
         """Return a smaller subset: `subset[:100]` are the best hundred."""

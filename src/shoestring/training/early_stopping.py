@@ -33,6 +33,7 @@ class EarlyStopping:
         self._seconds: float | None = None
         self._next, self._best, self._misses = every, float("-inf"), 0
         self._weights: dict[str, Tensor] | None = None
+        self.latest: float | None = None  # score, until `take_latest`
 
     def due(self, fraction: float) -> bool:
         """Whether a score is due at this fraction of the budget."""
@@ -56,13 +57,18 @@ class EarlyStopping:
     def update(self, score: float, module: nn.Module, fraction: float) -> bool:
         """Add a score (higher is better) of the current weights; returns whether to stop."""
         assert self.limit is not None
-        self._next = fraction + self.every
+        self._next, self.latest = fraction + self.every, score
         if score > self._best:
             self._best, self._misses = score, 0
             self._weights = {key: value.detach().clone() for key, value in module.state_dict().items()}
         else:
             self._misses += 1
         return self._misses >= self.limit
+
+    def take_latest(self) -> float | None:
+        """Return the score since the last call, if there is one."""
+        latest, self.latest = self.latest, None
+        return latest
 
     def state(self) -> dict[str, Any]:
         """The state for `restore`."""

@@ -24,7 +24,7 @@ from shoestring.training.dynamics import Recorder
 from shoestring.training.early_stopping import EarlyStopping, Score
 from shoestring.training.frozen import run_frozen_part
 from shoestring.training.progress import Constraint, TrainingState, TrainingSummary
-from shoestring.training.saving import Saver
+from shoestring.training.saving import Saver, Validate
 from shoestring.training.setup import growth_of, prepare
 
 _REPORT_SECONDS = 0.5  # seconds between progress reports
@@ -40,6 +40,8 @@ class Hooks:
     from a tenth of the training on, and SIGTERM anneals the learning rate before it interrupts. `replan` is called
     once, early, with the ratio of measured to planned step time if they differ; if it returns True, training ends.
     `constrain` is called after each step with the fraction of the training, and may change the weights in place.
+    `validate` measures the validation accuracy of a model on at most so many images; it is called for snapshots, if the
+    budget is a time and nothing is scored for early stopping.
     """
 
     record: Recorder | None = None
@@ -47,6 +49,7 @@ class Hooks:
     anytime: bool = False
     replan: Callable[[float], bool] | None = None
     constrain: Constraint | None = None
+    validate: Validate | None = None
 
 
 def fit(
@@ -103,8 +106,9 @@ class _Loop:
                 self.early_stopping.restore(start.saved.content["patience"], reset=isinstance(start, Extended))
             self.ended = isinstance(start, Resumed) and start.saved.ended
         self.rank0 = Rank0(state, images, context)
-        self.saver = Saver(state, window, context, anytime=hooks.anytime)
         self.timed = self.budget.unit == "seconds"
+        validate = hooks.validate if self.timed and plan.patience is None else None
+        self.saver = Saver(state, window, context, anytime=hooks.anytime, validate=validate)
         self.threads = ThreadTuner(context.threads) if self.timed and context.threads is not None else None
         self.watch = Stopwatch[float](context.device)
         self.replan, self.reported = hooks.replan, time.monotonic()
@@ -187,7 +191,15 @@ class _Loop:
 
     def _stops(self) -> bool:
         """Whether early stopping ends the training; only the whole network is scored."""
-        return self.stage == Stage() and self.early_stopping.should_stop(self.state.model, self.window)
+        if self.stage != Stage():
+            return False
+        stops = self.early_stopping.should_stop(self.state.model, self.window)
+        self._report_validation(self.early_stopping.take_latest())
+        return stops
+
+    def _report_validation(self, accuracy: float | None) -> None:
+        if accuracy is not None:
+            self.context.on_progress("train", self.window.fraction, {"validation": accuracy, **self.state.values})
 
     def _save(self) -> None:
         """Save what is due; if training diverged, continue from an earlier state."""
@@ -195,6 +207,7 @@ class _Loop:
             return
         if not self.saver.save(self.loss, patience=self.early_stopping.state()):
             self.loss = None
+        self._report_validation(self.saver.take_validation())
 
     def _finish(self, ended: str) -> TrainingSummary:
         state = self.state

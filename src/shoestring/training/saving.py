@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor
 
 from shoestring.budget import Window
 from shoestring.errors import UserError
+from shoestring.models.model import Model
 from shoestring.runtime.context import Context
 from shoestring.training.checkpoint import Checkpoint
 from shoestring.training.divergence import DivergenceGuard
@@ -15,20 +17,33 @@ from shoestring.training.progress import TrainingState
 from shoestring.training.snapshots import Snapshots, newest
 
 _INTERVAL = 0.01  # fraction of the training between two checks of the loss, for which an accelerator has to wait
+_VALIDATION = 0.0025  # fraction of the training that the validation of one snapshot may take
 _CAUTION = 1.5  # writing the last checkpoint may take this many times as long as the one before
+
+# measures the accuracy of a model on at most so many validation images; None if these are too few
+Validate = Callable[[Model, int], float | None]
 
 
 class Saver:
     """Checks the loss now and then, and saves only finite states: in memory and in the context's folder.
 
-    With `anytime` model snapshots are saved as well.
+    With `anytime` model snapshots are saved as well, and those of a timed training are validated with `validate`.
     """
 
-    def __init__(self, state: TrainingState, window: Window, context: Context, *, anytime: bool) -> None:
+    def __init__(
+        self,
+        state: TrainingState,
+        window: Window,
+        context: Context,
+        *,
+        anytime: bool,
+        validate: Validate | None = None,
+    ) -> None:
         self.state, self.window, self.checkpoint = state, window, Checkpoint(context.folder)
         self.guard = DivergenceGuard(state, context.log)
         seconds = window.length if window.budget.unit == "seconds" else 0.0
         self.snapshots = Snapshots(context.folder if anytime else None, seconds)
+        self._validate, self._validation = validate, None
         self._next = 0.0
 
     def due(self) -> bool:
@@ -50,8 +65,20 @@ class Saver:
             if self.state.plan.extendable:
                 self.window.budget.reserve("state", _CAUTION * self.checkpoint.seconds)
         if self.snapshots.due(fraction):
-            self.snapshots.save(self.state.usable)
+            self.snapshots.save(self._snapshot)
         return True
+
+    def take_validation(self) -> float | None:
+        """Return the validation accuracy of a snapshot saved since the last call, if it was measured."""
+        accuracy, self._validation = self._validation, None
+        return accuracy
+
+    def _snapshot(self) -> Model:
+        """Return the model as if training ended here, after validating it on as many images as time allows."""
+        model, seconds = self.state.usable(), self.window.budget.seconds_per_pass
+        if self._validate is not None and seconds:
+            self._validation = self._validate(model, int(_VALIDATION * self.window.length / seconds))
+        return model
 
     def roll_back(self, loss: Tensor) -> bool:
         """`DivergenceGuard.roll_back`, with an error that names the last snapshot."""

@@ -4,15 +4,15 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from shoestring.cli.show import _answers
 from shoestring.config.plan import Plan, TrainPlan, to_dict
 from shoestring.data.augment import Augment
+from shoestring.reporting.answers import answers
 
 TRAIN = TrainPlan(16, "float32", "muon", 0.2, 0.0)
 
 
-def answers(plan: Plan) -> dict[str, str]:
-    return {name: value for name, value, _ in _answers(to_dict(plan))}
+def rows(plan: Plan) -> dict[str, str]:
+    return {name: value for name, value, _ in answers(to_dict(plan))}
 
 
 @pytest.mark.parametrize(
@@ -28,12 +28,12 @@ def answers(plan: Plan) -> dict[str, str]:
 )
 def test_plan_shows_the_augmentation(augment: Augment, text: str) -> None:
     plan = Plan(32, "flip", model="convnet", train=replace(TRAIN, augment=asdict(augment)))
-    assert answers(plan)["augment"] == text
+    assert rows(plan)["augment"] == text
 
 
 def test_plan_shows_the_resolution() -> None:
     plan = Plan(32, "flip", model="convnet", train=TRAIN)
-    assert answers(plan)["resolution"] == "32 x 32 pixels"
-    assert answers(replace(plan, train=replace(TRAIN, side=32)))["resolution"] == "32 x 32 pixels"
-    larger = answers(replace(plan, train=replace(TRAIN, side=160)))
+    assert rows(plan)["resolution"] == "32 x 32 pixels"
+    assert rows(replace(plan, train=replace(TRAIN, side=32)))["resolution"] == "32 x 32 pixels"
+    larger = rows(replace(plan, train=replace(TRAIN, side=160)))
     assert larger["resolution"] == "32 x 32 pixels, resized to 160 for the network"

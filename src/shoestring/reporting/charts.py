@@ -1,0 +1,246 @@
+"""Charts of plain values as matplotlib axes: for the report, and for notebooks.
+
+Each function draws into `axes`, or into a new figure, and returns the axes. Titles, units and labels are always there;
+series differ by marker or dash as well as by color.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from shoestring.escaping import printable
+from shoestring.reporting.style import DASHES, GRID, INK, MARKERS, MUTED, SERIES, SURFACE, chart_style, new_axes
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Interval = tuple[float, float]
+_MAX_LABEL = 24  # characters
+_ROW = 0.26  # inches of height per row of a chart with one row per name
+
+
+def row_chart_height(rows: int) -> float:
+    """Return the height in inches of a chart with so many named rows."""
+    return 0.9 + _ROW * rows
+
+
+def plot_budget(seconds: Mapping[str, float], total: float | None = None, *, axes: Axes | None = None) -> Axes:
+    """Draw where the time went: a bar of seconds for each step, each starting where the one before ended.
+
+    `total` is the deadline in seconds; None for budgets that are not a time.
+    """
+    with chart_style():
+        axes = new_axes(axes, height=row_chart_height(len(seconds)))
+        start, end = 0.0, max(sum(seconds.values()), total or 0.0)
+        for row, duration in enumerate(seconds.values()):
+            axes.barh(row, duration, left=start, height=0.7, color=SERIES[0])
+            right = start + duration
+            before = right > 0.8 * end
+            axes.annotate(
+                f"{duration:.1f} s",
+                (start if before else right, row),
+                xytext=(-3 if before else 3, 0),
+                textcoords="offset points",
+                ha="right" if before else "left",
+                va="center",
+            )
+            start = right
+        if total is not None:
+            axes.axvline(total, color=INK, linestyle="--", linewidth=1.2)
+        _name_rows(axes, list(seconds))
+        axes.set_xlim(0, 1.02 * end)
+        axes.set_xlabel("seconds since the start" + ("" if total is None else " (dashed: the deadline)"))
+        axes.set_title("Where the time went")
+    return axes
+
+
+def plot_curves(
+    curves: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    *,
+    quantity: str,
+    title: str,
+    percent: bool = False,
+    marks: Sequence[tuple[float, str]] = (),
+    axes: Axes | None = None,
+) -> Axes:
+    """Draw curves over seconds: name -> (seconds, values).
+
+    With `percent`, values are fractions, drawn in percent with a marker each. `marks` are vertical lines with a text,
+    such as the beginning of a growth stage.
+    """
+    with chart_style():
+        axes = new_axes(axes)
+        for index, (name, (seconds, values)) in enumerate(curves.items()):
+            scaled = [100 * value for value in values] if percent else list(values)
+            axes.plot(
+                seconds,
+                scaled,
+                color=SERIES[index % len(SERIES)],
+                linestyle=DASHES[index % len(DASHES)],
+                marker=MARKERS[index % len(MARKERS)] if percent or len(scaled) < 3 else None,
+                markersize=4,
+                label=_short(name),
+            )
+        for second, text in marks:
+            axes.axvline(second, color=MUTED, linestyle=":", linewidth=1.2)
+            axes.annotate(
+                f"{_short(text)} ",
+                (second, 1.0),
+                xycoords=("data", "axes fraction"),
+                rotation=90,
+                ha="right",
+                va="top",
+                fontsize=9,
+                color=MUTED,
+            )
+        if len(curves) > 1:
+            axes.legend()
+        axes.set_xlabel("seconds since the start")
+        axes.set_ylabel(f"{quantity} (%)" if percent else quantity)
+        axes.set_title(title)
+    return axes
+
+
+def plot_class_accuracy(
+    accuracies: Mapping[str, float | None], intervals: Mapping[str, Interval | None], *, axes: Axes | None = None
+) -> Axes:
+    """Draw the accuracy of each class, from 0 to 1, as a point with its interval; None for classes without images."""
+    with chart_style():
+        axes = new_axes(axes, height=row_chart_height(len(accuracies)))
+        for row, (name, accuracy) in enumerate(accuracies.items()):
+            if accuracy is None:
+                continue
+            low, high = intervals[name] or (accuracy, accuracy)
+            axes.hlines(row, 100 * low, 100 * high, color=SERIES[0], linewidth=2)
+            axes.plot(100 * accuracy, row, marker="o", markersize=6, color=SERIES[0])
+        _name_rows(axes, list(accuracies))
+        lows = [interval[0] for name in accuracies if (interval := intervals[name])]
+        axes.set_xlim(10 * int(10 * min(lows, default=0.0)) - 2, 102)
+        axes.set_xlabel("images predicted as their class (%)")
+        axes.set_title("Accuracy per class")
+    return axes
+
+
+def plot_reliability(bins: Sequence[Mapping[str, Any]], *, axes: Axes | None = None) -> Axes:
+    """Draw the accuracy over the confidence of predictions; on the diagonal, probabilities are right.
+
+    Each of the `bins` of confidence has `confidence` and `accuracy` from 0 to 1, the `interval` of the accuracy, and
+    its number of `images`.
+    """
+    with chart_style():
+        axes = new_axes(axes, height=3.6)
+        axes.plot([0, 100], [0, 100], color=MUTED, linestyle="--", linewidth=1.2, label="perfectly calibrated")
+        for index, one in enumerate(bins):
+            low, high = one["interval"]
+            place = 100 * one["confidence"]
+            axes.vlines(place, 100 * low, 100 * high, color=SERIES[0], linewidth=1.6)
+            label = "this model" if index == 0 else None
+            axes.plot(place, 100 * one["accuracy"], "o", color=SERIES[0], markersize=6, label=label)
+        axes.set_xlim(-2, 102)
+        axes.set_ylim(-2, 102)
+        axes.set_xlabel("confidence of the prediction (%)")
+        axes.set_ylabel("accuracy (%)")
+        axes.set_title("Can its probabilities be trusted?")
+        axes.legend(loc="upper left")
+    return axes
+
+
+def plot_confusion(counts: Sequence[Sequence[int]], names: Sequence[str], *, axes: Axes | None = None) -> Axes:
+    """Draw a confusion matrix (C, C): row i, column j is the number of images of class i predicted as class j.
+
+    The color is the fraction of the row, and cells hold their numbers where there are at most 20 classes.
+    """
+    import numpy as np
+    from matplotlib.colors import LinearSegmentedColormap
+
+    matrix = np.asarray(counts)
+    with chart_style():
+        axes = new_axes(axes, height=4.6)
+        fractions = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
+        axes.imshow(fractions, cmap=LinearSegmentedColormap.from_list("", [SURFACE, SERIES[0]]), vmin=0, vmax=1)
+        if len(names) <= 20:
+            for (row, column), count in np.ndenumerate(matrix):
+                color = "white" if fractions[row, column] > 0.5 else INK
+                if count:
+                    axes.text(column, row, str(count), ha="center", va="center", fontsize=9, color=color)
+        ticks = np.arange(len(names))
+        axes.set_xticks(ticks, [_short(name) for name in names], rotation=90)
+        axes.set_yticks(ticks, [_short(name) for name in names])
+        axes.grid(False)
+        axes.set_xlabel("predicted class (images)")
+        axes.set_ylabel("class")
+        axes.set_title("Confusion matrix")
+    return axes
+
+
+def plot_layers(layers: Mapping[str, tuple[int, int]], *, axes: Axes | None = None) -> Axes:
+    """Draw the number of output channels of each layer before and after pruning: name -> (before, after)."""
+    with chart_style():
+        axes = new_axes(axes, height=row_chart_height(len(layers)))
+        rows = range(len(layers))
+        before, after = ([pair[side] for pair in layers.values()] for side in (0, 1))
+        axes.barh(rows, before, height=0.7, color="none", edgecolor=MUTED, label="before")
+        axes.barh(rows, after, height=0.7, color=SERIES[0], label="after")
+        for row, (first, last) in enumerate(layers.values()):
+            axes.annotate(
+                f"{last} of {first}", (first, row), xytext=(3, 0), textcoords="offset points", va="center", fontsize=9
+            )
+        _name_rows(axes, list(layers))
+        axes.set_xlim(0, 1.25 * max(before, default=1))
+        axes.set_xlabel("output channels (outline: before, filled: after)")
+        axes.set_title("Channels per layer")
+    return axes
+
+
+def plot_pareto(points: Mapping[str, tuple[float, float, Interval]], *, cost: str, axes: Axes | None = None) -> Axes:
+    """Draw accuracies, with intervals, over what they cost: name -> (cost, accuracy, interval).
+
+    Points that no other beats in both are on a line, the Pareto front.
+    """
+    from matplotlib.ticker import EngFormatter, MaxNLocator, NullFormatter
+
+    with chart_style():
+        axes = new_axes(axes)
+        for index, (name, (value, accuracy, (low, high))) in enumerate(points.items()):
+            color = SERIES[index % len(SERIES)]
+            axes.vlines(value, 100 * low, 100 * high, color=color, linewidth=1.4)
+            axes.plot(value, 100 * accuracy, MARKERS[index % len(MARKERS)], color=color, markersize=7)
+            axes.annotate(_short(name), (value, 100 * accuracy), xytext=(6, 5), textcoords="offset points", fontsize=9)
+        front = pareto_front({name: (value, accuracy) for name, (value, accuracy, _) in points.items()})
+        line = sorted((points[name][0], 100 * points[name][1]) for name in front)
+        axes.plot([x for x, _ in line], [y for _, y in line], color=GRID, linewidth=3, zorder=0)
+        costs = [value for value, *_ in points.values()]
+        if min(costs) > 0 and max(costs) > 20 * min(costs):
+            axes.set_xscale("log")
+        else:
+            axes.xaxis.set_major_locator(MaxNLocator(5))
+        axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.margins(x=0.2)
+        axes.set_xlabel(cost)
+        axes.set_ylabel("accuracy (%)")
+        axes.set_title(f"Accuracy over {cost.partition(' (')[0]}")
+    return axes
+
+
+def pareto_front(points: Mapping[str, tuple[float, float]]) -> list[str]:
+    """Return the names of the points (cost, accuracy) that no other point beats in one and equals in the other."""
+
+    def beats(one: tuple[float, float], other: tuple[float, float]) -> bool:
+        return one[0] <= other[0] and one[1] >= other[1] and one != other
+
+    return [name for name, point in points.items() if not any(beats(other, point) for other in points.values())]
+
+
+def _name_rows(axes: Axes, names: Sequence[str]) -> None:
+    """Name the rows of a chart, the first at the top."""
+    axes.set_yticks(range(len(names)), [_short(name) for name in names])
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.grid(False, axis="y")
+    axes.tick_params(axis="y", length=0)
+
+
+def _short(name: str) -> str:
+    text = printable(name)
+    return text if len(text) <= _MAX_LABEL else f"{text[: _MAX_LABEL - 1]}…"

@@ -1,0 +1,102 @@
+"""Compare finished runs: their results, paired tests on the same test images, and what differs in their recipes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+from shoestring.errors import UserError
+from shoestring.evaluation.significance import compare_paired, holm
+from shoestring.reporting.comparison import ComparedRun, Comparison, PairedTest
+from shoestring.reporting.multi_label import is_multi_label
+from shoestring.reporting.run_data import RunData
+from shoestring.runs.directory import RunDir
+from shoestring.runs.finished import read_result
+from shoestring.runs.predictions_file import TestPredictions, read_predictions
+
+_ENVIRONMENT = ("shoestring", "torch", "python", "platform", "device", "threads")
+
+
+def compare_runs(folders: Sequence[RunDir]) -> Comparison:
+    """Compare finished runs, in this order. Raises `UserError` unless there are at least two different ones."""
+    paths = [folder.path.resolve() for folder in folders]
+    if len(set(paths)) < 2 or len(set(paths)) < len(paths):
+        raise UserError("a comparison needs at least two different runs.")
+    names = _names(paths)
+    runs, predictions = [], []
+    for name, folder in zip(names, folders):
+        result = read_result(folder)
+        with folder.checking_results():
+            runs.append(_compared(name, folder, result))
+            single = not is_multi_label(result)
+            predictions.append(read_predictions(folder.path, tuple(result["per_class"])) if single else None)
+    untested = _why_untested(names, predictions)
+    tests = () if untested else _tests(names, [one for one in predictions if one is not None])
+    return Comparison(tuple(runs), tests, untested, _differences(folders))
+
+
+def _compared(name: str, folder: RunDir, result: Mapping[str, Any]) -> ComparedRun:
+    data = RunData(name, "", result, (), None, {}, folder.history(), "")
+    return ComparedRun(name, str(folder.path), result, data.loss, data.validation)
+
+
+def _names(paths: Sequence[Path]) -> list[str]:
+    """Short names of the runs: the names of their folders if these differ, else their paths."""
+    names = [path.name for path in paths]
+    return names if len(set(names)) == len(names) else [str(path) for path in paths]
+
+
+def _why_untested(names: Sequence[str], predictions: Sequence[TestPredictions | None]) -> str:
+    """Say why there are no paired tests; empty if there are."""
+    first = predictions[0]
+    for name, other in zip(names, predictions):
+        if other is None or not len(other):
+            return f"No paired tests, as {name} has no predictions for test images."
+        assert first is not None
+        if other.names != first.names or (other.labels != first.labels).any():
+            return f"No paired tests, as {names[0]} and {name} were tested on different images."
+    return ""
+
+
+def _tests(names: Sequence[str], predictions: Sequence[TestPredictions]) -> tuple[PairedTest, ...]:
+    """Test all pairs of runs."""
+    pairs = list(combinations(range(len(names)), 2))
+    results = [compare_paired(predictions[one].correct, predictions[other].correct) for one, other in pairs]
+    adjusted = holm([result.p_value for result in results])
+    return tuple(
+        PairedTest(
+            names[one],
+            names[other],
+            result.difference,
+            result.interval,
+            result.only_first,
+            result.only_second,
+            result.p_value,
+            value,
+        )
+        for (one, other), result, value in zip(pairs, results, adjusted)
+    )
+
+
+def _differences(folders: Sequence[RunDir]) -> dict[str, list[Any]]:
+    """Settings, data and environment that are not the same in all runs: name -> value of each run."""
+    contents = [_flat(_settings(folder.run)) for folder in folders]
+    names = dict.fromkeys(name for content in contents for name in content)
+    values = {name: [content.get(name) for content in contents] for name in names}
+    return {name: row for name, row in values.items() if any(value != row[0] for value in row)}
+
+
+def _settings(content: Mapping[str, Any]) -> dict[str, Any]:
+    environment = {name: content.get("surroundings", {}).get(name) for name in _ENVIRONMENT}
+    images = content.get("data", {}).get("fingerprint", "")[:8]
+    return {**content.get("recipe", {}), "training images (fingerprint)": images, "environment": environment}
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Flatten nested mappings: {"train": {"width": 1}} becomes {"train.width": 1}."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return flat

@@ -1,0 +1,116 @@
+"""Plain values of a made-up run, with hostile names, for tests of its report."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from shoestring.data.contact_sheet import data_uri
+from shoestring.evaluation.metrics import wilson_interval
+from shoestring.reporting.pictures import Gallery, Pair, Picture
+from shoestring.reporting.run_data import RunData
+
+CLASSES = ("cat", '<script>alert("x")</script>', "$\\frac$ & \u202egod")
+COUNTS = ((40, 8, 2), (3, 47, 0), (1, 2, 37))
+
+
+def result(**changes: Any) -> dict[str, Any]:
+    """Return results as in run.json."""
+    matrix = np.array(COUNTS)
+    per_class = {
+        name: {
+            "images": int(matrix[index].sum()),
+            "recall": float(matrix[index, index] / matrix[index].sum()),
+            "precision": float(matrix[index, index] / matrix[:, index].sum()),
+            "f1": 0.9,
+        }
+        for index, name in enumerate(CLASSES)
+    }
+    right, images = int(np.trace(matrix)), int(matrix.sum())
+    values = {
+        "split": "test",
+        "images": images,
+        "accuracy": right / images,
+        "interval": list(wilson_interval(right, images)),
+        "balanced_accuracy": 0.89,
+        "macro_f1": 0.88,
+        "loss": 0.3,
+        "calibration_error": 0.02,
+        "validation": 0.9,
+        "examples": 30,
+        "training_pool": 120,
+        "select": "d2",
+        "class_weights": None,
+        "model": "convnet",
+        "options": {"width": 0.5},
+        "params": 6000,
+        "file_bytes": 24_000,
+        "macs": 500_000,
+        "latency_ms": 1.5,
+        "latency_batch_ms": 0.25,
+        "prediction": {"passes": 2.0, "macs": 1_000_000, "latency_ms": 3.0, "latency_batch_ms": 0.5},
+        "tta": {"model": "flip", "mirror": True, "images": {"flip": images}},
+        "before_pruning": {"params": 12_000, "macs": 1_000_000, "validation": 0.92, "finished": True},
+        "warnings": ["a class is never predicted"],
+        "budget": {"unit": "seconds", "total": 60.0},
+        "seconds": 58.0,
+        "ledger": {"load": 1.0, "train": 40.0, "prune": 15.0},
+        "per_class": per_class,
+        "out": "runs/a b",
+    }
+    return {**values, **changes}
+
+
+def plan() -> dict[str, Any]:
+    """Return a plan as in run.json."""
+    from shoestring.config.plan import Plan, TrainPlan, to_dict
+
+    train = TrainPlan(16, "float32", "muon", 0.2, 0.0)
+    return to_dict(Plan(8, "flip", select="d2", model="convnet", train=train, reasons={"model": "as <b>requested</b>"}))
+
+
+def history() -> list[dict[str, Any]]:
+    """Return rows as in history.jsonl: growth after 20 seconds, the cut after 40."""
+    rows: list[dict[str, Any]] = [{"seconds": 1.0, "step": "select", "loss": 9.0}]
+    for second in range(2, 58, 2):
+        step = "train" if second < 40 else "prune"
+        row = {
+            "seconds": float(second),
+            "step": step,
+            "loss": 3 / second,
+            "side": 8 if second < 20 else 16,
+            "width": 1.0,
+        }
+        rows.append({**row, **({"validation": 0.5 + second / 150} if second % 10 == 0 else {})})
+    return [*rows, {"seconds": 58.0, "step": "end"}]
+
+
+def run_data(**changes: Any) -> RunData:
+    """Return the values of the run."""
+    white = Picture(data_uri(np.full((8, 8, 1), 255, np.uint8)), '"><img src=x onerror=alert(1)>', CLASSES[1])
+    values: dict[str, Any] = {
+        "name": "a <b> run",
+        "data_name": "photos & more",
+        "result": result(),
+        "trainings": [{"steps": 100, "epochs": 30.0}, {"steps": 50, "epochs": 12.0}],
+        "plan": plan(),
+        "environment": {"torch": "2.6", "at": "2026-01-01T00:00:00+0000"},
+        "history": history(),
+        "recipe": "data: digits\ntime: 60s\n",
+        "cells": [(i, j, count) for i, row in enumerate(COUNTS) for j, count in enumerate(row) if count],
+        "intervals": dict.fromkeys(CLASSES, (0.5, 0.95)),
+        "reliability": [
+            {"confidence": 0.6, "accuracy": 0.55, "interval": (0.4, 0.7), "images": 40},
+            {"confidence": 0.95, "accuracy": 0.97, "interval": (0.9, 1.0), "images": 100},
+        ],
+        "layers": {"body.0": (64, 32), "body.1": (64, 64), "head": (3, 3)},
+        "gallery": Gallery(
+            {CLASSES[1]: [Pair(white, white), Pair(white, None)]},
+            [white],
+            {(0, 1): [white]},
+            [Pair(white, white)],
+            {"mistakes": "1 of 16", "chosen": "the first", "duplicates": "1 of 140"},
+        ),
+    }
+    return RunData(**{**values, **changes})

@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from shoestring.cli.main import main
+from shoestring.config.recipe import Prune, Recipe, Select, Train
+from shoestring.data import Images
+from shoestring.data.memory import in_memory
+from shoestring.runs import pipeline, report
+from shoestring.runs.directory import RunDir
+from shoestring.runs.gallery import Sources, indices_of, make_gallery
+from shoestring.runs.predictions_file import TestPredictions, read_predictions
+from shoestring.runs.report import TimeLimit, collect, load_sources, write_page
+
+RECIPE = Recipe(
+    epochs=8,
+    select=Select(method="random", examples=100),
+    train=Train(model="convnet", width=0.125, batch_size=16),
+    prune=Prune(macs="0.5"),
+    device="cpu",
+)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> RunDir:
+    """A finished run on digits."""
+    from shoestring.runtime.context import Context
+
+    folder = RunDir(tmp_path_factory.mktemp("runs") / "finished")
+    pipeline.run(RECIPE, folder, context=Context())
+    return folder
+
+
+@pytest.fixture
+def copied(finished, tmp_path) -> RunDir:
+    """A copy of the run that tests may change."""
+    return RunDir(Path(shutil.copytree(finished.path, tmp_path / "copy")))
+
+
+def test_run_writes_page_and_card(finished):
+    page, card = ((finished / str(name)).read_text() for name in (report.PAGE, report.CARD))
+    assert "Chosen images, beside what was left out" in page and "cosine similarity" in page and 'id="mistakes"' in page
+    assert yaml.safe_load(card.split("---\n")[1])["model-index"][0]["name"] == "finished"
+    assert finished.run["result"]["ledger"]["report"] == finished.run["ledger"]["report"] > 0
+    assert finished.run["result"]["seconds"] >= sum(finished.run["ledger"].values()) - 0.1
+
+
+def test_page_is_written_anew_with_charts(copied, charts, capsys):
+    (copied / "report" / "index.html").unlink()
+    assert main(["report", str(copied.path), "--quiet"]) == 0
+    assert "report/index.html" in capsys.readouterr().out
+    page = (copied / "report" / "index.html").read_text()
+    for name in ("classes", "reliability", "budget", "validation", "layers"):
+        assert f'id="chart-{name}-' in page
+    assert "lack of time" not in page and "similarity" in page
+
+
+def test_page_without_the_images_says_why(copied):
+    content = copied.run
+    copied.update(data={**content["data"], "fingerprint": "other"})
+    sources, missing = load_sources(copied, progress=lambda done, total: None)
+    assert sources is None and "have changed since" in missing
+    assert write_page(copied, content["result"], sources, missing=missing)
+    page = (copied / "report" / "index.html").read_text()
+    assert "No pictures are shown" in page and "<img" not in page
+
+
+def test_without_time_there_is_no_page_and_a_log_line_says_how_to_get_it(tmp_path, context, few_digits, monkeypatch):
+    notes: list[str] = []
+    monkeypatch.setattr(TimeLimit, "allows_page", False)
+    pipeline.run(replace(RECIPE, prune=Prune()), RunDir(tmp_path / "run"), context=replace(context, log=notes.append))
+    assert not (tmp_path / "run" / "report" / "index.html").exists()
+    assert (tmp_path / "run" / "report" / "report.md").exists()
+    assert any(f"`shoestring report {tmp_path / 'run'}` writes it" in note for note in notes)
+
+
+def test_time_limit():
+    limit = TimeLimit(lambda: 3.0, slowdown=2.0)
+    assert limit.allows_page and limit.beside_charts() == 3.0 - 2.0 * report.CHARTS_SECONDS
+    assert not TimeLimit(lambda: 0.9, slowdown=2.0).allows_page
+    assert TimeLimit().allows_page and TimeLimit().beside_charts() == float("inf")
+
+
+def test_report_with_baseline_compares_with_random_images(tmp_path, context, few_digits):
+    folder = RunDir(tmp_path / "run")
+    recipe = replace(RECIPE, select=Select("forgetting", 100), prune=Prune(), baseline=True)
+    pipeline.run(recipe, folder, context=context)
+    assert "As many random images reach" in (folder / "report" / "index.html").read_text()
+    assert (folder / "baseline" / "report" / "index.html").exists()
+
+
+def test_values_of_a_run(finished):
+    result = finished.run["result"]
+    classes = tuple(result["per_class"])
+    predictions = read_predictions(finished.path, classes)
+    assert predictions is not None and predictions.correct.mean() == pytest.approx(result["accuracy"])
+    run = collect(
+        finished, result, make_gallery(*_sources(finished), left=lambda: 99.0, seconds_per_pass=1e-4), predictions
+    )
+    assert sum(images for *_, images in run.cells) == result["images"]
+    assert sum(part["images"] for part in run.reliability) == result["images"]
+    assert all(after <= before for before, after in run.layers.values())
+    assert any(after < before for before, after in run.layers.values())
+    assert run.validation[1][-1] == pytest.approx(result["validation"], abs=1e-5)
+    for name, (low, high) in run.intervals.items():
+        assert low <= result["per_class"][name]["recall"] <= high
+
+
+def _sources(folder: RunDir) -> tuple[Sources, TestPredictions | None]:
+    sources, _ = load_sources(folder, progress=lambda done, total: None)
+    assert sources is not None
+    return sources, read_predictions(folder.path, sources.test.classes)
+
+
+def test_corrupted_predictions_are_a_one_line_error(copied, capsys):
+    (copied / "evaluate" / "predictions.csv").write_text("id,class,predicted,confidence\na,b,c,d\n")
+    assert main(["report", str(copied.path), "--quiet"]) == 2
+    error = capsys.readouterr().err
+    assert "predictions.csv is corrupted" in error and error.count("\n") == 1
+
+
+def _images(pixels: np.ndarray, labels: list[int]) -> Images:
+    return in_memory(pixels, np.array(labels, dtype=np.int64), classes=["a", "b"], resolution=pixels.shape[1])
+
+
+def test_mistakes_are_sorted_by_confidence():
+    rng = np.random.default_rng(0)
+    test = _images(rng.integers(0, 255, (6, 16, 16, 3), dtype=np.uint8), [0, 0, 0, 1, 1, 1])
+    predicted, confidence = np.array([0, 1, 1, 1, 1, 0]), np.array([0.9, 0.95, 0.6, 0.8, 0.7, 0.55])
+    predictions = TestPredictions(tuple(map(str, test.ids)), test.targets, predicted, confidence)
+    gallery = make_gallery(Sources(test, None, test[:0], None), None, left=lambda: 9.0, seconds_per_pass=1e-4)
+    assert (gallery.mistakes, gallery.cells, gallery.chosen) == ([], {}, {})
+    gallery = make_gallery(Sources(test[:0], None, test, None), predictions, left=lambda: 9.0, seconds_per_pass=1e-4)
+    assert [picture.name for picture in gallery.mistakes] == [str(test.ids[index]) for index in (1, 2, 5)]
+    assert not any(picture.note for picture in gallery.mistakes)
+    assert {cell: len(pictures) for cell, pictures in gallery.cells.items()} == {(0, 1): 2, (1, 0): 1}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "marked"),
+    [([5, 40, 60], [False, False, False]), ([40], [True]), ([40, 90], [True, False]), ([19], [False]), ([20], [True])],
+)
+def test_mistakes_are_marked_if_nearly_all_other_predictions_of_their_confidence_are_right(wrong, marked):
+    test = _images(np.zeros((100, 16, 16, 3), np.uint8), [0] * 100)
+    predicted = np.zeros(100, dtype=np.int64)
+    predicted[wrong] = 1
+    predictions = TestPredictions(tuple(map(str, test.ids)), test.targets, predicted, np.linspace(0.99, 0.5, 100))
+    gallery = make_gallery(Sources(test[:0], None, test, None), predictions, left=lambda: 9.0, seconds_per_pass=1e-4)
+    assert [bool(picture.note) for picture in gallery.mistakes] == marked
+
+
+def test_chosen_images_are_beside_the_nearest_of_their_class(make_model):
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 255, (60, 16, 16, 3), dtype=np.uint8)
+    pixels[59] = np.clip(pixels[0].astype(int) + 1, 0, 255)  # nearly the same, but of the other class
+    pixels[58] = np.clip(pixels[1].astype(int) + 1, 0, 255)
+    labels = [index % 2 for index in range(60)]
+    labels[58], labels[1] = 0, 0
+    pool = _images(pixels, labels)
+    sources = Sources(pool, np.array([0, 1]), pool[:0], make_model(pool, "convnet"), ranked=True)
+    gallery = make_gallery(sources, None, left=lambda: 99.0, seconds_per_pass=1e-4)
+    [(name, pairs)] = gallery.chosen.items()
+    assert name == "a" and [pair.first.name for pair in pairs] == [str(pool.ids[0]), str(pool.ids[1])]
+    assert pairs[1].second is not None and pairs[1].second.name == str(pool.ids[58])
+    assert pairs[0].second is not None and pairs[0].second.name != str(pool.ids[59])
+    late = make_gallery(sources, None, left=lambda: 0.001, seconds_per_pass=1e-3)
+    assert all(pair.second is None for pair in late.chosen["a"]) and "no time" in late.notes["chosen"]
+
+
+def test_near_duplicates_in_training_are_shown():
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 255, (40, 4, 4, 3), dtype=np.uint8).repeat(8, 1).repeat(8, 2)
+    train, test = _images(pixels[:30], [0] * 30), _images(pixels[28:], [0] * 12)
+    gallery = make_gallery(Sources(train, None, test, None), None, left=lambda: 9.0, seconds_per_pass=1e-4)
+    shown = [(pair.first.name, pair.second and pair.second.name) for pair in gallery.duplicates]
+    assert shown == [(str(test.ids[0]), str(train.ids[28])), (str(test.ids[1]), str(train.ids[29]))]
+    assert gallery.notes["duplicates"].startswith("2 of 12 test images")
+
+
+def test_indices_of_a_part(images):
+    part = images[np.array([7, 3, 11])]
+    assert indices_of(images[np.arange(1, 20)], part).tolist() == [6, 2, 10]
