@@ -18,6 +18,8 @@ def read_result(folder: RunDir) -> dict[str, Any]:
     result = folder.run.get("result")
     if result is None:
         raise UserError(f"{folder.path} is not a finished run (its run.json has no result).")
+    if "summary" in result:
+        raise UserError(f"{folder.path} is a lottery ticket experiment, not a run.")
     if "accuracy" not in result:
         raise UserError(f"{folder.path} is a selection, without a network to report on.")
     return result
