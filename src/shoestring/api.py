@@ -217,7 +217,7 @@ def tickets(
     assert isinstance(recipe, TicketsRecipe)
     check_trainable(images, validation)
     if test is not None:
-        _check_classes(images.classes, "the images", test, "the test images")
+        _check_classes(images, "the images", test, "the test images")
     data = Dataset.of(images, validation, test)
     with threads.restore_threads():
         return execute.find_tickets(recipe, data, budget=budget, context=context or prepare(seed=seed))

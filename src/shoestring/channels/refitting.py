@@ -139,6 +139,7 @@ def _fit(layer: Any, inputs: Tensor, targets: Tensor, *, centered: bool) -> None
         return
     weight = layer.weight.flatten(1)
     errors = targets - inputs @ weight.T
+    mean, mean_error = inputs.new_zeros(()), errors.new_zeros(())
     if centered or layer.bias is not None:
         mean, mean_error = inputs.mean(0), errors.mean(0)
         inputs, errors = inputs - mean, errors - mean_error

@@ -224,8 +224,8 @@ class Dataset:
     @classmethod
     def of(cls, images: Images, validation: Images | None = None, test: Images | None = None) -> Dataset:
         """Return a data set of training, validation and test images, with empty splits where there are none."""
-        rest = (images[:0] if split is None else split for split in (validation, test))
-        return cls("images", images, *rest)
+        validation, test = (images[:0] if split is None else split for split in (validation, test))
+        return cls("images", images, validation, test)
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -48,8 +48,9 @@ def as_labels(
     if labels is None:
         return None
     path, split, group = (name if name is None else str(name) for name in (path_column, split_column, group_column))
-    one = label_column is None or isinstance(label_column, str)
-    return Labels(labels, path, label_column if one else tuple(map(str, label_column)), split, group)
+    if label_column is not None and not isinstance(label_column, str):
+        label_column = tuple(map(str, label_column))
+    return Labels(labels, path, label_column, split, group)
 
 
 class Columns(NamedTuple):

@@ -44,8 +44,8 @@ def train(
     The plan may be revised once, early in the training, if steps take much longer or shorter than planned. With a
     `window`, it is trained only for that part of the budget, and the plan stays.
     """
+    assert resolved.training is not None
     planned, planner = resolved.training, resolved.planner
-    assert planned is not None
     context, fine_tune = planner.context, planned.train.fine_tune
     measured = fine_tune is None or not fine_tune.views  # otherwise steps take less time than those that were timed
     revisable = window is None and context.distributed is None and planner.saved is None and measured

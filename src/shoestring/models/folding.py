@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -47,21 +48,21 @@ def _find_pairs(module: nn.Module, example: Tensor) -> tuple[_Pairs, Tensor]:
     calls: dict[str, int] = {}
     pairs: _Pairs = {}
 
-    def after(name: str, output: Tensor) -> None:
+    def after(name: str, layer: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
         calls[name] = calls.get(name, 0) + 1
         made[id(output)] = output, name
 
-    def before(name: str, given: Tensor) -> None:
+    def before(name: str, norm: nn.Module, inputs: tuple[Tensor]) -> None:
         calls[name] = calls.get(name, 0) + 1
-        if id(given) in made:
-            pairs[name] = made[id(given)][1]
+        if id(inputs[0]) in made:
+            pairs[name] = made[id(inputs[0])][1]
 
     hooks = []
     for name, part in module.named_modules():
         if isinstance(part, nn.Conv2d):
-            hooks.append(part.register_forward_hook(lambda _, __, output, name=name: after(name, output)))
+            hooks.append(part.register_forward_hook(partial(after, name)))
         elif _is_foldable(part):
-            hooks.append(part.register_forward_pre_hook(lambda _, inputs, name=name: before(name, inputs[0])))
+            hooks.append(part.register_forward_pre_hook(partial(before, name)))
     try:
         outputs = class_scores(module(example))
     finally:
@@ -88,5 +89,6 @@ def _fold(module: nn.Module, norm: str, convolution: str) -> None:
     )
     layer.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     owner, _, attribute = norm.rpartition(".")
-    rest = nn.Identity() if type(own) is nn.BatchNorm2d else nn.Sequential(own.drop, own.act)
+    parts = [getattr(own, name) for name in ("drop", "act") if hasattr(own, name)]  # of timm
+    rest = nn.Sequential(*parts) if parts else nn.Identity()
     setattr(module.get_submodule(owner), attribute, rest)

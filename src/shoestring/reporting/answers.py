@@ -24,13 +24,13 @@ _ORDER += ("precision", "augment", "class_weights", "tta", "prune", "recovery", 
 
 def answers(plan: Mapping[str, Any]) -> Iterable[tuple[str, str, str]]:
     """Yield the rows of a plan, as `config.plan.to_dict` returns it: what was answered, how, and why."""
-    train, reasons = plan["train"] or plan["recovery"], plan["reasons"]
+    train: Mapping[str, Any] | None = plan["train"] or plan["recovery"]
+    reasons: Mapping[str, str] = plan["reasons"]
     values = {"select": plan["select"], "features": plan["features"], "tta": plan["tta"], "prune": plan["prune"]}
     if side := plan["resolution"]:  # 0 in run folders of earlier versions
-        resized = train is not None and train["side"] not in (None, side)
-        values["resolution"] = f"{side} x {side} pixels" + (
-            f", resized to {train['side']} for the network" if resized else ""
-        )
+        own = None if train is None else train["side"]
+        resized = "" if own in (None, side) else f", resized to {own} for the network"
+        values["resolution"] = f"{side} x {side} pixels{resized}"
     if plan["model"] is not None:
         options = "".join(f", {name} {value}" for name, value in plan["options"].items())
         values |= {"model": f"{plan['model']}{options}", "weights": plan["weights"] or "none"}

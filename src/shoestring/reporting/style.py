@@ -24,7 +24,7 @@ _VARIABLES |= {color: f"series-{number}" for number, color in enumerate(SERIES, 
 _WIDTH, _FONT = 4.6, 11.0  # inches; points
 _ENLARGED = 1.4  # width on a wide screen in pixels, over that in points
 
-_STYLE: dict[str, Any] = {
+_STYLE: dict[Any, Any] = {
     "font.size": _FONT,
     "axes.titlesize": _FONT + 1,
     "axes.titleweight": "bold",

@@ -116,7 +116,7 @@ def collect(
 ) -> RunData:
     """Read what the report of a run is made from."""
     content, metrics, recipe = folder.run, folder / "evaluate" / "metrics.json", folder / "recipe.yaml"
-    measured = predictions is not None and len(predictions)
+    bins = reliability_bins(predictions.confidence, predictions.correct) if predictions else ()
     return RunData(
         name=folder.path.name,
         data_name=content.get("data", {}).get("name", "unknown data"),
@@ -126,9 +126,9 @@ def collect(
         environment=content.get("surroundings", {}),
         history=folder.history(),
         recipe=recipe.read_text(encoding="utf-8") if recipe.exists() else "",
-        cells=[tuple(cell) for cell in read_json(metrics)["confusion"]] if measured and metrics.exists() else [],
+        cells=[tuple(cell) for cell in read_json(metrics)["confusion"]] if predictions and metrics.exists() else [],
         intervals={name: _interval(entry) for name, entry in result["per_class"].items()},
-        reliability=reliability_bins(predictions.confidence, predictions.correct) if measured else (),
+        reliability=bins,
         layers=_layers(folder, content),
         gallery=gallery,
         left_out=[missing] if missing else [],

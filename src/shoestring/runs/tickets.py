@@ -19,6 +19,7 @@ from shoestring.reporting.tickets import write_files
 from shoestring.runs import steps
 from shoestring.runs.directory import RunDir
 from shoestring.runs.environment import environment
+from shoestring.runs.finished import add_lateness
 from shoestring.runs.loading import current_key
 from shoestring.runs.plan import record_plan, stored_plan
 from shoestring.runs.progress import with_history, with_run_fraction
@@ -57,7 +58,7 @@ def run(recipe: TicketsRecipe, folder: RunDir, *, context: Context, started: flo
         subset = steps.select(run, planned_data.train, None)
         images = planned_data.train if subset is None else planned_data.train[subset]
         result = _find(run, recipe, resolved, planned_data, images)
-        steps.add_lateness(run, result)
+        add_lateness(run, result)
     return steps.finish(run, result)
 
 
