@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 
 from shoestring.evaluation.reliability import reliability_bins
-from shoestring.evaluation.significance import compare_paired, holm
+from shoestring.evaluation.significance import change_interval, compare_paired, holm, mcnemar
 
 
 def _correct(both: int, first: int, second: int, neither: int) -> tuple[np.ndarray, np.ndarray]:
@@ -56,3 +57,19 @@ def test_bins_of_confidence():
     assert first["images"] == 1 and first["accuracy"] == 0.0
     assert last["images"] == 3 and last["confidence"] == pytest.approx(np.mean([0.91, 0.99, 1.0]))
     assert last["interval"][0] < last["accuracy"] < last["interval"][1]
+
+
+@given(broken=st.integers(0, 300), fixed=st.integers(0, 300))
+def test_mcnemar_is_a_binomial_test(broken, fixed):
+    expected = binomtest(broken, broken + fixed).pvalue if broken + fixed else 1.0
+    assert mcnemar(broken, fixed) == pytest.approx(expected, rel=1e-9)
+
+
+def test_intervals_contain_the_change_in_most_samples():
+    rng, hits = np.random.default_rng(0), 0
+    for _ in range(300):
+        kinds = rng.choice(3, 100, p=(0.15, 0.05, 0.8))
+        low, high = change_interval(int((kinds == 0).sum()), int((kinds == 1).sum()), 100)
+        hits += low <= -0.1 <= high
+    assert 0.92 * 300 <= hits < 300
+    assert change_interval(0, 0, 10)[0] < 0 < change_interval(0, 0, 10)[1]

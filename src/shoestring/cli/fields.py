@@ -18,7 +18,7 @@ _SELECTION = tuple(
 _TICKET_TRAINING = tuple(
     f"train.{field.name}"
     for field in dataclasses.fields(Train)
-    if field.name not in ("schedule", "patience", "download", "tta")
+    if field.name not in ("schedule", "patience", "download", "tta", "use_unlabeled", "unlabeled_confidence")
 )
 FIELDS: dict[str, tuple[str, ...]] = {
     "run": (*_BUDGET, "baseline", *IMAGES, "unlabeled_images", *_MACHINE, "select", "train", "grow", "prune"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,9 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shoestring.evaluation.metrics import wilson_interval
-
-_Z = 1.959964  # two-sided 95 % quantile of the normal distribution
-_MAX_EXACT = 1000  # changed images up to which the binomial test is exact
+from shoestring.evaluation.significance import change_interval, mcnemar
 
 
 @dataclass(frozen=True)
@@ -96,29 +93,6 @@ def compare(
         per_class=per_class,
         confusions=_confusions(labels, before, after, classes),
     )
-
-
-def mcnemar(broken: int, fixed: int) -> float:
-    """Return the two-sided p-value of McNemar's test, exact for up to 1,000 changed images.
-
-    For more, it is that of the normal approximation with Edwards' continuity correction.
-    """
-    changed, fewer = broken + fixed, min(broken, fixed)
-    if not changed:
-        return 1.0
-    if changed <= _MAX_EXACT:
-        tail = sum(math.comb(changed, k) for k in range(fewer + 1))
-        return min(1.0, 2 * tail / 2**changed)
-    statistic = max(abs(broken - fixed) - 1, 0) / math.sqrt(changed)
-    return math.erfc(statistic / math.sqrt(2))
-
-
-def change_interval(broken: int, fixed: int, count: int) -> tuple[float, float]:
-    """Return the 95 % interval of the change of a proportion in paired samples (Agresti & Min 2005)."""
-    broken_, fixed_, total = broken + 0.5, fixed + 0.5, count + 2
-    change = (fixed_ - broken_) / total
-    error = math.sqrt(broken_ + fixed_ - (fixed_ - broken_) ** 2 / total) / total
-    return max(-1.0, change - _Z * error), min(1.0, change + _Z * error)
 
 
 def _class_change(name: str, right: NDArray[np.bool_], right_after: NDArray[np.bool_]) -> ClassChange:

@@ -29,17 +29,28 @@ class PairedDifference:
 
 def compare_paired(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> PairedDifference:
     """Compare which of the same images (N,) two models predict correctly."""
-    from scipy.stats import binomtest
-
     assert len(first) == len(second) > 0, "the same images"
     gained, lost = int((first & ~second).sum()), int((second & ~first).sum())
-    count = len(first)
-    p_value = float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
-    b, c, total = gained + 0.5, lost + 0.5, count + 2  # half an image is added to each cell of the 2 x 2 table
-    center = (b - c) / total
-    half = _Z * math.sqrt(max(b + c - (b - c) ** 2 / total, 0.0)) / total
-    interval = (max(center - half, -1.0), min(center + half, 1.0))
-    return PairedDifference((gained - lost) / count, interval, gained, lost, p_value)
+    interval = change_interval(lost, gained, len(first))
+    return PairedDifference((gained - lost) / len(first), interval, gained, lost, mcnemar(lost, gained))
+
+
+def mcnemar(broken: int, fixed: int) -> float:
+    """Return the two-sided p-value of McNemar's exact test: are images as likely to be broken as to be fixed?"""
+    from scipy.special import bdtr
+
+    return min(1.0, 2 * float(bdtr(min(broken, fixed), broken + fixed, 0.5))) if broken + fixed else 1.0
+
+
+def change_interval(broken: int, fixed: int, count: int) -> tuple[float, float]:
+    """Return the 95 % interval of the change of a proportion in paired samples (Agresti & Min 2005).
+
+    Half an image is added to each cell of the 2 x 2 table.
+    """
+    broken_, fixed_, total = broken + 0.5, fixed + 0.5, count + 2
+    change = (fixed_ - broken_) / total
+    half = _Z * math.sqrt(max(broken_ + fixed_ - (fixed_ - broken_) ** 2 / total, 0.0)) / total
+    return max(-1.0, change - half), min(1.0, change + half)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
