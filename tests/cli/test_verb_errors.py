@@ -22,7 +22,7 @@ def test_damaged_runs(capsys, tmp_path: Path, content: str, words: str) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("prune RUN --macs 0.5", "is a selection and has no trained network to prune"),
+        ("prune RUN --macs 0.5", "is a selection and trained no network: pass the folder of a training."),
         ("evaluate RUN --out OUT", "holds no model"),
         ("evaluate RUN", "holds no model"),
     ],
@@ -48,8 +48,8 @@ def test_other_verbs(capsys, words: str) -> None:
     ("words", "message"),
     [
         ("report FOLDER", "is not a run folder (it has no run.json)."),
-        ("report", "the argument RUN, the folder of the finished run, is missing."),
-        ("predict FOLDER FOLDER", "is a folder. Pass image files, such as"),
+        ("report", "the argument RUN, the folders of finished runs, is missing."),
+        ("predict FOLDER FOLDER", "holds no model"),
     ],
 )
 def test_wrong_or_missing_folder(capsys, tmp_path: Path, words: str, message: str) -> None:

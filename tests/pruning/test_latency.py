@@ -87,5 +87,5 @@ def test_networks_that_cannot_be_exported_are_refused():
 
 def test_missing_packages_are_named_with_the_command_that_installs_them(monkeypatch):
     monkeypatch.setattr(latency.importlib.util, "find_spec", lambda name: None if name == "onnxruntime" else object())
-    with pytest.raises(UserError, match=r"onnxruntime cannot be imported: pip install 'shoestring\[onnx\]'"):
+    with pytest.raises(UserError, match=r"onnxruntime cannot be imported: pip install 'shoestring\[export\]'"):
         measure_latency(NETWORK, EXAMPLE)

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from shoestring.config.recipe import Prune, Recipe, Select, Train
+from shoestring.config.units import Size
 from shoestring.errors import BudgetTooSmall, UserError
 from shoestring.runs import pipeline, session
 from shoestring.runs.directory import RunDir
@@ -44,7 +45,11 @@ def test_user_errors_leave_no_folder_behind(context, tmp_path, changes, message)
 
 
 @pytest.mark.parametrize(
-    "options", [{"select": Select(options={"exampels": 5})}, {"prune": Prune(options={"mcas": 0.5})}]
+    "options",
+    [
+        {"select": Select(options={"exampels": 5})},
+        {"prune": Prune("magnitude", Size.parse("0.5", what="--macs"), options={"mcas": 1})},
+    ],
 )
 def test_misspelled_setting_is_an_error(context, tmp_path, options):
     with pytest.raises(UserError, match=r"Did you mean 'examples'|has no option 'mcas'"):

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from shoestring.data.augment import Augment
 from shoestring.data.batches import Batches
-from shoestring.training.stepper import Stepper
+from shoestring.tasks import SINGLE_LABEL
 
 
 def _batches(images, weights, **augment) -> Batches:
@@ -20,9 +20,7 @@ def _batches(images, weights, **augment) -> Batches:
 
 
 def _loss(batches: Batches, logits: torch.Tensor, labels: torch.Tensor, smoothing: float) -> torch.Tensor:
-    stepper = Stepper.__new__(Stepper)
-    stepper._smoothing, stepper._weighted = smoothing, batches.weights is not None
-    return stepper._loss(logits, labels)
+    return SINGLE_LABEL.loss(logits, labels, smoothing=smoothing, weighted=batches.weights is not None)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])

@@ -67,11 +67,16 @@ def _fold(module: nn.Module, table: Table, channels: Sequence[str], sums: Sums) 
     named = named_tensors(module)
     for name, channel_indices in folded.items():
         for axis in table.groups[name].consumers:
-            target, indices = _target(module, table, axis), group_indices(table, axis, table.groups[name])
-            if axis not in sums or target is None or indices is None:
+            indices = group_indices(table, axis, table.groups[name])
+            if axis not in sums or indices is None:
                 return False
             total, rows = sums[axis]
             own = indices[channel_indices].flatten()
+            if not total[own].any():  # zeros, behind a ReLU
+                continue
+            target = _target(module, table, axis)
+            if target is None:
+                return False
             weight = named[axis[0]].detach().double()[:, own]
             amount = weight.flatten(2).sum(2) if weight.ndim > 2 else weight
             shifted, sign = target

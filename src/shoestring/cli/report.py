@@ -55,14 +55,15 @@ def _parser(verb: str) -> Parser:
 def _write(folder: RunDir, progress: Progress, as_json: bool) -> None:
     """Write the report of a run, and print its results."""
     result = read_result(folder)
-    progress.log("loading images")
     from shoestring.cli.show import show
     from shoestring.reporting.markdown import write_report
     from shoestring.runs.report import load_sources, write_page
 
-    sources, missing = load_sources(folder, progress=progress.loading)
     with folder.checking_results():
         write_report(folder.path, result)
+    progress.log("loading images")
+    sources, missing = load_sources(folder, progress=progress.loading)
+    with folder.checking_results():
         write_page(folder, result, sources, missing=missing)
         progress.close()
         if as_json:

@@ -93,6 +93,7 @@ def write_in_budget(run: Run, result: dict[str, Any], sources: Sources, *, limit
 
     If it is `limited` and the budget is a time, they take at most what remains of it.
     """
+    run.folder.check_exists()
     budget, limit = run.budget, TimeLimit()
     if limited and budget.unit == "seconds":
         limit = TimeLimit(partial(budget.remaining_for, "report"), budget.slowdown)

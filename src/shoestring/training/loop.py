@@ -118,7 +118,7 @@ class _Loop:
     def run(self) -> TrainingSummary:
         """Train until the end of the window."""
         state, budget = self.state, self.budget
-        budget.reserve("norms", images=state.norm_images)
+        budget.reserve("norms", state.norm_images * state.plan.times.train)  # a pass in training mode, at most
         ended = "budget"
         with self.grace if self.hooks.anytime else nullcontext():
             while self.grace.remaining and not self.ended and self._step():
