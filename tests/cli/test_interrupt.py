@@ -82,7 +82,7 @@ def test_epochs_spent_before_an_interruption_are_counted(tmp_path: Path) -> None
     shutil.copytree(whole, interrupted)
     notes = json.loads((interrupted / "run.json").read_text())
     rows = [json.loads(line) for line in (whole / "history.jsonl").read_text().splitlines()]
-    notes["counted"] = next(row["epoch"] for row in reversed(rows) if "epoch" in row)
+    notes["counted"] = next(row["epoch"] for row in reversed(rows) if row["step"] == "train" and "epoch" in row)
     assert 0 < notes["counted"] < 8
     for name in ("result", "recovery", "before_pruning"):
         del notes[name]

@@ -28,7 +28,7 @@ from shoestring.runtime.context import Context
 EXIT_SECONDS = 0.3  # for writing the last files and exiting
 _MIN_EXIT_SECONDS = 0.05  # from the last file to the end of the process
 _TIMING_FRACTION, _MAX_TIMING_FRACTION = 0.01, 0.08  # of a time budget for measuring latency: reserved, and at most
-_MAX_TIMING_RESERVE = 1.0  # seconds
+_MAX_TIMING_RESERVE, _MAX_TIMING = 1.0, 3.0  # seconds
 _REPORT_SECONDS, _REPORT_FRACTION = 2.5, 0.08  # for the page and the model card; of a time budget, at most
 _MARGIN = 0.008  # fraction of a time budget that is not spent, because a machine may be slow to write files and exit
 
@@ -103,14 +103,14 @@ class Run:
     def timing_limits(self) -> tuple[float, float | None]:
         """Return the seconds for measuring latency, and a limit that includes its overhead (None: no limit).
 
-        The limit is all remaining time, of which latency takes at most 8 % of the budget. This is more than the reserve
-        if evaluation took less time than expected.
+        The limit is all remaining time, of which latency takes at most 8 % of the budget and three seconds. This is
+        more than the reserve if evaluation took less time than expected.
         """
         budget = self.budget
         if budget.unit != "seconds":
             return self.timing_reserve, None
         remaining = max(budget.remaining_for("timing"), 0.0)
-        return min(remaining, _MAX_TIMING_FRACTION * budget.total), remaining
+        return min(remaining, _MAX_TIMING_FRACTION * budget.total, _MAX_TIMING), remaining
 
     @property
     def lateness(self) -> float:
