@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import importlib
-
 import pytest
 import torch
 from torch import nn
@@ -230,28 +228,3 @@ def test_without_images_statistics_are_kept():
     model = _model()
     model.module.bn1.running_mean.fill_(3.0)
     assert (shrink(model, [], macs=0.5).module.bn1.running_mean == 3.0).all()
-
-
-class Brittle(nn.Module):
-    """Reshapes one layer's output by the width of another."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.a, self.b, self.h = nn.Conv2d(3, 16, 1), nn.Conv2d(16, 16, 2, 2), nn.Linear(16, 5)
-
-    def forward(self, images):
-        first = self.a(images)
-        return self.h(self.b(first).reshape(len(images), first.shape[1] * 1, -1).mean(2))
-
-
-def test_networks_that_fail_after_pruning_raise_one_line(monkeypatch):
-    """Even if a table is wrong despite verification, the user gets neither a broken network nor a traceback."""
-    model = _model("simplecnn")
-    model = Model(Brittle(), model.name, {}, model.classes, model.preprocessing)
-    with pytest.raises(UserError, match=r"cannot be reached.*are frozen: when pruned, the network raises RuntimeError"):
-        shrink(model, [], macs=0.5)
-    module = importlib.import_module("shoestring.pruning.shrinking")
-    monkeypatch.setattr(module, "trace", lambda module, example: trace(module, example, verify=False))
-    with pytest.raises(UserError, match="RuntimeError") as caught:
-        shrink(model, [], macs=0.5)
-    assert "\n" not in str(caught.value)
