@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from shoestring.channels.operations import PLAIN_LAYERS
 from shoestring.channels.table import Axis, Table
@@ -21,11 +22,16 @@ def visit_inputs(
     Calls `callback(axis, values)` with values (rows, length of the axis), one row per image and position. Only layers
     that read all channels at once are visited: linear layers and convolutions without groups.
     """
-    handles = []
+    handles: list[RemovableHandle] = []
     for name, dim in table.consumers & table.axes.keys():
         layer = module.get_submodule(name.rpartition(".")[0])
         if isinstance(layer, PLAIN_LAYERS) and getattr(layer, "groups", 1) == 1:
             handles.append(layer.register_forward_pre_hook(_hook((name, dim), callback), with_kwargs=True))
+    run_with_hooks(module, batches, handles)
+
+
+def run_with_hooks(module: nn.Module, batches: Iterable[Tensor], handles: Iterable[RemovableHandle]) -> None:
+    """Run the module in evaluation mode on batches (N, C, H, W), and remove the hooks of these handles from it."""
     try:
         with eval_mode(module), torch.no_grad():
             for batch in batches:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -199,11 +200,18 @@ def _execute(verb: str, recipe: Recipe, command: dict[str, Any], started: float,
     finally:
         progress.close()
     progress.warn(result.get("warnings", ()))
-    if command.get("json"):
+    return print_result(result, partial(show, kind), folder if done else None, as_json=command.get("json", False))
+
+
+def print_result(
+    result: dict[str, Any], show: Callable[[dict[str, Any]], None], read_from: RunDir | None, *, as_json: bool
+) -> int:
+    """Print results as JSON, or by `show`; those that were read from a run folder may be damaged."""
+    if as_json:
         print(json.dumps(result, indent=1))
         return 0
-    with folder.checking_results() if done else nullcontext():
-        show(kind, result)
+    with nullcontext() if read_from is None else read_from.checking_results():
+        show(result)
     return 0
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,7 @@ from shoestring.budget import process_started
 from shoestring.cli.flags import Parser, add_output, add_recipe, collect_settings, join_values
 from shoestring.cli.process import handle_signals
 from shoestring.cli.progress import Progress
-from shoestring.cli.run import COMMAND_ARGUMENTS, inherited, print_origins
+from shoestring.cli.run import COMMAND_ARGUMENTS, inherited, print_origins, print_result
 from shoestring.config.layers import merge
 from shoestring.config.paths import expanded
 from shoestring.config.recipe import Prune, Select, TicketsRecipe
@@ -109,12 +107,7 @@ def _execute(recipe: TicketsRecipe, command: dict[str, Any], started: float) -> 
     finally:
         progress.close()
     progress.warn(result.get("warnings", ()))
-    if command.get("json"):
-        print(json.dumps(result, indent=1))
-        return 0
-    with folder.checking_results() if done else nullcontext():
-        show(result)
-    return 0
+    return print_result(result, show, folder if done else None, as_json=command.get("json", False))
 
 
 def show(result: dict[str, Any]) -> None:

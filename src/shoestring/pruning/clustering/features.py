@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from shoestring.channels.activations import run_with_hooks
 from shoestring.channels.table import named_tensors
 from shoestring.pruning.clustering.units import Part, Unit
-from shoestring.runtime.device import eval_mode
 
 Features = Literal["filters", "weights", "activations"]
 Metric = Literal["euclidean", "cosine", "correlation"]
@@ -95,11 +95,5 @@ def _outputs(module: nn.Module, units: Sequence[Unit], batches: Iterable[Tensor]
 
     names = {part.norm or part.layer for unit in units for part in unit.parts}
     handles = [module.get_submodule(name).register_forward_hook(keep(name)) for name in names]
-    try:
-        with eval_mode(module), torch.no_grad():
-            for batch in batches:
-                module(batch)
-    finally:
-        for handle in handles:
-            handle.remove()
+    run_with_hooks(module, batches, handles)
     return {name: torch.cat(rows)[:_MAX_SAMPLES].T for name, rows in sampled.items()}
