@@ -144,4 +144,4 @@ def test_a_finished_network_recovers_as_it_was_trained(make_images, context, wei
     recovery = resolve(recipe, Dataset.of(images), budget, context, steps=("prune",), model=model).recovery
     assert recovery is not None and recovery.optimizer == optimizer
     assert (recovery.fine_tune is not None) == (weights == "pretrained")
-    assert recovery.learning_rate == pytest.approx(1e-3 if weights == "pretrained" else 0.2, rel=0.2)
+    assert recovery.learning_rate == pytest.approx(3e-4 if weights == "pretrained" else 0.2, rel=0.2)

@@ -13,10 +13,6 @@ from shoestring.planning.plan import MACS_POWER, Allotment, plan_training
 from shoestring.planning.pretrained import is_pretrained
 from shoestring.planning.profiling import Profiler
 
-# The learning rate of a pruned network that was fine-tuned, relative to that before: on validation images of scenes, at
-# half of the MACs, 78.7 % against 76.2 % at the same rate, and 64.7 % at six times.
-_RECOVERY_FACTOR = 3.0
-
 
 def plan_recovery(
     model: Model, images: Images, settings: Train, prune: Prune, allotment: Allotment, profiler: Profiler
@@ -32,6 +28,5 @@ def plan_recovery(
     times = replace(plan.times, train=slowdown * plan.times.train, predict=slowdown * plan.times.predict)
     plan = replace(plan, times=times)
     if plan.fine_tune is not None:
-        rate = plan.learning_rate * (_RECOVERY_FACTOR if settings.learning_rate is None else 1)
-        plan = replace(plan, learning_rate=rate, fine_tune=replace(plan.fine_tune, probe=False))
+        plan = replace(plan, fine_tune=replace(plan.fine_tune, probe=False))
     return plan
