@@ -35,7 +35,9 @@ def plain(module: torch.nn.Module, images: Images, side: int, precision: str) ->
     with torch.inference_mode(), autocast("cpu", precision):
         for start in range(0, len(images), BATCH):
             pixels = torch.from_numpy(images.pixels[start : start + BATCH]).permute(0, 3, 1, 2).float() / 127.5 - 1
-            batch = torch.nn.functional.interpolate(pixels, size=(side, side), mode="bicubic", antialias=True)
+            batch = torch.nn.functional.interpolate(pixels, size=(side, side), mode="bicubic", antialias=True).clamp(
+                -1, 1
+            )
             batch = batch.contiguous(memory_format=torch.channels_last)
             parts.append(module.forward_head(module.forward_features(batch), pre_logits=True).float())  # type: ignore[operator]
     return torch.cat(parts).numpy()

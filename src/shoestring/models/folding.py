@@ -21,7 +21,7 @@ _Pairs = dict[str, str]
 def folded(model: Model) -> Model:
     """Return a copy of a model for inference on a CPU, whose batch norms are folded into convolutions.
 
-    EfficientNet-Lite0 is 1.5 times as fast then. The model itself is returned on an accelerator, if there is nothing to
+    Networks of small convolutions gain most. The model itself is returned on an accelerator, if there is nothing to
     fold, and if the outputs for an image change: where the result of a convolution is used elsewhere as well.
     """
     on_cpu = next(model.module.parameters()).device.type == "cpu"

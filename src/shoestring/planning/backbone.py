@@ -21,7 +21,7 @@ _PHOTO_SIDE = 64  # pixels of images from which a head on pretrained features be
 _MAX_IMAGES = 10_000  # smaller images than that, if the budget is counted in epochs
 _MIN_EPOCHS = 0.5  # of fine-tuning, from which a pretrained network is better on smaller images
 _MANY_EPOCHS = 20.0  # of fine-tuning with the smallest input, that a more expensive network must leave time for
-# FLOPs per second of training, relative to the product of two matrices; EfficientNet-Lite0 reaches 0.1 on two cores.
+# Bound on the FLOPs per second of training, relative to the product of two matrices; small networks reach far less.
 _MAX_EFFICIENCY = 0.3
 _LICENSES = ("Apache-2.0", "MIT", "BSD-3-Clause")  # of weights that "auto" uses
 
