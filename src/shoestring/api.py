@@ -144,6 +144,7 @@ def prune(  # noqa: PLR0913 (public: keywords with defaults)
     method: str = "auto",
     scope: str = "global",
     compensate: bool = True,
+    distil: bool = False,
     budget: Budget | None = None,
     validation: Images | None = None,
     seed: int = 0,
@@ -157,17 +158,19 @@ def prune(  # noqa: PLR0913 (public: keywords with defaults)
     `keep_channels` (0.5, or "conv1=0.75,layer2=0.5"). `scope` divides a target among layers, and `compensate` refits
     the remaining weights, as in `shoestring.pruning.shrink`.
 
-    It is fine-tuned on the images until its allotted part of the budget is used up. Without a budget it is not
-    trained, and the images need no labels: layers only compensate for removed channels on them. The temperature is
-    fitted on `validation` images, or copied from the model. `method` is the criterion that ranks channels, and
-    `options` are its options; `settings` configure the fine-tuning (batch size, learning rate, augmentation; those of
-    the network are ignored). `seed` is ignored with a `context`, which has its own.
+    It is fine-tuned on the images until its allotted part of the budget is used up. Without a budget it is not trained,
+    and the images need no labels: layers only compensate for removed channels on them. With `distil`, it is fine-tuned
+    on the predictions of the original network as well as on the labels. The temperature is fitted on `validation`
+    images, or copied from the model. `method` is the criterion that ranks channels, and `options` are its options;
+    `settings` configure the fine-tuning (batch size, learning rate, augmentation; those of the network are ignored).
+    `seed` is ignored with a `context`, which has its own.
 
     Raises `UserError` for unknown names and options, for images or `validation` images without the classes of the
     model, and if the target cannot be reached or nothing can be pruned.
     """
     given = {"macs": macs, "params": params, "file_size": file_size, "latency": latency}
-    given |= {"keep_channels": keep_channels, "method": method, "scope": scope, "compensate": compensate}
+    given |= {"keep_channels": keep_channels, "method": method, "scope": scope}
+    given |= {"compensate": compensate, "distil": distil}
     given = {name: value for name, value in given.items() if value is not None}
     recipe, _ = merge((CALL, {"prune": {**given, **options}}))
     recipe = replace(recipe, prune=choose_criterion(recipe.prune)[0])

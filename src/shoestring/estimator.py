@@ -70,6 +70,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
         keep_channels: float | str | dict[str, float] | None = None,
         prune_scope: str = "global",
         compensate: bool = True,
+        distil: bool = False,
         resolution: int | None = None,
         image_fit: Fit = DEFAULT_FIT,
         mirrored: bool = True,

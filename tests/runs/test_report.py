@@ -83,7 +83,7 @@ def test_without_time_there_is_no_page_and_a_log_line_says_how_to_get_it(tmp_pat
 def test_time_limit():
     limit = TimeLimit(lambda: 3.0, slowdown=2.0)
     assert limit.allows_page and limit.beside_charts() == 3.0 - 2.0 * report.CHARTS_SECONDS
-    assert not TimeLimit(lambda: 0.9, slowdown=2.0).allows_page
+    assert not TimeLimit(lambda: 0.5, slowdown=2.0).allows_page
     assert TimeLimit().allows_page and TimeLimit().beside_charts() == float("inf")
 
 

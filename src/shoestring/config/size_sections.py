@@ -80,6 +80,9 @@ class Prune(Section):
     compensate: bool = option(
         "refit the remaining weights by least squares to what the layers computed before, on training images", True
     )
+    distil: bool = option(
+        "fine-tune the smaller network on the predictions of the original one as well as on the labels", False
+    )
     clusters: Clusters | None = option(
         "cluster similar filters instead of removing those with low scores: the number of clusters in every layer (3), "
         "numbers by layer (conv1=8,layer2=16), or auto: as many as the target size allows",

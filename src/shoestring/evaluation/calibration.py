@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import fminbound
 
 MIN_TEMPERATURE, MAX_TEMPERATURE = 1 / 20, 20.0
 _MAX_VALUES = 4_000_000  # log-probabilities to fit; more change the temperature by less than 0.01
@@ -12,6 +13,7 @@ _MIN_IMAGES = 200  # to fit, however many classes there are
 _PRIOR_STD = 0.5  # of the logarithm of the temperature
 _TOLERANCE = 1e-3  # of the logarithm of the temperature
 _MIN_LOG_PROBABILITY = -1e4  # replaces minus infinity
+_GOLDEN = (5**0.5 - 1) / 2
 
 
 def images_to_fit(classes: int) -> int:
@@ -44,4 +46,20 @@ def fit_temperature(log_probabilities: NDArray[np.float32], labels: NDArray[np.i
         partition = np.log(buffer.sum(1, dtype=np.float64)).sum()
         return partition - mean / np.exp(log_temperature) + (log_temperature / _PRIOR_STD) ** 2 / 2
 
-    return float(np.exp(fminbound(loss, np.log(MIN_TEMPERATURE), np.log(MAX_TEMPERATURE), xtol=_TOLERANCE)))
+    return float(np.exp(_minimum(loss, np.log(MIN_TEMPERATURE), np.log(MAX_TEMPERATURE))))
+
+
+def _minimum(function: Callable[[float], float], low: float, high: float) -> float:
+    """Where a function of one minimum has it, by golden-section search: `scipy.optimize` takes longer to import."""
+    left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
+    at_left, at_right = function(left), function(right)
+    while high - low > _TOLERANCE:
+        if at_left < at_right:
+            high, right, at_right = right, left, at_left
+            left = high - _GOLDEN * (high - low)
+            at_left = function(left)
+        else:
+            low, left, at_left = left, right, at_right
+            right = low + _GOLDEN * (high - low)
+            at_right = function(right)
+    return (low + high) / 2

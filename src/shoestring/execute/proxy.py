@@ -6,8 +6,6 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from scipy.special import softmax
-
 from shoestring.budget import Budget
 from shoestring.config.recipe import Select
 from shoestring.data import Images
@@ -77,6 +75,8 @@ def _train_proxy(
     budget.release("embed")
     if recorder is None:
         return Signals(features)
+    from scipy.special import softmax
+
     dynamics = recorder.result()
     final = margins(logits, images.targets)
     if (final > 0).mean() <= images.counts().max() / len(images):

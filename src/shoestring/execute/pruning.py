@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from shoestring.models.model import Model
 from shoestring.pruning import shrink
 from shoestring.pruning.clustering.clustering import cluster
 from shoestring.runtime.context import Context
+from shoestring.training.distillation import Teacher
 from shoestring.training.loop import Hooks, fit
 from shoestring.training.progress import Constraint, TrainingSummary
 
@@ -37,14 +39,25 @@ def prune(
 ) -> tuple[Model, TrainingSummary | None]:
     """Return a pruned copy of the model, and a summary of its fine-tuning (None without a plan and budget).
 
-    `on_cut` is called with the pruned model before it is fine-tuned.
+    `on_cut` is called with the pruned model before it is fine-tuned. Raises `UserError` for distillation without
+    fine-tuning.
     """
+    if requested.distil and plan is None:
+        raise UserError("--distil is a way to fine-tune: set a budget, such as --time 2m, or omit it.")
     sample = images[np.random.default_rng(context.seed).permutation(len(images))[:_CALIBRATION_IMAGES]]
     pixels = torch.from_numpy(sample.pixels).to(context.device)
     batches = [model.prepare(part) for part in pixels.split(_CALIBRATION_BATCH)]
     model.module.to(context.device)
+    teacher = Teacher.of(model) if requested.distil else None
+    recovery: dict[str, Any] = {
+        "images": images,
+        "plan": plan,
+        "budget": budget,
+        "context": context,
+        "teacher": teacher,
+    }
     if requested.clusters is not None:
-        recover = partial(_recover, images=images, plan=plan, budget=budget, context=context)
+        recover = partial(_recover, **recovery)
         return _cluster(model, batches, requested, recover, on_cut, context=context)
     labels = None
     if sample.labels is not None and sample.labels.ndim == 1:  # not several labels for each image
@@ -61,7 +74,7 @@ def prune(
         **requested.options,
     )
     on_cut(pruned)
-    return pruned, _recover(pruned, images=images, plan=plan, budget=budget, context=context)
+    return pruned, _recover(pruned, **recovery)
 
 
 def _cluster(
@@ -94,6 +107,7 @@ def _recover(
     plan: TrainPlan | None,
     budget: Budget | None,
     context: Context,
+    teacher: Teacher | None,
     constrain: Constraint | None = None,
 ) -> TrainingSummary | None:
     """Fine-tune the pruned network in place; return a summary, or None without a plan and budget."""
@@ -101,5 +115,5 @@ def _recover(
         return None
     context.log("training the pruned network")
     images = weighted_by_class(images, plan.class_weights)
-    hooks = Hooks(anytime=True, constrain=constrain)
+    hooks = Hooks(anytime=True, constrain=constrain, teacher=teacher)
     return fit(pruned, images, budget.window("prune"), plan, context, hooks)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from shoestring.errors import UserError
 from shoestring.models import timm
+from shoestring.models.meta import on_meta
 
 Where = Literal["installed", "cached", "download"]
 
@@ -89,7 +90,7 @@ def in_order_of(name: str, state: dict[str, Tensor], file: Path) -> dict[str, Te
     """
     import timm as library
 
-    with torch.device("meta"):
+    with on_meta():
         expected = _without_counters(library.create_model(name).state_dict())
     given = _without_counters(state)
     if len(given) != len(expected):

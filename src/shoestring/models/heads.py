@@ -13,6 +13,7 @@ from shoestring.config.head import HeadKind
 from shoestring.errors import UserError
 from shoestring.models.head_modules import CosineLinear, Head, add_ones, make_head
 from shoestring.models.layers import tensors
+from shoestring.models.meta import on_meta
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +31,7 @@ def find_heads(module: nn.Module, create: Callable[[int], nn.Module], count: int
     tensors. The state of torch's random number generator does not change.
     """
     try:
-        with torch.device("meta"):
+        with on_meta():
             other = tensors(create(count + 1))
     except Exception:  # networks raise a dozen kinds if they read meta tensors
         with torch.random.fork_rng(devices=[]):

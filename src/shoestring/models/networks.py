@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-import torch
 from torch import nn
 
 from shoestring.config import registry
@@ -15,6 +14,7 @@ from shoestring.config.values import coerce
 from shoestring.errors import UserError
 from shoestring.models import timm
 from shoestring.models.heads import find_heads, replace_head
+from shoestring.models.meta import on_meta
 
 _MAX_PARAMETERS = 2**31  # 8 GB; a mistyped width could ask for more memory than there is
 
@@ -60,7 +60,7 @@ def _create_linear(
         return timm.create(timm_name, classes=classes, channels=channels, pretrained=pretrained, **options)
     create = partial(registry.find("models", name), classes, channels=channels, **options)
     try:
-        with torch.device("meta"):  # allocates nothing
+        with on_meta():  # allocates nothing
             count = sum(weight.numel() for weight in create().parameters())
         if count > _MAX_PARAMETERS:
             raise ValueError(f"it would have {count:,} parameters")

@@ -18,7 +18,11 @@ def recipe_of(parameters: dict[str, Any]) -> Recipe:
         "select": {"method": "select", "examples": "examples"},
         "train": {field.name: field.name for field in fields(Train) if field.name != "class_weights"},
         "grow": {"method": "grow", "stages": "stages"},
-        "prune": {**{name: name for name in (*TARGETS, "compensate")}, "method": "prune", "scope": "prune_scope"},
+        "prune": {
+            **{name: name for name in (*TARGETS, "compensate", "distil")},
+            "method": "prune",
+            "scope": "prune_scope",
+        },
     }
     sections = {
         section: {key: parameters[name] for key, name in keys.items() if parameters[name] is not None}

@@ -35,7 +35,7 @@ from shoestring.selection.subset_files import load_subset
 PAGE, CARD = Path("report") / "index.html", Path("report") / "README.md"
 CHARTS_SECONDS = 2.0  # for importing matplotlib and drawing all charts, on an idle machine
 _CHART_SECONDS, _IMPORT_SECONDS = 0.4, 1.0
-_PAGE_SECONDS = 0.5  # a page without charts
+_PAGE_SECONDS = 0.3  # a page without charts
 
 
 @dataclass(frozen=True)

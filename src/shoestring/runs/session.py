@@ -29,7 +29,8 @@ EXIT_SECONDS = 0.3  # for writing the last files and exiting
 _MIN_EXIT_SECONDS = 0.05  # from the last file to the end of the process
 _TIMING_FRACTION, _MAX_TIMING_FRACTION = 0.01, 0.08  # of a time budget for measuring latency: reserved, and at most
 _MAX_TIMING_RESERVE, _MAX_TIMING = 1.0, 3.0  # seconds
-_REPORT_SECONDS, _REPORT_FRACTION = 2.5, 0.08  # for the page and the model card; of a time budget, at most
+# For the page and the model card: with charts, if that is at most this fraction of a time budget, else without them.
+_REPORT_SECONDS, _PAGE_SECONDS, _REPORT_FRACTION = 2.5, 0.6, 0.09
 _MARGIN = 0.008  # fraction of a time budget that is not spent, because a machine may be slow to write files and exit
 
 
@@ -86,7 +87,8 @@ class Run:
         """Reserve the time for the files of the evaluation, latency measurements, report, last files and exit."""
         self.budget.reserve("files", seconds_to_write(len(data.test), len(data.classes)))
         self.budget.reserve("timing", self.timing_reserve, images=MIN_PASSES)
-        self.budget.reserve("report", min(_REPORT_SECONDS, _REPORT_FRACTION * self.budget.total))
+        charts = _REPORT_FRACTION * self.budget.total >= _REPORT_SECONDS
+        self.budget.reserve("report", _REPORT_SECONDS if charts else _PAGE_SECONDS)
         self.reserve_exit()
 
     def reserve_exit(self) -> None:

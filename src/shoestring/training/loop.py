@@ -19,6 +19,7 @@ from shoestring.runtime.signals import GracePeriod
 from shoestring.runtime.threads import ThreadTuner
 from shoestring.runtime.timing import Stopwatch
 from shoestring.training.checkpoint import Checkpoint, Extended, Fresh, Resumed, Start
+from shoestring.training.distillation import Teacher
 from shoestring.training.distributed import Rank0
 from shoestring.training.dynamics import Recorder
 from shoestring.training.early_stopping import EarlyStopping, Score
@@ -39,9 +40,10 @@ class Hooks:
     `record` records training dynamics. `score` scores the model for early stopping. With `anytime`, snapshots are saved
     from a tenth of the training on, and SIGTERM anneals the learning rate before it interrupts. `replan` is called
     once, early, with the ratio of measured to planned step time if they differ; if it returns True, training ends.
-    `constrain` is called after each step with the fraction of the training, and may change the weights in place.
-    `validate` measures the validation accuracy of a model on at most so many images; it is called for snapshots, if the
-    budget is a time and nothing is scored for early stopping.
+    `teacher` is a network whose predictions are learned beside the labels. `constrain` is called after each step with
+    the fraction of the training, and may change the weights in place. `validate` measures the validation accuracy of a
+    model on at most so many images; it is called for snapshots, if the budget is a time and nothing is scored for early
+    stopping.
     """
 
     record: Recorder | None = None
@@ -50,6 +52,7 @@ class Hooks:
     replan: Callable[[float], bool] | None = None
     constrain: Constraint | None = None
     validate: Validate | None = None
+    teacher: Teacher | None = None
 
 
 def fit(
@@ -98,6 +101,8 @@ class _Loop:
         self.schedule = growth_of(plan)
         if hooks.record is not None:
             state.watch(hooks.record)
+        if hooks.teacher is not None:
+            state.learn_from(hooks.teacher)
         state.constrain = hooks.constrain
         self.early_stopping, self.grace = EarlyStopping(plan.patience, hooks.score), GracePeriod()
         self.ended = False

@@ -21,6 +21,7 @@ from shoestring.models.batchnorm import reestimate_batchnorm
 from shoestring.models.layers import resize_tensors
 from shoestring.models.model import Model
 from shoestring.runtime.device import out_of_memory, synchronize
+from shoestring.training.distillation import Teacher
 from shoestring.training.dynamics import Recorder
 from shoestring.training.ema import WeightAverage
 from shoestring.training.stages import GrowthState
@@ -68,6 +69,7 @@ class TrainingState:
         self.images = 0  # seen so far, repetitions included
         self.frozen: list[nn.Parameter] = []  # trainable weights that are not tuned
         self.frozen_macs = 0  # of the part of the network that steps do not run
+        self.teacher_flops = 0.0  # for each image
         self._recorded: dict[str, Tensor] | None = None
 
     @property
@@ -123,7 +125,7 @@ class TrainingState:
     def step_cost(self) -> dict[str, float]:
         """Cost of the next step in each unit of a budget; the seconds are an estimate."""
         size, work = self.batches.size, self.growth.work
-        flops = TRAINING_FLOPS_PER_MAC * (self.growth.macs - self.frozen_macs) * work * size
+        flops = (TRAINING_FLOPS_PER_MAC * (self.growth.macs - self.frozen_macs) * work + self.teacher_flops) * size
         return {"seconds": self.timer.expected(work), "epochs": size / len(self.batches), "flops": flops}
 
     def halve_batch_size(self) -> None:
@@ -132,6 +134,12 @@ class TrainingState:
         self.stepper.optimizer.zero_grad()
         self.stepper.reset()
         self.timer = StepTimer(self.plan.times.step(self.batches.size))
+
+    def learn_from(self, teacher: Teacher) -> None:
+        """Learn the predictions of the teacher beside the labels from here on."""
+        self.stepper.teacher = teacher
+        self.teacher_flops = 2.0 * teacher.macs
+        self.stepper.reset()
 
     def watch(self, record: Recorder) -> None:
         """Record training dynamics from here on, continuing saved ones if there are any."""

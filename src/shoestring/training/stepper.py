@@ -16,6 +16,7 @@ from shoestring.models.inference import autocast
 from shoestring.models.model import Model
 from shoestring.runtime.cuda_graph import Replay
 from shoestring.runtime.device import safe_convolutions
+from shoestring.training.distillation import Teacher
 from shoestring.training.dynamics import feature_norms
 from shoestring.training.optimizer import CombinedOptimizer
 
@@ -30,14 +31,15 @@ class Stepper:
     """Runs training steps of a model.
 
     `forward` replaces the forward pass of the module in distributed training (None otherwise). With `norms`, steps also
-    return the feature norm of each image. `rollbacks` is how often training was rolled back; each halves the learning
-    rate.
+    return the feature norm of each image. Targets include the probabilities of a `teacher`. `rollbacks` is how often
+    training was rolled back; each halves the learning rate.
     """
 
     def __init__(self, model: Model, optimizer: CombinedOptimizer, *, precision: str, device: torch.device) -> None:
         self.model, self.optimizer, self.precision = model, optimizer, precision
         self.forward: Callable[[Tensor], Any] | None = None
         self.norms = False
+        self.teacher: Teacher | None = None
         self.rollbacks = 0
         self._smoothing, self._weight, self._weighted = 0.0, 1.0, False
         stepper = weakref.proxy(self)  # a reference cycle would hold memory after training
@@ -68,10 +70,16 @@ class Stepper:
         with safe_convolutions(module, images.device):
             with autocast(images.device, self.precision), recording as norms:
                 logits = class_scores((self.forward or module)(images))
-            loss = self.model.task.loss(logits.float(), labels, smoothing=self._smoothing, weighted=self._weighted)
+            loss = self._loss(logits.float(), images, labels)
             (loss * (self._weight * scale)).backward()
         if scale != 1:
             for gradient in (weight.grad for weight in module.parameters() if weight.grad is not None):
                 gradient.div_(scale)
         self.optimizer.step(rate)
         return loss.detach(), logits.detach(), norms[-1] if norms else None
+
+    def _loss(self, logits: Tensor, images: Tensor, labels: Tensor) -> Tensor:
+        if self.teacher is None:
+            return self.model.task.loss(logits, labels, smoothing=self._smoothing, weighted=self._weighted)
+        targets = self.teacher.targets(images, labels, smoothing=self._smoothing, precision=self.precision)
+        return self.model.task.loss(logits, targets)
