@@ -106,7 +106,12 @@ class Budget:
         if self.unit != "seconds":
             return 0.0
         fixed = self.slowdown * sum(seconds for seconds, _ in self._reserved.values())
-        return fixed + self._predict_seconds(sum(images for _, images in self._reserved.values()))
+        return fixed + self._predict_seconds(self.reserved_images)
+
+    @property
+    def reserved_images(self) -> int:
+        """Number of forward passes of one image that are reserved for the end."""
+        return sum(images for _, images in self._reserved.values())
 
     def remaining_for(self, name: str) -> float:
         """Return what may still be spent under this name: all but what is reserved for others; negative when late."""
@@ -159,7 +164,7 @@ class Budget:
         flag = {"seconds": "time", "epochs": "epochs", "flops": "flops"}[self.unit]
         if self.unit == "seconds":
             least = float(math.ceil(least))
-            images = sum(count for _, count in self._reserved.values())
+            images = self.reserved_images
             if self.reserved > self.total / 2 and images:
                 why += f", as evaluation on {images:,} images and the end take {format_seconds(self.reserved)}"
         needed = f"{least:g}s" if self.unit == "seconds" else f"{least:.3g}"

@@ -16,9 +16,10 @@ from shoestring.models import Model, Preprocessing
 from shoestring.planning.model import Network, build_network
 from shoestring.planning.optimizer import choose_optimizer, peak_rates
 from shoestring.planning.pretrained import (
+    SIDES,
     choose_fine_tuning,
-    choose_side,
     is_pretrained,
+    sides_for,
     stored_resolution,
     with_weights,
 )
@@ -65,12 +66,9 @@ def test_the_input_is_that_of_the_saved_model(images, make_model, tmp_path):
     assert model.preprocessing == replace(saved.preprocessing, shift=model.preprocessing.shift)
 
 
-@pytest.mark.parametrize(
-    ("stored", "seconds", "side"),
-    [(32, None, 128), (32, 1e9, 128), (160, 1e9, 160), (300, 1e9, 224), (160, 1.0, 96), (160, 178.0, 128)],
-)
-def test_the_side_is_by_the_images_and_the_time(stored, seconds, side):
-    assert choose_side(_photos(stored), count=100, seconds=seconds, seconds_per_image=0.1) == side
+@pytest.mark.parametrize(("stored", "sides"), [(32, [96, 128]), (160, [96, 128, 160]), (300, list(SIDES))])
+def test_small_images_are_not_enlarged_further_than_the_default(stored, sides):
+    assert sides_for(_photos(stored)) == sides
 
 
 def test_fine_tuning_needs_weights_and_known_blocks(images):

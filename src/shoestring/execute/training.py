@@ -88,7 +88,8 @@ def train(
 
 def _answers(planned: Planned) -> tuple[object, ...]:
     """What depends on the time of a step, and requires a new start if it changes."""
-    return planned.network.options, planned.train.grow, planned.train.batch_size
+    network = planned.network
+    return network.options, network.side, network.tune, planned.train.grow, planned.train.batch_size
 
 
 def fit_head(planned: Planned, images: Images, window: Window, context: Context) -> TrainingSummary:

@@ -20,8 +20,9 @@ from shoestring.models.description import read_network
 from shoestring.models.model import Model, build
 from shoestring.models.preprocessing import Preprocessing
 from shoestring.planning.defaults import default_batch_size
-from shoestring.planning.pretrained import SIDES, choose_side, input_like, is_pretrained
+from shoestring.planning.pretrained import DEFAULT_SIDE, SIDES, input_like, is_pretrained, sides_for
 from shoestring.planning.profiling import Profiler
+from shoestring.planning.tuning import Work, choose_tuning, last_blocks
 from shoestring.training.setup import check_input
 
 _OPTIONS = ("width", "norm", "dropout", "shortcut")
@@ -44,12 +45,16 @@ _SAMPLE, _SAMPLE_PIXELS = 2000, 8_192_000
 
 @dataclass(frozen=True)
 class Network:
-    """Name and options of a network, and why it was chosen; `side` is that of its input (None: that of the images)."""
+    """Name and options of a network, and why it was chosen; `side` is that of its input (None: that of the images).
+
+    `tune` says which blocks of a pretrained network are trained, where that depends on the time.
+    """
 
     name: str
     options: Mapping[str, Any] = field(default_factory=dict)
     reason: str = "as requested"
     side: int | None = None
+    tune: str | None = None
 
 
 def choose_network(
@@ -66,12 +71,10 @@ def choose_network(
         options["head"] = str(settings.head)
     if is_pretrained(settings):
         network = Network(settings.model, options, "as requested", SIDES[0])
-        price = 0.0
-        if seconds is None and profiler.budget.unit == "seconds":
-            return network  # for a lower bound on its costs
         if seconds is not None:
-            price = slowdown * measured_times(network, images, settings, count=count, profiler=profiler).train
-        return replace(network, side=choose_side(images, count=count, seconds=seconds, seconds_per_image=price))
+            return _tuned(network, images, settings, count=count, seconds=seconds / slowdown, profiler=profiler)
+        timed = profiler.budget.unit == "seconds"  # then the costs have this lower bound
+        return network if timed else replace(network, side=DEFAULT_SIDE)
     if settings.model != "auto":
         return Network(settings.model, options)
     if settings.starts_from_weights and (saved := read_network(Path(str(settings.weights)))) is not None:
@@ -82,6 +85,18 @@ def choose_network(
         return Network("convnet", {"width": _TRIAL, **options}, "the default width, as the budget is not a time")
     width = _fitting_width(images, count, seconds / slowdown, profiler)
     return Network("convnet", {"width": width, **options}, "as wide as time allows for these images")
+
+
+def _tuned(
+    network: Network, images: Images, settings: Train, *, count: int, seconds: float, profiler: Profiler
+) -> Network:
+    """The pretrained network with the side of its input, and what is tuned, in the time there is."""
+    model = measured_network(network, images, settings, profiler)
+    times = measured_times(network, images, settings, count=count, profiler=profiler)
+    sides = sides_for(images) if model.preprocessing.resolution == network.side else SIDES[:1]  # or it is fixed
+    work = Work(seconds, times, count, profiler.budget.reserved_images)
+    side, tune = choose_tuning(work, sides, tune=settings.tune, last=last_blocks(model))
+    return replace(network, side=side, tune=tune)
 
 
 def build_network(network: Network, images: Images, settings: Train, *, seed: int) -> Model:

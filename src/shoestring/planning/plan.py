@@ -87,6 +87,8 @@ class Planner:
         network = choose_network(
             images, settings, count=allotment.count, seconds=seconds, profiler=self.profiler, slowdown=slowdown
         )
+        if network.tune is not None:
+            settings = replace(settings, tune=network.tune)
         model, reasons = self.build(network, images), {"model": network.reason}
         if settings.model == "auto":
             width = f", width {network.options['width']:g}" if "width" in network.options else ""
@@ -99,7 +101,7 @@ class Planner:
             schedule, reasons["grow"] = requested_schedule(self.grow, settings), "as requested"
         train = plan_training(model, images, settings, allotment, self.profiler, schedule=schedule, slowdown=slowdown)
         train = replace(train, grow_options=dict(self.grow.options))
-        return Planned(network, model, train, reasons | _reasons(settings, timed=seconds is not None))
+        return Planned(network, model, train, reasons | _reasons(self.settings, timed=seconds is not None))
 
     def _log(self, text: str) -> None:
         """Log an answer once, although it may be found again."""
@@ -203,7 +205,7 @@ def _reasons(settings: Train, *, timed: bool) -> dict[str, str]:
         "optimizer": "by the kind of network",
         "precision": "the fastest, as measured" if timed else "float32, as the budget is not a time",
         "batch_size": "by the number of images and the time" if timed else "by the number of images",
-        "fine_tune": "all blocks, if there is time",
+        "fine_tune": "as many blocks as there is time for",
         "augment": "by the number of images and epochs",
     }
     return {name: "as requested" if requested[name] else reason for name, reason in chosen.items()}

@@ -24,7 +24,6 @@ LEARNING_RATE, WEIGHT_DECAY = 3e-4, 0.02  # of AdamW, for the last block before 
 # a fitted head lost half a point in four epochs on 500 scenes, with 1 the network gained two (one seed, validation).
 NEW_HEAD_FACTOR, FITTED_HEAD_FACTOR = 10.0, 1.0
 _DECAY = 0.9  # factor on the learning rate from each block to the one before it
-_EPOCHS = 10.0  # that a larger input must leave time for
 _MIN_EPOCHS = 0.5  # below this, only the head is trained
 
 
@@ -94,21 +93,12 @@ def input_like(size: Preprocessing, settings: Train, *, side: int | None) -> Pre
     return Preprocessing(resolution, len(mean), mean, std, size.mirror, shift, interpolation, size.fit)
 
 
-def choose_side(images: Images, *, count: int, seconds: float | None, seconds_per_image: float) -> int:
-    """Return the side of the input in pixels: the largest that leaves time for enough epochs.
+def sides_for(images: Images) -> list[int]:
+    """Return the sides of the input, in pixels, that are considered for images like these, in ascending order.
 
-    `seconds_per_image` is the time of a training step per image with the smallest side. Images are enlarged to at most
-    the default side, as details that they do not have cannot be seen.
+    Images are enlarged to at most the default side, as details that they do not have cannot be seen.
     """
-    if seconds is None:
-        return DEFAULT_SIDE
-    largest = max(images.shape[0], DEFAULT_SIDE)
-    affordable = [
-        side
-        for side in SIDES
-        if side <= largest and _EPOCHS * count * seconds_per_image * (side / SIDES[0]) ** 2 <= seconds
-    ]
-    return max(affordable, default=SIDES[0])
+    return [side for side in SIDES if side <= max(images.shape[0], DEFAULT_SIDE)]
 
 
 def choose_fine_tuning(model: Model, settings: Train, *, epochs: float) -> FineTune | None:
