@@ -22,7 +22,7 @@ from shoestring.models.preprocessing import Preprocessing
 from shoestring.planning.defaults import default_batch_size
 from shoestring.planning.pretrained import DEFAULT_SIDE, SIDES, input_like, is_pretrained, sides_for
 from shoestring.planning.profiling import Profiler
-from shoestring.planning.tuning import Work, choose_tuning, last_blocks
+from shoestring.planning.tuning import Work, choose_tuning
 from shoestring.training.setup import check_input
 
 _OPTIONS = ("width", "norm", "dropout", "shortcut")
@@ -95,7 +95,7 @@ def _tuned(
     times = measured_times(network, images, settings, count=count, profiler=profiler)
     sides = sides_for(images) if model.preprocessing.resolution == network.side else SIDES[:1]  # or it is fixed
     work = Work(seconds, times, count, profiler.budget.reserved_images)
-    side, tune = choose_tuning(work, sides, tune=settings.tune, last=last_blocks(model))
+    side, tune = choose_tuning(work, sides, tune=settings.tune)
     return replace(network, side=side, tune=tune)
 
 
