@@ -10,7 +10,7 @@ from shoestring.config.plan import StepTimes
 from shoestring.planning.tuning import ENOUGH_EPOCHS, LEAST_EPOCHS, Work, choose_tuning
 
 SIDES = (96, 128, 192)
-WORK = Work(0.0, StepTimes(train=0.03, predict=0.01), count=100, evaluated=0)
+WORK = Work(0.0, StepTimes(train=0.003, predict=0.001), count=1000, evaluated=0)
 EPOCH, FEATURES = 3.0, 1.0  # seconds, with the smallest input
 ENOUGH = ENOUGH_EPOCHS * EPOCH + FEATURES + 1e-6
 
@@ -37,8 +37,8 @@ def test_a_head_alone_gets_features_of_larger_images():
 
 def test_evaluation_takes_longer_with_larger_images():
     work = replace(WORK, seconds=4 * ENOUGH)
-    assert choose_tuning(replace(work, evaluated=100), SIDES, tune="auto")[0] == 128
-    assert choose_tuning(replace(work, evaluated=10_000), SIDES, tune="auto") == (96, "all")
+    assert choose_tuning(replace(work, evaluated=1000), SIDES, tune="auto")[0] == 128
+    assert choose_tuning(replace(work, evaluated=100_000), SIDES, tune="auto") == (96, "all")
 
 
 def test_requested_blocks_are_kept():
@@ -46,3 +46,9 @@ def test_requested_blocks_are_kept():
     for tune in ("all", "last:3", "layer3,head"):
         assert choose_tuning(little, SIDES, tune=tune) == (96, tune)
         assert choose_tuning(much, SIDES, tune=tune) == (192, tune)
+
+
+def test_few_images_need_more_epochs():
+    few = replace(WORK, count=100, seconds=ENOUGH_EPOCHS * EPOCH)
+    assert choose_tuning(few, SIDES, tune="auto") == (96, "all")
+    assert choose_tuning(replace(few, seconds=0.9 * EPOCH), SIDES, tune="auto") == (192, "head")

@@ -23,8 +23,13 @@ _JITTER = 0.5  # 2.4 points at 120 epochs over a thousand images, on validation 
 _MIXUP = 0.8  # one point there, half a point at 0.5 (one seed); pieces of other images (CutMix) 0.6 at most
 
 
-def default_batch_size(count: int, device: str) -> int:
-    """Return the batch size for `count` images: small data needs noisy small batches, and fast devices large ones."""
+def default_batch_size(count: int, device: str, *, fine_tuned: bool = False) -> int:
+    """Return the batch size for `count` images: small data needs noisy small batches, and fast devices large ones.
+
+    A pretrained network that is `fine_tuned` on a CPU gets small batches, as its few epochs need many steps.
+    """
+    if fine_tuned and device.startswith("cpu"):
+        return MIN_BATCH
     largest = _MAX_BATCH if device.startswith("cpu") else _MAX_BATCH_GPU
     return max(MIN_BATCH, min(largest, count // _STEPS_PER_EPOCH))
 

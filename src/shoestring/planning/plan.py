@@ -18,7 +18,7 @@ from shoestring.planning.frozen import with_views
 from shoestring.planning.growth import choose_growth, requested_schedule
 from shoestring.planning.model import Network, build_network, choose_network
 from shoestring.planning.optimizer import choose_optimizer, peak_rates
-from shoestring.planning.pretrained import choose_fine_tuning
+from shoestring.planning.pretrained import choose_fine_tuning, is_pretrained
 from shoestring.planning.profiling import Profiler
 from shoestring.runtime.threads import set_threads
 from shoestring.training.checkpoint import Saved
@@ -152,7 +152,10 @@ def plan_training(
     `slowdown` is the expected ratio of the time of a step to the profiled one.
     """
     schedule, side = schedule or compose("constant"), model.preprocessing.resolution
-    size = min(settings.batch_size or default_batch_size(allotment.count, profiler.context.device), allotment.count)
+    size = settings.batch_size or default_batch_size(
+        allotment.count, profiler.context.device, fine_tuned=is_pretrained(settings)
+    )
+    size = min(size, allotment.count)
     profile = profiler(model, images, settings, batch_size=size)
     if profile.threads is not None:
         set_threads(profile.threads)

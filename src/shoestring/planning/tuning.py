@@ -10,11 +10,12 @@ from shoestring.config.plan import StepTimes
 from shoestring.models.blocks import HEAD
 
 # Epochs of all blocks that a larger input must leave time for. On a thousand images of CIFAR-10 three epochs with 128
-# pixels reach 89.6 %, seven with 96 pixels, which take longer, 85.9 % (one seed, validation images).
+# pixels reach 89.6 %, seven with 96 pixels, which take longer, 85.9 % (benchmarks/results/tuning_trials.json).
 ENOUGH_EPOCHS = 3.0
 # With fewer epochs only the head is trained. One and a half epochs of all blocks are better than the last three blocks
 # for three (82.1 and 81.3 %, where the head has 78.4 %), so these are not tried.
 LEAST_EPOCHS = 1.0
+_IMAGES = 1000  # that an epoch has at least, here: few images need more epochs
 _HEAD_FRACTION = 0.5  # of the time, for the features of a larger input than the smallest
 
 
@@ -35,9 +36,12 @@ class Work:
         return self.seconds - SAFETY_FACTOR * (area - 1) * self.times.predict * self.evaluated
 
     def epochs(self, area: float) -> float:
-        """Epochs of all blocks with an input of this area, after the features for the head."""
+        """Epochs of all blocks with an input of this area, after the features for the head.
+
+        If there are fewer than a thousand images, an epoch is that many.
+        """
         features = area * self.count * self.times.predict
-        return (self.remaining(area) - features) / (area * self.count * self.times.train)
+        return (self.remaining(area) - features) / (area * max(self.count, _IMAGES) * self.times.train)
 
 
 def choose_tuning(work: Work, sides: Sequence[int], *, tune: str) -> tuple[int, str]:
