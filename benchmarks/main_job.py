@@ -17,6 +17,7 @@ from commands import Case, measure
 from measured import Row, Rows, fill
 
 ROWS = Rows("main_job.json", ("case", "seed"))
+SCRATCH = ("--weights", "none")
 
 
 def cases(cifar10: str) -> dict[str, Case]:
@@ -26,9 +27,9 @@ def cases(cifar10: str) -> dict[str, Case]:
         "digits_30s": Case(("digits",), 30, repeat=10),
         "digits_30s_hog": Case(("digits",), 30, repeat=10, hog=True),
         "cifar10": Case((cifar10,), 300, repeat=3),
-        "cifar10_random_1000": Case((cifar10, "--examples", "1000", "--select", "random"), 300, repeat=2),
-        "cifar10_random_1000_30m": Case((cifar10, "--examples", "1000", "--select", "random"), 1800),
-        "cifar10_chosen_1000": Case((cifar10, "--examples", "1000"), 600, repeat=2),
+        "cifar10_random_1000": Case((cifar10, "--examples", "1000", "--select", "random", *SCRATCH), 300, repeat=2),
+        "cifar10_random_1000_30m": Case((cifar10, "--examples", "1000", "--select", "random", *SCRATCH), 1800),
+        "cifar10_chosen_1000": Case((cifar10, "--examples", "1000", *SCRATCH), 600, repeat=2),
         "cifar10_half_macs": Case((cifar10, "--macs", "0.5"), 300, repeat=2),
         "cifar10_1m": Case((cifar10,), 60, repeat=3),
         "cifar10_1m_hog": Case((cifar10,), 60, repeat=3, hog=True),

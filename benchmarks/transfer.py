@@ -1,7 +1,7 @@
 """Pretrained networks against networks from scratch: accuracy of `shoestring run` in equal times.
 
     python benchmarks/transfer.py --cifar10 DIR --intel DIR [--only CASE ...] [--arms ARM ...] [--seeds N]
-    python benchmarks/transfer.py --table
+    python benchmarks/transfer.py --page docs/benchmarks.md
 
 Each run is a separate process, timed from process start to exit, that evaluates the test split once; its row is saved
 to results/transfer.json at once. The arms are what `auto` chooses, a network from scratch, a logistic regression on
@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import argparse
 import statistics
+from pathlib import Path
 
 from commands import Case, measure
-from measured import Row, Rows
+from measured import Row, Rows, fill
 
 ROWS = Rows("transfer.json", ("case", "arm", "seed"))
 BACKBONE = "timm:tf_efficientnet_lite0"
@@ -60,10 +61,10 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", help="names of cases")
     parser.add_argument("--arms", nargs="*", default=list(ARMS), choices=ARMS, help="arms to run (default: all)")
     parser.add_argument("--seeds", type=int, default=3, help="runs of each case and arm (default: 3)")
-    parser.add_argument("--table", action="store_true", help="print a table of the results")
+    parser.add_argument("--page", type=Path, help="page to write the table of results into, instead of running")
     args = parser.parse_args()
-    if args.table:
-        print(table(ROWS.read()))
+    if args.page:
+        fill(args.page, transfer=table(ROWS.read()))
         return
     folders = {name: getattr(args, name) for name in ("cifar10", "intel") if getattr(args, name)}
     for name, (words, seconds) in cases(folders).items():

@@ -57,7 +57,8 @@ def choose_backbone(recipe: Recipe, images: Images, allotment: Allotment, profil
     better = candidates[: candidates.index(least)]
     best = next((one for one in better if epochs * _macs(least) / _macs(one) >= _MANY_EPOCHS), least)
     epochs *= _macs(least) / _macs(best)
-    return _with(settings, best), f"the best there is time for: {epochs:.1f} epochs of fine-tuning with the smallest input"
+    reason = f"the best there is time for: {epochs:.1f} epochs of fine-tuning with the smallest input"
+    return _with(settings, best), reason
 
 
 def _most_epochs(settings: Train, allotment: Allotment, profiler: Profiler) -> float:
