@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from shoestring.channels.operations import PLAIN_LAYERS
 from shoestring.channels.table import Axis, Table
+from shoestring.models.layers import PLAIN_LAYERS
 from shoestring.runtime.device import eval_mode
 
 

@@ -12,10 +12,10 @@ from shoestring.channels.activations import visit_inputs
 from shoestring.channels.bisection import find_failing
 from shoestring.channels.copying import Network
 from shoestring.channels.merging import folded_filters
-from shoestring.channels.operations import PLAIN_LAYERS
 from shoestring.channels.outputs import compute_outputs, outputs_match
 from shoestring.channels.surgery import drop
 from shoestring.channels.table import Axis, Group, Table, group_indices, named_tensors
+from shoestring.models.layers import PLAIN_LAYERS
 
 Sums = dict[Axis, tuple[Tensor, int]]
 

@@ -12,10 +12,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from shoestring.channels.bisection import find_failing
 from shoestring.channels.copying import Network
 from shoestring.channels.edits import Edit
-from shoestring.channels.operations import PLAIN_LAYERS
 from shoestring.channels.outputs import compute_outputs, outputs_match
 from shoestring.channels.surgery import SurgeryOptions, apply_edits
 from shoestring.channels.table import Group, Table, channel_rows, named_tensors
+from shoestring.models.layers import PLAIN_LAYERS
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

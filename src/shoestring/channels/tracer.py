@@ -13,7 +13,6 @@ from shoestring.channels.copying import copy_module
 from shoestring.channels.labels import LabeledTensor, attach_labels, frozen_labels, labeled_tensors
 from shoestring.channels.notes import outermost_modules
 from shoestring.channels.operations import (
-    PLAIN_LAYERS,
     Rule,
     UnsupportedOperation,
     operation_name,
@@ -22,6 +21,7 @@ from shoestring.channels.operations import (
 from shoestring.channels.outputs import flatten_outputs
 from shoestring.channels.record import TraceRecord
 from shoestring.channels.tagged_sizes import tag_attributes, tagged_sizes
+from shoestring.models.layers import PLAIN_LAYERS
 
 # Operations that expose the contents of a tensor to Python code.
 _EXPOSE_VALUES = {

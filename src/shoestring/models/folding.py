@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
-from functools import partial
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+from shoestring.models.batchnorm import find_norms
 from shoestring.models.head_modules import class_scores
 from shoestring.models.model import Model
 
 _TOLERANCE = 1e-3  # on the largest difference of the outputs, relative to the largest output
-_Pairs = dict[str, str]
 
 
 def folded(model: Model) -> Model:
@@ -34,41 +33,19 @@ def folded(model: Model) -> Model:
     except Exception:  # networks raise a dozen kinds if they cannot be copied
         return model
     with torch.no_grad():
-        pairs, expected = _find_pairs(module, example)
-        for norm, convolution in pairs.items():
+        norms, outputs = find_norms(module, example)
+        pairs = {layer: norm for layer, norm in norms.items() if _is_pair(module, layer, norm)}
+        expected = class_scores(outputs)
+        for convolution, norm in pairs.items():
             _fold(module, norm, convolution)
         outputs = class_scores(module(example)) if pairs else expected
     same = (outputs - expected).abs().max() <= _TOLERANCE * expected.abs().max()
     return replace(model, module=module) if pairs and bool(same) else model
 
 
-def _find_pairs(module: nn.Module, example: Tensor) -> tuple[_Pairs, Tensor]:
-    """Names of batch norms and of the convolutions before them, each called once, and the outputs for the example."""
-    made: dict[int, tuple[Tensor, str]] = {}  # tensors are kept, so that no other one gets the same id
-    calls: dict[str, int] = {}
-    pairs: _Pairs = {}
-
-    def after(name: str, layer: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
-        calls[name] = calls.get(name, 0) + 1
-        made[id(output)] = output, name
-
-    def before(name: str, norm: nn.Module, inputs: tuple[Tensor]) -> None:
-        calls[name] = calls.get(name, 0) + 1
-        if id(inputs[0]) in made:
-            pairs[name] = made[id(inputs[0])][1]
-
-    hooks = []
-    for name, part in module.named_modules():
-        if isinstance(part, nn.Conv2d):
-            hooks.append(part.register_forward_hook(partial(after, name)))
-        elif _is_foldable(part):
-            hooks.append(part.register_forward_pre_hook(partial(before, name)))
-    try:
-        outputs = class_scores(module(example))
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return {norm: own for norm, own in pairs.items() if calls[norm] == calls[own] == 1}, outputs
+def _is_pair(module: nn.Module, layer: str, norm: str) -> bool:
+    """Whether a batch norm can be folded into the layer before it."""
+    return isinstance(module.get_submodule(layer), nn.Conv2d) and _is_foldable(module.get_submodule(norm))
 
 
 def _is_foldable(part: nn.Module) -> bool:

@@ -97,6 +97,7 @@ def tensors(module: nn.Module) -> dict[str, Tensor]:
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+PLAIN_LAYERS = (*_CONVOLUTIONS, nn.Linear)
 # Layers whose sizes follow from their tensors.
 SIZED_LAYERS = (*_CONVOLUTIONS, *_TRANSPOSED, nn.Linear, nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from shoestring.channels import Axis, Group, Table
-from shoestring.channels.operations import PLAIN_LAYERS
 from shoestring.channels.table import group_indices
-from shoestring.runtime.device import eval_mode
+from shoestring.models.batchnorm import find_norms
+from shoestring.models.layers import PLAIN_LAYERS
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
@@ -42,42 +41,9 @@ class Unit:
     others: tuple[tuple[Axis, Tensor], ...] = ()
 
 
-def find_norms(module: nn.Module, example: Tensor) -> dict[str, str]:
-    """Return for each convolution and linear layer the batch norm that reads its output directly, if there is one."""
-    outputs: dict[int, tuple[str, Tensor]] = {}  # holds the tensors: the id of a freed one would be used again
-    norms: dict[str, str] = {}
-    handles = []
-
-    def remember(name: str) -> Callable[..., None]:
-        def hook(layer: nn.Module, args: tuple, output: Tensor) -> None:
-            outputs[id(output)] = name, output
-
-        return hook
-
-    def match(name: str) -> Callable[..., None]:
-        def hook(norm: nn.Module, args: tuple) -> None:
-            if args and id(args[0]) in outputs:
-                norms[outputs[id(args[0])][0]] = name
-
-        return hook
-
-    for name, layer in module.named_modules():
-        if isinstance(layer, PLAIN_LAYERS):
-            handles.append(layer.register_forward_hook(remember(name)))
-        elif isinstance(layer, _BatchNorm) and layer.running_var is not None:
-            handles.append(layer.register_forward_pre_hook(match(name)))
-    try:
-        with eval_mode(module), torch.no_grad():
-            module(example)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return norms
-
-
 def layer_units(module: nn.Module, example: Tensor, heads: Collection[str] = ()) -> list[Unit]:
     """Return one unit per convolution without groups that is trained and produces no logits."""
-    norms, units = find_norms(module, example), []
+    norms, units = find_norms(module, example)[0], []
     for name, layer in module.named_modules():
         if not isinstance(layer, _CONVOLUTIONS) or layer.groups > 1 or f"{name}.weight" in heads:
             continue
@@ -89,7 +55,7 @@ def layer_units(module: nn.Module, example: Tensor, heads: Collection[str] = ())
 
 def group_units(module: nn.Module, example: Tensor, table: Table) -> list[Unit]:
     """Return one unit per group of channels that can be merged exactly where they are equal."""
-    norms = find_norms(module, example)
+    norms, _ = find_norms(module, example)
     groups = ((name, group) for name, group in table.groups.items() if group.separable and group.size > 1)
     return [_group_unit(module, norms, table, name, group) for name, group in groups]
 
