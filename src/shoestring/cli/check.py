@@ -7,11 +7,11 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from shoestring.cli.fields import LABELS
 from shoestring.cli.flags import Parser, add_labels, add_output
 from shoestring.cli.process import handle_signals
 from shoestring.cli.progress import Progress
 from shoestring.config.fit import DEFAULT_FIT
+from shoestring.config.labels import LABEL_FIELDS
 from shoestring.config.layers import FLAGS, merge
 
 _PACKAGES = ("shoestring", "torch", "torchvision", "timm", "scikit-learn", "datasets")
@@ -27,7 +27,7 @@ def main(verb: str, words: Sequence[str]) -> int:
     add_labels(parser)
     add_output(parser)
     args = parser.parse_args(words)
-    labels = {name: value for name, value in vars(args).items() if name in LABELS}
+    labels = {name: value for name, value in vars(args).items() if name in LABEL_FIELDS}
     recipe = merge((FLAGS, {"resolution": args.resolution, "fit": args.fit, **labels}))[0]
     size = {"resolution": recipe.resolution, "fit": recipe.fit}
     result: dict[str, Any] = {"machine": _machine()}

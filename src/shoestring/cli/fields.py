@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 
-from shoestring.config.labels import LabelTable
-from shoestring.config.recipe import Select, Train
+from shoestring.config.recipe import IMAGES, Select, Train
 
 # verb -> its fields of the recipe; the name of a section includes all its fields
 _BUDGET = ("time", "epochs", "flops", "seed")
-LABELS = tuple(field.name for field in dataclasses.fields(LabelTable))
-IMAGES = (*LABELS, "resolution", "fit", "validation", "split_seed", "keep", "skip_bad")
 _MACHINE = ("device", "memory", "threads")
 _SELECTION = tuple(
     f"select.{field.name}" for field in dataclasses.fields(Select) if field.name not in ("subset", "options")

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from shoestring.budget import process_started
-from shoestring.cli.fields import IMAGES
 from shoestring.cli.flags import Parser, add_output, add_recipe, collect_settings, join_values
 from shoestring.cli.process import handle_signals
 from shoestring.cli.progress import Progress
@@ -23,7 +22,8 @@ from shoestring.config.serialize import as_dict, digest
 from shoestring.errors import UserError
 from shoestring.escaping import printable
 from shoestring.runs.directory import RunDir
-from shoestring.runs.validate import check, check_run_folder, check_separate, read_recipe
+from shoestring.runs.inherit import inherited_settings
+from shoestring.runs.validate import check, check_run_folder, check_separate
 from shoestring.runtime.distributed import Distributed, connection_lost, process_group
 from shoestring.runtime.output_files import check_file
 
@@ -119,7 +119,7 @@ def _recipe(parser: Parser, verb: str, command: dict[str, Any], flags: dict[str,
         what = "RUN, the folder of a finished run," if verb == "prune" else "DATA"
         raise UserError(f"the argument {what} is missing. (`{parser.prog} --help`)")
     if verb == "prune":
-        layers.insert(0, inherited(str(given[-1])))
+        layers.insert(0, (str(given[-1]), inherited_settings(str(given[-1]))))
     recipe, origin = merge(*layers)
     if verb == "train":  # a recipe of a whole run also has sections for other steps
         recipe = replace(recipe, select=Select(subset=recipe.select.subset), prune=Prune())
@@ -135,24 +135,6 @@ def _recipe(parser: Parser, verb: str, command: dict[str, Any], flags: dict[str,
             "--latency or --keep-channels, or --clusters."
         )
     return recipe, origin
-
-
-def inherited(run: str) -> tuple[str, dict[str, Any]]:
-    """Return the settings that pruning and tickets inherit from a run: its data, its subset, and how it was trained."""
-    folder = RunDir(Path(run))
-    recipe = read_recipe(folder)
-    if recipe is None:
-        raise UserError(f"{run} is not a run directory (it has no run.json with a recipe).")
-    if folder.run["recipe"].get("only") == "select":
-        raise UserError(f"{run} is a selection and trained no network: pass the folder of a training.")
-    before = as_dict(recipe)
-    images = ("data", *IMAGES)
-    inherited = {key: before[key] for key in images if key in before}
-    file = expanded(run) / "select" / "subset.json"
-    subset = str(file) if file.exists() else recipe.select.subset
-    inherited["train"] = before["train"]
-    inherited["select"] = {"subset": subset} if subset else {}
-    return run, inherited
 
 
 def print_origins(recipe: Recipe, origin: dict[str, str], *, as_json: bool) -> int:

@@ -11,7 +11,7 @@ from shoestring.budget import process_started
 from shoestring.cli.flags import Parser, add_output, add_recipe, collect_settings, join_values
 from shoestring.cli.process import handle_signals
 from shoestring.cli.progress import Progress
-from shoestring.cli.run import COMMAND_ARGUMENTS, inherited, print_origins, print_result
+from shoestring.cli.run import COMMAND_ARGUMENTS, print_origins, print_result
 from shoestring.config.layers import merge
 from shoestring.config.paths import expanded
 from shoestring.config.recipe import Prune, Select, TicketsRecipe
@@ -20,6 +20,7 @@ from shoestring.config.serialize import digest
 from shoestring.errors import UserError
 from shoestring.escaping import printable
 from shoestring.runs.directory import RunDir
+from shoestring.runs.inherit import planned_settings
 from shoestring.runs.validate import check, check_run_folder
 
 # An architecture and settings for which the effect is known; a run, recipe or flag takes precedence.
@@ -68,25 +69,12 @@ def _recipe(parser: Parser, command: dict[str, Any], flags: dict[str, Any]) -> t
         raise UserError(f"the argument DATA or RUN is missing. (`{parser.prog} --help`)")
     source = expanded(str(given[-1])) if "data" in command else None
     if source is not None and (source / "run.json").is_file():
-        layers.insert(1, _like_run(str(source)))
+        layers.insert(1, (str(source), planned_settings(str(source))))
         command = {name: value for name, value in command.items() if name != "data"}
     layers.append(("flags", {**{name: command[name] for name in ("data",) if name in command}, **flags}))
     recipe, origin = merge(*layers)
     assert isinstance(recipe, TicketsRecipe)
     return replace(recipe, select=Select(subset=recipe.select.subset), prune=Prune()), origin
-
-
-def _like_run(run: str) -> tuple[str, dict[str, Any]]:
-    """Return the data, network and training settings of a run, as its plan answered them."""
-    name, settings = inherited(run)
-    plan = RunDir(Path(run)).run.get("plan", {})
-    train = dict(settings["train"])
-    if plan.get("model"):
-        train |= {"model": plan["model"], **plan.get("options", {})}
-        if plan.get("weights"):
-            train["weights"] = plan["weights"]
-    train.pop("patience", None)
-    return name, {**settings, "train": train}
 
 
 def _execute(recipe: TicketsRecipe, command: dict[str, Any], started: float) -> int:

@@ -32,7 +32,10 @@ class LabelTable(Section):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_columns(**{field.name: getattr(self, field.name) for field in fields(LabelTable)})
+        check_columns(**{name: getattr(self, name) for name in LABEL_FIELDS})
+
+
+LABEL_FIELDS = tuple(field.name for field in fields(LabelTable))
 
 
 def split_names(columns: str | Sequence[str] | None) -> list[str]:

@@ -10,7 +10,7 @@ from shoestring.config.class_weights import ClassWeights, parse_class_weights
 from shoestring.config.fields import Section, option, path
 from shoestring.config.fit import DEFAULT_FIT, Fit
 from shoestring.config.head import HeadKind
-from shoestring.config.labels import LabelTable
+from shoestring.config.labels import LABEL_FIELDS, LabelTable
 from shoestring.config.select import Select
 from shoestring.config.size_sections import Grow, Prune
 from shoestring.config.tickets import Tickets
@@ -191,4 +191,5 @@ class TicketsRecipe(Recipe):
 
 
 BUDGETS = ("time", "epochs", "flops")
+IMAGES = (*LABEL_FIELDS, "resolution", "fit", "validation", "split_seed", "keep", "skip_bad")  # how they are loaded
 SECTIONS = {"select": Select, "train": Train, "grow": Grow, "prune": Prune, "tickets": Tickets}

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from shoestring.config.labels import LabelTable
+from shoestring.config.labels import LABEL_FIELDS
 from shoestring.config.recipe import Recipe
 from shoestring.data import source_key
 from shoestring.data.build import AtMost, Resolution
@@ -25,7 +24,7 @@ def current_key(recipe: Recipe) -> str:
 
 def label_arguments(recipe: Recipe) -> dict[str, Any]:
     """Return the keyword arguments of `load` for the table of labels and its columns."""
-    return {field.name: getattr(recipe, field.name) for field in fields(LabelTable)}
+    return {name: getattr(recipe, name) for name in LABEL_FIELDS}
 
 
 def read_arguments(recipe: Recipe, folder: RunDir, *, only: str | None = None) -> dict[str, Any]:
