@@ -73,7 +73,7 @@ def test_images_from_arrays():
 def test_labels_without_images_or_names():
     with pytest.raises(UserError, match="label '1' has no training images: add some, or remove the label"):
         from_arrays(PIXELS, ROWS * [1, 0, 1])
-    with pytest.raises(UserError, match="labels have 3 columns, and there are 2 classes"):
+    with pytest.raises(UserError, match="labels has 3 columns, and there are 2 classes"):
         from_arrays(PIXELS, ROWS, classes=["cat", "dog"])
 
 

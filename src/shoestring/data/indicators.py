@@ -9,18 +9,22 @@ from numpy.typing import NDArray
 
 from shoestring.errors import UserError
 
+EXCLUSIVE = "each image has exactly one label: the labels are classes, which exclude each other."
 
-def as_indicators(labels: Any, *, what: str = "y") -> tuple[NDArray[np.int64], tuple[str, ...]] | None:
+
+def as_indicators(
+    labels: Any, *, what: str = "y", one_hot: bool = False
+) -> tuple[NDArray[np.int64], tuple[str, ...]] | None:
     """Return 0 or 1 for each image and label (N, L), and the names of the labels.
 
     Takes an array, a sparse matrix or a data frame, whose columns name the labels; by default their names are their
     indices. Returns None for anything but two columns or more. Raises `UserError` for other values than 0 and 1, and
-    for one-hot rows, whose columns are classes.
+    for one-hot rows, whose columns are classes, unless `one_hot` allows them.
     """
     values = _matrix(labels, what)
     if values is None:
         return None
-    if is_one_hot(values):
+    if is_one_hot(values) and not one_hot:
         raise UserError(
             f"{what} has shape {values.shape} and one-hot rows: its columns are classes, which exclude each other. "
             "One-hot rows become integers by argmax(1)."

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from shoestring.data.formats import looks_like_an_image
+from shoestring.data.indicators import EXCLUSIVE
 from shoestring.data.label_columns import Columns, Labels, find_columns
 from shoestring.data.label_rows import Files, Row, check_rows, read_rows, sorted_labels
 from shoestring.data.listing import SAMPLE_SIZE, Item, Items, Listing, Source, evenly_spaced, files_key, listed
@@ -97,7 +98,7 @@ def _notes(root: Path, table: Table, columns: Columns, rows: list[Row], files: l
     parts = (f"{what} in {listed(own)}" for what, own in names.items() if own)
     notes = [f"columns of {table.name}: {', '.join(parts)}."]
     if len(labels) > 1 and isinstance(rows[0].label, str):
-        notes.append("each image has exactly one label: the labels are classes, which exclude each other.")
+        notes.append(EXCLUSIVE)
     named = {row.file for row in rows}
     others = [file for file in files if file not in named and looks_like_an_image(Path(file))]
     if others:

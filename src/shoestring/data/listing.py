@@ -106,10 +106,13 @@ def files_key(files: Iterable[Path | str]) -> str:
 
 
 def from_memory(name: str, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> Items:
-    """Return the items of images in memory, uint8 (N, H, W) or (N, H, W, C), with class indices (N,)."""
+    """Return the items of images in memory, uint8 (N, H, W) or (N, H, W, C).
+
+    Labels are class indices (N,), or 0 and 1 for each label (N, L).
+    """
 
     def items() -> Iterator[Item]:
-        for index, (image, label) in enumerate(zip(images, labels)):
-            yield Item(image, int(label), f"{name}/{index:05d}")
+        for index, (image, label) in enumerate(zip(images, labels.tolist())):
+            yield Item(image, tuple(label) if isinstance(label, list) else label, f"{name}/{index:05d}")
 
     return items

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
@@ -13,12 +13,10 @@ from shoestring.config.fit import DEFAULT_FIT, Fit, check_fit
 from shoestring.data.build import Resolution, check_classes, limited
 from shoestring.data.decode import resize
 from shoestring.data.images import Dataset, Images, finish_fingerprint
-from shoestring.data.indicators import as_indicators, indicator_rows
 from shoestring.data.listing import class_names
-from shoestring.data.sources.arrays import class_values, to_indices, to_pixels
+from shoestring.data.sources.arrays import label_encoder, to_pixels
 from shoestring.data.split import make_splits
 from shoestring.data.squares import native_side
-from shoestring.errors import UserError
 
 
 def from_arrays(  # noqa: PLR0913 (public: keywords with defaults)
@@ -40,7 +38,7 @@ def from_arrays(  # noqa: PLR0913 (public: keywords with defaults)
     `fit` and `validation` are as in `load`. Raises `UserError` for other shapes, types or ranges, and for a single
     class.
     """
-    encode, names = _encoder(labels, classes)
+    encode, names = label_encoder(labels, classes)
     pixels = to_pixels(images)
     side = _side(pixels, resolution, fit)
     make = partial(in_memory, classes=names, resolution=side, fit=fit)
@@ -53,21 +51,6 @@ def from_arrays(  # noqa: PLR0913 (public: keywords with defaults)
         splits["test"] = make(pixels, encode(test[1], len(pixels), "test labels"), name="test")
     splits, _ = make_splits(splits, validation=validation, seed=split_seed)
     return Dataset("arrays", splits["train"], splits["validation"], splits["test"])
-
-
-def _encoder(
-    labels: ArrayLike, classes: Sequence[str] | None
-) -> tuple[Callable[[ArrayLike, int, str], NDArray[np.int64]], tuple[str, ...]]:
-    """Return a function from labels, the number of images and a name for messages to their codes; the classes."""
-    indicators = as_indicators(labels, what="labels")
-    if indicators is None:
-        values = class_values(labels, classes)
-        names = class_names(values if classes is None else classes)
-        return lambda given, count, what: to_indices(given, values, count=count, what=what), names
-    names = class_names(indicators[1] if classes is None else classes)
-    if len(names) != indicators[0].shape[1]:
-        raise UserError(f"labels have {indicators[0].shape[1]:,} columns, and there are {len(names):,} classes.")
-    return lambda given, count, what: indicator_rows(given, len(names), count=count, what=what), names
 
 
 def in_memory(

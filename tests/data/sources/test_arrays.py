@@ -7,13 +7,16 @@ import numpy as np
 import pytest
 
 from shoestring.data import build, from_arrays, load
+from shoestring.data.loading import load_split
 from shoestring.data.sources.arrays import arrays as arrays_source
 from shoestring.data.sources.arrays import to_pixels
 from shoestring.errors import UserError
+from shoestring.tasks import MULTI_LABEL, SINGLE_LABEL
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (20, 6, 6, 3), dtype=np.uint8)
 LABELS = np.arange(20) % 2
+ROWS = np.arange(20)[:, None] >> np.arange(3) & 1  # several labels: the bits of 0, 1, ...
 
 
 def npz(tmp_path, **arrays):
@@ -48,6 +51,27 @@ def test_labels_may_be_numbers_with_gaps_names_or_indices_of_classes(tmp_path):
     assert load(npz(tmp_path, images=IMAGES, labels=LABELS, classes=["b", "a"])).classes == ("b", "a")
 
 
+def test_rows_of_zeros_and_ones_are_several_labels(tmp_path):
+    names = ("cat", "dog", "emu")
+    held_out = {"test_images": IMAGES[:3], "test_labels": np.eye(3)}  # by chance one label each
+    path = npz(tmp_path, images=IMAGES, labels=ROWS, classes=names, **held_out)
+    data = load(path)
+    assert data.classes == names and data.train.task == data.test.task == MULTI_LABEL
+    for split in (data.train, data.validation):
+        assert split.targets.tolist() == ROWS[[int(name.split("/")[1]) for name in split.ids]].tolist()
+    assert data.test.targets.tolist() == np.eye(3).tolist()
+    other = load_split(path, "train", classes=["emu", "cat", "fox", "dog"], task=MULTI_LABEL, resolution=6)
+    assert other.targets.tolist() == [[emu, cat, 0, dog] for cat, dog, emu in ROWS.tolist()]
+    assert load(npz(tmp_path, images=IMAGES, labels=ROWS > 0)).classes == ("0", "1", "2")
+
+
+def test_rows_with_one_label_each_are_classes(tmp_path):
+    data = load(npz(tmp_path, images=IMAGES, labels=np.eye(2)[LABELS], classes=["cat", "dog"]))
+    assert data.classes == ("cat", "dog") and data.train.task == SINGLE_LABEL
+    assert data.train.targets.tolist() == [LABELS[int(name.split("/")[1])] for name in data.train.ids]
+    assert any("each image has exactly one label" in note for note in data.notes)
+
+
 def test_grayscale_arrays_and_floats(tmp_path):
     grey = IMAGES[..., 0]
     as_bytes = load(npz(tmp_path, images=grey, labels=LABELS))
@@ -77,7 +101,16 @@ def test_grayscale_arrays_and_floats(tmp_path):
         ({"test_labels": LABELS}, "no array 'test_images'"),
         ({"classes": ["a", "b", "a"]}, "more than one class is called 'a'"),
         ({"train_images": IMAGES, "train_labels": LABELS}, "images and train_images, which both name the train images"),
-        ({"labels": np.eye(2)[LABELS]}, r"One-hot rows become integers by argmax\(1\)"),
+        ({"labels": ROWS * 2}, r"labels in .* has shape \(20, 3\) and holds 2; .* 0 or 1 for each label"),
+        ({"labels": np.array([["cat", "dog"]] * 20)}, "holds 'cat'"),
+        ({"labels": ROWS[:5]}, r"shape \(5, 3\); expected 0 or 1 for each of 20 images and 3 labels"),
+        ({"labels": ROWS[..., None]}, r"or 0 or 1 for each of its labels \(N, L\)"),
+        ({"labels": ROWS * [1, 0, 1]}, "label '1' has no training images"),
+        ({"labels": ROWS, "classes": ["cat", "dog"]}, "labels in .* has 3 columns, and there are 2 classes"),
+        (
+            {"labels": ROWS, "test_images": IMAGES, "test_labels": LABELS},
+            r"test_labels in .* has shape \(20,\); .* 0 or 1",
+        ),
         ({"test_images": IMAGES, "test_labels": LABELS + 1}, "unknown class in test_labels .* '2'"),
     ],
 )

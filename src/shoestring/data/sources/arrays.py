@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from shoestring.config.paths import expanded
+from shoestring.data.indicators import EXCLUSIVE, as_indicators, indicator_rows, is_one_hot
 from shoestring.data.listing import (
-    Items,
     Listing,
     Source,
     class_names,
@@ -26,9 +26,9 @@ from shoestring.errors import UserError, unknown
 def arrays(where: str) -> Source:
     """An `.npz` file: `images` (N, H, W) or (N, H, W, C), uint8 or floats in 0..1, and `labels` (N,) or (N, 1).
 
-    Optional: `test_images` with `test_labels`, `validation_images` with `validation_labels`, and `classes`, the class
-    names that integer labels index; by default classes are named after the sorted labels. The prefixes `train_` and
-    `val_` are accepted as well.
+    Several labels per image are rows of 0 and 1 (N, L). Optional: `test_images` with `test_labels`, `validation_images`
+    with `validation_labels`, and `classes`, the names of the L labels, or the class names that integer labels index; by
+    default classes are named after the sorted labels. The prefixes `train_` and `val_` are accepted as well.
     """
     path = expanded(where).resolve()
     if not path.is_file():
@@ -63,7 +63,7 @@ def to_pixels(images: ArrayLike, *, what: str = "images") -> NDArray[np.uint8]:
 def class_values(labels: ArrayLike, classes: Sequence[str] | None, *, what: str = "labels") -> list[Any]:
     """Return the label value of each class: the sorted labels, or with `classes` their indices or names.
 
-    Raises `UserError` for labels that cannot be classes, such as fractions, rows of a one-hot matrix or None.
+    Raises `UserError` for labels that cannot be classes, such as fractions or None.
     """
     array = _to_array(labels, what)
     values = _to_list(array)
@@ -71,9 +71,9 @@ def class_values(labels: ArrayLike, classes: Sequence[str] | None, *, what: str 
     if array.shape == (0,):
         raise UserError(f"{what} is empty: there are no images.")
     if len(kinds) != 1 or not kinds <= {int, bool, str}:
-        one_hot = " One-hot rows become integers by argmax(1)." if array.ndim == 2 and array.shape[1] > 1 else ""
         raise UserError(
-            f"{what} of shape {array.shape} and type {array.dtype}; expected one integer or name per image.{one_hot}"
+            f"{what} of shape {array.shape} and type {array.dtype}; expected one integer or name per image, or 0 or 1 "
+            "for each of its labels (N, L)."
         )
     if classes is None:
         return sorted(set(values))
@@ -106,6 +106,26 @@ def to_indices(labels: ArrayLike, values: Sequence[Any], *, count: int, what: st
     return np.array([index[value] for value in label_values], dtype=np.int64)
 
 
+def label_encoder(
+    labels: ArrayLike, classes: Sequence[str] | None, *, what: str = "labels", one_hot: bool = False
+) -> tuple[Callable[[ArrayLike, int, str], NDArray[np.int64]], tuple[str, ...]]:
+    """Return a function from labels, the number of images and a name for messages to their codes; the classes.
+
+    Codes are class indices (N,), or for rows of 0 and 1 these rows (N, L). Raises `UserError` for other labels, and for
+    one-hot rows unless `one_hot` allows them.
+    """
+    indicators = as_indicators(labels, what=what, one_hot=one_hot)
+    if indicators is None:
+        values = class_values(labels, classes, what=what)
+        names = class_names(values if classes is None else classes)
+        return lambda given, count, what: to_indices(given, values, count=count, what=what), names
+    columns = indicators[0].shape[1]
+    names = class_names(indicators[1] if classes is None else classes)
+    if len(names) != columns:
+        raise UserError(f"{what} has {columns:,} columns, and there are {len(names):,} classes.")
+    return lambda given, count, what: indicator_rows(given, columns, count=count, what=what), names
+
+
 _SPLITS = {"train": ("", "train_"), "validation": ("validation_", "val_", "valid_"), "test": ("test_",)}
 
 
@@ -118,15 +138,15 @@ def _read(path: Path) -> Listing:
         raise UserError(without)
     classes = class_names(stored["classes"].ravel().tolist()) if "classes" in stored else None
     first = next(iter(names.values()))[1]
-    values = class_values(_squeeze(stored[first]), classes, what=f"{first} in {path}")
-    splits: dict[str, Items] = {}
-    size = 0
+    encode, classes = label_encoder(_squeeze(stored[first]), classes, what=f"{first} in {path}", one_hot=True)
+    pixels, codes = {}, {}
     for split, (images, labels) in names.items():
-        pixels = to_pixels(stored[images], what=f"{images} in {path}")
-        indices = to_indices(_squeeze(stored[labels]), values, count=len(pixels), what=f"{labels} in {path}")
-        splits[split] = from_memory(split, pixels, indices)
-        size += len(pixels)
-    return Listing(classes or class_names(values), splits, size, notes, without_train=without)
+        pixels[split] = to_pixels(stored[images], what=f"{images} in {path}")
+        codes[split] = encode(_squeeze(stored[labels]), len(pixels[split]), f"{labels} in {path}")
+    if all(own.ndim == 2 and is_one_hot(own) for own in codes.values()):
+        codes, notes = {split: own.argmax(1) for split, own in codes.items()}, (*notes, EXCLUSIVE)
+    splits = {split: from_memory(split, pixels[split], codes[split]) for split in names}
+    return Listing(classes, splits, sum(map(len, pixels.values())), notes, without_train=without)
 
 
 def _array_names(stored: dict[str, NDArray[Any]], split: str, path: Path) -> tuple[str, str] | None:
