@@ -14,6 +14,7 @@ from shoestring.planning import preflight, requirements
 from shoestring.planning.profiling import Profile, Profiler
 from shoestring.planning.request import Request
 from shoestring.planning.resolve import Resolved, resolve
+from shoestring.runtime.distributed import Distributed
 
 RECIPE = Recipe(time=Duration("10000s"), train=Train(model="convnet", width=0.125, flip=True), device="cpu")
 
@@ -65,6 +66,14 @@ def test_less_tta_and_smaller_images_are_tried_before_refusing(context, photos, 
     data = resolved.data
     assert (resolved.plan.tta, data.train.shape[0], data.test.shape[0]) == (tta, side, side)
     assert any("32 x 32 pixels" in note for note in notes) is (side == 32)
+
+
+def test_all_processes_of_a_job_resize_their_images(context, photos, monkeypatch):
+    _profiled(monkeypatch, 15.0)
+    messages: list[object] = []
+    monkeypatch.setattr(Distributed, "broadcast", lambda self, message: messages.append(message))
+    resolved = _resolve(photos, replace(context, distributed=Distributed(rank=0, size=2, local_rank=0)))
+    assert resolved.data.train.shape[0] == 32 and messages == [("resize", 32)]
 
 
 def test_width_is_chosen_with_the_measured_time_for_evaluation(context, photos, monkeypatch):

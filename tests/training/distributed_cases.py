@@ -1,25 +1,36 @@
-"""Distributed trainings for test_distributed.py: each process saves its final weights in a folder.
+"""Distributed trainings for test_distributed.py: each process saves its final weights and output in a folder.
 
-Run by torchrun; the first process then trains the same alone.
+Run by torchrun, once, because the processes take longer to start than to train; the first one then trains the same
+cases alone.
 """
 
 from __future__ import annotations
 
+import json
+import os
+import signal
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from unittest.mock import patch
 
 import torch
+from torch import distributed
 
 from shoestring.budget import Budget
 from shoestring.cli.distributed import prepare_all
+from shoestring.cli.main import main as run_command
 from shoestring.config.recipe import Train
 from shoestring.data import load
 from shoestring.growth.compose import compose
 from shoestring.models.model import Model, build
 from shoestring.models.preprocessing import Preprocessing
+from shoestring.runtime import signals
 from shoestring.runtime.context import Context
-from shoestring.runtime.distributed import Distributed, process_group
+from shoestring.runtime.distributed import Distributed, process_group, rank
+from shoestring.training.checkpoint import Checkpoint
 from shoestring.training.distributed import Worker
 from shoestring.training.progress import TrainingState
 from trainings import fit
@@ -30,34 +41,75 @@ CASES = {
     "plain": ({}, compose("constant", {})),
     "grown": ({}, compose("resolution,width", {})),
     "astray": ({}, compose("width", {})),
+    "resized": ({}, compose("constant", {})),
     "normed": ({"norm": True}, compose("constant", {})),
 }
 
 
+NET = ("--model", "simplecnn", "--width", "0.25", "--grow", "resolution,width", "--device", "cpu")
+COMMAND = ("train", "digits", *NET, "--epochs", "12", "--json", "--out")
+
+
 def main(folder: Path) -> None:
-    """Train all cases with the team, then all of them alone."""
+    """Train all cases with the team, then all of them alone, and run the command whole, interrupted and resumed."""
+    (folder / f"{rank()}.pid").write_text(str(os.getpid()))
     with process_group() as team:
         assert team is not None
         machine = {"device": "cpu", "seed": 3}
         context = prepare_all(machine if team.rank == 0 else team.receive(), team)
-        for name, (options, schedule) in CASES.items():
+        for name in CASES:
             if team.rank == 0:
-                trained = train(options, schedule, context, team, astray=name == "astray")
+                trained = train(name, context, team)
             else:
                 worker = Worker(team, context)
                 worker.run()
                 assert worker._state is not None
                 trained = worker._state.model
             save(trained, folder / f"{name}-{team.rank}.pt")
+        if team.rank > 0:
+            assert team.receive() is None  # the end of this group
     if team.rank == 0:
-        for name, (options, schedule) in CASES.items():
-            alone = train(options, schedule, replace(context, distributed=None), None, astray=name == "astray")
+        for name in CASES:
+            alone = train(name, replace(context, distributed=None), None)
             save(alone, folder / f"{name}-alone.pt")
+    codes = {name: run_in_team(name, folder) for name in ("whole", "interrupted", "resumed")}
+    if rank() == 0:
+        (folder / "codes.json").write_text(json.dumps(codes))
 
 
-def train(options: dict, schedule, context: Context, team: Distributed | None, *, astray: bool) -> Model:
-    """Two epochs on digits, as the first process; `astray` with a loss that is no number once."""
-    images = load("digits").train[range(300)]
+def run_in_team(name: str, folder: Path) -> int:
+    """Run the command in a new group of processes; return its exit code."""
+    place = {"init_method": f"file://{folder / name}.group", "rank": rank(), "world_size": 2}
+    join = partial(distributed.init_process_group, **place)  # torchrun's own place is taken by the first group
+    out, error = (folder / f"{name}-{rank()}.{kind}" for kind in ("out", "err"))
+    write = Checkpoint.save
+
+    def interrupt(self: Checkpoint, content: dict) -> None:
+        write(self, content)
+        if content["counted"] > 4:
+            for number in (1, 0):  # as torchrun does
+                os.kill(int((folder / f"{number}.pid").read_text()), signal.SIGTERM)
+
+    with (
+        out.open("w") as printed,
+        error.open("w") as logged,
+        redirect_stdout(printed),
+        redirect_stderr(logged),
+        patch.object(distributed, "init_process_group", join),
+        patch.object(Checkpoint, "due", lambda self: self.file is not None),
+        patch.object(Checkpoint, "save", interrupt if name == "interrupted" else write),
+        patch.object(signals, "GRACE_SECONDS", 0.2),
+    ):
+        return run_command([*COMMAND, str(folder / ("whole" if name == "whole" else "cut"))])
+
+
+def train(name: str, context: Context, team: Distributed | None) -> Model:
+    """Two epochs on digits, as the first process; "astray" with a loss that is no number once."""
+    options, schedule = CASES[name]
+    images = load("digits").train
+    if name == "resized":
+        images = images.resized(6)
+    images = images[range(300)]
     torch.manual_seed(1)  # with 0 a maximum over equal pixels changes sides by rounding
     size = Preprocessing(8, 1, (0.3,), (0.25,))
     model = build(
@@ -67,13 +119,15 @@ def train(options: dict, schedule, context: Context, team: Distributed | None, *
     more = {"schedule": schedule}
     if team is not None:
         team.broadcast(("load", {"source": "digits"}))
+        if name == "resized":
+            team.broadcast(("resize", 6))
     step = TrainingState.step
 
     def strange(state: TrainingState, factor: float, **more: float) -> torch.Tensor:
         loss = step(state, factor, **more)
         return loss * float("nan") if state.steps == 6 and not state.stepper.rollbacks else loss
 
-    if astray:
+    if name == "astray":
         TrainingState.step = strange
     fit(model, images, window, settings=SETTINGS, context=context, **more)
     TrainingState.step = step

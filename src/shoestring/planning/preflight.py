@@ -63,6 +63,8 @@ def fit_to_budget(request: Request) -> tuple[Request, dict[str, str]]:
     if variant.side != request.data.train.shape[0]:
         reason = "there is no time for larger images"
         request.context.log(f"resized the images to {variant.side} x {variant.side} pixels: {reason}")
+        if request.context.distributed is not None:
+            request.context.distributed.broadcast(("resize", variant.side))
     return fitted, {"tta": variant.reason, "resolution": reason}
 
 
@@ -82,7 +84,7 @@ def _variants(request: Request) -> list[_Variant]:
     modes = CHOICES[CHOICES.index(strongest) :] if requested.tta == "auto" else [strongest]
     variants = [_Variant(mode, reason if mode == strongest else "there is no time for more", side) for mode in modes]
     fixed = request.recipe.resolution is not None or is_pretrained(requested)  # whose input has a side of its own
-    while not fixed and request.context.distributed is None and side >= 2 * _MIN_SIDE:
+    while not fixed and side >= 2 * _MIN_SIDE:
         side //= 2
         variants.append(replace(variants[-1], side=side))
     return variants

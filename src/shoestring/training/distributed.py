@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -126,12 +127,19 @@ class Worker:
         self._state: TrainingState | None = None
         self._data: Dataset | None = None
         self._load_error: Exception | None = None
+        self._actions = {
+            "load": self._load,
+            "resize": self._resize,
+            "start": self._start,
+            "roll_back": self._roll_back,
+            "step": self._step,
+        }
 
     def run(self) -> None:
         """Follow rank 0 until it is done. Raises `UserError` if this process cannot take part."""
         while (message := self.distributed.receive()) is not None:
             name, *rest = message
-            {"load": self._load, "start": self._start, "roll_back": self._roll_back, "step": self._step}[name](*rest)
+            self._actions[name](*rest)
 
     def _load(self, arguments: dict[str, Any]) -> None:
         """Load images while rank 0 continues; errors are raised when the images are needed."""
@@ -140,6 +148,11 @@ class Worker:
             self._data = load(**arguments)
         except (UserError, OSError) as error:
             self._load_error = error
+
+    def _resize(self, side: int) -> None:
+        """Resize the images while rank 0 continues, which trains on smaller ones as well."""
+        if self._data is not None:
+            self._data = replace(self._data, train=self._data.train.resized(side))
 
     def _start(self, packed: bytes) -> None:
         """Join another training."""
