@@ -1,5 +1,12 @@
 from __future__ import annotations
 
+import os
+
+os.environ["OMP_NUM_THREADS"] = "1"  # of this process and those that tests start: other tests need the other cores
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # so that these do not compile all sources again
+
+import gc
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -8,27 +15,36 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
+from shoestring.cli.main import main
 from shoestring.data.images import Images
 from shoestring.data.memory import in_memory
 from shoestring.errors import messages_with_flags
 from shoestring.models.model import Model, build
 from shoestring.models.preprocessing import Preprocessing
-from shoestring.runs import report, session
+from shoestring.pruning import latency
+from shoestring.runs import pruning, report, session
 from shoestring.runtime.context import Context
-from shoestring.training import loop
+from shoestring.training import loop, optimizer
 from shoestring.training.checkpoint import Checkpoint
 
 # on a loaded machine generating the first text alone takes seconds
 settings.register_profile("any-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any-machine")
+_MOMENT = 0.01  # seconds
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Use one thread and a temporary image cache."""
+    """Use one thread and a temporary image cache, draw no charts, and measure times for a moment only."""
     torch.set_num_threads(1)
+    gc.freeze()  # of the modules, which would be visited by each collection
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SHOESTRING_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setattr(report.TimeLimit, "allows_chart", lambda self: False)
+        patch.setattr(session, "_MAX_TIMING_RESERVE", _MOMENT)
+        patch.setattr(session, "_MAX_TIMING", _MOMENT)
+        for module, name in ((pruning, "_SECONDS"), (latency, "_SECONDS"), (optimizer, "_TIMING_SECONDS")):
+            patch.setattr(module, name, _MOMENT)
         yield
 
 
@@ -48,15 +64,35 @@ def _messages(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.fixture
-def charts() -> None:
+def charts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Draw the charts of reports."""
+    monkeypatch.setattr(report.TimeLimit, "allows_chart", lambda self: True)
 
 
-@pytest.fixture(autouse=True)
-def _reports(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Draw no charts, which take a second per run, unless a test uses `charts`."""
-    if "charts" not in request.fixturenames:
-        monkeypatch.setattr(report.TimeLimit, "allows_chart", lambda self: False)
+@pytest.fixture
+def call(capsys: pytest.CaptureFixture[str]) -> Callable[..., dict]:
+    """Run a command that succeeds and return its JSON result."""
+
+    def run(*words: object) -> dict:
+        capsys.readouterr()
+        assert main([*map(str, words), "--json", "--quiet"]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    return run
+
+
+@pytest.fixture
+def refused(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Run a command that fails and return its one error line."""
+
+    def run(*words: object, code: int = 2) -> str:
+        capsys.readouterr()
+        assert main([*map(str, words), "--quiet"]) == code
+        lines = capsys.readouterr().err.splitlines()
+        assert len(lines) == 1
+        return lines[0]
+
+    return run
 
 
 @pytest.fixture(scope="session")
@@ -114,8 +150,7 @@ def every_step(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def few_digits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Shrink the digits data set, and measure latencies for at most 10 ms."""
-    monkeypatch.setattr(session, "_MAX_TIMING_RESERVE", 0.01)
+    """Shrink the digits data set."""
     load = session.load
 
     def load_few(*args, **kwargs):

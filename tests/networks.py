@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 from torch import Tensor, nn
 
-from shoestring.channels import Table
+from shoestring.channels import Table, trace
 from shoestring.models import Preprocessing, build
 
 NETWORKS = [
@@ -13,15 +15,14 @@ NETWORKS = [
     ("convnet", {"width": 0.25, "norm": False}),
     ("resnet20", {"shortcut": "A"}),
     ("resnet20", {"shortcut": "B"}),
-    ("resnet56", {"width": 0.5}),
     ("resnet18", {"width": 0.125}),
     ("vgg8", {"width": 0.125}),
     ("vgg16", {"width": 0.125, "norm": False}),
     ("simplecnn", {"width": 0.5}),
     ("timm:test_resnet", {}),
     ("timm:test_efficientnet", {}),
-    ("timm:mobilenetv3_small_050", {}),
 ]
+LARGE = [("resnet56", {"width": 0.25}), ("timm:mobilenetv3_small_050", {})]  # which take longer to trace
 FOREIGN = [
     ("timm:test_byobnet", {}),
     ("timm:test_convnext", {}),
@@ -47,6 +48,17 @@ def network(name: str, options: dict, side: int = 16) -> nn.Module:
             nn.init.uniform_(layer.weight, 0.5, 1.5)
             nn.init.uniform_(layer.bias, -0.2, 0.2)
     return module.eval()
+
+
+def traced(name: str, options: dict, side: int = 16) -> tuple[nn.Module, Table]:
+    """Build a network, and return it with its channel table, which is the same each time."""
+    table = _table(name, tuple(options.items()), side)
+    return network(name, options, side), table
+
+
+@cache
+def _table(name: str, options: tuple, side: int) -> Table:
+    return trace(network(name, dict(options), side), torch.randn(3, 3, side, side))
 
 
 class Residual(nn.Module):

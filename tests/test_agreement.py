@@ -78,12 +78,7 @@ def rectangles(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("fit", ["crop", "squash", "pad"])
-def test_rectangles_become_the_same_squares_on_every_path(rectangles, tmp_path, capsys, fit):
-    def call(*words: object) -> dict:
-        capsys.readouterr()
-        assert main([*map(str, words), "--json", "--quiet"]) == 0
-        return json.loads(capsys.readouterr().out)
-
+def test_rectangles_become_the_same_squares_on_every_path(rectangles, tmp_path, call, fit):
     run, files = tmp_path / "run", sorted((rectangles / "test").rglob("*.png"))
     call("train", rectangles, "--fit", fit, "--resolution", 12, "--epochs", 20, *NET, "--out", run)
     model = Model.load(run)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import sklearn.datasets
 from PIL import Image
 
 from shoestring.cli.main import main
@@ -125,8 +126,18 @@ def test_a_block_that_fails_is_noticed() -> None:
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
+@pytest.fixture
+def third_of_digits(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Leave out two thirds of the data set digits."""
+    everything = sklearn.datasets.load_digits
+    monkeypatch.setattr(sklearn.datasets, "load_digits", lambda **how: [part[:600] for part in everything(**how)])
+    monkeypatch.setenv("SHOESTRING_CACHE", str(tmp_path / "cache"))
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_pages_do_what_they_say(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pages_do_what_they_say(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, third_of_digits: None
+) -> None:
     """Execute all blocks of a page in order, in one folder: later ones use the results of earlier ones."""
     monkeypatch.chdir(tmp_path)
     shutil.copytree(ROOT / "recipes", tmp_path / "recipes")

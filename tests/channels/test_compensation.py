@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from networks import NETWORKS, difference, names, network, random_kept
+from networks import NETWORKS, difference, names, random_kept, traced
 from shoestring.channels import compensate, drop, fold_constants, trace
 
 
@@ -48,8 +48,7 @@ def test_sampled_positions_cover_the_whole_image():
 
 @pytest.mark.parametrize(("name", "options"), NETWORKS, ids=names(NETWORKS))
 def test_compensation_reduces_the_error_of_every_network(name, options):
-    module, images = network(name, options), torch.randn(32, 3, 16, 16)
-    table = trace(module, images)
+    (module, table), images = traced(name, options), torch.randn(32, 3, 16, 16)
     kept = random_kept(table, 0.7)
     with torch.no_grad():
         whole = module(images)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from networks import NETWORKS, Residual, difference, names, network
+from networks import NETWORKS, Residual, difference, names, traced
 from shoestring.channels import Edit, apply_edits, equal_channels, merge, merge_proportional, trace
 from shoestring.channels.merging import first_members
 
@@ -13,8 +13,7 @@ EVERY = pytest.mark.parametrize(("name", "options"), NETWORKS, ids=names(NETWORK
 
 @EVERY
 def test_duplicated_channels_merge_exactly(name, options):
-    module, images = network(name, options), torch.randn(3, 3, 16, 16)
-    table = trace(module, images)
+    (module, table), images = traced(name, options), torch.randn(3, 3, 16, 16)
     source = {
         group: torch.cat([torch.arange(own.size), torch.randint(own.size, (own.size,))]).sort().values
         for group, own in table.groups.items()

@@ -4,18 +4,17 @@ import pytest
 import torch
 from torch import nn
 
-from networks import FOREIGN, NETWORKS, difference, names, network, random_kept
+from networks import FOREIGN, LARGE, NETWORKS, difference, names, network, random_kept, traced
 from shoestring.channels import Edit, apply_edits, drop, trace
 from shoestring.channels.verify import zero_out
 
 EVERY = pytest.mark.parametrize(("name", "options"), NETWORKS, ids=names(NETWORKS))
 
 
-@EVERY
+@pytest.mark.parametrize(("name", "options"), [*NETWORKS, *LARGE], ids=names([*NETWORKS, *LARGE]))
 def test_dropping_equals_setting_to_zero(name, options):
-    module = network(name, options)
+    module, table = traced(name, options)
     images = torch.randn(3, 3, 16, 16)
-    table = trace(module, images)
     kept = random_kept(table, 0.4)
     smaller = drop(module, table, kept)
     with torch.no_grad():
@@ -25,9 +24,8 @@ def test_dropping_equals_setting_to_zero(name, options):
 
 @pytest.mark.parametrize(("name", "options"), FOREIGN, ids=names(FOREIGN))
 def test_other_architectures_are_pruned_too(name, options):
-    module = network(name, options, side=32)
+    module, table = traced(name, options, side=32)
     images = torch.randn(2, 3, 32, 32)
-    table = trace(module, images)
     smaller = drop(module, table, random_kept(table, 0.5))
     assert smaller(images).shape == module(images).shape
     assert sum(p.numel() for p in smaller.parameters()) < 0.8 * sum(p.numel() for p in module.parameters())
@@ -38,8 +36,7 @@ def test_other_architectures_are_pruned_too(name, options):
 
 @EVERY
 def test_shapes_and_costs_match_the_table(name, options):
-    module = network(name, options)
-    table = trace(module, torch.zeros(1, 3, 16, 16))
+    module, table = traced(name, options)
     kept = random_kept(table, 0.6)
     smaller = drop(module, table, kept)
     named = dict(smaller.named_parameters()) | dict(smaller.named_buffers())

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from networks import NETWORKS, difference, names, network
+from networks import NETWORKS, difference, names, network, traced
 from shoestring.channels import trace, widen
 
 EVERY = pytest.mark.parametrize(("name", "options"), NETWORKS, ids=names(NETWORKS))
@@ -19,8 +19,7 @@ def _compute(module: nn.Module, images: torch.Tensor, *, training: bool) -> torc
 @EVERY
 @pytest.mark.parametrize("new", ["copies", "fresh"])
 def test_widening_does_not_change_the_function(name, options, new):
-    module, images = network(name, options), torch.randn(6, 3, 16, 16)
-    table = trace(module, images)
+    (module, table), images = traced(name, options), torch.randn(6, 3, 16, 16)
     sizes = {group: own.size + 1 + own.size // 2 for group, own in table.groups.items()}
     for training in (False, True):
         wider = widen(module, table, sizes, new=new)
@@ -28,9 +27,9 @@ def test_widening_does_not_change_the_function(name, options, new):
             continue  # batch statistics of fresh channels differ
         expected = _compute(module, images, training=training)
         assert difference(_compute(wider, images, training=training), expected) < 1e-5
-        retraced = trace(wider, images, verify=False)
-        assert [group.size for group in retraced.groups.values()] == list(sizes.values())
         module = network(name, options)
+    retraced = trace(wider, images, verify=False)
+    assert [group.size for group in retraced.groups.values()] == list(sizes.values())
 
 
 def test_split_weights_add_up():

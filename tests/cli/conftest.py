@@ -1,39 +1,10 @@
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-
-from shoestring.cli.main import main
-
-
-@pytest.fixture
-def call(capsys):
-    """Run a command that succeeds and return its JSON result."""
-
-    def run(*words: object) -> dict:
-        capsys.readouterr()
-        assert main([*map(str, words), "--json", "--quiet"]) == 0
-        return json.loads(capsys.readouterr().out)
-
-    return run
-
-
-@pytest.fixture
-def refused(capsys):
-    """Run a command that fails and return its one error line."""
-
-    def run(*words: object, code: int = 2) -> str:
-        capsys.readouterr()
-        assert main([*map(str, words), "--quiet"]) == code
-        lines = capsys.readouterr().err.splitlines()
-        assert len(lines) == 1
-        return lines[0]
-
-    return run
 
 
 @pytest.fixture

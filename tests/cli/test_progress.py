@@ -21,8 +21,8 @@ def percents(text: str) -> list[int]:
     return [int(number) for number in re.findall(r"\] +(\d+) %", text)]
 
 
-def test_run_logs_each_phase_and_progress_never_decreases(capsys, tmp_path) -> None:
-    words = ("run", "digits", "--examples", "300", "--select", "forgetting", "--macs", "0.5", "--baseline")
+def test_run_logs_each_phase_and_progress_never_decreases(capsys, tmp_path, few_digits) -> None:
+    words = ("run", "digits", "--examples", "150", "--select", "forgetting", "--macs", "0.5", "--baseline")
     words = (*words, "--epochs", "24", "--model", "convnet", "--width", "0.125", "--threads", "1")
     assert main([*words, "--out", str(tmp_path / "run")]) == 0
     output = capsys.readouterr().err

@@ -19,7 +19,8 @@ def test_run_folder_is_accepted_as_a_subset(call, refused, tmp_path):
     assert after[:20] == before
     trained = call("train", "digits", "--subset", tmp_path / "second", "--epochs", 20, "--out", tmp_path / "third")
     assert trained["examples"] == 30
-    assert call("train", "digits", "--subset", tmp_path / "third", "--epochs", 20)["examples"] == 30
+    again = ("train", "digits", "--subset", tmp_path / "third", "--epochs", 20, "--out", tmp_path / "fourth")
+    assert call(*again)["examples"] == 30
     assert "no subset file" in refused("train", "digits", "--subset", tmp_path, "--epochs", 20)
 
 

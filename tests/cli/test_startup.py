@@ -3,22 +3,23 @@ from __future__ import annotations
 import subprocess
 import sys
 
-import pytest
-
 from shoestring.cli.main import VERBS
 
 SCRIPT = """
 import sys
 from shoestring.cli.main import main
-try:
-    main(sys.argv[1:])
-except SystemExit as ended:
-    assert ended.code == 0, ended.code
-print("heavy:", *(name for name in ("torch", "numpy", "sklearn", "timm", "torchvision", "PIL") if name in sys.modules))
+for words in sys.argv[1:]:
+    try:
+        main(words.split())
+    except SystemExit as ended:
+        assert ended.code == 0, ended.code
+    heavy = {"torch", "numpy", "sklearn", "timm", "torchvision", "PIL"} & sys.modules.keys()
+    assert not heavy, (words, heavy)
 """
 
 
-@pytest.mark.parametrize("words", [("--help",), ("--version",), ("list",), *((verb, "--help") for verb in VERBS)])
-def test_no_heavy_package_is_imported_before_parsing(words: tuple[str, ...]) -> None:
-    ran = subprocess.run([sys.executable, "-c", SCRIPT, *words], capture_output=True, text=True, check=True)
-    assert ran.stdout.splitlines()[-1].strip() == "heavy:"
+def test_no_heavy_package_is_imported_before_parsing() -> None:
+    commands = ["--help", "--version", "list", *(f"{verb} --help" for verb in VERBS)]
+    ran = subprocess.run([sys.executable, "-c", SCRIPT, *commands], capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.count("usage: ") == 1 + len(VERBS)

@@ -32,8 +32,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_run_does_all_steps_and_reports_them(capsys, tmp_path: Path) -> None:
-    words = ("run", "digits", "--examples", "300", "--epochs", "24", "--macs", "0.5", *NET, "--baseline")
+def test_run_does_all_steps_and_reports_them(capsys, tmp_path: Path, few_digits: None) -> None:
+    words = ("run", "digits", "--examples", "150", "--epochs", "24", "--macs", "0.5", *NET, "--baseline")
     result = call(capsys, *words, "--out", tmp_path / "run")
     assert result.keys() >= KEYS
     assert result["macs"] <= 0.5 * result["before_pruning"]["macs"]
@@ -41,7 +41,7 @@ def test_run_does_all_steps_and_reports_them(capsys, tmp_path: Path) -> None:
     assert low <= result["accuracy"] <= high
     assert len(result["per_class"]) == 10
     assert 0 <= result["baseline"]["accuracy"] <= 1
-    assert result["examples"] == 300
+    assert result["examples"] == 150
     files = {str(file.relative_to(tmp_path / "run")) for file in (tmp_path / "run").rglob("*") if file.is_file()}
     assert files >= {
         *("recipe.yaml", "run.json", "history.jsonl", "select/subset.json", "report/report.md"),

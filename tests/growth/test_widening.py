@@ -4,12 +4,12 @@ import pytest
 import torch
 from torch import nn
 
-from networks import NETWORKS, difference, names
+from networks import LARGE, NETWORKS, difference, names
 from shoestring.channels import trace
 from shoestring.growth.widening import GrowableChannels
 from shoestring.models import Preprocessing, build
 
-GROWN = [*NETWORKS, ("timm:resnet18", {}), ("timm:test_vit", {"img_size": 32}), ("timm:test_convnext", {})]
+GROWN = [*NETWORKS, *LARGE, ("timm:resnet18", {}), ("timm:test_vit", {"img_size": 32}), ("timm:test_convnext", {})]
 EVERY = pytest.mark.parametrize(("name", "options"), GROWN, ids=names(GROWN))
 
 

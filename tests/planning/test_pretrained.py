@@ -119,10 +119,10 @@ def test_a_head_alone_is_a_logistic_regression(make_images):
 
 
 def test_a_run_fine_tunes_a_pretrained_network_which_can_be_pruned(tmp_path, capsys, make_images):
-    images = make_images(40, classes=2, side=32, channels=3)
+    images = make_images(24, classes=2, side=32, channels=3)
     np.savez(tmp_path / "images.npz", images=images.pixels, labels=images.labels)
     words = ["run", str(tmp_path / "images.npz"), "--model", LITE0, "--no-flip", "--device", "cpu"]
-    words += ["--epochs", "8", "--batch-size", "4"]
+    words += ["--epochs", "4", "--batch-size", "4"]
     words += ["--out", str(tmp_path / "run"), "--json", "--quiet"]
     assert main(words) == 0
     result = json.loads(capsys.readouterr().out)

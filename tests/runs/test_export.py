@@ -15,31 +15,6 @@ from shoestring.exporting.metadata import from_properties
 from shoestring.models.model import Model
 
 
-@pytest.fixture
-def call_json(capsys):
-    """Run a command that succeeds and return its JSON result."""
-
-    def call(*words: object) -> dict:
-        capsys.readouterr()
-        assert main([*map(str, words), "--json", "--quiet"]) == 0
-        return json.loads(capsys.readouterr().out)
-
-    return call
-
-
-@pytest.fixture
-def refused(capsys):
-    """Run a command that fails and return its one error line."""
-
-    def run(*words: object) -> str:
-        capsys.readouterr()
-        assert main([*map(str, words), "--quiet"]) == 2
-        [line] = capsys.readouterr().err.splitlines()
-        return line
-
-    return run
-
-
 @pytest.fixture(scope="module")
 def run(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "small digits"
@@ -67,9 +42,9 @@ def test_a_run_is_exported_with_its_accuracy(run, capsys):
     assert "exists already" in capsys.readouterr().err
 
 
-def test_int8_measures_its_accuracy_on_other_images_than_those_of_calibration(run, call_json):
+def test_int8_measures_its_accuracy_on_other_images_than_those_of_calibration(run, call):
     pytest.importorskip("onnxscript")
-    result = call_json("export", run, "--format", "triton", "--int8")
+    result = call("export", run, "--format", "triton", "--int8")
     figures, images = result["quantization"], len(shoestring.load("digits").validation)
     assert figures["calibration_images"] + figures["images"] == images
     assert figures["calibration_images"] == images // 2
@@ -78,9 +53,9 @@ def test_int8_measures_its_accuracy_on_other_images_than_those_of_calibration(ru
     assert (run / "export" / "triton-int8" / "small-digits" / "1" / "model.onnx").is_file()
 
 
-def test_safetensors_are_loaded_by_shoestring(run, tmp_path, call_json):
+def test_safetensors_are_loaded_by_shoestring(run, tmp_path, call):
     model, pixels = Model.load(run), shoestring.load("digits").validation.pixels
-    result = call_json("export", run, "--format", "safetensors", "--fp16", "--out", tmp_path / "half")
+    result = call("export", run, "--format", "safetensors", "--fp16", "--out", tmp_path / "half")
     halved = Model.load(tmp_path / "half")
     assert 0 < np.abs(halved.predict_proba(pixels) - model.predict_proba(pixels)).max() < 0.01
     sizes = [(folder / "model.safetensors").stat().st_size for folder in (tmp_path / "half", run / "train")]

@@ -10,16 +10,15 @@ from PIL import Image
 
 from shoestring.config.recipe import Prune, Recipe, Select, Train
 from shoestring.errors import UserError
-from shoestring.runs import pipeline, session
+from shoestring.runs import pipeline
 from shoestring.runs.directory import RunDir
 from shoestring.runs.evaluation import evaluate, load_own
 from shoestring.runs.models import final_model
 
 
 @pytest.fixture
-def few(tmp_path, monkeypatch):
+def few(tmp_path):
     """Make a folder with so many dark and bright images."""
-    monkeypatch.setattr(session, "_MAX_TIMING_RESERVE", 0.01)
 
     def make(dark: int, bright: int) -> str:
         rng = np.random.default_rng(0)

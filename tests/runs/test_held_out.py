@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from shoestring.config.recipe import Prune, Recipe, Select, Train
-from shoestring.runs import pipeline, session
+from shoestring.runs import pipeline
 from shoestring.runs.directory import RunDir
 from shoestring.runtime.context import Context
 
@@ -49,8 +49,7 @@ def _data(file: Path, *, test_seed: int) -> str:
     ],
     ids=["select and prune", "early stopping"],
 )
-def test_other_test_images_change_only_the_test_metrics(train, select, prune, context: Context, tmp_path, monkeypatch):
-    monkeypatch.setattr(session, "_MAX_TIMING_RESERVE", 0.01)
+def test_other_test_images_change_only_the_test_metrics(train, select, prune, context: Context, tmp_path):
     results = []
     for seed in (2, 3):
         (tmp_path / str(seed)).mkdir()

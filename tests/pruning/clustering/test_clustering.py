@@ -7,10 +7,11 @@ import torch
 
 import networks
 from shoestring import UserError
-from shoestring.channels import trace
+from shoestring.channels import Table, trace
 from shoestring.channels.copying import copy_module
 from shoestring.config.size_sections import Prune
 from shoestring.models import Model, Preprocessing
+from shoestring.pruning.clustering import algorithms
 from shoestring.pruning.clustering.centroids import Pull
 from shoestring.pruning.clustering.clustering import cluster
 
@@ -18,14 +19,23 @@ SIZE = Preprocessing(16, 3, (0.0,) * 3, (1.0,) * 3)
 IMAGES = torch.randn(6, 3, 16, 16, generator=torch.Generator().manual_seed(1))
 
 
+@pytest.fixture(autouse=True)
+def few_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Start k-means twice instead of ten times."""
+    monkeypatch.setattr(algorithms, "_STARTS", 2)
+
+
 def model(name: str = "resnet20", **options) -> Model:
     return Model(networks.network(name, options), name, options, tuple("abcde"), SIZE)
 
 
+def table_of(one: Model) -> Table:
+    return networks.traced(one.name, one.options)[1]
+
+
 def with_equal_channels(one: Model) -> Model:
     """The model with half of the channels of each group copied over the other half, in all layers."""
-    module = copy_module(one.module)
-    table = trace(module, IMAGES[:1])
+    module, table = copy_module(one.module), table_of(one)
     tensors = dict(module.named_parameters()) | dict(module.named_buffers())
     for group in table.groups.values():
         source = torch.arange(group.size) % ((group.size + 1) // 2)
@@ -46,19 +56,16 @@ def outputs(one: Model, images=IMAGES) -> torch.Tensor:
 
 
 def half(one: Model) -> dict[str, int]:
-    table = trace(one.module, IMAGES[:1])
+    table = table_of(one)
     return {name: (group.size + 1) // 2 for name, group in table.groups.items() if group.separable and group.size > 1}
 
 
-SMALL = [network for network in networks.NETWORKS if network[0] != "timm:mobilenetv3_small_050"]
-MERGED = [(*network, "kmeans") for network in SMALL]
-MERGED += [(*network, method) for network in SMALL[:3] for method in ("agglomerative", "kmedoids")]
+MERGED = [(*network, "kmeans") for network in networks.NETWORKS]
+MERGED += [(*network, method) for network in networks.NETWORKS[:3] for method in ("agglomerative", "kmedoids")]
 
 
 @pytest.mark.parametrize(("name", "options", "method"), MERGED)
 def test_equal_filters_are_merged_exactly(name, options, method):
-    if method != "kmeans" and name not in ("resnet20", "convnet"):
-        pytest.skip("one algorithm is enough for the other networks")
     whole = with_equal_channels(model(name, **options))
     before = copy.deepcopy(whole.module.state_dict())
     merged = cluster(whole, [], Prune(clusters=half(whole), cluster_method=method)).model
@@ -139,7 +146,7 @@ def test_numbers_by_layer():
 
 def test_a_target_sets_the_numbers_of_clusters():
     whole = model("resnet20", shortcut="B")
-    table = trace(whole.module, IMAGES[:1])
+    table = table_of(whole)
     for target in ({"macs": "0.5"}, {"params": "0.4"}):
         merged = cluster(whole, [], Prune(clusters="auto", **target)).model
         small = trace(merged.module, IMAGES[:1])
