@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 pytest.importorskip("matplotlib")
 
-from shoestring.reporting import charts
+from shoestring.reporting import charts, pruning_charts
 from shoestring.reporting.style import page_axes, to_svg
 
 DRAWINGS = {
@@ -25,7 +25,15 @@ DRAWINGS = {
         [{"confidence": 0.5, "accuracy": 0.4, "interval": (0.3, 0.5), "images": 9}], axes=axes
     ),
     "confusion": lambda axes: charts.plot_confusion([[3, 1], [0, 2]], ["a", "b"], axes=axes),
-    "layers": lambda axes: charts.plot_layers({"conv": (64, 16)}, axes=axes),
+    "layers": lambda axes: pruning_charts.plot_layers({"conv": (64, 16)}, axes=axes),
+    "changes": lambda axes: pruning_charts.plot_changes(
+        {"a": (-0.1, (-0.2, -0.01)), "b": (0.0, (-0.05, 0.05))}, axes=axes
+    ),
+    "tickets": lambda axes: pruning_charts.plot_tickets(
+        {"ticket": [(0.8, 0.9, (0.85, 0.95)), (0.64, 0.91, None)], "random": [(0.8, 0.7, None)]},
+        (0.9, (0.88, 0.92)),
+        axes=axes,
+    ),
     "pareto": lambda axes: charts.plot_pareto(
         {"a": (10.0, 0.8, (0.7, 0.9)), "b": (1000.0, 0.9, (0.85, 0.95))}, cost="time (seconds)", axes=axes
     ),
@@ -69,13 +77,32 @@ def test_names_are_shown_literally_and_shortened():
 
 
 def test_svg_follows_the_theme_and_does_not_style_the_page():
-    axes = charts.plot_layers({"<b>": (4, 2)}, axes=page_axes())
+    axes = pruning_charts.plot_layers({"<b>": (4, 2)}, axes=page_axes())
     svg = to_svg(axes, name="one", description='"quoted" & more')
     assert "<style" not in svg and "<metadata" not in svg and ' id="one-' in svg
     assert 'aria-label="&quot;quoted&quot; &amp; more"' in svg
     assert "&lt;b" in svg and "<b>" not in svg
     assert "var(--series-1)" in svg and "#0072b2" not in svg and "DejaVu" not in svg
     assert to_svg(axes, name="one", description="") == to_svg(axes, name="one", description="")
+
+
+def test_changes_that_may_be_chance_have_an_open_point():
+    axes = DRAWINGS["changes"](page_axes())
+    points = [line for line in axes.lines if line.get_marker() == "o"]
+    assert [line.get_xdata()[0] for line in points] == [-10.0, 0.0]
+    assert points[0].get_markerfacecolor() == points[0].get_color() != points[1].get_markerfacecolor()
+
+
+def test_curves_of_tickets_go_from_many_weights_to_few():
+    axes = DRAWINGS["tickets"](page_axes())
+    left, right = axes.get_xlim()
+    assert left > right and [label.get_text() for label in axes.get_legend().get_texts()] == [
+        "dense network",
+        "ticket",
+        "random",
+    ]
+    curve = next(line for line in axes.lines if line.get_label() == "ticket")
+    assert curve.get_xdata() == pytest.approx([80.0, 64.0]) and curve.get_ydata() == pytest.approx([90.0, 91.0])
 
 
 @given(st.dictionaries(st.text(), st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=8))

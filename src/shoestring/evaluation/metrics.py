@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from shoestring.config.units import format_percent
 from shoestring.errors import UserError
 from shoestring.escaping import html, html_table
+from shoestring.evaluation.plots import ClassPlots
 
 # Not computed with sklearn.metrics and scipy.stats, with which tests compare the results: importing these takes two CPU
 # seconds of a run's time budget, and per-class metrics of 200,000 images would take 0.26 s instead of 0.01 s.
@@ -103,7 +104,7 @@ class ClassMetrics:
 
 
 @dataclass(frozen=True)
-class Metrics:
+class Metrics(ClassPlots):
     """Metrics of one model on one named split; accuracies are from 0 to 1.
 
     `cells` are the nonzero cells of the confusion matrix as (class, predicted class, images), with class indices in the
@@ -132,9 +133,8 @@ class Metrics:
             (one.name, f"{one.images:,}", *map(format_percent, (one.recall, one.precision, one.f1)))
             for one in sorted(self.per_class, key=lambda one: 2.0 if one.recall is None else one.recall)[:_MAX_ROWS]
         ]
-        shown = (
-            f", the {_MAX_ROWS} weakest of {len(self.per_class):,} classes" if len(self.per_class) > len(rows) else ""
-        )
+        total = len(self.per_class)
+        shown = f", the {_MAX_ROWS} weakest of {total:,} classes" if total > len(rows) else ""
         return f"<p>{html(self)}{shown}</p>{html_table(('class', 'images', 'recall', 'precision', 'F1'), rows)}"
 
     @property

@@ -9,8 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from shoestring.config.units import format_percent
 from shoestring.errors import UserError
+from shoestring.escaping import html, html_table
 from shoestring.evaluation.metrics import calibration_error, nan_outputs, wilson_interval
+from shoestring.evaluation.plots import RecallPlots
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ class LabelMetrics:
 
 
 @dataclass(frozen=True)
-class MultiLabelMetrics:
+class MultiLabelMetrics(RecallPlots):
     """Metrics of one model on one named split; a label is predicted if its probability is at least 50 %.
 
     `accuracy` is the fraction of images whose labels are all predicted correctly, with its 95 % interval (Wilson 1927).
@@ -87,6 +90,22 @@ class MultiLabelMetrics:
     loss: float
     calibration_error: float
     per_class: tuple[LabelMetrics, ...]
+
+    _of_labels = True
+
+    def __repr__(self) -> str:
+        precision = format_percent(self.macro_average_precision)
+        exact = f"all labels right {format_percent(self.accuracy)}"
+        return f"MultiLabelMetrics(mean average precision {precision}, {exact} on {self.images:,} {self.split} images)"
+
+    def _repr_html_(self) -> str:
+        columns = ("images", "average_precision", "recall", "precision", "f1")
+        header = ("label", "images", "average precision", "recall", "precision", "F1")
+        rows = [
+            (one.name, f"{one.images:,}", *(format_percent(getattr(one, name)) for name in columns[1:]))
+            for one in self.per_class
+        ]
+        return f"<p>{html(self)}</p>{html_table(header, rows)}"
 
     def as_dict(self) -> dict[str, Any]:
         """Return the metrics as plain values for JSON, labels by name."""

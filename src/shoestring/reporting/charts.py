@@ -9,20 +9,25 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from shoestring.escaping import printable
-from shoestring.reporting.style import DASHES, GRID, INK, MARKERS, MUTED, SERIES, SURFACE, chart_style, new_axes
+from shoestring.reporting.style import (
+    DASHES,
+    GRID,
+    INK,
+    MARKERS,
+    MUTED,
+    SERIES,
+    SURFACE,
+    chart_style,
+    name_rows,
+    new_axes,
+    row_chart_height,
+    short_name,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Interval = tuple[float, float]
-_MAX_LABEL = 24  # characters
-_ROW = 0.26  # inches of height per row of a chart with one row per name
-
-
-def row_chart_height(rows: int) -> float:
-    """Return the height in inches of a chart with so many named rows."""
-    return 0.9 + _ROW * rows
 
 
 def plot_budget(seconds: Mapping[str, float], total: float | None = None, *, axes: Axes | None = None) -> Axes:
@@ -48,7 +53,7 @@ def plot_budget(seconds: Mapping[str, float], total: float | None = None, *, axe
             start = right
         if total is not None:
             axes.axvline(total, color=INK, linestyle="--", linewidth=1.2)
-        _name_rows(axes, list(seconds))
+        name_rows(axes, list(seconds))
         axes.set_xlim(0, 1.02 * end)
         axes.set_xlabel("seconds since the start" + ("" if total is None else " (dashed: the deadline)"))
         axes.set_title("Where the time went")
@@ -80,12 +85,12 @@ def plot_curves(
                 linestyle=DASHES[index % len(DASHES)],
                 marker=MARKERS[index % len(MARKERS)] if percent or len(scaled) < 3 else None,
                 markersize=4,
-                label=_short(name),
+                label=short_name(name),
             )
         for second, text in marks:
             axes.axvline(second, color=MUTED, linestyle=":", linewidth=1.2)
             axes.annotate(
-                f"{_short(text)} ",
+                f"{short_name(text)} ",
                 (second, 1.0),
                 xycoords=("data", "axes fraction"),
                 rotation=90,
@@ -103,9 +108,16 @@ def plot_curves(
 
 
 def plot_class_accuracy(
-    accuracies: Mapping[str, float | None], intervals: Mapping[str, Interval | None], *, axes: Axes | None = None
+    accuracies: Mapping[str, float | None],
+    intervals: Mapping[str, Interval | None],
+    *,
+    labels: bool = False,
+    axes: Axes | None = None,
 ) -> Axes:
-    """Draw the accuracy of each class, from 0 to 1, as a point with its interval; None for classes without images."""
+    """Draw the accuracy of each class, from 0 to 1, as a point with its interval; None for classes without images.
+
+    With `labels`, they are not classes but labels, of which an image has any number.
+    """
     with chart_style():
         axes = new_axes(axes, height=row_chart_height(len(accuracies)))
         for row, (name, accuracy) in enumerate(accuracies.items()):
@@ -114,11 +126,11 @@ def plot_class_accuracy(
             low, high = intervals[name] or (accuracy, accuracy)
             axes.hlines(row, 100 * low, 100 * high, color=SERIES[0], linewidth=2)
             axes.plot(100 * accuracy, row, marker="o", markersize=6, color=SERIES[0])
-        _name_rows(axes, list(accuracies))
+        name_rows(axes, list(accuracies))
         lows = [interval[0] for name in accuracies if (interval := intervals[name])]
         axes.set_xlim(10 * int(10 * min(lows, default=0.0)) - 2, 102)
-        axes.set_xlabel("images predicted as their class (%)")
-        axes.set_title("Accuracy per class")
+        axes.set_xlabel("images with the label that get it (%)" if labels else "images predicted as their class (%)")
+        axes.set_title("Recall per label" if labels else "Accuracy per class")
     return axes
 
 
@@ -142,7 +154,7 @@ def plot_reliability(bins: Sequence[Mapping[str, Any]], *, axes: Axes | None = N
         axes.set_xlabel("confidence of the prediction (%)")
         axes.set_ylabel("accuracy (%)")
         axes.set_title("Can its probabilities be trusted?")
-        axes.legend(loc="upper left")
+        axes.legend(loc="best")
     return axes
 
 
@@ -165,31 +177,12 @@ def plot_confusion(counts: Sequence[Sequence[int]], names: Sequence[str], *, axe
                 if count:
                     axes.text(column, row, str(count), ha="center", va="center", fontsize=9, color=color)
         ticks = np.arange(len(names))
-        axes.set_xticks(ticks, [_short(name) for name in names], rotation=90)
-        axes.set_yticks(ticks, [_short(name) for name in names])
+        axes.set_xticks(ticks, [short_name(name) for name in names], rotation=90)
+        axes.set_yticks(ticks, [short_name(name) for name in names])
         axes.grid(False)
         axes.set_xlabel("predicted class (images)")
         axes.set_ylabel("class")
         axes.set_title("Confusion matrix")
-    return axes
-
-
-def plot_layers(layers: Mapping[str, tuple[int, int]], *, axes: Axes | None = None) -> Axes:
-    """Draw the number of output channels of each layer before and after pruning: name -> (before, after)."""
-    with chart_style():
-        axes = new_axes(axes, height=row_chart_height(len(layers)))
-        rows = range(len(layers))
-        before, after = ([pair[side] for pair in layers.values()] for side in (0, 1))
-        axes.barh(rows, before, height=0.7, color="none", edgecolor=MUTED, label="before")
-        axes.barh(rows, after, height=0.7, color=SERIES[0], label="after")
-        for row, (first, last) in enumerate(layers.values()):
-            axes.annotate(
-                f"{last} of {first}", (first, row), xytext=(3, 0), textcoords="offset points", va="center", fontsize=9
-            )
-        _name_rows(axes, list(layers))
-        axes.set_xlim(0, 1.25 * max(before, default=1))
-        axes.set_xlabel("output channels (outline: before, filled: after)")
-        axes.set_title("Channels per layer")
     return axes
 
 
@@ -206,7 +199,9 @@ def plot_pareto(points: Mapping[str, tuple[float, float, Interval]], *, cost: st
             color = SERIES[index % len(SERIES)]
             axes.vlines(value, 100 * low, 100 * high, color=color, linewidth=1.4)
             axes.plot(value, 100 * accuracy, MARKERS[index % len(MARKERS)], color=color, markersize=7)
-            axes.annotate(_short(name), (value, 100 * accuracy), xytext=(6, 5), textcoords="offset points", fontsize=9)
+            axes.annotate(
+                short_name(name), (value, 100 * accuracy), xytext=(6, 5), textcoords="offset points", fontsize=9
+            )
         front = pareto_front({name: (value, accuracy) for name, (value, accuracy, _) in points.items()})
         line = sorted((points[name][0], 100 * points[name][1]) for name in front)
         axes.plot([x for x, _ in line], [y for _, y in line], color=GRID, linewidth=3, zorder=0)
@@ -231,16 +226,3 @@ def pareto_front(points: Mapping[str, tuple[float, float]]) -> list[str]:
         return one[0] <= other[0] and one[1] >= other[1] and one != other
 
     return [name for name, point in points.items() if not any(beats(other, point) for other in points.values())]
-
-
-def _name_rows(axes: Axes, names: Sequence[str]) -> None:
-    """Name the rows of a chart, the first at the top."""
-    axes.set_yticks(range(len(names)), [_short(name) for name in names])
-    axes.set_ylim(len(names) - 0.4, -0.6)
-    axes.grid(False, axis="y")
-    axes.tick_params(axis="y", length=0)
-
-
-def _short(name: str) -> str:
-    text = printable(name)
-    return text if len(text) <= _MAX_LABEL else f"{text[: _MAX_LABEL - 1]}…"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,8 @@ DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (1, 1)))
 _VARIABLES = {INK: "ink", MUTED: "muted", GRID: "grid", SURFACE: "surface"}
 _VARIABLES |= {color: f"series-{number}" for number, color in enumerate(SERIES, 1)}
 _WIDTH, _FONT = 4.6, 11.0  # inches; points
+_MAX_LABEL = 24  # characters
+_ROW = 0.26  # inches of height per row of a chart with one row per name
 _ENLARGED = 1.4  # width on a wide screen in pixels, over that in points
 
 _STYLE: dict[Any, Any] = {
@@ -58,9 +60,12 @@ def chart_style() -> Iterator[None]:
     """Draw in the style of the report inside the block."""
     import matplotlib
 
+    interactive = matplotlib.is_interactive()
     with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r"Glyph .* missing from font")  # the page's fonts have more
         yield
+        interactive = matplotlib.is_interactive()
+    matplotlib.interactive(interactive)  # notebooks switch it on when the first figure is made
 
 
 def new_axes(axes: Axes | None = None, *, height: float = 3.0) -> Axes:
@@ -78,6 +83,25 @@ def page_axes(height: float = 3.0) -> Axes:
 
     with chart_style():
         return Figure(figsize=(_WIDTH, height), layout="constrained").subplots()
+
+
+def row_chart_height(rows: int) -> float:
+    """Return the height in inches of a chart with so many named rows."""
+    return 0.9 + _ROW * rows
+
+
+def name_rows(axes: Axes, names: Sequence[str]) -> None:
+    """Name the rows of a chart, the first at the top."""
+    axes.set_yticks(range(len(names)), [short_name(name) for name in names])
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.grid(False, axis="y")
+    axes.tick_params(axis="y", length=0)
+
+
+def short_name(name: str) -> str:
+    """Return a name as charts show it: printable, and cut off if it is long."""
+    text = printable(name)
+    return text if len(text) <= _MAX_LABEL else f"{text[: _MAX_LABEL - 1]}…"
 
 
 def to_svg(axes: Axes, *, name: str, description: str) -> str:
