@@ -73,10 +73,10 @@ def measure_cost(
     module, device = model.module.to(device), torch.device(device)
     params, macs, size = count_params(module), count_macs(model), file_bytes(module)
     with eval_mode(module), torch.inference_mode():
-        image = _images(model, 1, device)
+        image = blank_images(model, 1, device)
         single, batched = _median_seconds(lambda: module(image), device, seconds / 2), None
         if deadline is None or time.monotonic() + 2 * BATCH_SIZE * single <= deadline:
-            images = _images(model, BATCH_SIZE, device)
+            images = blank_images(model, BATCH_SIZE, device)
             batched = _median_seconds(lambda: module(images), device, seconds / 2) / BATCH_SIZE * 1000
     return Cost(params, macs, size, single * 1000, batched)
 
@@ -91,7 +91,7 @@ def count_macs(model: Measurable) -> int:
 
     Convolutions, matrix products, linear and recurrent layers, and attention are counted.
     """
-    image = _images(model, 1, next(model.module.parameters()).device)
+    image = blank_images(model, 1, next(model.module.parameters()).device)
     with eval_mode(model.module), mac_counter() as counter:
         model.module(image)
     return counter.macs
@@ -177,7 +177,8 @@ _MACS: dict[str, Callable[..., int]] = {
 }
 
 
-def _images(model: Measurable, count: int, device: torch.device) -> Tensor:
+def blank_images(model: Measurable, count: int, device: torch.device) -> Tensor:
+    """Return so many preprocessed images (count, C, R, R) of the network's size, for measurements."""
     size = model.preprocessing
     images = torch.zeros(count, size.channels, size.resolution, size.resolution, device=device)
     return images.contiguous(memory_format=torch.channels_last)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -24,6 +24,8 @@ from shoestring.training.distillation import Teacher
 from shoestring.training.loop import Hooks, fit
 from shoestring.training.progress import Constraint, TrainingSummary
 
+OnCut = Callable[[Model, Mapping[str, tuple[int, int]] | None], object]
+
 _CALIBRATION_IMAGES, _CALIBRATION_BATCH = 512, 128  # that layers compensate for removed channels on
 
 
@@ -35,12 +37,13 @@ def prune(
     *,
     budget: Budget | None,
     context: Context,
-    on_cut: Callable[[Model], object] = lambda model: None,
+    on_cut: OnCut = lambda model, clusters: None,
 ) -> tuple[Model, TrainingSummary | None]:
     """Return a pruned copy of the model, and a summary of its fine-tuning (None without a plan and budget).
 
-    `on_cut` is called with the pruned model before it is fine-tuned. Raises `UserError` for distillation without
-    fine-tuning.
+    `on_cut` is called with the pruned model before it is fine-tuned (after it, if training pulls clusters together),
+    and, if filters are clustered, with the numbers of channels and clusters by layer, otherwise with None. Raises
+    `UserError` for distillation without fine-tuning.
     """
     if requested.distil and plan is None:
         raise UserError("--distil is a way to fine-tune: set a budget, such as --time 2m, or omit it.")
@@ -73,7 +76,7 @@ def prune(
         **requested.targets,
         **requested.options,
     )
-    on_cut(pruned)
+    on_cut(pruned, None)
     return pruned, _recover(pruned, **recovery)
 
 
@@ -82,7 +85,7 @@ def _cluster(
     batches: list[Tensor],
     requested: Prune,
     recover: Callable[..., TrainingSummary | None],
-    on_cut: Callable[[Model], object],
+    on_cut: OnCut,
     *,
     context: Context,
 ) -> tuple[Model, TrainingSummary | None]:
@@ -90,13 +93,13 @@ def _cluster(
     clustered = cluster(model, batches, requested, seed=context.seed, log=context.log)
     pruned = clustered.model
     if clustered.outcome != "centripetal":
-        on_cut(pruned)
+        on_cut(pruned, clustered.counts)
         return pruned, recover(pruned, constrain=clustered.pull())
     summary = recover(pruned, constrain=clustered.pull())
     if summary is None:
         raise UserError("centripetal merges filters by training: set a budget, or use --cluster-outcome merge.")
     merged = clustered.merged(batches)
-    on_cut(merged)
+    on_cut(merged, clustered.counts)
     return merged, summary
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from shoestring.data import Images
 from shoestring.escaping import write_csv
 from shoestring.evaluation.comparison import Comparison, compare
 from shoestring.evaluation.cost import count_macs, count_params, file_bytes, measure_cost
+from shoestring.evaluation.layer_costs import measure_layers
 from shoestring.evaluation.metrics import Predictions
 from shoestring.evaluation.tasks import AnyPredictions, collect
 from shoestring.models.inference import Predictor
@@ -23,8 +24,10 @@ from shoestring.pruning.latency import measure_latency
 from shoestring.runs.session import Run
 from shoestring.runtime.files import atomic_write, write_json
 
+LAYERS = "layers.json"
 _PREDICTED = "prune/predicted_before.npy"
 _SECONDS = 0.2  # of timing
+_LAYER_SECONDS, _LAYER_FRACTION = 0.1, 0.002  # of timing layers, twice; of a time budget, at most
 
 
 def measure_before(run: Run, model: Model, validation: Images) -> dict[str, Any]:
@@ -55,6 +58,32 @@ def measure_latencies(run: Run, model: Model) -> dict[str, float]:
         onnx = measure_latency(model.module, example_image(model))
         latencies |= {f"onnx_{threads}_ms": value for threads, value in asdict(onnx).items()}
     return latencies
+
+
+class CutMeasurements:
+    """Latencies of a network before and after it was pruned, costs of its layers, and its clusters of filters."""
+
+    def __init__(self, run: Run, model: Model) -> None:
+        self._run, self._layers, self._clusters = run, dict[str, Any](), dict[str, tuple[int, int]]()
+        self.latencies: dict[str, dict[str, float]] = {}
+        self._measure("before", model)
+
+    def on_cut(self, pruned: Model, clusters: Mapping[str, tuple[int, int]] | None) -> None:
+        """Measure the pruned network; `clusters` are the channels and clusters by layer, if there are any."""
+        self._clusters = dict(clusters or {})
+        self._measure("after", pruned)
+
+    def _measure(self, when: str, model: Model) -> None:
+        self.latencies[when] = measure_latencies(self._run, model)
+        budget, seconds = self._run.budget, _LAYER_SECONDS
+        if budget.unit == "seconds":
+            seconds = min(seconds, _LAYER_FRACTION * budget.total)
+        costs = measure_layers(model, seconds=seconds)
+        self._layers[when] = {name: asdict(cost) for name, cost in costs.items()}
+
+    def write(self, folder: Path) -> None:
+        """Write `layers.json`: the costs of the layers before and after, and the clusters."""
+        write_json(folder / LAYERS, {**self._layers, "clusters": self._clusters})
 
 
 def write_layers(folder: Path, before: nn.Module, after: nn.Module) -> None:

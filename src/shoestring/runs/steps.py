@@ -22,7 +22,7 @@ from shoestring.planning.resolve import Resolved
 from shoestring.runs import unlabeled
 from shoestring.runs.models import final_model
 from shoestring.runs.plan import record_plan
-from shoestring.runs.pruning import measure_before, measure_latencies, write_comparison, write_layers
+from shoestring.runs.pruning import CutMeasurements, measure_before, write_comparison, write_layers
 from shoestring.runs.session import Run
 from shoestring.runtime import threads
 from shoestring.selection import Subset
@@ -116,13 +116,14 @@ def prune(run: Run, model: Model, images: Images, validation: Images, resolved: 
         run.record_validation("train", before["validation"])
         run.context.log("pruning")
         with run.budget.track("prune"):
-            latencies = {"before": measure_latencies(run, model)}
+            measured = CutMeasurements(run, model)
             how: dict[str, Any] = {"budget": run.budget, "context": run.step_context("prune")}
-            how["on_cut"] = lambda cut: latencies.update(after=measure_latencies(run, cut))
+            how["on_cut"] = measured.on_cut
             pruned, summary = execute.prune(model, images, run.recipe.prune, resolved.recovery, **how)
         run.folder.check_exists()
         write_layers(run.folder / "prune", model.module, pruned.module)
-        run.record(recovery=asdict(summary) if summary else None, pruning_latencies=latencies)
+        measured.write(run.folder / "prune")
+        run.record(recovery=asdict(summary) if summary else None, pruning_latencies=measured.latencies)
         return pruned
 
     return _load_or_make(run, "prune", make)
