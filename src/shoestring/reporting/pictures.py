@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,8 @@ class Gallery:
 
     `chosen` are selected images beside the nearest ones that were left out, by class; `cells` are examples of the cells
     of the confusion matrix, by (class, predicted class); `mistakes` are the most confident ones; `duplicates` are test
-    images with a near duplicate in training. `notes` say how they were found, and what is not shown.
+    images with a near duplicate in training. `looks` are a few of the mistakes, each beside its class activation maps.
+    `notes` say how they were found, and what is not shown; `late` is whether there was no time for `looks`.
     """
 
     chosen: dict[str, list[Pair]]
@@ -41,6 +42,8 @@ class Gallery:
     cells: dict[tuple[int, int], list[Picture]]
     duplicates: list[Pair]
     notes: dict[str, str]
+    looks: list[list[Picture]] = field(default_factory=list)
+    late: bool = False
 
     @classmethod
     def empty(cls) -> Gallery:

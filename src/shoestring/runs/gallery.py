@@ -1,4 +1,4 @@
-"""The pictures of a run's report: mistakes, chosen images beside those left out, near duplicates."""
+"""The pictures of a run's report: mistakes and maps, chosen images beside those left out, near duplicates."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from numpy.typing import NDArray
 
 from shoestring.config.units import format_percent
 from shoestring.data import Images
-from shoestring.data.contact_sheet import data_uri
 from shoestring.models.inference import embed
 from shoestring.models.model import Model
-from shoestring.reporting.pictures import Gallery, Pair, Picture
-from shoestring.runs.predictions_file import TestPredictions
+from shoestring.reporting.pictures import Gallery, Pair
+from shoestring.runs.looks import NOTE, make_looks, seconds_for_looks
+from shoestring.runs.mistakes import find_mistakes, picture_of
+from shoestring.runs.predictions_file import AnyTestPredictions
 from shoestring.selection.near_duplicates import MIN_SIDE, matching_pairs
 
-_MISTAKES, _CELLS, _PER_CELL = 24, 40, 4  # most confident mistakes; confusions with examples, images of each
 _CLASSES, _PER_CLASS = 10, 4  # classes with chosen images, and images of each
+_TOGETHER = 12  # chosen images, if they have several labels each
 _DUPLICATES = 12
 _LEFT_OUT = 1500  # images that were not chosen, among which the nearest are looked for
 _MIN_LEFT_OUT = 20  # for each class
-_RELIABLE, _MIN_OTHERS = 0.99, 20  # fraction of right predictions among so many, above which a mistake is surprising
 _COMPARED = 40_000  # training and test images that are searched for near duplicates
 
 Left = Callable[[], float]  # seconds that may still be spent
@@ -43,93 +43,67 @@ class Sources:
 
 
 def make_gallery(
-    sources: Sources, predictions: TestPredictions | None, *, left: Left, seconds_per_pass: float
+    sources: Sources, predictions: AnyTestPredictions | None, *, left: Left, seconds_per_pass: float
 ) -> Gallery:
     """Collect the pictures; those that take longer than the time that is `left` are left out, with a note."""
     notes: dict[str, str] = {}
-    mistakes, cells = _mistakes(sources.test, predictions, notes)
+    mistakes = find_mistakes(sources.test, predictions)
+    if mistakes.note:
+        notes["mistakes"] = mistakes.note
+    late = left() < seconds_for_looks(seconds_per_pass)
+    looks = [] if late or sources.model is None else make_looks(sources.model, sources.test, mistakes)
+    if looks:
+        notes["looks"] = NOTE
     chosen = _chosen(sources, notes, left=left, seconds_per_pass=seconds_per_pass)
     duplicates = _duplicates(sources, notes, left=left)
-    return Gallery(chosen, mistakes, cells, duplicates, notes)
-
-
-def _picture(images: Images, index: int, caption: str, note: str = "") -> Picture:
-    return Picture(data_uri(images[[index]].pixels[0]), str(images.ids[index]), caption, note)
-
-
-def _mistakes(
-    test: Images, predictions: TestPredictions | None, notes: dict[str, str]
-) -> tuple[list[Picture], dict[tuple[int, int], list[Picture]]]:
-    """The most confident mistakes, and examples of the most frequent confusions."""
-    if predictions is None or len(predictions) != len(test):
-        return [], {}
-    wrong = np.flatnonzero(~predictions.correct)
-    wrong = wrong[np.argsort(-predictions.confidence[wrong], kind="stable")]
-    suspicious = _suspicious(predictions)
-
-    def picture(index: int, *, named: bool = True) -> Picture:
-        label, predicted = (test.classes[which[index]] for which in (predictions.labels, predictions.predicted))
-        confidence = format_percent(predictions.confidence[index])
-        caption = f"{label}, predicted as {predicted} ({confidence})" if named else confidence
-        return _picture(test, index, caption, "label may be wrong" if suspicious[index] and named else "")
-
-    pairs, counts = np.unique(
-        np.stack([predictions.labels[wrong], predictions.predicted[wrong]]), axis=1, return_counts=True
-    )
-    cells = {}
-    for number in np.argsort(-counts, kind="stable")[:_CELLS]:
-        label, predicted = pairs[:, number].tolist()
-        inside = wrong[(predictions.labels[wrong] == label) & (predictions.predicted[wrong] == predicted)]
-        cells[label, predicted] = [picture(index, named=False) for index in inside[:_PER_CELL].tolist()]
-    shown = [picture(index) for index in wrong[:_MISTAKES].tolist()]
-    notes["mistakes"] = (
-        f'{len(shown)} of {len(wrong):,} wrong predictions on the test images, the most confident first. "Label may be '
-        f'wrong": of the other predictions at least as confident, {format_percent(_RELIABLE)} or more are right.'
-    )
-    return shown, cells
-
-
-def _suspicious(predictions: TestPredictions) -> NDArray[np.bool_]:
-    """Which mistakes (N,) are so confident that nearly all other predictions of this confidence or more are right."""
-    order = np.argsort(-predictions.confidence, kind="stable")
-    right, others = predictions.correct[order], np.arange(len(order))
-    suspicious = np.zeros(len(order), dtype=np.bool_)
-    suspicious[order] = ~right & (others >= _MIN_OTHERS) & (np.cumsum(right) >= _RELIABLE * others)
-    return suspicious
+    late = late and bool(mistakes.pictures)
+    return Gallery(chosen, mistakes.pictures, mistakes.cells, duplicates, notes, looks, late)
 
 
 def _chosen(sources: Sources, notes: dict[str, str], *, left: Left, seconds_per_pass: float) -> dict[str, list[Pair]]:
-    """The first chosen images of each class, each beside the nearest one of its class that was left out."""
+    """The first chosen images of each class, each beside the nearest one of its class that was left out.
+
+    Images with several labels each are in one group.
+    """
     pool, chosen, model = sources.pool, sources.chosen, sources.model
     if chosen is None or pool.labels is None:
         return {}
-    labels = pool.targets
-    classes = [int(label) for label in np.unique(labels[chosen])][:_CLASSES]
-    first = {label: chosen[labels[chosen] == label][:_PER_CLASS] for label in classes}
+    groups, several = _groups(pool, chosen), pool.labels.ndim > 1
+    first = {name: chosen[inside[chosen]][: _TOGETHER if several else _PER_CLASS] for name, inside in groups.items()}
     affordable = int(0.5 * min(left(), 1e6) / seconds_per_pass) if seconds_per_pass else _LEFT_OUT
-    each = min(affordable, _LEFT_OUT) // max(len(classes), 1) - _PER_CLASS
-    others = {label: _sample(np.setdiff1d(np.flatnonzero(labels == label), chosen), each) for label in classes}
+    each = min(affordable, _LEFT_OUT) // max(len(groups), 1) - _PER_CLASS
+    others = {name: _sample(np.setdiff1d(np.flatnonzero(inside), chosen), each) for name, inside in groups.items()}
     near = {} if model is None or each < _MIN_LEFT_OUT else _nearest(pool, model, first, others)
     result = {}
-    for label in classes:
+    for name, indices in first.items():
         pairs = []
-        for rank, index in enumerate(first[label].tolist(), 1):
+        for rank, index in enumerate(indices.tolist(), 1):
             caption = f"chosen, rank {rank}" if sources.ranked else "chosen"
             neighbor = near.get(index)
             other = None
             if neighbor is not None:
-                other = _picture(pool, neighbor[0], f"left out ({neighbor[1]:.3f})")
-            pairs.append(Pair(_picture(pool, index, caption), other))
-        result[pool.classes[label]] = pairs
+                other = picture_of(pool, neighbor[0], f"left out ({neighbor[1]:.3f})")
+            pairs.append(Pair(picture_of(pool, index, caption), other))
+        result[name] = pairs
+    of_class, of_each = ("", "") if several else (" of its class", " of each class")
     found = (
-        f"the most similar of up to {each:,} images of its class that were left out, with the cosine similarity of the "
+        f"the most similar of up to {each:,} images{of_class} that were left out, with the cosine similarity of the "
         "features of the final network"
         if near
         else "nothing, as there was no time to compare images"
     )
-    some = f" {len(classes)} of {len(pool.classes):,} classes are shown." if len(classes) < len(pool.classes) else ""
-    notes["chosen"] = f"The first chosen images of each class. Beside each: {found}.{some}"
+    shown = len(groups) if not several else len(pool.classes)
+    some = f" {shown} of {len(pool.classes):,} classes are shown." if shown < len(pool.classes) else ""
+    notes["chosen"] = f"The first chosen images{of_each}. Beside each: {found}.{some}"
     return result
+
+
+def _groups(pool: Images, chosen: NDArray[np.int64]) -> dict[str, NDArray[np.bool_]]:
+    """Which images (N,) belong to each of the classes that are shown; of several labels, all together."""
+    labels = pool.targets
+    if labels.ndim > 1:
+        return {"Images of all labels": np.ones(len(pool), dtype=np.bool_)}
+    return {pool.classes[label]: labels == label for label in np.unique(labels[chosen])[:_CLASSES].tolist()}
 
 
 def _sample(indices: NDArray[np.int64], count: int) -> NDArray[np.int64]:
@@ -140,20 +114,20 @@ def _sample(indices: NDArray[np.int64], count: int) -> NDArray[np.int64]:
 
 
 def _nearest(
-    pool: Images, model: Model, first: dict[int, NDArray[np.int64]], others: dict[int, NDArray[np.int64]]
+    pool: Images, model: Model, first: dict[str, NDArray[np.int64]], others: dict[str, NDArray[np.int64]]
 ) -> dict[int, tuple[int, float]]:
-    """The most similar of the other images of its class, with the similarity, for each of the first ones."""
+    """The most similar of the other images of its group, with the similarity, for each of the first ones."""
     rows = np.unique(np.concatenate([*first.values(), *others.values()]))
     features, _ = embed(model, pool[rows])
     result = {}
-    for label, indices in first.items():
-        if not len(others[label]):
+    for name, indices in first.items():
+        if not len(others[name]):
             continue
-        left_out = features[np.searchsorted(rows, others[label])]
+        left_out = features[np.searchsorted(rows, others[name])]
         similarity = features[np.searchsorted(rows, indices)] @ left_out.T
         best = similarity.argmax(1)
         for index, position, value in zip(indices.tolist(), best, similarity.max(1)):
-            result[index] = (int(others[label][position]), float(value))
+            result[index] = (int(others[name][position]), float(value))
     return result
 
 
@@ -173,15 +147,18 @@ def _duplicates(sources: Sources, notes: dict[str, str], *, left: Left) -> list[
     )
     return [
         Pair(
-            _picture(test, row, f"test, {_label(test, row)}"),
-            _picture(train, column, f"training, {_label(train, column)}"),
+            picture_of(test, row, f"test, {_label(test, row)}"),
+            picture_of(train, column, f"training, {_label(train, column)}"),
         )
         for row, column in zip(rows[:_DUPLICATES].tolist(), columns[first][:_DUPLICATES].tolist())
     ]
 
 
 def _label(images: Images, index: int) -> str:
-    return images.classes[images.targets[index]]
+    targets = images.targets
+    if targets.ndim == 1:
+        return images.classes[targets[index]]
+    return ", ".join(images.classes[label] for label in np.flatnonzero(targets[index])) or "no label"
 
 
 def indices_of(images: Images, subset: Images) -> NDArray[np.int64]:

@@ -1,0 +1,102 @@
+"""Pictures of wrong predictions for test images: the most confident ones, and examples of each confusion."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shoestring.config.units import format_percent
+from shoestring.data import Images
+from shoestring.data.contact_sheet import data_uri
+from shoestring.reporting.pictures import Picture
+from shoestring.runs.predictions_file import AnyTestPredictions, LabelTestPredictions, TestPredictions
+
+_SHOWN, _CELLS, _PER_CELL = 24, 40, 4  # most confident mistakes; confusions with examples, images of each
+_RELIABLE, _MIN_OTHERS = 0.99, 20  # fraction of right predictions among so many, above which a mistake is surprising
+
+
+@dataclass(frozen=True)
+class Mistakes:
+    """The most confident mistakes, examples by cell of the confusion matrix, and a note on how they were found.
+
+    `indices` are those of the test images of the mistakes; `classes` holds, for each, the indices of the classes that
+    the mistake is about: the predicted class and the right one, or one label.
+    """
+
+    pictures: list[Picture] = field(default_factory=list)
+    cells: dict[tuple[int, int], list[Picture]] = field(default_factory=dict)
+    note: str = ""
+    indices: list[int] = field(default_factory=list)
+    classes: list[tuple[int, ...]] = field(default_factory=list)
+
+
+def picture_of(images: Images, index: int, caption: str, note: str = "") -> Picture:
+    """Return the picture of an image."""
+    return Picture(data_uri(images[[index]].pixels[0]), str(images.ids[index]), caption, note)
+
+
+def find_mistakes(test: Images, predictions: AnyTestPredictions | None) -> Mistakes:
+    """Return the mistakes among the predictions; none if they are not those of the test images."""
+    if predictions is None or len(predictions) != len(test):
+        return Mistakes()
+    if isinstance(predictions, LabelTestPredictions):
+        return _wrong_labels(test, predictions)
+    return _wrong_classes(test, predictions)
+
+
+def _wrong_classes(test: Images, predictions: TestPredictions) -> Mistakes:
+    wrong = np.flatnonzero(~predictions.correct)
+    wrong = wrong[np.argsort(-predictions.confidence[wrong], kind="stable")]
+    suspicious = _suspicious(predictions)
+
+    def picture(index: int, *, named: bool = True) -> Picture:
+        label, predicted = (test.classes[which[index]] for which in (predictions.labels, predictions.predicted))
+        confidence = format_percent(predictions.confidence[index])
+        caption = f"{label}, predicted as {predicted} ({confidence})" if named else confidence
+        return picture_of(test, index, caption, "label may be wrong" if suspicious[index] and named else "")
+
+    pairs, counts = np.unique(
+        np.stack([predictions.labels[wrong], predictions.predicted[wrong]]), axis=1, return_counts=True
+    )
+    cells = {}
+    for number in np.argsort(-counts, kind="stable")[:_CELLS]:
+        label, predicted = pairs[:, number].tolist()
+        inside = wrong[(predictions.labels[wrong] == label) & (predictions.predicted[wrong] == predicted)]
+        cells[label, predicted] = [picture(index, named=False) for index in inside[:_PER_CELL].tolist()]
+    shown = wrong[:_SHOWN].tolist()
+    note = (
+        f'{len(shown)} of {len(wrong):,} wrong predictions on the test images, the most confident first. "Label may be '
+        f'wrong": of the other predictions at least as confident, {format_percent(_RELIABLE)} or more are right.'
+    )
+    about = [(int(predictions.predicted[index]), int(predictions.labels[index])) for index in shown]
+    return Mistakes([picture(index) for index in shown], cells, note, shown, about)
+
+
+def _suspicious(predictions: TestPredictions) -> NDArray[np.bool_]:
+    """Which mistakes (N,) are so confident that nearly all other predictions of this confidence or more are right."""
+    order = np.argsort(-predictions.confidence, kind="stable")
+    right, others = predictions.correct[order], np.arange(len(order))
+    suspicious = np.zeros(len(order), dtype=np.bool_)
+    suspicious[order] = ~right & (others >= _MIN_OTHERS) & (np.cumsum(right) >= _RELIABLE * others)
+    return suspicious
+
+
+def _wrong_labels(test: Images, predictions: LabelTestPredictions) -> Mistakes:
+    """The most confident wrong label of each image, where there is one."""
+    wrong = np.where(predictions.predicted != predictions.labels, predictions.confidence, -1.0)
+    worst, highest = wrong.argmax(1), wrong.max(1)
+    images = np.flatnonzero(highest >= 0)
+    shown = images[np.argsort(-highest[images], kind="stable")][:_SHOWN].tolist()
+    pictures = []
+    for index in shown:
+        label = int(worst[index])
+        what = "missed" if predictions.labels[index, label] else "not there"
+        probability = format_percent(predictions.probabilities[index, label])
+        pictures.append(picture_of(test, index, f"{test.classes[label]}: {what} (predicted {probability})"))
+    note = (
+        f"{len(shown)} of {len(images):,} test images with a wrong label, the most confident first; of each image, the "
+        "label that is most confidently wrong, and its predicted probability."
+    )
+    return Mistakes(pictures, {}, note, shown, [(int(worst[index]),) for index in shown])
