@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from shoestring.data.contact_sheet import data_uri
+from shoestring.evaluation.comparison import compare
 from shoestring.evaluation.metrics import wilson_interval
+from shoestring.reporting.comparison import ComparedRun, Comparison, PairedTest
 from shoestring.reporting.pictures import Gallery, Pair, Picture
 from shoestring.reporting.run_data import RunData
+from shoestring.reporting.tickets import notes, summarize
 
 CLASSES = ("cat", '<script>alert("x")</script>', "$\\frac$ & \u202egod")
 COUNTS = ((40, 8, 2), (3, 47, 0), (1, 2, 37))
@@ -62,6 +66,31 @@ def result(**changes: Any) -> dict[str, Any]:
     return {**values, **changes}
 
 
+def layer(channels: int, milliseconds: float) -> dict[str, Any]:
+    """Return the costs of a layer."""
+    return {"channels": channels, "params": 100 * channels, "macs": 10_000 * channels, "latency_ms": milliseconds}
+
+
+def comparison() -> dict[str, Any]:
+    """Return what pruning changed, as in comparison.json: the first class lost, the last one gained."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(300) % 3
+    before, after = labels.copy(), labels.copy()
+    after[labels == 0] = np.where(rng.random(100) < 0.3, 1, 0)
+    before[labels == 2] = np.where(rng.random(100) < 0.1, 1, 2)
+    points = {"before": {"file_bytes": 48_000, "latency_ms": 2.0}, "after": {"file_bytes": 24_000, "latency_ms": 1.5}}
+    return {"finished": True, "points": points, **compare(labels, before, after, CLASSES).as_dict()}
+
+
+def label_result(**changes: Any) -> dict[str, Any]:
+    """Return results of several labels per image."""
+    entry = {"images": 40, "average_precision": 0.8, "recall": 0.75, "precision": 0.9, "f1": 0.82}
+    unseen = {**dict.fromkeys(entry), "images": 0}
+    per_label = {CLASSES[0]: entry, CLASSES[1]: {**entry, "average_precision": 0.6}, CLASSES[2]: unseen}
+    values = {"task": "multi-label", "macro_average_precision": 0.7, "micro_f1": 0.8, "per_class": per_label}
+    return result(**{**values, "before_pruning": None, **changes})
+
+
 def plan() -> dict[str, Any]:
     """Return a plan as in run.json."""
     from shoestring.config.plan import Plan, TrainPlan, to_dict
@@ -110,7 +139,54 @@ def run_data(**changes: Any) -> RunData:
             [white],
             {(0, 1): [white]},
             [Pair(white, white)],
-            {"mistakes": "1 of 16", "chosen": "the first", "duplicates": "1 of 140"},
+            {"mistakes": "1 of 16", "chosen": "the first", "duplicates": "1 of 140", "looks": "where it looks"},
+            [[white, white, white]],
         ),
+        "layer_costs": {"body.0": (layer(64, 1.5), layer(32, 0.5)), "head": (layer(3, 0.25), layer(3, 0.25))},
+        "clusters": {"body.1": (64, 24)},
+        "comparison": comparison(),
     }
     return RunData(**{**values, **changes})
+
+
+def label_run() -> RunData:
+    """Return the values of a run with several labels per image."""
+    empty: dict[str, Any] = {"cells": (), "comparison": None, "layers": {}, "layer_costs": {}, "clusters": {}}
+    intervals = {CLASSES[0]: (0.6, 0.9), CLASSES[1]: (0.6, 0.9), CLASSES[2]: None}
+    errors = {name: (10 - index, 4) for index, name in enumerate(CLASSES)}
+    data = run_data(result=label_result(), intervals=intervals, errors=errors, **empty)
+    return replace(data, gallery=replace(data.gallery, cells={}))
+
+
+def unfinished_run() -> RunData:
+    """Return the values of a run that did not finish."""
+    unknown = dict.fromkeys(("accuracy", "interval", "balanced_accuracy", "macro_f1", "loss", "calibration_error"))
+    per_class = {name: {"images": 0, "recall": None, "precision": None, "f1": None} for name in CLASSES}
+    values = result(**unknown, per_class=per_class, images=0, before_pruning=None, validation=0.51)
+    empty: dict[str, Any] = {"cells": (), "reliability": (), "layers": {}, "layer_costs": {}, "clusters": {}}
+    data = run_data(result=values, intervals=dict.fromkeys(CLASSES), gallery=Gallery.empty(), **empty, comparison=None)
+    return replace(data, unfinished="this page shows it after 8 s.")
+
+
+def comparison_of_runs(**changes: Any) -> Comparison:
+    """Return a comparison of three runs, one of which is significantly better than another."""
+    curve = ([1.0, 2.0, 3.0], [0.5, 0.7, 0.8])
+    results = [result(seconds=10.0 * factor, macs=100_000 * factor, examples=50 * factor) for factor in (1, 2, 9)]
+    runs = tuple(ComparedRun(f"run {n} <b>", "runs/n", one, curve, curve) for n, one in enumerate(results))
+    tests = (PairedTest("run 0 <b>", "run 1 <b>", -0.1, (-0.15, -0.05), 3, 20, 0.001, 0.003),)
+    values: dict[str, Any] = {"tests": tests, "untested": "", "differences": {"train.width": [1, 0.5, None]}}
+    return Comparison(runs, **{**values, **changes})
+
+
+def ticket_result() -> dict[str, Any]:
+    """Return results of a lottery ticket experiment."""
+    rows = [
+        {"seed": seed, "level": level, "network": network, "weights": 0.8**level, "validation": 0.8}
+        | {"accuracy": 0.9 - 0.01 * seed - 0.02 * level}
+        for seed in range(3)
+        for level in range(3)
+        for network in (("dense",) if not level else ("ticket", "random"))
+    ]
+    sizes = {"prunable_weights": 1000, "frozen_weights": 0, "channels": None, "winner": rows[-2], "rows": rows}
+    values = {**sizes, "model": "conv2 <b>", "summary": summarize(rows), "examples": 900, "seconds": 60.0}
+    return {**values, "test_images": 300, "validation_images": 100, "notes": notes(sizes)}

@@ -45,8 +45,12 @@ def test_a_run(call, capsys, folder, run):
     assert {path.name for path in (run / "evaluate").iterdir()} == {"metrics.json", "per_class.csv", "predictions.csv"}
     report = (run / "report" / "report.md").read_text()
     assert report.startswith("# Mean average precision ") and "| label | images | average precision |" in report
+    page = (run / "report" / "index.html").read_text()
+    assert "Which label is weakest?" in page and "Recall" in page and "<td>wings</td>" in page
+    assert "any number of 3: red, large, wings" in (run / "report" / "README.md").read_text()
     assert main(["report", str(run)]) == 0
     shown = capsys.readouterr().out
+    assert "report/index.html" in shown
     assert "mean average precision" in shown and "all labels right" in shown and "weakest labels: " in shown
 
 

@@ -58,9 +58,12 @@ def test_results_are_printed_and_written(capsys, call, refused, tmp_path):
     assert [row["network"] for row in table] == 2 * ["dense", "ticket", "random"]
     assert json.loads((run / "run.json").read_text())["result"]["rows"][1]["weights"] == pytest.approx(0.8, abs=0.01)
     assert "| level | weights |" in (run / "report" / "report.md").read_text()
+    page = run / "report" / "index.html"
+    assert "Accuracy of tickets and control networks" in page.read_text()
+    page.unlink()
     capsys.readouterr()
     assert main(["report", str(run)]) == 0
-    assert capsys.readouterr().out.splitlines()[:3] == printed.splitlines()[:3]
+    assert page.exists() and capsys.readouterr().out.splitlines()[:3] == printed.splitlines()[:3]
     weight = Model.load(run).module.hidden.weight
     assert float((weight != 0).float().mean()) == pytest.approx(call(*words)["winner"]["weights"], abs=0.01)
     assert "another run" in refused(*words, "--seed", 5)

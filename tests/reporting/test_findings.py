@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from run_data import result, run_data
+from run_data import label_run, result, run_data
 from shoestring.reporting.findings import findings
 
 
@@ -26,6 +28,14 @@ def test_selection_is_compared_with_random_images(accuracy, interval, verdict):
     assert "30 of 120 (25.0 %)" in found["Did choosing images pay?"]
 
 
+def test_selection_is_compared_with_random_images_by_a_paired_test():
+    baseline = {"accuracy": 0.86, "interval": [0.8, 0.91], "difference_interval": [0.01, 0.04]}
+    found = answers(result=result(baseline={**baseline, "p_value": 0.01}))["Did choosing images pay?"]
+    assert found.endswith("+2.6 points (95 % interval +1.0 to +4.0); more than chance explains.")
+    found = answers(result=result(baseline={**baseline, "p_value": 0.2}))["Did choosing images pay?"]
+    assert found.endswith("this may be chance.")
+
+
 def test_without_a_baseline_the_gain_of_selection_is_unknown():
     assert "--baseline" in answers()["Did choosing images pay?"]
     assert "Did choosing images pay?" not in answers(result=result(select=None))
@@ -44,9 +54,28 @@ def test_head_alone_was_not_trained_in_steps():
 
 def test_cost_of_the_cut():
     assert answers()["What did the cut cost?"] == (
-        "MACs -50 %, parameters -50 %; validation accuracy -2.0 points after the cut and its fine-tuning."
+        "MACs -50 %, parameters -50 %; validation accuracy -2.0 points after the cut and its fine-tuning; a single "
+        "image took 2.00 ms before, and 1.50 ms after the cut."
     )
     assert "What did the cut cost?" not in answers(result=result(before_pruning=None))
+
+
+def test_doubts_about_labels_and_test_images():
+    found = answers()
+    assert found["Are there wrong labels?"] == "None of the 1 most confident mistakes looks like it."
+    assert found["Is the test fair?"] == "No: 1 of 140"
+    marked = replace(run_data().gallery.mistakes[0], note="label may be wrong")
+    gallery = replace(run_data().gallery, mistakes=[marked], duplicates=[])
+    found = answers(gallery=gallery)
+    assert found["Are there wrong labels?"].startswith("Perhaps: 1 of the 1 most confident mistakes")
+    assert found["Is the test fair?"].startswith("Yes")
+
+
+def test_weakest_label():
+    found = dict(findings(label_run()))
+    assert found["Which label is weakest?"].count("average precision of 60.0 %") == 1
+    assert found["Which labels are wrong most often?"].startswith("cat is missed most often, on 10 of 40 images")
+    assert "Are there wrong labels?" not in found
 
 
 def test_growth_and_cut_are_marked_and_the_proxy_is_no_part_of_the_curve():

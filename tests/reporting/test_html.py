@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
 
-from run_data import CLASSES, result, run_data
+from run_data import CLASSES, comparison, label_run, result, run_data, unfinished_run
 from shoestring.reporting.html import run_page
 from shoestring.reporting.pictures import Gallery
 
@@ -82,18 +83,46 @@ def test_all_parts_of_the_run_are_on_the_page(text):
     )
     expected += ("shoestring run --recipe 'runs/a b'/recipe.yaml",)
     assert [part for part in expected if part not in page] == []
+    parts = ("Before and after pruning", "Where it looks", "Latency per layer", "Clusters of filters", "64 to 32")
+    assert [part for part in parts if part not in page] == []
     assert 'href="#confusion-0-1"' in text and 'id="confusion-0-1"' in text
 
 
 def test_charts_have_alternative_texts(text):
     charts = re.findall(r'<svg role="img" aria-label="([^"]+)"', text)
-    assert len(charts) == 6 and all(len(label) > 40 for label in charts)
+    assert len(charts) == 9 and all(len(label) > 40 for label in charts)
     assert "var(--series-1)" in text and "#0072b2;" not in text.replace("--series-1: #0072b2;", "")
 
 
 def test_page_without_time_for_charts_says_so():
     text = run_page(run_data(), has_time=lambda: False)
-    assert "<svg" not in text and "for lack of time" in text
+    assert "<svg" not in text and "Left out, for lack of time: some charts." in text
+    late = run_page(run_data(gallery=replace(Gallery.empty(), late=True)))
+    assert "for lack of time: maps of where it looks." in late
+
+
+def test_what_pruning_changed_is_told_with_intervals(text):
+    page = " ".join(Page(text).texts)
+    entry = comparison()["per_class"][0]
+    low, high = entry["interval"]
+    assert f"{100 * low:+.1f} to {100 * high:+.1f}" in page and f"{100 * entry['change']:+.1f}" in page
+    assert "Lost more than chance explains: cat." in page
+
+
+def test_page_of_several_labels():
+    text = run_page(label_run())
+    page = " ".join(Page(text).texts)
+    expected = ("Mean average precision 70.0", "Which label is weakest?", "Recall per label", "average precision")
+    expected += ("is missed most often, on 10 of 40 images", "A label is predicted")
+    assert [part for part in expected if part not in page] == []
+    assert "Confusion matrix" not in page and "None" not in page
+
+
+def test_page_of_a_run_that_did_not_finish():
+    text = run_page(unfinished_run())
+    page = " ".join(Page(text).texts)
+    assert "Not finished: validation accuracy 51.0" in page and "this page shows it after 8 s." in page
+    assert 'id="classes"' not in text and 'id="mistakes"' not in text and "None" not in page
 
 
 def test_page_of_a_run_without_test_images_selection_or_pruning():
@@ -102,6 +131,7 @@ def test_page_of_a_run_without_test_images_selection_or_pruning():
     values = result(**unknown, per_class=per_class, images=0, before_pruning=None, select=None, validation=None)
     intervals = dict.fromkeys(CLASSES)
     empty = {"cells": (), "reliability": (), "layers": {}, "gallery": Gallery.empty(), "plan": None, "history": ()}
+    empty |= {"comparison": None, "layer_costs": {}, "clusters": {}}
     text = run_page(run_data(result=values, intervals=intervals, trainings=[], **empty))
     Page(text)
     assert "Accuracy not measured" in text and "None" not in text

@@ -16,7 +16,9 @@ from shoestring.runs import pipeline, report
 from shoestring.runs.directory import RunDir
 from shoestring.runs.gallery import Sources, indices_of, make_gallery
 from shoestring.runs.predictions_file import TestPredictions, read_predictions
-from shoestring.runs.report import TimeLimit, collect, load_sources, write_page
+from shoestring.runs.report import TimeLimit, write_page
+from shoestring.runs.report_data import collect
+from shoestring.runs.report_sources import load_sources
 
 RECIPE = Recipe(
     epochs=8,
@@ -56,9 +58,9 @@ def test_page_is_written_anew_with_charts(copied, charts, capsys):
     assert main(["report", str(copied.path), "--quiet"]) == 0
     assert "report/index.html" in capsys.readouterr().out
     page = (copied / "report" / "index.html").read_text()
-    for name in ("classes", "reliability", "budget", "validation", "layers"):
+    for name in ("classes", "reliability", "budget", "validation", "layers", "latencies", "changes"):
         assert f'id="chart-{name}-' in page
-    assert "lack of time" not in page and "similarity" in page
+    assert "lack of time" not in page and "similarity" in page and "Grad-CAM" in page
 
 
 def test_page_without_the_images_says_why(copied):
@@ -91,7 +93,10 @@ def test_report_with_baseline_compares_with_random_images(tmp_path, context, few
     folder = RunDir(tmp_path / "run")
     recipe = replace(RECIPE, select=Select("forgetting", 100), prune=Prune(), baseline=True)
     pipeline.run(recipe, folder, context=context)
-    assert "As many random images reach" in (folder / "report" / "index.html").read_text()
+    page = (folder / "report" / "index.html").read_text()
+    assert (
+        "As many random images reach" in page and "points (95" in page and "p_value" in folder.run["result"]["baseline"]
+    )
     assert (folder / "baseline" / "report" / "index.html").exists()
 
 
@@ -107,6 +112,11 @@ def test_values_of_a_run(finished):
     assert sum(part["images"] for part in run.reliability) == result["images"]
     assert all(after <= before for before, after in run.layers.values())
     assert any(after < before for before, after in run.layers.values())
+    assert list(run.layer_costs) == list(run.layers) != sorted(run.layers)
+    for name, (before, after) in run.layer_costs.items():
+        assert (before["channels"], after["channels"]) == tuple(run.layers[name])
+    assert sum(after["macs"] for _, after in run.layer_costs.values()) == result["macs"]
+    assert run.comparison is not None and run.comparison["images"] == result["validation_images"]
     assert run.validation[1][-1] == pytest.approx(result["validation"], abs=1e-5)
     for name, (low, high) in run.intervals.items():
         assert low <= result["per_class"][name]["recall"] <= high

@@ -10,7 +10,9 @@ from typing import Any
 from shoestring.cli.flags import Parser, add_output
 from shoestring.cli.progress import Progress
 from shoestring.config.paths import expanded
+from shoestring.config.units import format_percent
 from shoestring.errors import UserError
+from shoestring.escaping import printable
 from shoestring.runs.directory import RunDir
 from shoestring.runs.finished import read_result
 from shoestring.runtime.output_files import check_file
@@ -29,11 +31,7 @@ def main(verb: str, words: Sequence[str]) -> int:
             return 0
         if "out" in args:
             raise UserError("--out is the page of several runs; the report of one is written into its folder.")
-        result = folders[0].run.get("result") or {}
-        if "summary" in result:
-            _report_tickets(folders[0], result, "json" in args)
-        else:
-            _write(folders[0], progress, "json" in args)
+        _report(folders[0], progress, "json" in args)
     finally:
         progress.close()
     return 0
@@ -43,7 +41,7 @@ def _parser(verb: str) -> Parser:
     parser = Parser(
         prog=f"shoestring {verb}",
         description="Print the results of a finished run and write its report again (report/index.html, report.md and "
-        "README.md), or write a page that compares several runs.",
+        "README.md), or write a page that compares several runs. A run that did not finish gets a partial page.",
     )
     parser.add_argument("runs", metavar="RUN", nargs="+", help="folders of finished runs")
     parser.add_argument("--out", metavar="FILE", help=f"page that compares several runs (default: {_PAGE})")
@@ -52,12 +50,40 @@ def _parser(verb: str) -> Parser:
     return parser
 
 
+def _report(folder: RunDir, progress: Progress, as_json: bool) -> None:
+    """Report one run, ticket experiment, or run that did not finish."""
+    result = folder.run.get("result")
+    if result is not None and "summary" in result:
+        _report_tickets(folder, result, as_json)
+    elif result is None and (folder / "run.json").exists() and (reported := _write_partial(folder, progress)):
+        progress.close()
+        print(json.dumps(reported, indent=1) if as_json else _partial_text(folder, reported))
+    else:
+        _write(folder, progress, as_json)
+
+
+def _write_partial(folder: RunDir, progress: Progress) -> dict[str, Any] | None:
+    """Write the page of a run that did not finish, and return what is known; None without a network."""
+    from shoestring.runs.partial import is_unfinished, write_partial_page
+
+    if not is_unfinished(folder):
+        return None
+    return write_partial_page(folder, log=progress.log, progress=progress.loading)
+
+
+def _partial_text(folder: RunDir, known: dict[str, Any]) -> str:
+    accuracy = format_percent(known["validation"])
+    page = folder / "report" / "index.html"
+    return printable(f"{folder.path} is not finished: validation accuracy {accuracy} so far; partial report in {page}")
+
+
 def _write(folder: RunDir, progress: Progress, as_json: bool) -> None:
     """Write the report of a run, and print its results."""
     result = read_result(folder)
     from shoestring.cli.show import show
     from shoestring.reporting.markdown import write_report
-    from shoestring.runs.report import load_sources, write_page
+    from shoestring.runs.report import write_page
+    from shoestring.runs.report_sources import load_sources
 
     with folder.checking_results():
         write_report(folder.path, result)
@@ -75,10 +101,13 @@ def _write(folder: RunDir, progress: Progress, as_json: bool) -> None:
 def _report_tickets(folder: RunDir, result: dict[str, Any], as_json: bool) -> None:
     """Report a lottery ticket experiment."""
     from shoestring.cli.tickets import show
+    from shoestring.reporting.ticket_page import ticket_page
     from shoestring.reporting.tickets import write_files
+    from shoestring.runtime.files import write_text
 
     with folder.checking_results():
         write_files(folder.path, result, result["rows"])
+        write_text(folder / "report" / "index.html", ticket_page(result))
         if as_json:
             print(json.dumps(result, indent=1))
         else:

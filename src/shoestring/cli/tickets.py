@@ -106,7 +106,11 @@ def show(result: dict[str, Any]) -> None:
     grid(*grid_of(result["summary"]))
     for note in result["notes"]:
         print(printable(note))
-    print(printable(f"saved to {result['out']}: tickets.csv, tickets/rows.json, report/report.md, model"))
+    print(
+        printable(
+            f"saved to {result['out']}: tickets.csv, tickets/rows.json, report/index.html, report/report.md, model"
+        )
+    )
 
 
 def _default_folder(recipe: TicketsRecipe) -> str:

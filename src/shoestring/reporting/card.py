@@ -10,10 +10,23 @@ from shoestring.escaping import markdown, printable
 from shoestring.reporting.answers import answers
 from shoestring.reporting.findings import findings
 from shoestring.reporting.markdown import headline, summary, table
+from shoestring.reporting.multi_label import is_multi_label
 from shoestring.reporting.run_data import RunData
 
 _WEAKEST = 3  # classes named as limits
 _MAX_CLASSES = 50  # that are listed
+_METRICS: dict[bool, dict[str, tuple[str, str]]] = {  # by whether images have several labels: type and name on the Hub
+    False: {
+        "accuracy": ("accuracy", "Accuracy"),
+        "balanced_accuracy": ("balanced_accuracy", "Balanced accuracy"),
+        "macro_f1": ("f1", "Macro F1"),
+    },
+    True: {
+        "macro_average_precision": ("mean_average_precision", "Mean average precision"),
+        "macro_f1": ("f1", "Macro F1"),
+        "accuracy": ("exact_match", "All labels right"),
+    },
+}
 
 
 def model_card(run: RunData) -> str:
@@ -27,10 +40,9 @@ def model_card(run: RunData) -> str:
 def _metadata(run: RunData) -> dict[str, Any]:
     """The metadata of the Hub: https://huggingface.co/docs/hub/model-cards."""
     result, data = run.result, run.data_name
-    metrics = {"accuracy": "Accuracy", "balanced_accuracy": "Balanced accuracy", "macro_f1": "Macro F1"}
     values = [
-        {"type": name if name != "macro_f1" else "f1", "value": round(result[name], 5), "name": title}
-        for name, title in metrics.items()
+        {"type": kind, "value": round(result[name], 5), "name": title}
+        for name, (kind, title) in _METRICS[is_multi_label(result)].items()
         if result.get(name) is not None
     ]
     index = {
@@ -47,7 +59,7 @@ def _metadata(run: RunData) -> dict[str, Any]:
         "library_name": "shoestring",
         "pipeline_tag": "image-classification",
         "tags": ["image-classification", "shoestring", printable(result["model"])],
-        "metrics": ["accuracy"],
+        "metrics": sorted({value["type"] for value in values}) or ["accuracy"],
         **({"model-index": [index]} if values else {}),
     }
 
@@ -61,10 +73,14 @@ def _text(run: RunData) -> Iterator[str]:
     yield "## Intended use"
     listed = ", ".join(markdown(name) for name in names[:_MAX_CLASSES])
     more = f" and {len(names) - _MAX_CLASSES:,} more" if len(names) > _MAX_CLASSES else ""
-    yield (
-        f"Classification of images like those of {markdown(run.data_name)} into one of {len(names):,} classes: {listed}"
-        f"{more}. An image of anything else is also given one of these classes."
-    )
+    if is_multi_label(result):
+        data = markdown(run.data_name)
+        yield f"Labels for images like those of {data}, any number of {len(names):,}: {listed}{more}."
+    else:
+        yield (
+            f"Classification of images like those of {markdown(run.data_name)} into one of {len(names):,} classes: "
+            f"{listed}{more}. An image of anything else is also given one of these classes."
+        )
     yield '```python\nfrom shoestring import Model\n\nmodel = Model.load("FOLDER")\nmodel.predict(["photo.jpg"])\n```'
     yield "## Training data"
     yield _data(run)
@@ -97,7 +113,8 @@ def _limits(run: RunData) -> Iterator[str]:
     if len(recalls) > _WEAKEST:
         weakest = sorted(recalls, key=recalls.__getitem__)[:_WEAKEST]
         texts = ", ".join(f"{markdown(name)} ({format_percent(recalls[name])})" for name in weakest)
-        yield f"Weakest classes, by the fraction of their images that is recognized: {texts}."
+        what = "labels" if is_multi_label(run.result) else "classes"
+        yield f"Weakest {what}, by the fraction of their images that is recognized: {texts}."
     if untested := [name for name in per_class if name not in recalls]:
         yield f"Not tested, for lack of test images: {', '.join(map(markdown, untested[:_MAX_CLASSES]))}."
     side = (run.plan or {}).get("resolution")

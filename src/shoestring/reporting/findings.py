@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from shoestring.config.units import format_percent, format_seconds
+from shoestring.reporting.multi_label import is_multi_label
 from shoestring.reporting.run_data import RunData
 
 _VERDICTS = (  # by the least number of epochs; the end of a curve says little, as the learning rate falls to zero there
@@ -12,12 +14,14 @@ _VERDICTS = (  # by the least number of epochs; the end of a curve says little, 
     (10, "Nearly, more time would help a little"),
     (0, "No, more time would help"),
 )
+_SIGNIFICANT = 0.05  # p-value below which a difference is called more than chance
 _RELIABLE = 0.03  # calibration error up to which probabilities are called reliable
 
 
 def findings(run: RunData) -> list[tuple[str, str]]:
     """Return (question, answer) for the questions that the values of the run answer."""
-    return [*_classes(run), *_selection(run), *_training(run), *_pruning(run), *_calibration(run)]
+    of_what = _labels if is_multi_label(run.result) else _classes
+    return [*of_what(run), *_selection(run), *_training(run), *_pruning(run), *_calibration(run), *_images(run)]
 
 
 def _classes(run: RunData) -> Iterator[tuple[str, str]]:
@@ -40,6 +44,22 @@ def _classes(run: RunData) -> Iterator[tuple[str, str]]:
         yield "Which classes are confused most?", text
 
 
+def _labels(run: RunData) -> Iterator[tuple[str, str]]:
+    per_label = run.result["per_class"]
+    found = {name: value for name, entry in per_label.items() if (value := entry["average_precision"]) is not None}
+    if len(found) > 1:
+        weakest, strongest = min(found, key=found.__getitem__), max(found, key=found.__getitem__)
+        text = f"{weakest}, with an average precision of {format_percent(found[weakest])}"
+        text += f", from {per_label[weakest]['images']:,} images."
+        yield "Which label is weakest?", f"{text} The best is {strongest}, {format_percent(found[strongest])}."
+    if any(sum(counts) for counts in run.errors.values()):
+        missed = max(run.errors, key=lambda name: run.errors[name][0])
+        added = max(run.errors, key=lambda name: run.errors[name][1])
+        text = f"{missed} is missed most often, on {run.errors[missed][0]:,} of {per_label[missed]['images']:,} images"
+        text += f"; {added} is most often predicted without being there, on {run.errors[added][1]:,}."
+        yield "Which labels are wrong most often?", text
+
+
 def _selection(run: RunData) -> Iterator[tuple[str, str]]:
     result = run.result
     if result["select"] in (None, "random", "list"):
@@ -52,11 +72,22 @@ def _selection(run: RunData) -> Iterator[tuple[str, str]]:
         yield "Did choosing images pay?", f"{text} Not measured: --baseline also trains on as many random images."
         return
     gain = result["accuracy"] - baseline["accuracy"]
-    (low, high), (other_low, other_high) = result["interval"], baseline["interval"]
-    clear = low > other_high or other_low > high
-    verdict = "the intervals do not overlap" if clear else "the intervals overlap, so this may be chance"
     random = f"As many random images reach {format_percent(baseline['accuracy'])}"
-    yield "Did choosing images pay?", f"{text} {random}: {100 * gain:+.1f} points; {verdict}."
+    yield (
+        "Did choosing images pay?",
+        f"{text} {random}: {100 * gain:+.1f} points{_chance(result['interval'], baseline)}.",
+    )
+
+
+def _chance(interval: tuple[float, float], baseline: Mapping[str, Any]) -> str:
+    """Say whether the difference to the baseline may be chance; of an earlier version, by the intervals alone."""
+    if "p_value" in baseline:
+        low, high = (100 * bound for bound in baseline["difference_interval"])
+        verdict = "more than chance explains" if baseline["p_value"] < _SIGNIFICANT else "this may be chance"
+        return f" (95 % interval {low:+.1f} to {high:+.1f}); {verdict}"
+    (low, high), (other_low, other_high) = interval, baseline["interval"]
+    clear = low > other_high or other_low > high
+    return "; the intervals do not overlap" if clear else "; the intervals overlap, so this may be chance"
 
 
 def _training(run: RunData) -> Iterator[tuple[str, str]]:
@@ -86,6 +117,13 @@ def _pruning(run: RunData) -> Iterator[tuple[str, str]]:
         text += (
             " after the cut and its fine-tuning" if before["finished"] else ", most of it from training that went on"
         )
+        if "interval" in before:
+            low, high = (100 * bound for bound in before["interval"])
+            text += f" (95 % interval {low:+.1f} to {high:+.1f})"
+    points = {} if run.comparison is None else run.comparison.get("points", {})
+    if "latency_ms" in points.get("before", {}) and "latency_ms" in points.get("after", {}):
+        slow, fast = points["before"]["latency_ms"], points["after"]["latency_ms"]
+        text += f"; a single image took {slow:.2f} ms before, and {fast:.2f} ms after the cut"
     yield "What did the cut cost?", f"{text}."
 
 
@@ -95,3 +133,14 @@ def _calibration(run: RunData) -> Iterator[tuple[str, str]]:
         return
     verdict = "Yes" if error <= _RELIABLE else "Only roughly"
     yield "Can its probabilities be trusted?", f"{verdict}: on average they are {100 * error:.1f} points off."
+
+
+def _images(run: RunData) -> Iterator[tuple[str, str]]:
+    gallery = run.gallery
+    if gallery.mistakes and not is_multi_label(run.result):
+        count = sum(bool(picture.note) for picture in gallery.mistakes)
+        which = f"{count} of the {len(gallery.mistakes)} most confident mistakes"
+        text = f"Perhaps: {which} may be wrong labels; look at them." if count else f"None {which[2:]} looks like it."
+        yield "Are there wrong labels?", text
+    if "duplicates" in gallery.notes:
+        yield "Is the test fair?", f"{'No' if gallery.duplicates else 'Yes'}: {gallery.notes['duplicates']}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,43 +14,67 @@ from shoestring import __version__
 from shoestring.config.units import format_percent, format_seconds
 from shoestring.escaping import printable
 from shoestring.reporting.answers import answers
+from shoestring.reporting.class_tables import (
+    change_notes,
+    change_table,
+    class_table,
+    confusion_matrix,
+    examples,
+    frequent_confusions,
+)
 from shoestring.reporting.findings import findings
-from shoestring.reporting.markdown import headline, latency
+from shoestring.reporting.markdown import headline
+from shoestring.reporting.multi_label import is_multi_label
 from shoestring.reporting.run_charts import run_charts
 from shoestring.reporting.run_data import RunData
+from shoestring.reporting.size_tables import layer_table, size_table
 
 _MAX_MATRIX = 25  # classes whose confusion matrix people can still read
-_NO_CHARTS = "Some charts are left out, for lack of time: `shoestring report` draws them."
-_MAX_CONFUSIONS = 20  # rows of the table that replaces it
+_CHARTS = ("classes", "reliability", "changes", "budget", "loss", "validation", "layers", "latencies", "clusters")
 
 
 def run_page(run: RunData, *, has_time: Callable[[], bool] = lambda: True) -> str:
     """Render the page of a run; charts that there is no time for are left out, and the page says so."""
     charts, complete = run_charts(run, has_time)
-    names = ("classes", "reliability", "budget", "loss", "validation", "layers")
-    examples = _examples(run)
+    cells, few = examples(run), len(run.classes) <= _MAX_MATRIX
     return render(
         "run.html",
         run=run,
-        headline=headline(dict(run.result)),
+        headline=page_headline(run),
         description=_description(run),
         warnings=run.result.get("warnings", ()),
         tiles=_tiles(run),
         sections=_sections(run),
         findings=findings(run),
-        left_out=[*run.left_out, *([] if complete else [_NO_CHARTS])],
-        charts={name: charts.get(name) for name in names},
-        classes=_class_rows(run),
-        matrix=_matrix(run, examples) if len(run.classes) <= _MAX_MATRIX else None,
-        confusions=_confusions(run) if len(run.classes) > _MAX_MATRIX else None,
-        cells=examples,
+        left_out=[*run.left_out, *_late(run, complete)],
+        charts={name: charts.get(name) for name in _CHARTS},
+        several_labels=is_multi_label(run.result),
+        classes=class_table(run),
+        changes=change_table(run),
+        change_notes=list(change_notes(run)),
+        matrix=confusion_matrix(run, cells) if few and run.cells else None,
+        confusions=frequent_confusions(run) if not few and run.cells else None,
+        cells=cells,
         plan=list(answers(run.plan)) if run.plan else None,
-        size_header=("", "before pruning", "final") if run.result["before_pruning"] else ("", "value"),
-        size_rows=_size_rows(run.result),
+        size=size_table(run),
+        layers=layer_table(run),
         commands=_commands(run),
         environment=list(run.environment.items()),
         written=run.environment.get("at", "")[:16].replace("T", " "),
     )
+
+
+def _late(run: RunData, has_charts: bool) -> list[str]:
+    """Say what is left out for lack of time."""
+    parts = [*([] if has_charts else ["some charts"]), *(["maps of where it looks"] if run.gallery.late else [])]
+    return [f"Left out, for lack of time: {' and '.join(parts)}. `shoestring report` adds them."] if parts else []
+
+
+def page_headline(run: RunData) -> str:
+    """Return the result in one sentence."""
+    if not run.unfinished:
+        return headline(dict(run.result))
+    return f"Not finished: validation accuracy {format_percent(run.result['validation'])} so far"
 
 
 def render(template: str, **values: Any) -> str:
@@ -72,8 +96,9 @@ def _shown(value: object) -> object:
 
 
 def _description(run: RunData) -> str:
-    result = run.result
-    parts = [f"{result['model']}, trained on {result['examples']:,} images in {len(run.classes):,} classes"]
+    result, what = run.result, "labels" if is_multi_label(run.result) else "classes"
+    examples = "" if result["examples"] is None else f" on {result['examples']:,} images"
+    parts = [f"{result['model']}, trained{examples}, with {len(run.classes):,} {what}"]
     if result["before_pruning"]:
         parts.append("pruned")
     return ", ".join(parts) + "."
@@ -82,15 +107,18 @@ def _description(run: RunData) -> str:
 def _tiles(run: RunData) -> list[dict[str, str]]:
     """The numbers at the top: accuracy and the three budgets."""
     result, budget = run.result, run.result["budget"]
-    interval = result["interval"] and " to ".join(format_percent(bound) for bound in result["interval"])
     pool = result.get("training_pool")
     some = pool is not None and pool != result["examples"]
     timed = budget["unit"] == "seconds"
     before = result["before_pruning"]
     smaller = "" if before is None else f"{100 * (result['macs'] / before['macs'] - 1):+.0f} % by pruning"
     tiles = [
-        ("Accuracy", format_percent(result["accuracy"]), f"95 % interval: {interval}" if interval else ""),
-        ("Training images", f"{result['examples']:,}", f"of {pool:,}" if some else ""),
+        _accuracy(run),
+        (
+            "Training images",
+            "-" if result["examples"] is None else f"{result['examples']:,}",
+            f"of {pool:,}" if some else "",
+        ),
         (
             "Time",
             format_seconds(result["seconds"]),
@@ -100,6 +128,18 @@ def _tiles(run: RunData) -> list[dict[str, str]]:
         ("Size of the file", f"{result['file_bytes'] / 1e6:.2f} MB", f"{result['params']:,} parameters"),
     ]
     return [{"name": name, "value": value, "text": text} for name, value, text in tiles]
+
+
+def _accuracy(run: RunData) -> tuple[str, str, str]:
+    """The most important number of the run: name, value, text."""
+    result = run.result
+    if run.unfinished:
+        return "Validation accuracy", format_percent(result["validation"]), "so far"
+    interval = result["interval"] and " to ".join(format_percent(bound) for bound in result["interval"])
+    if is_multi_label(result):
+        exact = f"all labels right: {format_percent(result['accuracy'])}"
+        return "Mean average precision", format_percent(result["macro_average_precision"]), exact
+    return "Accuracy", format_percent(result["accuracy"]), f"95 % interval: {interval}" if interval else ""
 
 
 def _compact(count: float) -> str:
@@ -114,8 +154,8 @@ def _sections(run: RunData) -> list[tuple[str, str]]:
     gallery = run.gallery
     present = {
         ("training", "Time and training"): True,
-        ("classes", "Classes"): True,
-        ("mistakes", "Mistakes"): bool(run.cells),
+        ("classes", "Labels" if is_multi_label(run.result) else "Classes"): not run.unfinished,
+        ("mistakes", "Mistakes"): bool(run.cells or gallery.mistakes),
         ("images", "Chosen images"): bool(gallery.chosen),
         ("duplicates", "Near duplicates"): "duplicates" in gallery.notes,
         ("size", "Size and speed"): True,
@@ -124,89 +164,10 @@ def _sections(run: RunData) -> list[tuple[str, str]]:
     return [section for section, is_present in present.items() if is_present]
 
 
-def _class_rows(run: RunData) -> list[Sequence[str]]:
-    rows = []
-    for name, entry in run.result["per_class"].items():
-        interval = run.intervals.get(name)
-        between = "-" if interval is None else " to ".join(format_percent(bound) for bound in interval)
-        recall, precision, f1 = (format_percent(entry[key]) for key in ("recall", "precision", "f1"))
-        rows.append((name, f"{entry['images']:,}", recall, between, precision, f1))
-    return rows
-
-
-def _anchor(label: int, predicted: int) -> str:
-    return f"confusion-{label}-{predicted}"
-
-
-def _examples(run: RunData) -> list[dict[str, Any]]:
-    """The cells of the confusion matrix that have pictures, the largest first."""
-    names, counts = run.classes, {(label, predicted): images for label, predicted, images in run.cells}
-    return [
-        {
-            "anchor": _anchor(*cell),
-            "label": f"{names[cell[0]]}, predicted as {names[cell[1]]}: {_images(counts[cell])}",
-            "pictures": pictures,
-        }
-        for cell, pictures in sorted(run.gallery.cells.items(), key=lambda item: -counts[item[0]])
-    ]
-
-
-def _images(count: int) -> str:
-    return "1 image" if count == 1 else f"{count:,} images"
-
-
-def _matrix(run: RunData, examples: Sequence[Mapping[str, Any]]) -> list[list[dict[str, Any]]]:
-    """The rows of the confusion matrix; cells with examples have an anchor."""
-    names, anchors = run.classes, {entry["anchor"] for entry in examples}
-    counts = {(label, predicted): images for label, predicted, images in run.cells}
-    rows = []
-    for label in range(len(names)):
-        total = sum(counts.get((label, other), 0) for other in range(len(names)))
-        row = []
-        for predicted in range(len(names)):
-            count, anchor = counts.get((label, predicted), 0), _anchor(label, predicted)
-            row.append(
-                {
-                    "count": count,
-                    "part": count / total if total else 0.0,
-                    "diagonal": label == predicted,
-                    "anchor": anchor if anchor in anchors else None,
-                    "label": f"{_images(count)} of {names[label]} predicted as {names[predicted]}",
-                }
-            )
-        rows.append(row)
-    return rows
-
-
-def _confusions(run: RunData) -> list[Sequence[str]]:
-    names, per_class = run.classes, run.result["per_class"]
-    wrong = sorted((cell for cell in run.cells if cell[0] != cell[1]), key=lambda cell: -cell[2])[:_MAX_CONFUSIONS]
-    return [
-        (
-            names[label],
-            names[predicted],
-            f"{images:,}",
-            format_percent(images / per_class[names[label]]["images"]),
-        )
-        for label, predicted, images in wrong
-    ]
-
-
-def _size_rows(result: Mapping[str, Any]) -> list[Sequence[str]]:
-    before, costs = result["before_pruning"], result.get("prediction") or result
-    rows = [
-        ("parameters", before and f"{before['params']:,}", f"{result['params']:,}"),
-        ("MACs per forward pass", before and f"{before['macs']:,}", f"{result['macs']:,}"),
-        ("validation accuracy", before and format_percent(before["validation"]), format_percent(result["validation"])),
-        ("file", before and "", f"{result['file_bytes'] / 1e6:.2f} MB"),
-        ("forward passes per prediction", before and "", f"{costs.get('passes', 1.0):.3g}"),
-        ("latency per prediction", before and "", latency(dict(costs))),
-    ]
-    return [row if before else (row[0], row[2]) for row in rows]
-
-
 def _commands(run: RunData) -> list[tuple[str, Sequence[str]]]:
     path = shlex.quote(printable(run.result["out"]))
+    if run.unfinished:
+        return [("Predict with the network so far", [f"shoestring predict {path} photo.jpg"])]
     return [
         ("Predict", [f"shoestring predict {path} photo.jpg"]),
         ("Use it in Python", ["from shoestring import Model", f"model = Model.load({run.result['out']!r})"]),

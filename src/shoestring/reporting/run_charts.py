@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,12 +10,13 @@ from markupsafe import Markup
 
 from shoestring.config.units import format_percent, format_seconds
 from shoestring.reporting.markdown import step_name
+from shoestring.reporting.multi_label import is_multi_label
 from shoestring.reporting.run_data import RunData
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_MAX_ROWS = 40  # classes or layers of a chart
+_MAX_ROWS = 40  # layers of a chart
 _MAX_CLASSES = 30
 
 
@@ -33,7 +34,7 @@ def run_charts(run: RunData, has_time: Callable[[], bool] = lambda: True) -> tup
     No further charts are drawn once `has_time` returns False.
     """
     charts: dict[str, Chart] = {}
-    for part in (_curves, _classes, _reliability, _layers, _budget):
+    for part in (_curves, _classes, _reliability, _changes, _layers, _latencies, _clusters, _budget):
         if not has_time():
             return charts, False
         charts |= dict(part(run))
@@ -67,7 +68,8 @@ def _curves(run: RunData) -> Iterator[tuple[str, Chart]]:
 
 
 def _classes(run: RunData) -> Iterator[tuple[str, Chart]]:
-    from shoestring.reporting.charts import plot_class_accuracy, row_chart_height
+    from shoestring.reporting.charts import plot_class_accuracy
+    from shoestring.reporting.style import row_chart_height
 
     per_class = run.result["per_class"]
     recalls = {name: entry["recall"] for name, entry in per_class.items() if entry["recall"] is not None}
@@ -76,13 +78,16 @@ def _classes(run: RunData) -> Iterator[tuple[str, Chart]]:
         return
     shown_recalls = {name: recalls[name] for name in shown}
     weakest, best = shown[0], max(recalls, key=recalls.__getitem__)
-    more = f" The {len(shown)} weakest of {len(recalls)} classes." if len(shown) < len(recalls) else ""
+    labels = is_multi_label(run.result)
+    what = "labels" if labels else "classes"
+    more = f" The {len(shown)} weakest of {len(recalls)} {what}." if len(shown) < len(recalls) else ""
     caption = (
         f"From {weakest}, {format_percent(recalls[weakest])}, to {best}, {format_percent(recalls[best])}. Lines are "
-        f"95 % intervals: where they overlap, the order of classes may be chance.{more}"
+        f"95 % intervals: where they overlap, the order of {what} may be chance.{more}"
     )
     height = row_chart_height(len(shown))
-    yield "classes", draw("classes", caption, plot_class_accuracy, shown_recalls, run.intervals, height=height)
+    options = {"labels": labels, "height": height}
+    yield "classes", draw("classes", caption, plot_class_accuracy, shown_recalls, run.intervals, **options)
 
 
 def _reliability(run: RunData) -> Iterator[tuple[str, Chart]]:
@@ -99,21 +104,68 @@ def _reliability(run: RunData) -> Iterator[tuple[str, Chart]]:
     yield "reliability", draw("reliability", caption, plot_reliability, run.reliability, height=3.6)
 
 
-def _layers(run: RunData) -> Iterator[tuple[str, Chart]]:
-    from shoestring.reporting.charts import plot_layers, row_chart_height
-
-    changed = {name: pair for name, pair in run.layers.items() if pair[0] != pair[1]}
-    shown = dict(sorted(changed.items(), key=lambda item: item[1][1] - item[1][0])[:_MAX_ROWS])
-    if not shown:
+def _changes(run: RunData) -> Iterator[tuple[str, Chart]]:
+    if run.comparison is None:
         return
-    ordered = {name: pair for name, pair in run.layers.items() if name in shown}
+    from shoestring.reporting.pruning_charts import plot_changes
+    from shoestring.reporting.style import row_chart_height
+
+    entries = sorted(run.comparison["per_class"], key=lambda entry: entry["change"])
+    shown = entries[:_MAX_CLASSES]
+    changes = {entry["name"]: (entry["change"], tuple(entry["interval"])) for entry in shown}
+    worst, best = entries[0], entries[-1]
+    more = f" The {len(shown)} classes that lost most are shown." if len(shown) < len(entries) else ""
+    caption = (
+        f"On {run.comparison['images']:,} validation images: from {worst['name']}, {100 * worst['change']:+.1f} "
+        f"points, to {best['name']}, {100 * best['change']:+.1f} points. Lines are 95 % intervals.{more}"
+    )
+    yield "changes", draw("changes", caption, plot_changes, changes, height=row_chart_height(len(shown)))
+
+
+def _layers(run: RunData) -> Iterator[tuple[str, Chart]]:
+    changed = {name: pair for name, pair in run.layers.items() if pair[0] != pair[1]}
+    if not changed:
+        return
     caption = f"{len(changed)} of {len(run.layers)} layers have fewer output channels than before."
-    caption += f" The {len(shown)} that lost most are shown." if len(shown) < len(changed) else ""
-    yield "layers", draw("layers", caption, plot_layers, ordered, height=row_chart_height(len(ordered)))
+    yield "layers", _layer_chart("layers", caption, changed)
+
+
+def _latencies(run: RunData) -> Iterator[tuple[str, Chart]]:
+    latencies = {name: (before["latency_ms"], after["latency_ms"]) for name, (before, after) in run.layer_costs.items()}
+    if not latencies:
+        return
+    before, after = (sum(pair[side] for pair in latencies.values()) for side in (0, 1))
+    caption = (
+        f"Measured for a single image: all layers together took {before:.2f} ms before, and take {after:.2f} ms now. "
+        "What is between the layers, such as activations, is not included."
+    )
+    options = {"quantity": "milliseconds", "title": "Latency per layer", "digits": 2}
+    yield "latencies", _layer_chart("latencies", caption, latencies, **options)
+
+
+def _clusters(run: RunData) -> Iterator[tuple[str, Chart]]:
+    clustered = {name: pair for name, pair in run.clusters.items() if pair[0] != pair[1]}
+    if not clustered:
+        return
+    caption = f"Similar filters of {len(clustered)} layers are clustered: outlines are filters, bars are clusters."
+    options = {"quantity": "filters", "title": "Clusters of filters"}
+    yield "clusters", _layer_chart("clusters", caption, clustered, **options)
+
+
+def _layer_chart(name: str, caption: str, layers: Mapping[str, tuple[float, float]], **options: Any) -> Chart:
+    """Draw the layers that lost most, in the order of the network."""
+    from shoestring.reporting.pruning_charts import plot_layers
+    from shoestring.reporting.style import row_chart_height
+
+    lost = sorted(layers, key=lambda layer: layers[layer][1] - layers[layer][0])[:_MAX_ROWS]
+    shown = {layer: pair for layer, pair in layers.items() if layer in lost}
+    caption += f" The {len(shown)} that lost most are shown." if len(shown) < len(layers) else ""
+    return draw(name, caption, plot_layers, shown, height=row_chart_height(len(shown)), **options)
 
 
 def _budget(run: RunData) -> Iterator[tuple[str, Chart]]:
-    from shoestring.reporting.charts import plot_budget, row_chart_height
+    from shoestring.reporting.charts import plot_budget
+    from shoestring.reporting.style import row_chart_height
 
     budget, ledger = run.result["budget"], run.result["ledger"]
     seconds = {step_name(name): value for name, value in ledger.items()}
@@ -121,7 +173,7 @@ def _budget(run: RunData) -> Iterator[tuple[str, Chart]]:
         return
     rest = run.result["seconds"] - sum(seconds.values())
     if rest > 0.05:
-        seconds["other"] = rest
+        seconds["not recorded" if run.unfinished else "other"] = rest
     longest = max(seconds, key=seconds.__getitem__)
     caption = f"Most of the time, {format_seconds(seconds[longest])}, went to: {longest}."
     total = budget["total"] if budget["unit"] == "seconds" else None

@@ -13,13 +13,16 @@ Curve = tuple[list[float], list[float]]  # seconds, values
 
 @dataclass(frozen=True)
 class RunData:
-    """The values of a finished run.
+    """The values of a run, which is finished unless `unfinished` says otherwise.
 
     `data_name` is that of the data set; `result`, `plan` and `environment` are those of run.json, `trainings` its
     summaries of training and recovery, `history` the rows of history.jsonl, and `recipe` the text of recipe.yaml.
     `cells` are the nonzero cells of the confusion matrix (class, predicted class, images), `intervals` the 95 %
     interval of the recall of each class, `reliability` the bins of `evaluation.reliability`, and `layers` the output
-    channels of each layer before and after pruning. `left_out` says which parts are missing, and why.
+    channels of each layer before and after pruning; `layer_costs` are all costs of each layer before and after,
+    `clusters` its channels and clusters of filters, and `comparison` is the content of comparison.json. `errors` says
+    of each label how many images it was missed on, and predicted for without being there. `left_out` says which parts
+    are missing, and why, and `unfinished` in what state a run is that has no results yet.
     """
 
     name: str
@@ -34,8 +37,13 @@ class RunData:
     intervals: Mapping[str, tuple[float, float] | None] = field(default_factory=dict)
     reliability: Sequence[Mapping[str, Any]] = ()
     layers: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    layer_costs: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any]]] = field(default_factory=dict)
+    clusters: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    comparison: Mapping[str, Any] | None = None
+    errors: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     gallery: Gallery = field(default_factory=Gallery.empty)
     left_out: Sequence[str] = ()
+    unfinished: str = ""
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ def read_result(folder: RunDir) -> dict[str, Any]:
         raise UserError(f"{folder.path} is not a run folder (it has no run.json).")
     result = folder.run.get("result")
     if result is None:
-        raise UserError(f"{folder.path} is not a finished run (its run.json has no result).")
+        raise UserError(f"{folder.path} is not a finished run: repeat the command that started it to finish it.")
     if "summary" in result:
         raise UserError(f"{folder.path} is a lottery ticket experiment, not a run.")
     if "accuracy" not in result:

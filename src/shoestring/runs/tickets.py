@@ -15,6 +15,7 @@ from shoestring.execute.tickets import Experiment
 from shoestring.models.model import Model
 from shoestring.planning.resolve import Resolved
 from shoestring.planning.tickets import check_tickets, plan_tickets
+from shoestring.reporting.ticket_page import ticket_page
 from shoestring.reporting.tickets import write_files
 from shoestring.runs import steps
 from shoestring.runs.directory import RunDir
@@ -23,11 +24,14 @@ from shoestring.runs.finished import add_lateness
 from shoestring.runs.loading import current_key
 from shoestring.runs.plan import record_plan, stored_plan
 from shoestring.runs.progress import with_history, with_run_fraction
+from shoestring.runs.report import PAGE
 from shoestring.runs.session import Run, finished_result
 from shoestring.runtime.context import Context
+from shoestring.runtime.files import write_text
 
 _ONLY = "tickets"
 _CHANNELS_FRACTION = 0.05  # of a time budget, for removing channels
+_PAGE_SECONDS, _PAGE_FRACTION = 2.0, 0.05  # for the page; of a time budget, at most
 
 
 def run(recipe: TicketsRecipe, folder: RunDir, *, context: Context, started: float | None = None) -> dict[str, Any]:
@@ -47,6 +51,7 @@ def run(recipe: TicketsRecipe, folder: RunDir, *, context: Context, started: flo
         return plan_tickets(recipe, data, begun.budget, begun.context, stored=stored)
 
     begun.reserve_exit()
+    begun.budget.reserve("report", min(_PAGE_SECONDS, _PAGE_FRACTION * begun.budget.total))
     if recipe.tickets.to_channels:
         begun.budget.reserve("channels", _CHANNELS_FRACTION * begun.budget.total)
     with begun.open_folder(data.train, plan=lambda: plans.append(plan())):
@@ -117,4 +122,17 @@ def _find(run: Run, recipe: TicketsRecipe, resolved: Resolved, data: Dataset, im
         "out": str(folder.path),
     }
     write_files(folder.path, result, rows)
+    _write_page(run, result)
     return result
+
+
+def _write_page(run: Run, result: dict[str, Any]) -> None:
+    """Write the page, if there is time for it, and add its time to the results."""
+    budget, path = run.budget, run.folder.path
+    if budget.unit == "seconds" and budget.remaining_for("report") < _PAGE_SECONDS * budget.slowdown:
+        run.context.log(f"no time for {path / PAGE}: `shoestring report {path}` writes it")
+        return
+    with budget.track("report"):
+        write_text(path / PAGE, ticket_page(result))
+    result["seconds"] = round(budget.elapsed, 3)
+    result["ledger"]["report"] = round(budget.ledger["report"], 3)
