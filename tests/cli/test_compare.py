@@ -50,9 +50,26 @@ def test_runs_on_different_test_images_are_compared_without_tests(runs, capsys, 
         csv.writer(out).writerows(rows)
     assert main(["compare", str(other), runs[1]]) == 0
     assert "were tested on different images" in capsys.readouterr().out
+    page = tmp_path / "page.html"
+    assert main(["report", str(other), runs[1], "--out", str(page)]) == 0
+    text = page.read_text()
+    assert "cannot be compared" in text and "chart-pareto" not in text and "is most accurate" not in text
     file.unlink()
     assert main(["compare", runs[1], str(other)]) == 0
     assert "other has no predictions" in capsys.readouterr().out
+
+
+def test_runs_of_an_older_version_are_one_line(runs, capsys, tmp_path):
+    old = tmp_path / "old"
+    shutil.copytree(runs[0], old)
+    content = json.loads((old / "run.json").read_text())
+    del content["result"]["interval"], content["result"]["macs"]
+    content["surroundings"]["shoestring"] = "0.0.1"
+    (old / "run.json").write_text(json.dumps(content))
+    for words in (["report", str(old)], ["compare", runs[1], str(old)], ["report", runs[1], str(old)]):
+        assert main([*words, "--quiet"]) == 2
+        error = capsys.readouterr().err
+        assert "of shoestring 0.0.1" in error and error.count("\n") == 1
 
 
 def test_report_of_several_runs_is_one_page(runs, capsys, tmp_path, charts, monkeypatch):

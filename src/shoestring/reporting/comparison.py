@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from shoestring.config.units import format_percent, format_seconds
+from shoestring.errors import UserError
+from shoestring.escaping import html, html_table
 from shoestring.reporting.html import render
 from shoestring.reporting.run_charts import Chart, draw
 from shoestring.reporting.run_data import Curve
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+DIFFERENT_IMAGES = "different images"  # in the reason why there are no tests
 SIGNIFICANT = 0.05  # adjusted p-value below which a difference is called significant
 _COSTS = {
     "examples": "training images",
@@ -65,6 +71,24 @@ class Comparison:
     tests: tuple[PairedTest, ...]
     untested: str
     differences: Mapping[str, Sequence[Any]]
+
+    @property
+    def is_fair(self) -> bool:
+        """Whether the accuracies are of the same images, as far as is known."""
+        return DIFFERENT_IMAGES not in self.untested
+
+    def _repr_html_(self) -> str:
+        tests = html_table(TEST_HEADER, test_rows(self)) if self.tests else f"<p>{html(self.untested)}</p>"
+        header = ("different", *(run.name for run in self.runs))
+        return f"{html_table(RUN_HEADER, run_rows(self))}{tests}{html_table(header, difference_rows(self))}"
+
+    def plot_pareto(self, cost: str = "seconds", *, axes: Axes | None = None) -> Axes:
+        """Draw accuracy over a cost: "seconds", "examples" or "macs". Raises `UserError` for any other."""
+        from shoestring.reporting.charts import plot_pareto
+
+        if cost not in _COSTS:
+            raise UserError(f"costs are {', '.join(_COSTS)}, not {cost!r}.")
+        return plot_pareto(_points(self, cost), cost=_COSTS[cost], axes=axes)
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -149,6 +173,8 @@ def _summary(comparison: Comparison) -> str:
     measured = [run for run in comparison.runs if run.result["accuracy"] is not None]
     if not measured:
         return "No accuracy was measured."
+    if not comparison.is_fair:
+        return "The runs were tested on different images: their accuracies stand side by side, but cannot be compared."
     best = max(measured, key=lambda run: run.result["accuracy"])
     text = f"{best.name} is most accurate, {format_percent(best.result['accuracy'])}"
     mine = [test for test in comparison.tests if best.name in (test.first, test.second)]
@@ -161,12 +187,17 @@ def _summary(comparison: Comparison) -> str:
     return f"{text}; the difference to {', '.join(others)} is not significant."
 
 
+def _points(comparison: Comparison, cost: str) -> dict[str, tuple[float, float, tuple[float, float]]]:
+    """Cost, accuracy and its interval of each run whose accuracy was measured."""
+    measured = [run for run in comparison.runs if run.result["accuracy"] is not None]
+    return {run.name: (run.result[cost], run.result["accuracy"], tuple(run.result["interval"])) for run in measured}
+
+
 def _charts(comparison: Comparison) -> Iterator[Chart]:
     from shoestring.reporting.charts import pareto_front, plot_curves, plot_pareto
 
-    runs = [run for run in comparison.runs if run.result["accuracy"] is not None]
-    for key, cost in _COSTS.items():
-        points = {run.name: (run.result[key], run.result["accuracy"], tuple(run.result["interval"])) for run in runs}
+    for key, cost in _COSTS.items() if comparison.is_fair else ():
+        points = _points(comparison, key)
         if len({value for value, *_ in points.values()}) < 2:
             continue
         front = pareto_front({name: (value, accuracy) for name, (value, accuracy, _) in points.items()})

@@ -7,15 +7,17 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from shoestring.errors import UserError
 from shoestring.evaluation.significance import compare_paired, holm
-from shoestring.reporting.comparison import ComparedRun, Comparison, PairedTest
-from shoestring.reporting.multi_label import is_multi_label
+from shoestring.reporting.comparison import DIFFERENT_IMAGES, ComparedRun, Comparison, PairedTest
 from shoestring.reporting.run_data import RunData
 from shoestring.runs.directory import RunDir
 from shoestring.runs.finished import read_result
-from shoestring.runs.predictions_file import TestPredictions, read_predictions
+from shoestring.runs.predictions_file import AnyTestPredictions, read_any_predictions
 
+_SHOWN = ("accuracy", "interval", "examples", "seconds", "macs", "params", "file_bytes")  # results that are compared
 _ENVIRONMENT = ("shoestring", "torch", "python", "platform", "device", "threads")
 
 
@@ -30,14 +32,25 @@ def compare_runs(folders: Sequence[RunDir]) -> Comparison:
         result = read_result(folder)
         with folder.checking_results():
             runs.append(_compared(name, folder, result))
-            single = not is_multi_label(result)
-            predictions.append(read_predictions(folder.path, tuple(result["per_class"])) if single else None)
+            predictions.append(read_any_predictions(folder.path, result))
     untested = _why_untested(names, predictions)
     tests = () if untested else _tests(names, [one for one in predictions if one is not None])
     return Comparison(tuple(runs), tests, untested, _differences(folders))
 
 
+def paired_values(folder: RunDir, other: RunDir, result: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the difference of two runs on the same test images, its interval and p-value; empty if they have none."""
+    predictions = [read_any_predictions(run.path, result) for run in (folder, other)]
+    first, second = predictions
+    if first is None or second is None or _why_untested(("", ""), predictions):
+        return {}
+    test = compare_paired(first.correct, second.correct)
+    return {"difference": test.difference, "difference_interval": list(test.interval), "p_value": test.p_value}
+
+
 def _compared(name: str, folder: RunDir, result: Mapping[str, Any]) -> ComparedRun:
+    if missing := [key for key in _SHOWN if key not in result]:
+        raise KeyError(missing[0])
     data = RunData(name, "", result, (), None, {}, folder.history(), "")
     return ComparedRun(name, str(folder.path), result, data.loss, data.validation)
 
@@ -48,19 +61,19 @@ def _names(paths: Sequence[Path]) -> list[str]:
     return names if len(set(names)) == len(names) else [str(path) for path in paths]
 
 
-def _why_untested(names: Sequence[str], predictions: Sequence[TestPredictions | None]) -> str:
+def _why_untested(names: Sequence[str], predictions: Sequence[AnyTestPredictions | None]) -> str:
     """Say why there are no paired tests; empty if there are."""
     first = predictions[0]
     for name, other in zip(names, predictions):
         if other is None or not len(other):
             return f"No paired tests, as {name} has no predictions for test images."
         assert first is not None
-        if other.names != first.names or (other.labels != first.labels).any():
-            return f"No paired tests, as {names[0]} and {name} were tested on different images."
+        if other.names != first.names or not np.array_equal(other.labels, first.labels):
+            return f"No paired tests, as {names[0]} and {name} were tested on {DIFFERENT_IMAGES}."
     return ""
 
 
-def _tests(names: Sequence[str], predictions: Sequence[TestPredictions]) -> tuple[PairedTest, ...]:
+def _tests(names: Sequence[str], predictions: Sequence[AnyTestPredictions]) -> tuple[PairedTest, ...]:
     """Test all pairs of runs."""
     pairs = list(combinations(range(len(names)), 2))
     results = [compare_paired(predictions[one].correct, predictions[other].correct) for one, other in pairs]

@@ -12,12 +12,14 @@ from shoestring.data import Dataset
 from shoestring.planning.resolve import Resolved
 from shoestring.reporting.markdown import write_report
 from shoestring.runs import steps
+from shoestring.runs.comparison import paired_values
 from shoestring.runs.directory import RunDir
 from shoestring.runs.environment import environment
 from shoestring.runs.finished import add_lateness
 from shoestring.runs.plan import make_plan, record_plan
 from shoestring.runs.progress import across_runs
-from shoestring.runs.report import sources_of, write_in_budget
+from shoestring.runs.report import write_in_budget
+from shoestring.runs.report_sources import sources_of
 from shoestring.runs.session import begin, finished_result
 from shoestring.runtime.context import Context
 from shoestring.selection import Subset
@@ -67,6 +69,7 @@ def run(recipe: Recipe, folder: RunDir, *, context: Context, started: float | No
         if planned_data.train.shape[0] != data.train.shape[0]:
             same = replace(same, resolution=planned_data.train.shape[0])
         result["baseline"] = _baseline(same, subset, len(images), folder, context)
+        result["baseline"] |= paired_values(folder, RunDir(folder / "baseline"), result)
         result["warnings"] += [f"with random images, {warning}" for warning in result["baseline"]["warnings"]]
         write_in_budget(run, result, sources, limited=False)
     folder.check_exists()
