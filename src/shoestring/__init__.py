@@ -15,6 +15,7 @@ _PUBLIC = {
     "BudgetTooSmall": "shoestring.errors",
     "Classifier": "shoestring.estimator",
     "Dataset": "shoestring.data",
+    "FinishedRun": "shoestring.runs.finished_run",
     "Images": "shoestring.data",
     "Metrics": "shoestring.evaluation.metrics",
     "Model": "shoestring.models.model",
@@ -37,6 +38,7 @@ __all__ = [
     "BudgetTooSmall",
     "Classifier",
     "Dataset",
+    "FinishedRun",
     "Images",
     "Metrics",
     "Model",
@@ -64,6 +66,7 @@ if TYPE_CHECKING:
     from shoestring.evaluation.multi_label import MultiLabelMetrics
     from shoestring.models.model import Model
     from shoestring.runs.export import export
+    from shoestring.runs.finished_run import FinishedRun
     from shoestring.runs.prediction import predict
     from shoestring.selection import Subset
 
