@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from shoestring.config.units import format_seconds
+from shoestring.config.units import format_percent, format_seconds
 from shoestring.escaping import printable
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ class Progress:
         self._refreshed = 0.0
         self._started = time.monotonic()
         self._fraction = 0.0
+        self._validation: float | None = None
 
     def log(self, text: str) -> None:
         """Print a message on a line of its own."""
@@ -48,12 +49,16 @@ class Progress:
         """Show the progress of a step, from 0 to 1.
 
         `values` may contain the fraction of the whole command (`run`), which is shown instead, and its remaining
-        seconds (`left`), which are extrapolated otherwise.
+        seconds (`left`), which are extrapolated otherwise. The last `validation` accuracy is shown until the next one.
         """
         if self.quiet:
             return
         self._fraction = max(self._fraction, min(float(values.get("run", fraction)), 1.0))
         remaining = values.get("left", self._extrapolated())
+        if isinstance(values.get("validation"), int | float):
+            self._validation = values["validation"]
+        if self._validation is not None:
+            values = {**values, "validation": self._validation}
         details = printable(_details(values, remaining))
         if self._live:
             self._show(step, details)
@@ -119,6 +124,8 @@ def _details(values: dict[str, Any], remaining: float) -> str:
     details = []
     if "loss" in values:
         details.append(f"loss {values['loss']:.3f}")
+    if "validation" in values:
+        details.append(f"validation {format_percent(values['validation'])}")
     if "epoch" in values:
         details.append(f"epoch {values['epoch']:.1f}")
     if "images" in values:

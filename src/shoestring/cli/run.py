@@ -26,6 +26,7 @@ from shoestring.runs.inherit import inherited_settings
 from shoestring.runs.validate import check, check_run_folder, check_separate
 from shoestring.runtime.distributed import Distributed, connection_lost, process_group
 from shoestring.runtime.output_files import check_file
+from shoestring.runtime.tracking import Tracker
 
 _DESCRIPTIONS = {
     "run": "Select images, train a network within the budget, prune it to size, and evaluate it.",
@@ -35,21 +36,8 @@ _DESCRIPTIONS = {
 }
 _MAX_STEM = 40  # characters of the data's name: the folder name must fit into 255 bytes
 # arguments that are not part of the recipe, or have no section in it
-COMMAND_ARGUMENTS = (
-    "recipe",
-    "out",
-    "dry_run",
-    "plan",
-    "sensitivity",
-    "json",
-    "quiet",
-    "debug",
-    "data",
-    "start",
-    "copy_to",
-    "csv",
-    "overwrite",
-)
+COMMAND_ARGUMENTS = ("recipe", "out", "dry_run", "plan", "sensitivity", "json", "quiet", "debug", "data", "start")
+COMMAND_ARGUMENTS += ("copy_to", "csv", "overwrite", "log")
 
 
 def main(verb: str, words: Sequence[str]) -> int:
@@ -98,6 +86,12 @@ def _parser(verb: str) -> Parser:
             help="prune each layer alone, without training, print what it costs on validation images, and exit",
         )
     add_output(parser)
+    if verb != "select":
+        parser.add_argument(
+            "--log",
+            metavar="{tensorboard,mlflow}",
+            help="also log losses and accuracies to TensorBoard (in the run folder) or MLflow",
+        )
     if verb == "select":
         group = parser.add_argument_group("export of the selected images (after the budget)")
         group.add_argument("--copy-to", metavar="DIR", type=Path, help="copy the images to DIR, in class folders")
@@ -159,7 +153,9 @@ def _execute(verb: str, recipe: Recipe, command: dict[str, Any], started: float,
     progress = Progress(quiet=command.get("quiet", False))
     folder = RunDir(Path(command.get("out") or _default_folder(recipe, verb)))
     copy, table = (None if name not in command else expanded(command[name]) for name in ("copy_to", "csv"))
-    overwrite = command.get("overwrite", False)
+    overwrite, tracker = command.get("overwrite", False), None
+    if "log" in command:
+        tracker = Tracker(command["log"], folder.path, note=progress.log)
     _check_outputs(recipe, folder, copy=copy, table=table, overwrite=overwrite)  # before importing PyTorch, for seconds
     progress.log("loading PyTorch")
     from shoestring.cli.distributed import prepare_all
@@ -169,7 +165,13 @@ def _execute(verb: str, recipe: Recipe, command: dict[str, Any], started: float,
     handle_signals()
 
     machine = {"device": recipe.device, "memory": recipe.memory, "threads": recipe.threads, "seed": recipe.seed}
-    context = prepare_all(machine, job, log=progress.log, on_progress=progress.update)
+
+    def on_progress(step: str, fraction: float, values: dict[str, Any]) -> None:
+        progress.update(step, fraction, values)
+        if tracker is not None:
+            tracker.on_progress(step, fraction, values)
+
+    context = prepare_all(machine, job, log=progress.log, on_progress=on_progress)
     done = "result" in folder.run
     kind = next((name for name in ("plan", "sensitivity") if command.get(name)), verb)
     work = {"select": pipeline.select_only, "plan": preview.preview, "sensitivity": sensitivity.scan}.get(
@@ -179,8 +181,12 @@ def _execute(verb: str, recipe: Recipe, command: dict[str, Any], started: float,
         result = work(recipe, folder, context=context, started=started)
         if copy is not None or table is not None:
             pipeline.export_selection(recipe, folder, context=context, copy=copy, table=table, overwrite=overwrite)
+        if tracker is not None and not done and kind == verb:
+            tracker.log_results(result)
     finally:
         progress.close()
+        if tracker is not None:
+            tracker.close()
     progress.warn(result.get("warnings", ()))
     return print_result(result, partial(show, kind), folder if done else None, as_json=command.get("json", False))
 

@@ -13,10 +13,10 @@ OnProgress = Callable[[str, float, dict[str, Any]], None]  # (step, fraction of 
 
 
 def with_run_fraction(on_progress: OnProgress, budget: Budget) -> OnProgress:
-    """Add the fraction of the whole budget that is spent, as `run`, and the seconds `left`, to the values."""
+    """Add the fraction of the whole budget that is spent, as `run`, and `seconds` and those `left`, to the values."""
 
     def update(name: str, fraction: float, values: dict[str, Any]) -> None:
-        whole: dict[str, Any] = {"run": min(budget.spent / budget.total, 1.0)}
+        whole: dict[str, Any] = {"run": min(budget.spent / budget.total, 1.0), "seconds": budget.elapsed}
         if budget.unit == "seconds":
             whole["left"] = max(budget.total - budget.elapsed, 0.0)
         on_progress(name, fraction, {**values, **whole})
@@ -47,7 +47,9 @@ def across_runs(on_progress: OnProgress, number: int, count: int) -> OnProgress:
     """Convert the progress of run `number` (from 0) of `count` runs of the same length to that of all of them."""
 
     def update(name: str, fraction: float, values: dict[str, Any]) -> None:
-        whole = {"run": (number + values["run"]) / count} if "run" in values else {}
+        whole: dict[str, Any] = {"run": (number + values["run"]) / count} if "run" in values else {}
+        if number:
+            whole["baseline"] = True
         on_progress(name, fraction, {key: value for key, value in values.items() if key != "left"} | whole)
 
     return update
