@@ -86,7 +86,7 @@ def test_cells_of_the_confusion_matrix_lead_to_their_images(browser, tmp_path):
 def test_faults_are_found(browser, tmp_path):
     file = tmp_path / "index.html"
     text = run_page(replace(run_data(), unfinished=""))
-    for good, bad in ((' alt="', ' data-alt="'), (' title="', ' data-title="'), ("--muted: #57606b", "--muted: #cfd3d8")):
+    for good, bad in ((" alt=", " data-alt="), (" title=", " data-title="), ("--muted: #57606b", "--muted: #cfd3d8")):
         text = text.replace(good, bad)
     file.write_text(text, encoding="utf-8")
     page = browser.new_page(viewport={"width": 1280, "height": 800}, color_scheme="light")

@@ -39,6 +39,7 @@ def test_selection_is_compared_with_random_images_by_a_paired_test():
 def test_without_a_baseline_the_gain_of_selection_is_unknown():
     assert "--baseline" in answers()["Did choosing images pay?"]
     assert "Did choosing images pay?" not in answers(result=result(select=None))
+    assert answers(result=result(select="random"))["Did choosing images pay?"].endswith("were drawn at random.")
 
 
 @pytest.mark.parametrize(("epochs", "verdict"), [(3, "No"), (20, "Nearly"), (80, "Yes")])

@@ -46,8 +46,8 @@ def test_nothing_is_opened_before_the_run_has_started(logged, tmp_path):
 
 
 def test_runs_log_to_the_tracker(logged, tmp_path, every_step, few_digits):
-    words = ["train", "digits", "--model", "convnet", "--width", "0.125", "--epochs", "1", "--batch-size", "16", "--quiet"]
-    assert main([*words, "--out", str(tmp_path / "run"), "--log", "tensorboard"]) == 0
+    words = ["train", "digits", "--model", "convnet", "--width", "0.125", "--epochs", "1", "--batch-size", "16"]
+    assert main([*words, "--quiet", "--out", str(tmp_path / "run"), "--log", "tensorboard"]) == 0
     names = {name for row in logged[:-1] for name in row[1]}
     assert {"train/loss", "train/epoch", "result/accuracy"} <= names and logged[-1] == "closed"
 

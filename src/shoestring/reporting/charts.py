@@ -129,7 +129,7 @@ def plot_class_accuracy(
         name_rows(axes, list(accuracies))
         lows = [interval[0] for name in accuracies if (interval := intervals[name])]
         axes.set_xlim(10 * int(10 * min(lows, default=0.0)) - 2, 102)
-        axes.set_xlabel("images with the label that get it (%)" if labels else "images predicted as their class (%)")
+        axes.set_xlabel("labeled images that get it (%)" if labels else "images predicted as their class (%)")
         axes.set_title("Recall per label" if labels else "Accuracy per class")
     return axes
 

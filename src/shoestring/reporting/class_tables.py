@@ -9,7 +9,7 @@ from shoestring.config.units import format_percent
 from shoestring.reporting.multi_label import is_multi_label
 from shoestring.reporting.run_data import RunData
 
-Table = tuple[Sequence[str], list[Sequence[str]]]  # header, rows
+Table = tuple[Sequence[str], Sequence[Sequence[str]]]  # header, rows
 
 _MAX_CONFUSIONS = 20  # rows
 

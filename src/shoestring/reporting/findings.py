@@ -62,10 +62,13 @@ def _labels(run: RunData) -> Iterator[tuple[str, str]]:
 
 def _selection(run: RunData) -> Iterator[tuple[str, str]]:
     result = run.result
-    if result["select"] in (None, "random", "list"):
+    if result["select"] in (None, "list"):
         return
     pool = result.get("training_pool")
     of = "" if pool is None else f" of {pool:,} ({format_percent(result['examples'] / pool)})"
+    if result["select"] == "random":
+        yield "Did choosing images pay?", f"None was chosen: {result['examples']:,}{of} were drawn at random."
+        return
     text = f"{result['examples']:,}{of} training images were chosen by {result['select']}."
     baseline = result.get("baseline")
     if baseline is None or baseline["accuracy"] is None or result["accuracy"] is None:

@@ -32,8 +32,8 @@ class Tracker:
 
     Pass `on_progress` as that of a `Context`. Values are named after what reports them: `train/loss`. The program is
     opened once the run folder has its `run.json`; close the tracker, or use it in a `with` statement, at the end.
-    If it fails, nothing more is logged, and `note` is called with the reason. Raises `UserError` for an unknown name, if
-    its package is not installed, and for MLflow without `MLFLOW_TRACKING_URI`.
+    If it fails, nothing more is logged, and `note` is called with the reason. Raises `UserError` for an unknown name,
+    if its package is not installed, and for MLflow without `MLFLOW_TRACKING_URI`.
     """
 
     def __init__(self, name: str, folder: str | Path, *, note: Callable[[str], object] = lambda text: None) -> None:
@@ -106,8 +106,11 @@ def _mlflow(folder: Path) -> tuple[Log, Callable[[], None]]:
         os.environ.setdefault(name, value)  # a server that does not answer would delay the run by minutes
     import mlflow
 
+    def log(step: int, values: Mapping[str, float]) -> None:
+        mlflow.log_metrics(dict(values), step=step)
+
     mlflow.start_run(run_name=folder.name)
-    return lambda step, values: mlflow.log_metrics(dict(values), step=step), mlflow.end_run
+    return log, mlflow.end_run
 
 
 _OPEN: dict[str, Callable[[Path], tuple[Log, Callable[[], None]]]] = {"tensorboard": _tensorboard, "mlflow": _mlflow}
