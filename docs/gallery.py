@@ -44,13 +44,13 @@ REPORTS = (
     ),
     Report(
         "cifar10",
-        ("--examples", "1000", "--epochs", "30", "--model", "convnet", "--width", "0.5", "--macs", "0.5"),
+        ("--examples", "1000", "--epochs", "30", "--model", "convnet", "--macs", "0.5", "--proxy-epochs", "1"),
         {"training": "#training", "size": "#size"},
     ),
     Report(
         "photos",
-        ("--examples", "1000", "--epochs", "3", "--tune", "head", "--tta", "none"),
-        {"mistakes": "#mistakes", "looks": ".looks", "images": "#images"},
+        ("--examples", "1000", "--select", "random", "--epochs", "3", "--tune", "head", "--tta", "none"),
+        {"mistakes": "#mistakes", "looks": ".looks"},
     ),
 )
 
