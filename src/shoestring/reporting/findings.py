@@ -67,7 +67,7 @@ def _selection(run: RunData) -> Iterator[tuple[str, str]]:
     pool = result.get("training_pool")
     of = "" if pool is None else f" of {pool:,} ({format_percent(result['examples'] / pool)})"
     if result["select"] == "random":
-        yield "Did choosing images pay?", f"None was chosen: {result['examples']:,}{of} were drawn at random."
+        yield "Did choosing images pay?", f"They were not chosen: {result['examples']:,}{of} were drawn at random."
         return
     text = f"{result['examples']:,}{of} training images were chosen by {result['select']}."
     baseline = result.get("baseline")
@@ -146,4 +146,4 @@ def _images(run: RunData) -> Iterator[tuple[str, str]]:
         text = f"Perhaps: {which} may be wrong labels; look at them." if count else f"None {which[2:]} looks like it."
         yield "Are there wrong labels?", text
     if "duplicates" in gallery.notes:
-        yield "Is the test fair?", f"{'No' if gallery.duplicates else 'Yes'}: {gallery.notes['duplicates']}"
+        yield "Is the test fair?", f"{'Not entirely' if gallery.duplicates else 'Yes'}: {gallery.notes['duplicates']}"

@@ -21,7 +21,7 @@ from shoestring.runs.session import Run
 from shoestring.runtime.files import write_text
 
 PAGE, CARD = Path("report") / "index.html", Path("report") / "README.md"
-CHARTS_SECONDS = 2.4  # for importing matplotlib and drawing all charts, on an idle machine
+CHARTS_SECONDS = 2.0  # for importing matplotlib and drawing all charts, on an idle machine
 _CHART_SECONDS, _IMPORT_SECONDS = 0.4, 1.0
 _PAGE_SECONDS = 0.3  # a page without charts
 
