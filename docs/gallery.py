@@ -48,7 +48,7 @@ REPORTS = (
     Report(
         "cifar10",
         (*_RANDOM, "--epochs", "20", "--model", "convnet", "--width", "0.25", "--macs", "0.5", "--tta", "none"),
-        {"training": "#training", "size": "#size"},
+        {"training": "#training"},
     ),
     Report(
         "photos",

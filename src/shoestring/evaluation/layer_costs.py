@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,7 +18,7 @@ from shoestring.runtime.device import eval_mode, synchronize
 
 @dataclass(frozen=True)
 class LayerCost:
-    """Costs of one layer for one image; `latency_ms` is the median of its own time, in milliseconds."""
+    """Costs of one layer for one image; `latency_ms` is its shortest time, as other programs only slow it down."""
 
     channels: int
     params: int
@@ -49,9 +48,7 @@ def measure_layers(model: Measurable, *, seconds: float = 0.1) -> dict[str, Laye
             if time.perf_counter() >= end:
                 break
     return {
-        name: LayerCost(
-            _channels(layer) or 0, count_params(layer), round(macs[name]), 1000 * statistics.median(times[name])
-        )
+        name: LayerCost(_channels(layer) or 0, count_params(layer), round(macs[name]), 1000 * min(times[name]))
         for name, layer in layers.items()
     }
 

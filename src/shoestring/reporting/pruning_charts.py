@@ -41,7 +41,7 @@ def plot_layers(
         axes.barh(rows, after, height=0.7, color=SERIES[0], label="after")
         for row, (first, last) in enumerate(layers.values()):
             axes.annotate(
-                f"{last:.{digits}f} of {first:.{digits}f}",
+                f"{last:.{digits}f} (was {first:.{digits}f})",
                 (max(first, last), row),
                 xytext=(3, 0),
                 textcoords="offset points",
