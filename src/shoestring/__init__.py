@@ -28,6 +28,7 @@ _PUBLIC = {
     "predict": "shoestring.runs.prediction",
     "prune": "shoestring.api",
     "select": "shoestring.api",
+    "serve": "shoestring.serving.serve",
     "tickets": "shoestring.api",
     "train": "shoestring.api",
 }
@@ -50,6 +51,7 @@ __all__ = [
     "predict",
     "prune",
     "select",
+    "serve",
     "tickets",
     "train",
 ]
@@ -66,6 +68,7 @@ if TYPE_CHECKING:
     from shoestring.runs.export import export
     from shoestring.runs.prediction import predict
     from shoestring.selection import Subset
+    from shoestring.serving.serve import serve
 
 
 def __getattr__(name: str) -> Any:

@@ -10,11 +10,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from shoestring.config.model_files import TENSORS_FILE, model_folder
 from shoestring.data import Dataset, Images, load
 from shoestring.errors import UserError
 from shoestring.evaluation.metrics import wilson_interval
 from shoestring.evaluation.reliability import reliability_bins
-from shoestring.models.description import TENSORS_FILE, model_folder
 from shoestring.models.model import Model
 from shoestring.reporting.card import model_card
 from shoestring.reporting.html import run_page
