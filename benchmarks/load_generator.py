@@ -3,7 +3,7 @@
     python benchmarks/load_generator.py PORT REQUESTS.pickle --seconds 10 --connections 32
 
 REQUESTS holds pairs of a request and what its answer must contain, both as bytes, the latter without spaces. Prints
-JSON: the rate, percentiles of the times from the first byte sent to the last received, and the numbers of answers by outcome.
+JSON: the rate, percentiles of the times from the first byte sent to the last received, and numbers of answers.
 """
 
 from __future__ import annotations

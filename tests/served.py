@@ -18,7 +18,6 @@ from urllib.parse import urlsplit
 
 from color_networks import picture
 
-ENVIRONMENT = {**os.environ, "PYTHONUNBUFFERED": "1"}
 RED = picture("red")
 POST = b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(RED)
 
@@ -58,7 +57,8 @@ class Served(NamedTuple):
 @contextlib.contextmanager
 def serving(*words: str) -> Iterator[Served]:
     command = [sys.executable, "-m", "shoestring", "serve", *words, "--port", "0", "--json"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
     try:
         assert process.stdout is not None
         line = process.stdout.readline()
@@ -104,6 +104,13 @@ class Load:
         if response.status != 200 or b'"class": "red"' not in content:
             return f"{response.status} {content!r}"
         return "last" if response.headers.get("connection") == "close" else "answered"
+
+    def wait_for(self, answers: int) -> None:
+        """Wait until so many requests are answered."""
+        end = time.monotonic() + 60
+        while self.counts["answered"] < answers:
+            assert time.monotonic() < end, self.counts
+            time.sleep(0.01)
 
     def join(self) -> None:
         for thread in self._threads:

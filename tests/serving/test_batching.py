@@ -9,9 +9,6 @@ import numpy as np
 import pytest
 
 from color_networks import COLORS, picture, pixels
-
-pytest.importorskip("prometheus_client")
-
 from shoestring.serving.batching import Predictor
 from shoestring.serving.errors import Refused
 from shoestring.serving.metrics import Metrics
@@ -104,7 +101,7 @@ def test_a_request_without_an_answer_in_time_is_refused_and_not_predicted(make_p
 
     async def run() -> None:
         blocking = asyncio.create_task(predictor.predict([image(1)]))
-        with pytest.raises(Refused, match="no answer within 0.1 s") as refused:
+        with pytest.raises(Refused, match=r"no answer within 0\.1 s") as refused:
             await predictor.predict([image(2)])
         assert refused.value.status == 503
         with pytest.raises(Refused):

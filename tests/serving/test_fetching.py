@@ -8,9 +8,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from color_networks import picture
-
-pytest.importorskip("fastapi")
-
 from shoestring.serving.errors import Refused
 from shoestring.serving.fetching import _is_public as is_public
 from shoestring.serving.fetching import fetcher

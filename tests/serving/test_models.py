@@ -11,15 +11,13 @@ import pytest
 
 from color_networks import picture, pixels, write_network
 from shoestring.errors import UserError
-
-onnx = pytest.importorskip("onnx")
-pytest.importorskip("prometheus_client")
-
 from shoestring.serving import models as served
 from shoestring.serving.metrics import Metrics
 from shoestring.serving.models import Models
 from shoestring.serving.network import Network
 from shoestring.serving.settings import Settings
+
+onnx = pytest.importorskip("onnx")
 
 OTHER = ("rot", "gr\u00fcn", "blau")
 
@@ -134,7 +132,7 @@ def test_damaged_metadata_are_refused(tmp_path: Path):
     kept = {entry.key: entry.value for entry in proto.metadata_props if entry.key != "fit"}
     onnx.helper.set_model_props(proto, kept)
     file.write_bytes(proto.SerializeToString())
-    with pytest.raises(UserError, match="cannot serve .*no 'fit'"):
+    with pytest.raises(UserError, match=r"cannot serve .*no 'fit'"):
         Network(file, Settings())
 
 

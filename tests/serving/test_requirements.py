@@ -34,7 +34,7 @@ def test_they_name_every_package_that_is_checked() -> None:
 def test_serving_imports_none_of_the_packages_for_training() -> None:
     code = (
         "import sys; import shoestring.cli.serve, shoestring.serving.server, shoestring.serving.workers; "
-        "print(*{'torch', 'torchvision', 'timm', 'sklearn', 'scipy', 'matplotlib', 'rich', 'yaml', 'jinja2', 'filelock', "
-        "'safetensors'} & set(sys.modules))"
+        "print(*{'torch', 'torchvision', 'timm', 'sklearn', 'scipy', 'matplotlib', 'rich', 'yaml', 'jinja2', "
+        "'filelock', 'safetensors'} & set(sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "\n"

@@ -99,13 +99,13 @@ def test_a_missing_package_is_one_line(network: Path, capsys, monkeypatch):
 def test_what_is_accepted_is_answered_when_the_server_ends(network: Path, workers):
     with serving(str(network), "--workers", str(workers)) as server:
         load = Load(server)
-        time.sleep(0.5)
+        load.wait_for(50)
         server.process.send_signal(signal.SIGTERM)
         load.join()
         errors = server.process.communicate(timeout=20)[1]
         assert server.process.returncode == 0
-    assert load.counts["answered"] > 20 and load.counts["last"] >= 8
-    assert set(load.counts) == {"answered", "last"}
+    assert load.counts["last"] >= 8, (load.counts, errors)
+    assert set(load.counts) == {"answered", "last"}, (load.counts, errors)
     entries = [json.loads(line) for line in errors.splitlines()]
     assert sum(entry["event"] == "request" for entry in entries) == sum(load.counts.values())
     assert [entry["event"] for entry in entries].count("ended") == workers
@@ -115,6 +115,7 @@ def test_sighup_loads_a_new_file(tmp_path: Path):
     file = write_network(tmp_path / "colors.onnx")
     with serving(f"a={file}", f"b={file}", "--workers", "2", "--quiet") as server:
         load = Load(server, clients=4)
+        load.wait_for(10)
         write_network(file, classes=("rot", "gruen", "blau"))
         server.process.send_signal(signal.SIGHUP)
         end = time.monotonic() + 20
@@ -151,13 +152,14 @@ def served_status(server: Served) -> int:
     return server.ask("POST", "/predict", RED)[0]
 
 
-def test_metrics_are_those_of_all_processes(network: Path):
+def test_metrics_are_those_of_all_processes(network: Path, tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     with serving(str(network), "--workers", "2", "--quiet") as server:
         for _ in range(30):
             assert served_status(server) == 200
         text = server.ask("GET", "/metrics")[1].decode()
         assert 'shoestring_requests_total{path="/predict",status="200"} 30.0' in text
-        folders = [path for path in Path(os.environ.get("TMPDIR", "/tmp")).glob("shoestring-metrics-*")]
+        assert len(list(tmp_path.glob("shoestring-metrics-*"))) == 1
         server.process.terminate()
         server.process.wait(20)
-        assert folders and not [path for path in folders if path.exists()]
+    assert not list(tmp_path.glob("shoestring-metrics-*"))

@@ -80,7 +80,9 @@ def _parser(verb: str) -> Parser:
     add("--port", type=int, default=8000, metavar="N", help="port; 0 for a free one (default: 8000)")
     add("--workers", type=int, default=1, metavar="N", help="processes that share the port (default: 1)")
     add("--device", default="cpu", metavar="NAMES", help="devices of ONNX Runtime: cpu, cuda:0,cuda:1 (default: cpu)")
-    add("--threads", type=int, metavar="N", help="threads of a session (default: cores of this process, less one)")
+    add(
+        "--threads", type=int, metavar="N", help="threads of a session (default: all cores but one, or cores / workers)"
+    )
     add("--batch", type=int, default=16, metavar="N", help="images predicted together at most (default: 16)")
     add("--queue", type=int, default=256, metavar="N", help="images that wait at most, before 429 (default: 256)")
     add("--timeout", default="30s", metavar="DURATION", help="time to receive a request, and to answer (default: 30s)")

@@ -6,12 +6,13 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from shoestring.errors import UserError
 from shoestring.serving.logs import log, start_logging
 from shoestring.serving.requirements import check_installed
-from shoestring.serving.settings import Settings
+from shoestring.serving.settings import Settings, cores
 from shoestring.serving.sockets import open_socket, url_of
 from shoestring.serving.sources import Source, parse_sources
 
@@ -60,6 +61,7 @@ def serve(
         else:
             from shoestring.serving.workers import Workers
 
+            settings = replace(settings, threads=settings.threads or max(1, cores() // workers))
             Workers(files, opened, settings, quiet=quiet).run(workers, lambda: on_start(url, list(files)))
     finally:
         opened.close()

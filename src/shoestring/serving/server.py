@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import uvicorn
 
@@ -20,7 +21,7 @@ from shoestring.serving.logs import log
 from shoestring.serving.settings import Settings
 from shoestring.serving.sockets import BACKLOG
 
-_DRAIN_SECONDS = 0.5  # that connections remain open after the signal, so that what clients are sending is answered
+_DRAIN_SECONDS = 0.5  # that connections without a request remain open after the signal: it may be on its way
 _MAX_CONNECTIONS = 4096
 _KEEP_ALIVE_SECONDS = 30
 
@@ -62,15 +63,29 @@ class Server(uvicorn.Server):
         self._refreshing = asyncio.ensure_future(self._service.models.refresh())
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Close connections with their next answer: first while new ones are accepted, then those that are left."""
+        """Accept no more connections, close the others with their next answer, and end."""
         log("ending", connections=len(self.server_state.connections))
         self._service.gate.draining = True
-        await self._until_idle()
-        for listening in (*self.servers, *(sockets or ())):
-            listening.close()
+        await self._stop_listening(sockets or [])
         await self._until_idle()
         await super().shutdown(sockets)
         log("ended", level=logging.WARNING if self.force_exit else logging.INFO)
+
+    async def _stop_listening(self, sockets: list[socket.socket]) -> None:
+        """Close the sockets, after accepting what waits there: closing them alone would reset these connections."""
+        copies = [listening.dup() for listening in sockets]
+        for listening in (*self.servers, *sockets):
+            listening.close()
+        await asyncio.sleep(0.02)  # until the event loop has really closed them
+        accepted = [connection for listening in copies for connection in _accept_waiting(listening)]
+        loop = asyncio.get_running_loop()
+        for connection in accepted:
+            await loop.connect_accepted_socket(self._protocol, connection)
+
+    def _protocol(self) -> Any:
+        return self.config.http_protocol_class(  # type: ignore[call-arg]
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
 
     async def _until_idle(self) -> None:
         """Wait until there are no connections, but not for long."""
@@ -93,6 +108,16 @@ class Server(uvicorn.Server):
         """End in order, or at once if this is the second signal."""
         self.force_exit = self.should_exit
         self.should_exit = True
+
+
+def _accept_waiting(listening: socket.socket) -> list[socket.socket]:
+    """Return the connections that wait to be accepted, and close the socket at once."""
+    listening.setblocking(False)
+    accepted = []
+    with listening, contextlib.suppress(OSError):  # BlockingIOError when there are no more
+        while True:
+            accepted.append(listening.accept()[0])
+    return accepted
 
 
 def run(files: Mapping[str, Path], opened: socket.socket, settings: Settings, on_start: Callable[[], None]) -> None:

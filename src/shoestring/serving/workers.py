@@ -16,11 +16,13 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from prometheus_client.multiprocess import mark_process_dead
+
 from shoestring.errors import UserError, messages_with_flags
 from shoestring.serving.logs import log, start_logging
+from shoestring.serving.metrics import SHARED_METRICS
 from shoestring.serving.settings import Settings
 
-SHARED_METRICS = "PROMETHEUS_MULTIPROC_DIR"  # a folder, which prometheus_client reads from the environment
 _POLL_SECONDS = 0.2
 _RESTART_SECONDS = 2.0  # from one start of a worker to the next, so that a defect does not start thousands
 
@@ -53,8 +55,13 @@ class Workers:
         for index, worker in enumerate(self._workers):
             alive = worker.process.is_alive()
             if not alive and not self._ending and time.monotonic() - worker.started > _RESTART_SECONDS:
-                code = worker.process.exitcode
-                log("replacing a process that ended", level=logging.ERROR, process=worker.process.pid, exit_code=code)
+                fields = {
+                    "process": worker.process.pid,
+                    "exit_code": worker.process.exitcode,
+                    "reason": worker.reason(),
+                }
+                log("replacing a process that ended", level=logging.ERROR, **fields)
+                mark_process_dead(worker.process.pid)
                 self._workers[index] = _Worker(self._arguments)
 
     def _forward(self, number: int) -> None:
@@ -101,13 +108,16 @@ class _Worker:
         while not self._connection.poll(_POLL_SECONDS):
             if is_ending():
                 return False
-        try:
-            reason = self._connection.recv()
-        except EOFError:
-            raise UserError("a process of the server ended at its start: see its messages above.") from None
-        if reason:
+        if reason := self.reason():
             raise UserError(reason)
         return True
+
+    def reason(self) -> str:
+        """Return why the process cannot serve; empty if it can."""
+        try:
+            return self._connection.recv() if self._connection.poll() else ""
+        except EOFError:
+            return "a process of the server ended without a reason: see its messages above."
 
 
 def _work(
@@ -116,6 +126,8 @@ def _work(
     """Serve in a process of its own, until a signal or the end of the parent process."""
     from shoestring.serving.server import run
 
+    if hasattr(os, "setpgid"):
+        os.setpgid(0, 0)  # Ctrl-C reaches the parent alone, which passes it on
     start_logging(quiet=quiet)
     parent = multiprocessing.parent_process()
     assert parent is not None
