@@ -26,6 +26,7 @@ class ServerProcess:
     def __init__(self, command: list[str], port: int, health: str) -> None:
         self.port, self._health = port, f"http://127.0.0.1:{port}{health}"
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
+        self._is_ending = False
 
     def __enter__(self) -> ServerProcess:
         while True:
@@ -38,8 +39,9 @@ class ServerProcess:
                 time.sleep(0.005)
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGTERM)
+        if not self._is_ending:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGTERM)
         try:
             self.process.wait(10)
         except subprocess.TimeoutExpired:
@@ -47,7 +49,8 @@ class ServerProcess:
             self.process.wait()
 
     def signal(self, number: int) -> None:
-        """Send a signal to the first process alone."""
+        """Send a signal that ends the server to its first process alone."""
+        self._is_ending = True
         self.process.send_signal(number)
 
     def memory_mb(self) -> float:

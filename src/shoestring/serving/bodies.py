@@ -41,9 +41,7 @@ async def read_uploads(request: Request, settings: Settings, fetch: Fetch | None
         uploads = await _from_form(request, settings)
     elif kind == "application/json":
         uploads = await _from_json(await request.body(), settings, fetch)
-    elif kind == "application/x-www-form-urlencoded":
-        raise Refused(415, f"send a form as multipart/form-data, {_EXPECTED}, or the bytes of one image")
-    else:
+    else:  # also as "application/x-www-form-urlencoded", which curl and Python say unless they are told otherwise
         uploads = [Upload("0", await request.body())]
     return uploads
 

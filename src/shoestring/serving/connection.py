@@ -72,7 +72,8 @@ class Connection(HttpToolsProtocol):
         if cycle is None or not cycle.response_started:
             self.transport.write(_LATE)
         if cycle is not None:
-            cycle.scope["state"]["timed_out"] = True
+            scope: Any = cycle.scope
+            scope["state"]["timed_out"] = True
         self.transport.close()
 
 

@@ -28,10 +28,11 @@ def start_logging(*, quiet: bool = False) -> None:
     """Write the log to stderr from now on; with `quiet`, only warnings and errors."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_JsonLines())
-    for name in (_LOGGER.name, "uvicorn.error"):
-        logger = logging.getLogger(name)
+    own = logging.WARNING if quiet else logging.INFO
+    for name, level in {_LOGGER.name: own, "uvicorn.error": logging.ERROR, "python_multipart": logging.ERROR}.items():
+        logger = logging.getLogger(name)  # the others warn about broken requests, of which there may be thousands
         logger.handlers, logger.propagate = [handler], False
-        logger.setLevel(logging.WARNING if quiet or name != _LOGGER.name else logging.INFO)
+        logger.setLevel(level)
 
 
 def log(event: str, *, level: int = logging.INFO, error: BaseException | None = None, **fields: Any) -> None:

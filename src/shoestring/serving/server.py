@@ -69,6 +69,8 @@ class Server(uvicorn.Server):
         await self._stop_listening(sockets or [])
         await self._until_idle()
         await super().shutdown(sockets)
+        if self.force_exit:  # uvicorn leaves this out, and is then cancelled with a traceback
+            await self.lifespan.shutdown()
         log("ended", level=logging.WARNING if self.force_exit else logging.INFO)
 
     async def _stop_listening(self, sockets: list[socket.socket]) -> None:
@@ -83,9 +85,8 @@ class Server(uvicorn.Server):
             await loop.connect_accepted_socket(self._protocol, connection)
 
     def _protocol(self) -> Any:
-        return self.config.http_protocol_class(  # type: ignore[call-arg]
-            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
-        )
+        make: Any = self.config.http_protocol_class
+        return make(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
 
     async def _until_idle(self) -> None:
         """Wait until there are no connections, but not for long."""
