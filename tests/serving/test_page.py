@@ -35,18 +35,14 @@ def opened(url: str, *, width: int = 1280, scheme: str = "light") -> Iterator:
     """Open a page, which must not log anything, nor ask another server."""
     sync_api = pytest.importorskip("playwright.sync_api")
     messages: list[str] = []
+    own = (url.rpartition("/")[0], "blob:", "data:")
     options = ["--no-sandbox", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
         page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
         page.on("console", lambda message: messages.append(message.text))
         page.on("pageerror", lambda error: messages.append(str(error)))
-        page.on(
-            "request",
-            lambda request: (
-                messages.append(request.url) if not request.url.startswith((url, "blob:", "data:")) else None
-            ),
-        )
+        page.on("request", lambda request: request.url.startswith(own) or messages.append(request.url))
         page.goto(url)
         yield page
         assert page.evaluate("document.documentElement.scrollWidth") <= width
