@@ -29,6 +29,7 @@ _PUBLIC = {
     "predict": "shoestring.runs.prediction",
     "prune": "shoestring.api",
     "select": "shoestring.api",
+    "serve": "shoestring.serving.serve",
     "tickets": "shoestring.api",
     "train": "shoestring.api",
 }
@@ -52,6 +53,7 @@ __all__ = [
     "predict",
     "prune",
     "select",
+    "serve",
     "tickets",
     "train",
 ]
@@ -69,6 +71,7 @@ if TYPE_CHECKING:
     from shoestring.runs.finished_run import FinishedRun
     from shoestring.runs.prediction import predict
     from shoestring.selection import Subset
+    from shoestring.serving.serve import serve
 
 
 def __getattr__(name: str) -> Any:

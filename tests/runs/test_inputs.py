@@ -9,9 +9,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from shoestring.config.model_files import model_folder
 from shoestring.config.recipe import Recipe, Select, Train
 from shoestring.errors import UserError
-from shoestring.models.description import model_folder
 from shoestring.runs import pipeline
 from shoestring.runs.directory import RunDir
 from shoestring.runs.inputs import file_states

@@ -23,6 +23,7 @@ VERBS = {
     "evaluate": ("shoestring.cli.evaluate", "evaluate a finished run on other images"),
     "predict": ("shoestring.cli.predict", "predict the classes of image files"),
     "export": ("shoestring.cli.export", "write a model as a file for other programs: ONNX, Triton and others"),
+    "serve": ("shoestring.cli.serve", "serve models over HTTP: a page, an API for images, metrics"),
     "compare": ("shoestring.cli.compare", "compare finished runs, with tests of their differences"),
     "report": ("shoestring.cli.report", "print the results of a finished run, and write its report"),
     "list": ("shoestring.cli.list", "list methods, models and data sources with their options"),
@@ -43,6 +44,7 @@ examples:
   shoestring run cifar10 --examples 1000 --time 10m --baseline
   shoestring predict runs/NAME photos/new/ --csv predictions.csv
   shoestring export runs/NAME
+  shoestring serve runs/NAME
 
 `shoestring VERB --help` lists the flags of a verb. Results are written to stdout, progress to stderr;
 if their reader ends, output is dropped and the command continues.

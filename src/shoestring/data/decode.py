@@ -36,18 +36,26 @@ _ORIENTATIONS = {  # EXIF
 }
 
 
-def decode(image: Encoded, *, resolution: int, channels: int, fit: Fit = DEFAULT_FIT) -> NDArray[np.uint8]:
+class TooManyPixels(UserError):
+    """An image that is too large to be decoded."""
+
+
+def decode(
+    image: Encoded, *, resolution: int, channels: int, fit: Fit = DEFAULT_FIT, max_pixels: int | None = None
+) -> NDArray[np.uint8]:
     """Decode a file, its bytes, an array (H, W[, C]) or a Pillow image to uint8 (resolution, resolution, channels).
 
     The EXIF orientation is applied, transparency becomes white, gray levels of any bit depth are scaled to 8 bits by
     the file's value of white (by default 65535), and colors are converted to `channels` (1 or 3). With the `fit` "crop"
     the center square, with the complete shorter side, is resized with an antialiasing bicubic filter; with "squash" the
     whole image, out of proportion; with "pad" the whole image in proportion, with gray bars (`squares.PADDING`) beside
-    it. Raises `UserError`, without the name of the file, if it is not an image, is broken, or has more pixels than
-    Pillow considers safe (`2 * PIL.Image.MAX_IMAGE_PIXELS`, 179 million).
+    it. Raises `UserError`, without the name of the file, if it is not an image or is broken, and `TooManyPixels` before
+    it is decoded if it has more than `max_pixels`, or than Pillow considers safe (`2 * PIL.Image.MAX_IMAGE_PIXELS`, 179
+    million).
     """
     try:
         with quiet(), _open(image) as opened:
+            _check_pixels(opened.width * opened.height, max_pixels)
             coding = read_coding(opened)
             size = resized_size(opened.size, resolution, fit)
             opened.draft(None, (2 * size[0], 2 * size[1]))  # decodes a large JPEG at a fraction of its size
@@ -60,6 +68,8 @@ def decode(image: Encoded, *, resolution: int, channels: int, fit: Fit = DEFAULT
             pixels = np.asarray(resized.convert("L" if channels == 1 else "RGB"))
     except UserError:
         raise
+    except Image.DecompressionBombError:
+        raise TooManyPixels(_too_many(2 * (Image.MAX_IMAGE_PIXELS or 0))) from None
     except Exception as error:  # Pillow's readers raise a dozen kinds for broken files
         raise UserError(_reason(error, image)) from None
     return pad(pixels.reshape(*pixels.shape[:2], channels), resolution)
@@ -178,11 +188,20 @@ def _resize(image: Image.Image, size: tuple[int, int], fit: Fit) -> Image.Image:
     return image.resize(size, Image.Resampling.BICUBIC, box=source_box(image.size, fit))
 
 
+def _check_pixels(pixels: int, maximum: int | None) -> None:
+    if maximum is not None and pixels > maximum:
+        raise TooManyPixels(_too_many(maximum))
+
+
+def _too_many(maximum: int) -> str:
+    return f"it has too many pixels: the maximum is {maximum:,}; save it smaller"
+
+
 def _reason(error: Exception, image: Encoded) -> str:
     if isinstance(error, Image.UnidentifiedImageError):
         return unsupported_reason(_first_bytes(image))
     if isinstance(error, Image.DecompressionBombError):
-        return f"it has too many pixels: the maximum is {2 * (Image.MAX_IMAGE_PIXELS or 0):,}; save it smaller"
+        return _too_many(2 * (Image.MAX_IMAGE_PIXELS or 0))
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
     return f"it is a broken image ({' '.join(str(error).split()) or type(error).__name__})"

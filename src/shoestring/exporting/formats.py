@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from shoestring.config.model_files import DESCRIPTION_FILE, TENSORS_FILE
 from shoestring.errors import UserError
 from shoestring.exporting import onnx, triton
 from shoestring.exporting.metadata import Metadata
 from shoestring.exporting.parity import Predict
 from shoestring.exporting.pipeline import Pipeline
-from shoestring.models.description import DESCRIPTION_FILE, TENSORS_FILE
 from shoestring.models.model import Model
 from shoestring.models.tta import tta_modes
 from shoestring.runtime.files import atomic_write

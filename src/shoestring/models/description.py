@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from shoestring.config.fit import EARLIER_FIT
+from shoestring.config.model_files import DESCRIPTION_FILE, model_folder
 from shoestring.errors import UserError
 from shoestring.models.networks import bind_options
 from shoestring.models.preprocessing import Preprocessing, is_finite
 from shoestring.runtime.files import read_json
 from shoestring.tasks import SINGLE_LABEL, Task, find_task
-
-TENSORS_FILE, DESCRIPTION_FILE = "model.safetensors", "model.json"
 
 
 @dataclass(frozen=True)
@@ -29,12 +28,6 @@ class Description:
     temperature: float
     sizes: dict[str, Any]
     task: Task = SINGLE_LABEL
-
-
-def model_folder(path: Path) -> Path | None:
-    """Return the folder of a run's last model, or `path` itself if it holds a model; None if there is none."""
-    folders = (path / "prune", path / "train", path)
-    return next((folder for folder in folders if (folder / DESCRIPTION_FILE).exists()), None)
 
 
 def read_description(folder: Path) -> Description:

@@ -14,20 +14,13 @@ from numpy.typing import NDArray
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from shoestring.config.model_files import DESCRIPTION_FILE, TENSORS_FILE, model_folder
 from shoestring.data.images import Images
 from shoestring.data.user_images import as_images
 from shoestring.errors import UserError
 from shoestring.escaping import html, html_table
 from shoestring.models import timm
-from shoestring.models.description import (
-    DESCRIPTION_FILE,
-    TENSORS_FILE,
-    blaming_description,
-    check_temperature,
-    model_folder,
-    read_description,
-    size_options,
-)
+from shoestring.models.description import blaming_description, check_temperature, read_description, size_options
 from shoestring.models.head_modules import class_scores
 from shoestring.models.heads import find_heads, init_near_zero, with_new_heads
 from shoestring.models.layers import resize_tensors

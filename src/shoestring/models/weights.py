@@ -11,8 +11,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from shoestring.config.model_files import DESCRIPTION_FILE
 from shoestring.errors import UserError
-from shoestring.models.description import DESCRIPTION_FILE
 
 
 def read_tensors(file: Path) -> dict[str, Tensor]:

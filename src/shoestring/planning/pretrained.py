@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from shoestring.config.model_files import model_folder
 from shoestring.config.plan import FineTune
 from shoestring.config.recipe import Recipe, Train
 from shoestring.data.build import AtMost, Resolution
@@ -12,7 +13,7 @@ from shoestring.data.images import Images
 from shoestring.errors import UserError
 from shoestring.models import timm
 from shoestring.models.blocks import find_blocks, tuned_blocks
-from shoestring.models.description import model_folder, read_description
+from shoestring.models.description import read_description
 from shoestring.models.model import Model
 from shoestring.models.preprocessing import Preprocessing
 

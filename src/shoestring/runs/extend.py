@@ -7,11 +7,11 @@ from functools import partial
 
 from shoestring.budget import DEFAULT_EPOCHS
 from shoestring.config.layers import merge
+from shoestring.config.model_files import model_folder
 from shoestring.config.plan import run_plan, to_dict, without_trainings
 from shoestring.config.recipe import Recipe
 from shoestring.config.serialize import as_dict, without_budget
 from shoestring.errors import UserError
-from shoestring.models.description import model_folder
 from shoestring.models.model import Model
 from shoestring.runs.directory import RunDir
 from shoestring.training.checkpoint import Checkpoint

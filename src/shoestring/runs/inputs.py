@@ -6,11 +6,11 @@ import contextlib
 from pathlib import Path
 from typing import Any
 
+from shoestring.config.model_files import model_folder
 from shoestring.config.paths import timm_network
 from shoestring.config.recipe import Recipe
 from shoestring.data import Images, load, load_unlabeled
 from shoestring.errors import UserError
-from shoestring.models.description import model_folder
 from shoestring.runs.directory import RunDir
 from shoestring.runs.loading import current_key, load_arguments, read_arguments
 from shoestring.runtime.context import Context

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import torch
 
+from shoestring.config.model_files import model_folder
 from shoestring.errors import UserError
-from shoestring.models.description import model_folder
 from shoestring.models.model import Model
 from shoestring.runs.directory import RunDir
 from shoestring.training.snapshots import newest

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from shoestring.budget import DEFAULT_EPOCHS
+from shoestring.config.model_files import model_folder
 from shoestring.config.recipe import Recipe
 from shoestring.config.units import format_seconds
 from shoestring.errors import UserError
 from shoestring.evaluation.cost import measure_cost
 from shoestring.evaluation.tasks import without_images
-from shoestring.models.description import model_folder
 from shoestring.models.model import Model
 from shoestring.reporting.html import run_page
 from shoestring.runs.directory import RunDir

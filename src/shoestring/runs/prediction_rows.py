@@ -63,9 +63,11 @@ class Labeling:
         """Return the row of an image with these probabilities (classes,)."""
         order = (-probabilities).argsort(kind="stable")
         unknown = self.unknown_below is not None and float(probabilities[order[0]]) < self.unknown_below
+        if self.task == SINGLE_LABEL:
+            order = order[: self.top or 1]
         ranked = [(self.classes[i], round(float(probabilities[i]), 5)) for i in order]
         if self.task == SINGLE_LABEL:
-            return Row(image, ranked[: self.top or 1], unknown)
+            return Row(image, ranked, unknown)
         count = self.top or sum(value >= THRESHOLD for _, value in ranked)
         found = dict(ranked)
         return Row(image, ranked[:count], unknown, {name: found[name] for name in self.classes})

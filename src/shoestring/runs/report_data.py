@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from shoestring.config.model_files import TENSORS_FILE, model_folder
 from shoestring.evaluation.metrics import wilson_interval
 from shoestring.evaluation.reliability import reliability_bins
-from shoestring.models.description import TENSORS_FILE, model_folder
 from shoestring.reporting.pictures import Gallery
 from shoestring.reporting.run_data import RunData
 from shoestring.runs.directory import RunDir

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from shoestring.config.model_files import model_folder
 from shoestring.data import Dataset, Images, load
 from shoestring.errors import UserError
-from shoestring.models.description import model_folder
 from shoestring.models.model import Model
 from shoestring.runs.directory import RunDir
 from shoestring.runs.gallery import Sources, indices_of

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from shoestring.budget import DEFAULT_EPOCHS, Budget
+from shoestring.config.model_files import model_folder
 from shoestring.config.recipe import Recipe
 from shoestring.config.serialize import as_dict, to_yaml
 from shoestring.data import Dataset, Images, load, load_unlabeled
 from shoestring.errors import UserError
 from shoestring.evaluation.cost import MIN_PASSES
 from shoestring.evaluation.reserve import seconds_to_write
-from shoestring.models.description import model_folder
 from shoestring.runs.directory import RunDir, write_skipped
 from shoestring.runs.extend import extends, is_trained, reopen
 from shoestring.runs.inputs import check_same_files, check_same_images, check_unchanged_images, file_states

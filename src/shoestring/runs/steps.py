@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from shoestring import execute
+from shoestring.config.model_files import model_folder
 from shoestring.data import Dataset, Images
 from shoestring.evaluation.cost import measure_cost
 from shoestring.evaluation.files import write_metrics
 from shoestring.evaluation.tasks import collect, measure, without_images
 from shoestring.evaluation.warnings import find_warnings, pruning_warnings
-from shoestring.models.description import model_folder
 from shoestring.models.inference import Predictor
 from shoestring.models.model import Model
 from shoestring.planning.proxy import Proxy

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shoestring.budget import Budget
+from shoestring.config.model_files import model_folder
 from shoestring.config.paths import TIMM, timm_network
 from shoestring.data.images import Images
 from shoestring.errors import UserError
-from shoestring.models.description import model_folder
 from shoestring.models.features import are_cached, cached_features
 from shoestring.models.inference import embed
 from shoestring.models.model import Model, build

@@ -1,0 +1,1 @@
+"""Serving exported models over HTTP: no module of this package imports torch."""
