@@ -24,7 +24,7 @@ from shoestring.reporting.run_data import RunData
 from shoestring.runs.directory import RunDir
 from shoestring.runs.gallery import Left, Sources, indices_of, make_gallery
 from shoestring.runs.inputs import check_same_images
-from shoestring.runs.loading import load_arguments
+from shoestring.runs.loading import evaluated, load_arguments
 from shoestring.runs.predictions_file import TestPredictions, read_predictions
 from shoestring.runs.session import Run
 from shoestring.runs.validate import read_recipe
@@ -91,8 +91,11 @@ def write_page(
 def write_in_budget(run: Run, result: dict[str, Any], sources: Sources, *, limited: bool = True) -> None:
     """Write the page and the model card of a run, and add their time to its results.
 
-    If it is `limited` and the budget is a time, they take at most what remains of it.
+    If it is `limited` and the budget is a time, they take at most what remains of it. Nothing is written if the recipe
+    wants no report.
     """
+    if run.recipe.report is False:
+        return
     run.folder.check_exists()
     budget, limit = run.budget, TimeLimit()
     if limited and budget.unit == "seconds":
@@ -176,7 +179,7 @@ def load_sources(folder: RunDir, *, progress: Callable[[int, int], None]) -> tup
     if recipe is None:
         return None, "No pictures are shown, as the run does not record its data."
     try:
-        data = load(**load_arguments(recipe, folder), progress=progress)
+        data = evaluated(recipe, load(**load_arguments(recipe, folder), progress=progress))
         check_same_images(folder, data.train)
         subset = _subset(folder, recipe.select.subset, data.train)
     except (UserError, OSError) as error:
