@@ -28,6 +28,7 @@ _PUBLIC = {
     "predict": "shoestring.runs.prediction",
     "prune": "shoestring.api",
     "select": "shoestring.api",
+    "sweep": "shoestring.experiments.api",
     "tickets": "shoestring.api",
     "train": "shoestring.api",
 }
@@ -50,6 +51,7 @@ __all__ = [
     "predict",
     "prune",
     "select",
+    "sweep",
     "tickets",
     "train",
 ]
@@ -62,6 +64,7 @@ if TYPE_CHECKING:
     from shoestring.estimator import Classifier
     from shoestring.evaluation.metrics import Metrics
     from shoestring.evaluation.multi_label import MultiLabelMetrics
+    from shoestring.experiments.api import sweep
     from shoestring.models.model import Model
     from shoestring.runs.export import export
     from shoestring.runs.prediction import predict

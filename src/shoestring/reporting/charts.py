@@ -48,7 +48,7 @@ def plot_budget(seconds: Mapping[str, float], total: float | None = None, *, axe
             start = right
         if total is not None:
             axes.axvline(total, color=INK, linestyle="--", linewidth=1.2)
-        _name_rows(axes, list(seconds))
+        name_rows(axes, list(seconds))
         axes.set_xlim(0, 1.02 * end)
         axes.set_xlabel("seconds since the start" + ("" if total is None else " (dashed: the deadline)"))
         axes.set_title("Where the time went")
@@ -80,12 +80,12 @@ def plot_curves(
                 linestyle=DASHES[index % len(DASHES)],
                 marker=MARKERS[index % len(MARKERS)] if percent or len(scaled) < 3 else None,
                 markersize=4,
-                label=_short(name),
+                label=short(name),
             )
         for second, text in marks:
             axes.axvline(second, color=MUTED, linestyle=":", linewidth=1.2)
             axes.annotate(
-                f"{_short(text)} ",
+                f"{short(text)} ",
                 (second, 1.0),
                 xycoords=("data", "axes fraction"),
                 rotation=90,
@@ -114,7 +114,7 @@ def plot_class_accuracy(
             low, high = intervals[name] or (accuracy, accuracy)
             axes.hlines(row, 100 * low, 100 * high, color=SERIES[0], linewidth=2)
             axes.plot(100 * accuracy, row, marker="o", markersize=6, color=SERIES[0])
-        _name_rows(axes, list(accuracies))
+        name_rows(axes, list(accuracies))
         lows = [interval[0] for name in accuracies if (interval := intervals[name])]
         axes.set_xlim(10 * int(10 * min(lows, default=0.0)) - 2, 102)
         axes.set_xlabel("images predicted as their class (%)")
@@ -165,8 +165,8 @@ def plot_confusion(counts: Sequence[Sequence[int]], names: Sequence[str], *, axe
                 if count:
                     axes.text(column, row, str(count), ha="center", va="center", fontsize=9, color=color)
         ticks = np.arange(len(names))
-        axes.set_xticks(ticks, [_short(name) for name in names], rotation=90)
-        axes.set_yticks(ticks, [_short(name) for name in names])
+        axes.set_xticks(ticks, [short(name) for name in names], rotation=90)
+        axes.set_yticks(ticks, [short(name) for name in names])
         axes.grid(False)
         axes.set_xlabel("predicted class (images)")
         axes.set_ylabel("class")
@@ -186,7 +186,7 @@ def plot_layers(layers: Mapping[str, tuple[int, int]], *, axes: Axes | None = No
             axes.annotate(
                 f"{last} of {first}", (first, row), xytext=(3, 0), textcoords="offset points", va="center", fontsize=9
             )
-        _name_rows(axes, list(layers))
+        name_rows(axes, list(layers))
         axes.set_xlim(0, 1.25 * max(before, default=1))
         axes.set_xlabel("output channels (outline: before, filled: after)")
         axes.set_title("Channels per layer")
@@ -206,7 +206,7 @@ def plot_pareto(points: Mapping[str, tuple[float, float, Interval]], *, cost: st
             color = SERIES[index % len(SERIES)]
             axes.vlines(value, 100 * low, 100 * high, color=color, linewidth=1.4)
             axes.plot(value, 100 * accuracy, MARKERS[index % len(MARKERS)], color=color, markersize=7)
-            axes.annotate(_short(name), (value, 100 * accuracy), xytext=(6, 5), textcoords="offset points", fontsize=9)
+            axes.annotate(short(name), (value, 100 * accuracy), xytext=(6, 5), textcoords="offset points", fontsize=9)
         front = pareto_front({name: (value, accuracy) for name, (value, accuracy, _) in points.items()})
         line = sorted((points[name][0], 100 * points[name][1]) for name in front)
         axes.plot([x for x, _ in line], [y for _, y in line], color=GRID, linewidth=3, zorder=0)
@@ -233,14 +233,15 @@ def pareto_front(points: Mapping[str, tuple[float, float]]) -> list[str]:
     return [name for name, point in points.items() if not any(beats(other, point) for other in points.values())]
 
 
-def _name_rows(axes: Axes, names: Sequence[str]) -> None:
+def name_rows(axes: Axes, names: Sequence[str]) -> None:
     """Name the rows of a chart, the first at the top."""
-    axes.set_yticks(range(len(names)), [_short(name) for name in names])
+    axes.set_yticks(range(len(names)), [short(name) for name in names])
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.grid(False, axis="y")
     axes.tick_params(axis="y", length=0)
 
 
-def _short(name: str) -> str:
+def short(name: str) -> str:
+    """Shorten a name to what a chart has space for."""
     text = printable(name)
     return text if len(text) <= _MAX_LABEL else f"{text[: _MAX_LABEL - 1]}…"
