@@ -30,6 +30,7 @@ _PUBLIC = {
     "prune": "shoestring.api",
     "select": "shoestring.api",
     "serve": "shoestring.serving.serve",
+    "sweep": "shoestring.experiments.api",
     "tickets": "shoestring.api",
     "train": "shoestring.api",
 }
@@ -54,6 +55,7 @@ __all__ = [
     "prune",
     "select",
     "serve",
+    "sweep",
     "tickets",
     "train",
 ]
@@ -66,6 +68,7 @@ if TYPE_CHECKING:
     from shoestring.estimator import Classifier
     from shoestring.evaluation.metrics import Metrics
     from shoestring.evaluation.multi_label import MultiLabelMetrics
+    from shoestring.experiments.api import sweep
     from shoestring.models.model import Model
     from shoestring.runs.export import export
     from shoestring.runs.finished_run import FinishedRun

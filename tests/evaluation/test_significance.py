@@ -6,10 +6,17 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binomtest
+from scipy.stats import binomtest, t, ttest_rel
 
 from shoestring.evaluation.reliability import reliability_bins
-from shoestring.evaluation.significance import change_interval, compare_paired, holm, mcnemar
+from shoestring.evaluation.significance import (
+    change_interval,
+    compare_paired,
+    compare_seeds,
+    holm,
+    mcnemar,
+    mean_interval,
+)
 
 
 def _correct(both: int, first: int, second: int, neither: int) -> tuple[np.ndarray, np.ndarray]:
@@ -73,3 +80,36 @@ def test_intervals_contain_the_change_in_most_samples():
         hits += low <= -0.1 <= high
     assert 0.92 * 300 <= hits < 300
     assert change_interval(0, 0, 10)[0] < 0 < change_interval(0, 0, 10)[1]
+
+
+@given(st.lists(st.floats(0.3, 0.7), min_size=2, max_size=8))
+def test_interval_of_a_mean_is_that_of_scipy(values):
+    mean, interval = mean_interval(values)
+    assert mean == pytest.approx(np.mean(values)) and interval is not None
+    if np.std(values) > 1e-6:
+        expected = t.interval(0.95, len(values) - 1, mean, np.std(values, ddof=1) / np.sqrt(len(values)))
+        assert interval == pytest.approx(np.clip(expected, 0, 1))
+    assert mean_interval(values[:1]) == (values[0], None)
+
+
+def test_folds_widen_the_interval():
+    values = [0.5, 0.52, 0.54, 0.56, 0.58]
+    _, naive = mean_interval(values)
+    _, wide = mean_interval(values, overlap=0.25)
+    assert naive is not None and wide is not None
+    assert wide[1] - wide[0] == pytest.approx((naive[1] - naive[0]) * np.sqrt((0.2 + 0.25) / 0.2))
+
+
+@given(st.lists(st.tuples(st.floats(0.2, 0.8), st.floats(0.2, 0.8)), min_size=2, max_size=6))
+def test_seeds_are_compared_as_scipy_does(pairs):
+    first, second = ([pair[side] for pair in pairs] for side in (0, 1))
+    result = compare_seeds(first, second)
+    if np.std(np.subtract(first, second)) > 1e-6:
+        assert result.p_value == pytest.approx(ttest_rel(first, second).pvalue, abs=1e-9)
+    assert result.difference == pytest.approx(np.mean(first) - np.mean(second))
+    assert result.interval[0] <= result.difference <= result.interval[1]
+
+
+def test_equal_differences_are_certain():
+    assert compare_seeds([0.5, 0.6], [0.5, 0.6]).p_value == 1
+    assert compare_seeds([0.6, 0.7], [0.5, 0.6]).p_value == 0

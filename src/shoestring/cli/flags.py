@@ -135,6 +135,8 @@ def _add_fields(group: Any, cls: type, fields: Sequence[dataclasses.Field], *, s
             more["action"] = argparse.BooleanOptionalAction
         else:
             more["metavar"] = "PATH" if "normalize" in field.metadata else _metavar(kind)
+            if field.metadata.get("repeated"):
+                more["action"] = "append"
         former = [f"--{old}" for old, new in FORMER_NAMES.items() if new == field.name]
         group.add_argument(f"--{flag.replace('_', '-')}", **more)
         for name in former:  # for one version

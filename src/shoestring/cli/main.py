@@ -19,6 +19,7 @@ VERBS = {
     "select": (_RUN, "select the most valuable training images"),
     "train": (_RUN, "train a network, ending exactly at the deadline"),
     "prune": (_RUN, "prune a trained network to size, and fine-tune it"),
+    "sweep": ("shoestring.cli.sweep", "compare settings on validation images: grid, random, TPE, successive halving"),
     "tickets": ("shoestring.cli.tickets", "find lottery tickets: small networks that train as well as large ones"),
     "evaluate": ("shoestring.cli.evaluate", "evaluate a finished run on other images"),
     "predict": ("shoestring.cli.predict", "predict the classes of image files"),
@@ -42,6 +43,7 @@ examples:
   shoestring run digits --examples 300 --time 60s
   shoestring run photos/ --time 5m --macs 0.5
   shoestring run cifar10 --examples 1000 --time 10m --baseline
+  shoestring sweep digits --over train.learning_rate=0.1,0.2 --time 5m
   shoestring predict runs/NAME photos/new/ --csv predictions.csv
   shoestring export runs/NAME
   shoestring serve runs/NAME

@@ -13,6 +13,7 @@ from shoestring.config.paths import expanded
 from shoestring.config.units import format_percent
 from shoestring.errors import UserError
 from shoestring.escaping import printable
+from shoestring.experiments.record import FILE, is_experiment, read_experiment
 from shoestring.runs.directory import RunDir
 from shoestring.runs.finished import read_result
 from shoestring.runtime.output_files import check_file
@@ -31,7 +32,10 @@ def main(verb: str, words: Sequence[str]) -> int:
             return 0
         if "out" in args:
             raise UserError("--out is the page of several runs; the report of one is written into its folder.")
-        _report(folders[0], progress, "json" in args)
+        if is_experiment(folders[0].path):
+            _report_experiment(folders[0].path, "json" in args)
+        else:
+            _report(folders[0], progress, "json" in args)
     finally:
         progress.close()
     return 0
@@ -40,10 +44,11 @@ def main(verb: str, words: Sequence[str]) -> int:
 def _parser(verb: str) -> Parser:
     parser = Parser(
         prog=f"shoestring {verb}",
-        description="Print the results of a finished run and write its report again (report/index.html, report.md and "
-        "README.md), or write a page that compares several runs. A run that did not finish gets a partial page.",
+        description="Print the results of a finished run or experiment and write its report again (report/index.html, "
+        "report.md and README.md), or write a page that compares several runs. A run that did not finish gets a "
+        "partial page.",
     )
-    parser.add_argument("runs", metavar="RUN", nargs="+", help="folders of finished runs")
+    parser.add_argument("runs", metavar="RUN", nargs="+", help="folders of finished runs, or of one experiment")
     parser.add_argument("--out", metavar="FILE", help=f"page that compares several runs (default: {_PAGE})")
     parser.add_argument("--overwrite", action="store_true", default=False, help="overwrite an existing --out")
     add_output(parser)
@@ -112,6 +117,19 @@ def _report_tickets(folder: RunDir, result: dict[str, Any], as_json: bool) -> No
             print(json.dumps(result, indent=1))
         else:
             show(result)
+
+
+def _report_experiment(folder: Path, as_json: bool) -> None:
+    """Write the report of an experiment, and print its results."""
+    from shoestring.cli.sweep import print_experiment
+    from shoestring.reporting.experiment import write_files
+
+    result = read_experiment(folder)
+    try:
+        write_files(folder, result)
+        print_experiment(result, as_json=as_json)
+    except (LookupError, TypeError, AttributeError) as error:
+        raise UserError(f"{folder / FILE} is corrupted, or of another version ({error!r}).") from error
 
 
 def _compare(folders: Sequence[RunDir], page: Path, overwrite: bool, as_json: bool) -> None:

@@ -14,9 +14,10 @@ from shoestring.budget import process_started
 from shoestring.cli.flags import Parser, add_output, add_recipe, collect_settings, join_values
 from shoestring.cli.process import handle_signals
 from shoestring.cli.progress import Progress
+from shoestring.cli.sweep import run_experiment
 from shoestring.config.layers import merge
 from shoestring.config.paths import expanded, overlap
-from shoestring.config.recipe import Prune, Recipe, Select
+from shoestring.config.recipe import Prune, Recipe, Select, SweepRecipe
 from shoestring.config.recipe_file import read
 from shoestring.config.serialize import as_dict, digest
 from shoestring.errors import UserError
@@ -58,6 +59,12 @@ def _main(verb: str, words: Sequence[str], started: float, job: Distributed | No
     args = vars(known)
     command = {name: args.pop(name) for name in COMMAND_ARGUMENTS if name in args}
     recipe, origin = _recipe(parser, verb, command, collect_settings(parser, verb, args, unknown))
+    if isinstance(recipe, SweepRecipe):
+        if verb == "select":
+            raise UserError("a selection is one run: omit the section sweep of the recipe.")
+        if not recipe.sweep.is_one_run:
+            return run_experiment(recipe, origin, command, started, alone=job is None)
+        recipe = recipe.single
     check(recipe, pruned="sensitivity" in command)
     if command.get("dry_run"):
         return print_origins(recipe, origin, as_json=command.get("json", False))

@@ -10,13 +10,20 @@ from shoestring.config import paths
 from shoestring.errors import UserError
 
 
-def option(help: str, default: Any = None, *, parse: Callable[[Any], Any] | None = None, **limits: float) -> Any:
+def option(
+    help: str,
+    default: Any = None,
+    *,
+    parse: Callable[[Any], Any] | None = None,
+    repeated: bool = False,
+    **limits: float,
+) -> Any:
     """Return a field with its help text.
 
-    `parse` is applied when the recipe is created, and returns what is parsed already unchanged; `limits` are those of
-    `values.check_range`.
+    `parse` is applied when the recipe is created, and returns what is parsed already unchanged; the flag of a
+    `repeated` field may be given several times; `limits` are those of `values.check_range`.
     """
-    metadata = {"help": help, "limits": limits} | ({} if parse is None else {"parse": parse})
+    metadata = {"help": help, "limits": limits, "repeated": repeated} | ({} if parse is None else {"parse": parse})
     return dataclasses.field(default=default, metadata=metadata)
 
 

@@ -7,7 +7,7 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
-from shoestring.config.recipe import SECTIONS, Recipe, TicketsRecipe
+from shoestring.config.recipe import SECTIONS, Recipe, SweepRecipe, TicketsRecipe
 from shoestring.config.values import MAPPINGS, check_range, coerce
 from shoestring.errors import UserError, quoted, unknown
 from shoestring.suggestions import nearest
@@ -26,11 +26,13 @@ _FORMER_VALUES = {"views": {"one": "none"}}
 def merge(*layers: Layer) -> tuple[Recipe, dict[str, str]]:
     """Merge named layers, of which later ones take precedence; return the recipe and the origin of every value.
 
-    Each layer is nested like a recipe file; if one has a section "tickets", the recipe is a `TicketsRecipe`. Raises
-    `UserError` for unknown keys and values of the wrong type.
+    Each layer is nested like a recipe file; if one has a section "tickets", the recipe is a `TicketsRecipe`, and with
+    "sweep" a `SweepRecipe`. Raises `UserError` for unknown keys and values of the wrong type.
     """
     origin: dict[str, str] = {}
-    kind = TicketsRecipe if any("tickets" in content for _, content in layers) else Recipe
+    kinds = {"tickets": TicketsRecipe, "sweep": SweepRecipe}
+    found = (kind for name, kind in kinds.items() if any(name in content for _, content in layers))
+    kind = next(found, Recipe)
     recipe = _build(kind, layers, "", origin)
     return recipe, origin
 

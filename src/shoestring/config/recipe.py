@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Literal
 
 from shoestring.config import paths
 from shoestring.config.class_weights import ClassWeights, parse_class_weights
 from shoestring.config.fields import Section, option, path
 from shoestring.config.fit import DEFAULT_FIT, Fit
+from shoestring.config.fold import Fold, parse_pattern
 from shoestring.config.head import HeadKind
 from shoestring.config.labels import LABEL_FIELDS, LabelTable
 from shoestring.config.select import Select
 from shoestring.config.size_sections import Grow, Prune
+from shoestring.config.sweep import Sweep
 from shoestring.config.tickets import Tickets
 from shoestring.config.units import Bytes, Duration, Flops, Fractions
 
@@ -144,6 +146,19 @@ class Recipe(LabelTable):
         "fraction of the training images held out for validation, at most 2,500 images", 0.1, ge=0, lt=1
     )
     split_seed: int = option("seed of the held-out splits; independent of --seed", 0, ge=0, le=_MAX_SEED)
+    group: str | None = option(
+        "regular expression for file names: images in which it matches the same text (that of its first parentheses, "
+        "if it has any) are never in two splits, such as those of one patient",
+        parse=parse_pattern,
+    )
+    fold: Fold | None = option(
+        "one fold of a cross-validation, such as 2/5: hold out the second of five parts of the images, and no others "
+        "for the test",
+        parse=Fold.parse,
+    )
+    evaluate: Literal["test", "validation"] | None = option(
+        "split that the final network is evaluated on; validation leaves the test split for later (default: test)"
+    )
     keep: str | None = path(
         "images that are never held out: a subset file, a run, or a list of indices into the train split"
     )
@@ -157,6 +172,10 @@ class Recipe(LabelTable):
     memory: Bytes | None = option("limit on accelerator memory: 2GB", parse=Bytes)
     threads: int | None = option("number of CPU threads (default: PyTorch's, or fewer if faster)", ge=1, le=1024)
     baseline: bool = option("also train on as many random images, with the same budget, for comparison", False)
+    report: bool | None = option(
+        "write the page of the run, with charts and pictures (default: yes, but not in experiments); shoestring report "
+        "writes it later"
+    )
     select: Select = field(default_factory=Select)
     train: Train = field(default_factory=Train)
     grow: Grow = field(default_factory=Grow)
@@ -190,6 +209,19 @@ class TicketsRecipe(Recipe):
     tickets: Tickets = field(default_factory=Tickets)
 
 
+@dataclass(frozen=True)
+class SweepRecipe(Recipe):
+    """Several runs. Epochs and FLOPs are those of each run, time that of all runs together."""
+
+    sweep: Sweep = field(default_factory=Sweep)
+
+    @property
+    def single(self) -> Recipe:
+        """The recipe of one run, without what is varied or repeated."""
+        return Recipe(**{entry.name: getattr(self, entry.name) for entry in fields(Recipe)})
+
+
 BUDGETS = ("time", "epochs", "flops")
-IMAGES = (*LABEL_FIELDS, "resolution", "fit", "validation", "split_seed", "keep", "skip_bad")  # how they are loaded
-SECTIONS = {"select": Select, "train": Train, "grow": Grow, "prune": Prune, "tickets": Tickets}
+# how images are loaded
+IMAGES = (*LABEL_FIELDS, "resolution", "fit", "validation", "split_seed", "group", "fold", "keep", "skip_bad")
+SECTIONS = {"select": Select, "train": Train, "grow": Grow, "prune": Prune, "tickets": Tickets, "sweep": Sweep}

@@ -11,7 +11,7 @@ from shoestring.errors import UserError
 
 _MAPPINGS = ("recipe", "result", "data", "ledger", "surroundings", "training")
 _MAX_SIDE = 100_000  # pixels
-_SECTIONS = ("select", "train", "grow", "prune", "tickets")
+_SECTIONS = ("select", "train", "grow", "prune", "tickets", "sweep")
 
 
 def validated(content: Any, file: Path) -> dict[str, Any]:

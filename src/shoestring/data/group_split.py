@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -23,6 +24,29 @@ def group_indices(ids: NDArray[np.str_], groups: Mapping[str, str]) -> NDArray[n
     keys = [(0, groups[name]) if name in groups else (1, name) for name in ids.tolist()]
     known = {key: index for index, key in enumerate(dict.fromkeys(keys))}
     return np.array([known[key] for key in keys], dtype=np.int64)
+
+
+def groups_by_name(splits: Mapping[str, NDArray[np.str_]], pattern: str) -> dict[str, str]:
+    """Return the groups of images by name: the text that a regular expression matches in it, or its first parentheses.
+
+    `splits` are the names (N,) of the images of each split. Raises `UserError` if no name of `train` matches, and for
+    groups in two splits.
+    """
+    expression, groups, split_of = re.compile(pattern), dict[str, str](), dict[str, str]()
+    for split, ids in splits.items():
+        for name in ids.tolist():
+            match = expression.search(name)
+            text = "" if match is None else match[1] if expression.groups else match[0]
+            if not text:
+                continue
+            groups[name] = text
+            if split_of.setdefault(text, split) != split:
+                raise UserError(
+                    f"group '{text}' of --group has images in {split_of[text]} and {split}: keep them in one split."
+                )
+    if "train" not in split_of.values():
+        raise UserError(f"--group '{pattern}' matches no image, such as '{splits['train'][0]}': correct it.")
+    return groups
 
 
 def group_codes(groups: Any, count: int) -> NDArray[np.int64]:

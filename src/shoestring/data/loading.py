@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shoestring.config.fit import DEFAULT_FIT, Fit, check_fit
+from shoestring.config.fold import Fold, parse_pattern
 from shoestring.data.build import Decoding, Resolution, build, check_classes, check_train_split, unreadable
 from shoestring.data.cache import Entry, build_entry, entry_folder, open_entry
 from shoestring.data.decode import VERSION
 from shoestring.data.formats import quiet
-from shoestring.data.group_split import group_indices
+from shoestring.data.group_split import group_indices, groups_by_name
 from shoestring.data.images import Dataset, Images
 from shoestring.data.label_columns import Labels, as_labels
 from shoestring.data.listing import Source, listed, normalized
@@ -41,6 +42,8 @@ def load(  # noqa: PLR0913 (public: keywords with defaults)
     fit: Fit = DEFAULT_FIT,
     validation: float = 0.1,
     split_seed: int = 0,
+    group: str | None = None,
+    fold: str | Fold | None = None,
     skip_bad: bool = False,
     keep: NDArray[np.int64] | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -54,7 +57,10 @@ def load(  # noqa: PLR0913 (public: keywords with defaults)
     a rectangle becomes a square: "crop" (the center), "squash" or "pad" (with gray). Without a test split, a fifth of
     train becomes test; without a validation split, the fraction `validation` of train, at most 2,500 images, is held
     out. Both are stratified and drawn with `split_seed`, and exclude the indices `keep` (K,) of the source's train
-    split, so that a published list of training images can be trained on completely. Files that are not images, by name
+    split, so that a published list of training images can be trained on completely. With `group`, a regular expression,
+    images in whose names it matches the same text (that of its first parentheses, if it has any) are never in two
+    splits. With `fold`, such as "2/5", the second of five stratified parts of train becomes test, instead of any other
+    images, for a cross-validation. Files that are not images, by name
     and content, are skipped and counted in `notes`; with `skip_bad`, so are unreadable images, which `skipped` lists.
     `progress(done, total)` is called while images are decoded; `total` is 0 if unknown.
 
@@ -66,9 +72,10 @@ def load(  # noqa: PLR0913 (public: keywords with defaults)
     splits; one without a value is a group of its own.
 
     Raises `UserError`, with one line each: no such source, no images, unreadable images, a single class, missing
-    labels, a test class that is not in train, a class too small to split, no network, no space for the cache; and for
-    `labels`: no such column, images that do not exist or are listed twice, empty cells, other values than 0 and 1 in
-    one of several columns, a label that never occurs, a group in two splits.
+    labels, a test class that is not in train, a class too small to split or for the folds, several labels per image
+    with `fold`, a `group` that matches no name, no network, no space for the cache; and for `labels`: no such column,
+    images that do not exist or are listed twice, empty cells, other values than 0 and 1 in one of several columns, a
+    label that never occurs, a group in two splits.
     """
     if isinstance(resolution, int) and resolution < 1:
         raise UserError(f"resolution is a number of pixels of 1 or more, not {resolution}.")
@@ -79,8 +86,18 @@ def load(  # noqa: PLR0913 (public: keywords with defaults)
     if keep is not None and len(keep) and not 0 <= keep.min() <= keep.max() < len(entry.splits["train"]):
         count = len(entry.splits["train"])
         raise UserError(f"index {keep.max()} is listed, but {location.name} has {count:,} training images.")
-    groups = None if location.groups is None else group_indices(entry.splits["train"].ids, location.groups)
-    splits, notes = make_splits(entry.splits, validation=validation, seed=split_seed, keep=keep, groups=groups)
+    groups, ids = location.groups, entry.splits["train"].ids
+    if group is not None:
+        used = {name: images.ids for name, images in entry.splits.items() if fold is None or name != "test"}
+        groups = groups_by_name(used, parse_pattern(group))
+    splits, notes = make_splits(
+        entry.splits,
+        validation=validation,
+        seed=split_seed,
+        keep=keep,
+        groups=None if groups is None else group_indices(ids, groups),
+        fold=None if fold is None else Fold.parse(fold),
+    )
     splits["train"].skipped = entry.skipped
     notes = (*_notes(entry), *notes)
     return Dataset(location.name, splits["train"], splits["validation"], splits["test"], notes=notes)

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from shoestring.config.fold import Fold
+from shoestring.data.folds import fold_numbers
 from shoestring.data.group_split import hold_out_groups
 from shoestring.data.images import Images
 from shoestring.data.label_split import hold_out_labels
@@ -51,6 +53,7 @@ def make_splits(
     seed: int,
     keep: NDArray[np.int64] | None = None,
     groups: NDArray[np.int64] | None = None,
+    fold: Fold | None = None,
 ) -> tuple[dict[str, Images], list[str]]:
     """Return train, validation and test images from the splits of a source, and notes on what was held out of train.
 
@@ -58,12 +61,17 @@ def make_splits(
     remaining train images, at most 2,500, is held out. Every class keeps at least one image in train: a class that has
     a single one has no test images, and one that has two no validation images. The indices `keep` of train stay in
     train; the same number of other images is held out. With `groups`, one for each image of train, images of one group
-    stay together. Raises `UserError` if a class has too few groups.
+    stay together. With a `fold` of train, its images are the test split; those of the source are not used. Raises
+    `UserError` if a class has too few groups, or too few images or groups for the folds.
     """
     if not 0 <= validation < 1:
         raise UserError(f"validation is a fraction of the training images from 0 to below 1, not {validation}.")
     complete, notes = dict(splits), []
-    if "test" not in splits:
+    if fold is not None:
+        complete["train"], complete["test"] = _hold_out_fold(complete["train"], fold, seed, groups)
+        unused = "" if "test" not in splits else f"; the {len(splits['test']):,} test images are not used"
+        notes.append(f"fold {fold} of the training images, {len(complete['test']):,}, is the test split{unused}.")
+    elif "test" not in splits:
         size = round(TEST_FRACTION * len(complete["train"]))
         complete["train"], complete["test"] = _hold_out_images(complete["train"], size, seed, keep, groups)
         how = f"a fifth of each {complete['train'].task.noun}" if groups is None else "about a fifth, in whole groups"
@@ -91,6 +99,13 @@ def _hold_out_images(
         return images[kept], images[held]
     free = np.arange(len(images)) if keep is None else np.flatnonzero(~np.isin(images.rows, keep))
     return _hold_out_of(images, free, size, seed)
+
+
+def _hold_out_fold(images: Images, fold: Fold, seed: int, groups: NDArray[np.int64] | None) -> tuple[Images, Images]:
+    """Return the images outside and inside a fold."""
+    own = None if groups is None else groups[images.rows]
+    inside = fold.number - 1 == fold_numbers(images.targets, fold.count, classes=images.classes, seed=seed, groups=own)
+    return images[np.flatnonzero(~inside)], images[np.flatnonzero(inside)]
 
 
 def _absent(held: Images, split: str, consequence: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Is the difference between two models significant? Paired tests on the same images, corrected for their number."""
+"""Is the difference between two models significant? Paired tests, corrected for their number; intervals of means."""
 
 from __future__ import annotations
 
@@ -61,3 +61,50 @@ def holm(p_values: Sequence[float]) -> list[float]:
         highest = max(highest, min((count - rank) * p_values[index], 1.0))
         adjusted[index] = highest
     return adjusted
+
+
+def mean_interval(values: Sequence[float], *, overlap: float = 0.0) -> tuple[float, tuple[float, float] | None]:
+    """Return the mean of at least one value, and its 95 % interval by Student's t; None for one value.
+
+    For the folds of a cross-validation, whose training images overlap, `overlap` is the number of test images over that
+    of training images: it widens the interval as in Nadeau and Bengio (2003), because the naive one is too narrow.
+    """
+    count, mean = len(values), sum(values) / len(values)
+    if count < 2:
+        return mean, None
+    from scipy.special import stdtrit
+
+    half = float(stdtrit(count - 1, 0.975)) * math.sqrt(_variance(values) * (1 / count + overlap))
+    return mean, (max(mean - half, 0.0), min(mean + half, 1.0))
+
+
+@dataclass(frozen=True)
+class PairedMeans:
+    """Mean accuracy of the first method minus that of the second over the same seeds, by a paired t-test.
+
+    `interval` is the 95 % interval of the difference.
+    """
+
+    difference: float
+    interval: tuple[float, float]
+    p_value: float
+
+
+def compare_seeds(first: Sequence[float], second: Sequence[float]) -> PairedMeans:
+    """Compare the accuracies of two methods with the same seeds, in the same order, at least two."""
+    assert len(first) == len(second) > 1, "the same seeds"
+    from scipy.special import stdtr, stdtrit
+
+    differences = [one - other for one, other in zip(first, second)]
+    count, mean = len(differences), sum(differences) / len(differences)
+    error = math.sqrt(_variance(differences) / count)
+    half = float(stdtrit(count - 1, 0.975)) * error
+    p_value = 2 * float(stdtr(count - 1, -abs(mean) / error)) if error else float(not mean)
+    return PairedMeans(mean, (max(mean - half, -1.0), min(mean + half, 1.0)), p_value)
+
+
+def _variance(values: Sequence[float]) -> float:
+    """Return the unbiased variance of at least two values; 0 for values that differ only by rounding."""
+    mean = sum(values) / len(values)
+    variance = sum((value - mean) ** 2 for value in values) / (len(values) - 1)
+    return 0.0 if variance < 1e-24 else variance

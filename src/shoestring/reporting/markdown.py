@@ -28,6 +28,7 @@ def page(result: dict[str, Any]) -> str:
     """Render the page."""
     ledger, several = result["ledger"], is_multi_label(result)
     more = _LABELS if several else "The confusion matrix is in `evaluate/confusion.csv`."
+    once = ", on which its probabilities are calibrated" if result["split"] == "validation" else ", which is used once"
     parts = [
         f"# {markdown(headline(result))}",
         *(f"**Warning:** {markdown(warning)}." for warning in result.get("warnings", ())),
@@ -37,7 +38,7 @@ def page(result: dict[str, Any]) -> str:
         "## Labels" if several else "## Classes",
         table(*class_table(result)),
         f"Unless marked as validation, metrics are of the final model on the {markdown(result['split'])} split "
-        f"({result['images']:,} images), which is used once. Intervals are 95 % (Wilson). {more}",
+        f"({result['images']:,} images){once}. Intervals are 95 % (Wilson). {more}",
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -95,9 +96,9 @@ def _accuracies(result: dict[str, Any]) -> list[tuple[str, str]]:
     if is_multi_label(result):
         return [*label_rows(result), ("all labels right, validation", format_percent(result["validation"])), loss]
     return [
-        ("test accuracy", f"{format_percent(result['accuracy'])}  ({low} to {high})"),
+        (f"{result['split']} accuracy", f"{format_percent(result['accuracy'])}  ({low} to {high})"),
         *averages(result),
-        validation,
+        *([validation] if result["split"] != "validation" else []),
         loss,
     ]
 

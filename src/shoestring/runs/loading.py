@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from shoestring.config.labels import LABEL_FIELDS
 from shoestring.config.recipe import Recipe
-from shoestring.data import source_key
+from shoestring.data import Dataset, source_key
 from shoestring.data.build import AtMost, Resolution
 from shoestring.data.label_columns import as_labels
+from shoestring.errors import UserError
 from shoestring.planning.pretrained import MAX_STORED_SIDE, is_pretrained, stored_resolution, with_weights
 from shoestring.runs.directory import RunDir
 from shoestring.selection.subset_files import never_held_out
@@ -34,9 +36,22 @@ def read_arguments(recipe: Recipe, folder: RunDir, *, only: str | None = None) -
 
 def load_arguments(recipe: Recipe, folder: RunDir, *, only: str | None = None) -> dict[str, Any]:
     """Return the keyword arguments of `load` for a recipe."""
-    split = {"validation": recipe.validation, "split_seed": recipe.split_seed, "keep": never_held_out(recipe)}
+    split = {name: getattr(recipe, name) for name in ("validation", "split_seed", "group", "fold")}
+    split["keep"] = never_held_out(recipe)
     own = read_arguments(recipe, folder, only=only)
     return {"source": recipe.data, **label_arguments(recipe), **own, **split}
+
+
+def evaluated(recipe: Recipe, data: Dataset) -> Dataset:
+    """Return the data set with the split that the recipe evaluates on as its test split.
+
+    Raises `UserError` if there are no such images.
+    """
+    if recipe.evaluate != "validation":
+        return data
+    if not len(data.validation):
+        raise UserError("there are no validation images to evaluate on: set --validation, or omit --evaluate.")
+    return replace(data, test=data.validation)
 
 
 def _resolution(recipe: Recipe, folder: RunDir, only: str | None) -> Resolution:

@@ -79,8 +79,11 @@ def write_page(
 def write_in_budget(run: Run, result: dict[str, Any], sources: Sources, *, limited: bool = True) -> None:
     """Write the page and the model card of a run, and add their time to its results.
 
-    If it is `limited` and the budget is a time, they take at most what remains of it.
+    If it is `limited` and the budget is a time, they take at most what remains of it. Nothing is written if the recipe
+    wants no report.
     """
+    if run.recipe.report is False:
+        return
     run.folder.check_exists()
     budget, limit = run.budget, TimeLimit()
     if limited and budget.unit == "seconds":

@@ -11,7 +11,7 @@ from shoestring.models.model import Model
 from shoestring.runs.directory import RunDir
 from shoestring.runs.gallery import Sources, indices_of
 from shoestring.runs.inputs import check_same_images
-from shoestring.runs.loading import load_arguments
+from shoestring.runs.loading import evaluated, load_arguments
 from shoestring.runs.validate import read_recipe
 from shoestring.selection import Subset
 from shoestring.selection.subset_files import load_subset
@@ -36,7 +36,7 @@ def load_sources(
     if recipe is None:
         return None, "No pictures are shown, as the run does not record its data."
     try:
-        data = load(**load_arguments(recipe, folder), progress=progress)
+        data = evaluated(recipe, load(**load_arguments(recipe, folder), progress=progress))
         check_same_images(folder, data.train)
         subset = _subset(folder, recipe.select.subset, data.train)
     except (UserError, OSError) as error:

@@ -20,7 +20,7 @@ from shoestring.evaluation.reserve import seconds_to_write
 from shoestring.runs.directory import RunDir, write_skipped
 from shoestring.runs.extend import extends, is_trained, reopen
 from shoestring.runs.inputs import check_same_files, check_same_images, check_unchanged_images, file_states
-from shoestring.runs.loading import current_key, load_arguments, read_arguments
+from shoestring.runs.loading import current_key, evaluated, load_arguments, read_arguments
 from shoestring.runs.progress import with_history, with_run_fraction
 from shoestring.runs.validate import check, check_run_folder
 from shoestring.runtime.context import Context
@@ -55,11 +55,12 @@ class Run:
         log(f"loading {recipe.data}")
         with self.budget.track("load"):
             arguments = load_arguments(recipe, self.folder, only=self.only)
-            data = load(**arguments, progress=self._report_loading)
+            data = evaluated(recipe, load(**arguments, progress=self._report_loading))
             if self.context.distributed is not None:
                 self.context.distributed.broadcast(("load", arguments))  # from the cache
+        tested = "" if recipe.evaluate == "validation" else f"{len(data.test):,} test, "
         log(
-            f"{data.name}: {len(data.train):,} train, {len(data.validation):,} validation, {len(data.test):,} test, "
+            f"{data.name}: {len(data.train):,} train, {len(data.validation):,} validation, {tested}"
             f"{len(data.classes)} {data.train.task.nouns}, {' x '.join(map(str, data.train.shape))}"
         )
         for note in data.notes:
@@ -88,7 +89,8 @@ class Run:
         self.budget.reserve("files", seconds_to_write(len(data.test), len(data.classes)))
         self.budget.reserve("timing", self.timing_reserve, images=MIN_PASSES)
         charts = _REPORT_FRACTION * self.budget.total >= _REPORT_SECONDS
-        self.budget.reserve("report", _REPORT_SECONDS if charts else _PAGE_SECONDS)
+        if self.recipe.report is not False:
+            self.budget.reserve("report", _REPORT_SECONDS if charts else _PAGE_SECONDS)
         self.reserve_exit()
 
     def reserve_exit(self) -> None:

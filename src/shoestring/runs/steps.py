@@ -130,13 +130,14 @@ def prune(run: Run, model: Model, images: Images, validation: Images, resolved: 
 
 
 def evaluate(run: Run, model: Model, data: Dataset, images: Images, subset: Subset | None) -> dict[str, Any]:
-    """Evaluate the final model, once, on the test split; return all results as plain values.
+    """Evaluate the final model, once, on the test split or as the recipe says; return all results as plain values.
 
     Its temperature is fitted on the validation split first. If time is short, predictions use less test-time
     augmentation (`Predictor`), and the latency of a batch is not measured.
     """
     budget = run.budget
-    run.context.log(f"evaluating on {len(data.validation):,} validation and {len(data.test):,} test images")
+    tested = "" if run.recipe.evaluate == "validation" else f" and {len(data.test):,} test"
+    run.context.log(f"evaluating on {len(data.validation):,} validation{tested} images")
     model.module.to(run.context.device)
     with budget.track("evaluate"):
         predictor = _predictor(run, model, data)
@@ -191,13 +192,13 @@ def evaluate(run: Run, model: Model, data: Dataset, images: Images, subset: Subs
 
 def _test(run: Run, predictor: Predictor, images: Images) -> dict[str, Any]:
     """Return the metrics on the test images as plain values, and write their files; without images none is measured."""
-    classes = images.classes
+    classes, split = images.classes, run.recipe.evaluate or "test"
     if not len(images):
-        metrics = without_images(images.task, classes, "test")
+        metrics = without_images(images.task, classes, split)
         run.budget.release("evaluate")
     else:
         predictions = collect(predictor(images), images, classes=len(classes))
-        measured = measure(predictions, classes=classes, split="test")
+        measured = measure(predictions, classes=classes, split=split)
         run.budget.release("evaluate")
         run.folder.check_exists()
         write_metrics(run.folder / "evaluate", measured, predictions, images)

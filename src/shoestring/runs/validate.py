@@ -29,6 +29,7 @@ def check(recipe: Recipe, *, pruned: bool = False) -> None:
         raise UserError("--labels says the labels of images, and with --unlabeled there are none: omit one of them.")
     if recipe.unlabeled and recipe.select.balance not in ("equal", "none"):
         raise UserError("--balance needs labels, and with --unlabeled there are none: omit --balance.")
+    _check_splits(recipe)
     if not pruned and not recipe.prune.enabled and recipe.prune != Prune():
         raise UserError(
             "pruning settings have no effect without a target: set --macs, --params, --file-size, --latency or "
@@ -72,6 +73,17 @@ def check_separate(path: Path, data: str, *, flag: str = "--out") -> None:
             f"{path} and the data, {images}, overlap: output files would be mixed with the images. Choose another "
             f"{flag}."
         )
+
+
+def _check_splits(recipe: Recipe) -> None:
+    select = recipe.select
+    if recipe.group is not None and recipe.group_column is not None:
+        raise UserError("--group and --group-column both say which images belong together: omit one of them.")
+    if recipe.unlabeled and (recipe.group or recipe.fold):
+        name = "group" if recipe.group else "fold"
+        raise UserError(f"nothing is held out of images without labels: omit --{name}.")
+    if recipe.fold is not None and recipe.start is None and (recipe.keep or select.subset or select.already):
+        raise UserError("each image is held out in one of the folds: omit --keep, --subset and --already.")
 
 
 def _check_selection(settings: Select) -> None:

@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import shoestring
+from shoestring.errors import BudgetTooSmall, UserError
+from shoestring.experiments.clock import Clock
+from shoestring.experiments.experiment import Experiment
+from shoestring.runs.directory import RunDir
+
+SMALL = {"epochs": 2, "device": "cpu", "train": {"model": "simplecnn", "width": 0.125, "batch_size": 8}}
+
+
+def result_of(folder: Path, name: str) -> dict:
+    return RunDir(folder / "trials" / name).run["result"]
+
+
+def test_seeds_give_a_mean_with_an_interval(in_process, data, tmp_path):
+    out = tmp_path / "out"
+    result = shoestring.sweep(data, out=out, seeds=3, **SMALL)
+    accuracies = [result_of(out, f"001-seed-{seed}")["accuracy"] for seed in range(3)]
+    [row] = result["rows"]
+    assert row["accuracies"] == accuracies and row["accuracy"] == pytest.approx(np.mean(accuracies))
+    assert row["interval"][0] <= row["accuracy"] <= row["interval"][1]
+    assert len({result_of(out, f"001-seed-{seed}")["loss"] for seed in range(3)}) == 3
+    assert result["split"] == "test" and result["kind"] == "seeds" and result["chosen"] is None
+    seeds = [RunDir(out / "trials" / name).run["recipe"]["seed"] for name in row["runs"]]
+    assert seeds == [0, 1, 2]
+    assert "mean of 3" in (out / "report" / "report.md").read_text()
+    saved = json.loads((out / "experiment.json").read_text())["result"]
+    assert saved == json.loads(json.dumps(result))
+    assert shoestring.sweep(data, out=out, seeds=3, **SMALL) == saved and len(in_process) == 3
+
+
+def test_folds_predict_each_image_once(in_process, data, tmp_path):
+    out = tmp_path / "out"
+    result = shoestring.sweep(data, out=out, folds=3, **SMALL)
+    rows = list(csv.DictReader((out / "out_of_fold.csv").read_text().splitlines()))
+    assert len({row["id"] for row in rows}) == len(rows) == 90
+    metrics = result["out_of_fold"]
+    assert metrics["accuracy"] == pytest.approx(np.mean([row["class"] == row["predicted"] for row in rows]))
+    folds = [result_of(out, f"fold-{number}") for number in (1, 2, 3)]
+    assert metrics["loss"] == pytest.approx(sum(fold["loss"] * fold["images"] for fold in folds) / 90)
+    assert metrics["images"] == 90 and json.loads((out / "metrics.json").read_text())["split"] == "out-of-fold"
+    assert "Classes, out of fold" in (out / "report" / "report.md").read_text()
+
+
+def test_a_sweep_uses_the_test_split_once_for_the_chosen_one(in_process, data, tmp_path):
+    out = tmp_path / "out"
+    over = {"train.learning_rate": [0.1, 1e-9], "train.dropout": [0, 0.1]}
+    result = shoestring.sweep(data, out=out, over=over, **{**SMALL, "epochs": 12})
+    assert len(in_process) == len(result["rows"]) == 4
+    assert "learning_rate=0.1" in result["chosen"] and result["rows"][0]["name"] == result["chosen"]
+    for name in in_process:
+        assert result_of(out, name)["split"] == "validation"
+    best = result["rows"][0]["runs"][0]
+    model = shoestring.Model.load(out / "trials" / best)
+    expected = shoestring.evaluate(model, shoestring.load(data).test)
+    assert result["test"]["accuracy"] == pytest.approx(expected.accuracy)
+    assert list((out / "test").iterdir()) == [out / "test" / best]
+    assert len(result["tests"]) == 6 and all(test["adjusted"] >= test["p_value"] for test in result["tests"])
+    rate, dropout = result["effects"]
+    assert rate["setting"] == "train.learning_rate" and rate["explained"] > (dropout["explained"] or 0.0)
+    table = list(csv.DictReader((out / "trials.csv").read_text().splitlines()))
+    assert [row["name"] for row in table] == [row["name"] for row in result["rows"]]
+
+
+def test_methods_and_seeds_are_tested_in_pairs_of_seeds(in_process, data, tmp_path):
+    result = shoestring.sweep(data, out=tmp_path / "out", over={"train.dropout": [0, 0.5]}, seeds=2, **SMALL)
+    [test] = result["tests"]
+    first, second = (row["accuracies"] for row in result["rows"])
+    assert test["difference"] == pytest.approx(np.mean(first) - np.mean(second)) and len(result["test"]["runs"]) == 2
+
+
+def test_halving_gives_the_best_more_epochs(in_process, data, tmp_path):
+    out, over = tmp_path / "out", {"train.learning_rate": [0.1, 1e-9, 1e-8, 1e-7]}
+    result = shoestring.sweep(data, out=out, over=over, halving=4, **{**SMALL, "epochs": 8})
+    assert in_process[-1].endswith("-round-2") and len(in_process) == 5
+    epochs = [RunDir(out / "trials" / name).run["recipe"]["epochs"] for name in in_process]
+    assert epochs == [2, 2, 2, 2, 8]
+    assert result["rows"][0]["round"] == 1 and result["chosen"] == result["rows"][0]["name"]
+
+
+def test_the_pareto_front_of_accuracy_and_cost(in_process, data, tmp_path):
+    over = {"train.width": [0.125, 0.25]}
+    result = shoestring.sweep(
+        data, out=tmp_path / "out", over=over, against="macs", epochs=2, train={"model": "simplecnn", "batch_size": 8}
+    )
+    macs = {row["name"]: row["macs"] for row in result["rows"]}
+    assert min(macs, key=macs.__getitem__) in result["front"] and len(set(macs.values())) == 2
+
+
+def test_a_failing_combination_does_not_stop_the_others(in_process, data, tmp_path):
+    over = {"train.weights": ["none", str(tmp_path / "missing.safetensors")]}
+    result = shoestring.sweep(data, out=tmp_path / "out", over=over, **SMALL)
+    failed = result["rows"][1]
+    assert (
+        failed["accuracy"] is None and "missing.safetensors" in failed["error"] and result["chosen"] == "weights=none"
+    )
+
+
+def test_an_interrupted_experiment_is_resumed(in_process, data, tmp_path, monkeypatch):
+    out, settings = tmp_path / "out", {"over": {"train.dropout": [0, 0.1, 0.2]}, "jobs": 1, **SMALL}
+    finish = Experiment._finish
+
+    def interrupted(self, trial, outcome):
+        if trial.name.startswith("002"):
+            raise KeyboardInterrupt
+        finish(self, trial, outcome)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Experiment, "_finish", interrupted)
+        shoestring.sweep(data, out=out, **settings)
+    assert in_process == ["001-seed-0", "002-seed-0"]
+    result = shoestring.sweep(data, out=out, **settings)
+    assert in_process == ["001-seed-0", "002-seed-0", "003-seed-0"] and len(result["rows"]) == 3
+    with pytest.raises(UserError, match="another experiment"):
+        shoestring.sweep(data, out=out, **{**settings, "epochs": 3})
+
+
+def test_errors_of_runs_without_varied_settings_end_the_experiment(in_process, data, tmp_path, arguments):
+    with pytest.raises(UserError, match="class '0' has 30 images, fewer than the 31 folds: use folds=30"):
+        shoestring.sweep(data, out=tmp_path / "out", folds=31, jobs=1, **SMALL)
+    assert len(in_process) == 1
+
+
+def test_too_little_time_names_what_is_needed(in_process, data, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(Clock, "unit", lambda self, waves: 0.05)
+        with pytest.raises(BudgetTooSmall, match=r"--time 9s leaves 0.1 s for each of 2 runs, 1 at a time") as error:
+            shoestring.sweep(data, out=tmp_path / "out", seeds=2, time="9s", jobs=1, device="cpu")
+    assert error.value.least > 9 and not (tmp_path / "out" / "experiment.json").exists()
+    with pytest.raises(BudgetTooSmall, match="none is finished"):
+        shoestring.sweep(data, out=tmp_path / "other", seeds=9, time="0.1s", jobs=1)
+
+
+def test_runs_that_do_not_fit_into_the_time_are_left_out(in_process, data, tmp_path, monkeypatch):
+    monkeypatch.setattr(Experiment, "_expected", lambda self, length: 0.0 if not self.schedule.outcomes else 1e9)
+    over = {"train.dropout": [0, 0.1, 0.2]}
+    result = shoestring.sweep(data, out=tmp_path / "out", over=over, time="1h", jobs=1, **SMALL)
+    assert len(in_process) == 1 and result["left_out"] == 2
+    assert "2 runs were left out" in (tmp_path / "out" / "report" / "report.md").read_text()
+
+
+@pytest.mark.parametrize("settings", [{}, {"seeds": 1}])
+def test_one_run_is_no_experiment(data, tmp_path, settings):
+    with pytest.raises(UserError, match="nothing is varied"):
+        shoestring.sweep(data, out=tmp_path / "out", **settings)
+
+
+def test_a_folder_with_other_content_is_refused(data, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "notes.txt").write_text("mine")
+    with pytest.raises(UserError, match="neither empty nor the folder of an experiment"):
+        shoestring.sweep(data, out=tmp_path / "out", seeds=2)
