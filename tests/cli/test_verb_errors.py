@@ -48,7 +48,7 @@ def test_other_verbs(capsys, words: str) -> None:
     ("words", "message"),
     [
         ("report FOLDER", "is not a run folder (it has no run.json)."),
-        ("report", "the argument RUN, the folders of finished runs, is missing."),
+        ("report", "the argument RUN, the folders of finished runs, or of one experiment, is missing."),
         ("predict FOLDER FOLDER", "holds no model"),
     ],
 )

@@ -17,7 +17,7 @@ from shoestring.runs import pipeline
 from shoestring.runs.directory import RunDir
 from shoestring.runs.evaluation import evaluate, load_own
 from shoestring.runs.models import final_model
-from shoestring.runs.report import load_sources
+from shoestring.runs.report_sources import load_sources
 from shoestring.runs.validate import check
 from shoestring.runtime.context import Context
 

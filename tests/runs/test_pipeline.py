@@ -129,7 +129,8 @@ def test_baseline_is_a_separate_run(context, tmp_path):
     recipe = replace(RECIPE, baseline=True, prune=Prune())
     folder = RunDir(tmp_path / "run")
     result = pipeline.run(recipe, folder, context=context)
-    assert set(result["baseline"]) == {"accuracy", "interval", "warnings", "seconds", "out"}
+    paired = {"difference", "difference_interval", "p_value"}
+    assert set(result["baseline"]) == {"accuracy", "interval", "warnings", "seconds", "out", *paired}
     control = Subset.load(folder / "baseline" / "select" / "subset.json")
     assert (control.method, len(control)) == ("random", 100)
     assert folder.run["result"]["baseline"]["accuracy"] == RunDir(folder / "baseline").run["result"]["accuracy"]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -24,6 +26,7 @@ from shoestring.serving.sockets import BACKLOG
 _DRAIN_SECONDS = 0.5  # that connections without a request remain open after the signal: it may be on its way
 _MAX_CONNECTIONS = 4096
 _KEEP_ALIVE_SECONDS = 30
+_SWITCH_SECONDS = 0.001  # after which a thread gives way to others: decoding must not delay the event loop
 
 
 class Server(uvicorn.Server):
@@ -123,4 +126,8 @@ def _accept_waiting(listening: socket.socket) -> list[socket.socket]:
 
 def run(files: Mapping[str, Path], opened: socket.socket, settings: Settings, on_start: Callable[[], None]) -> None:
     """Serve until a signal ends the process. Raises `UserError` for a file that cannot be served."""
-    Server(Service(files, settings), on_start).run(sockets=[opened])
+    service = Service(files, settings)
+    gc.collect()
+    gc.freeze()  # what was imported and loaded stays: searching it for garbage delays answers
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    Server(service, on_start).run(sockets=[opened])
