@@ -88,8 +88,9 @@ def train(
 
 def _answers(planned: Planned) -> tuple[object, ...]:
     """What depends on the time of a step, and requires a new start if it changes."""
-    network = planned.network
-    return network.options, network.side, network.tune, planned.train.grow, planned.train.batch_size
+    train = planned.train
+    tune = train.fine_tune and train.fine_tune.tune
+    return planned.network.options, train.side, tune, train.grow, train.batch_size
 
 
 def fit_head(planned: Planned, images: Images, window: Window, context: Context) -> TrainingSummary:
