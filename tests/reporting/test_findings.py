@@ -83,3 +83,13 @@ def test_growth_and_cut_are_marked_and_the_proxy_is_no_part_of_the_curve():
     run = run_data()
     assert run.marks == [(20.0, "16 px"), (40.0, "pruned")]
     assert run.loss[0][0] == 2.0 and len(run.validation[0]) == 5
+
+
+def test_a_run_that_is_not_finished_is_not_judged_by_its_length():
+    assert "Was it trained long enough?" not in answers(unfinished="running")
+
+
+def test_a_change_while_training_went_on_is_not_attributed():
+    before = {"params": 12_000, "macs": 1_000_000, "validation": 0.99, "finished": False}
+    text = answers(result=result(before_pruning=before))["What did the cut cost?"]
+    assert "points, after training that went on" in text

@@ -11,8 +11,8 @@ from shoestring.errors import UserError, quoted, unknown
 
 CONTROLS = {
     "reinit": "the mask of the ticket, another random initialization",
-    "shuffled": "the mask of the ticket shuffled within each layer, the weights of the ticket",
-    "random": "a random mask with as many weights in total, the weights of the ticket",
+    "shuffled": "the mask of the ticket shuffled within each layer, with the weights of the ticket",
+    "random": "a random mask that keeps as many of the weights as the ticket, over all layers",
     "finetune": "magnitude pruning: trained weights are kept and trained further, instead of rewound",
 }
 

@@ -154,7 +154,7 @@ def plot_reliability(bins: Sequence[Mapping[str, Any]], *, axes: Axes | None = N
         axes.set_xlabel("confidence of the prediction (%)")
         axes.set_ylabel("accuracy (%)")
         axes.set_title("Can its probabilities be trusted?")
-        axes.legend(loc="best")
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)  # below, where no interval can be
     return axes
 
 

@@ -98,7 +98,7 @@ def _training(run: RunData) -> Iterator[tuple[str, str]]:
     used = f" {spent} of {format_seconds(budget['total'])} were used." if budget["unit"] == "seconds" else ""
     question, steps = "Was it trained long enough?", sum(part["steps"] for part in run.trainings)
     epochs = sum(part["epochs"] for part in run.trainings)
-    if not run.trainings:
+    if not run.trainings or run.unfinished:
         return
     if not steps:
         text = "Only the head was fitted, to features of the pretrained network; with more time, all of it is trained."
@@ -117,9 +117,7 @@ def _pruning(run: RunData) -> Iterator[tuple[str, str]]:
     if before["validation"] is not None and run.result["validation"] is not None:
         change = 100 * (run.result["validation"] - before["validation"])
         text += f"; validation accuracy {change:+.1f} points"
-        text += (
-            " after the cut and its fine-tuning" if before["finished"] else ", most of it from training that went on"
-        )
+        text += " after the cut and its fine-tuning" if before["finished"] else ", after training that went on"
         if "interval" in before:
             low, high = (100 * bound for bound in before["interval"])
             text += f" (95 % interval {low:+.1f} to {high:+.1f})"

@@ -67,7 +67,11 @@ def run_page(run: RunData, *, has_time: Callable[[], bool] = lambda: True) -> st
 def _late(run: RunData, has_charts: bool) -> list[str]:
     """Say what is left out for lack of time."""
     parts = [*([] if has_charts else ["some charts"]), *(["maps of where it looks"] if run.gallery.late else [])]
-    return [f"Left out, for lack of time: {' and '.join(parts)}. `shoestring report` adds them."] if parts else []
+    return (
+        [f"Left out, for lack of time: {' and '.join(parts)}. The command shoestring report adds them."]
+        if parts
+        else []
+    )
 
 
 def page_headline(run: RunData) -> str:

@@ -34,7 +34,7 @@ def run_charts(run: RunData, has_time: Callable[[], bool] = lambda: True) -> tup
     No further charts are drawn once `has_time` returns False.
     """
     charts: dict[str, Chart] = {}
-    for part in (_curves, _classes, _reliability, _changes, _layers, _latencies, _clusters, _budget):
+    for part in (_budget, _curves, _classes, _reliability, _changes, _layers, _latencies, _clusters):
         if not has_time():
             return charts, False
         charts |= dict(part(run))
@@ -46,9 +46,10 @@ def _curves(run: RunData) -> Iterator[tuple[str, Chart]]:
 
     seconds, losses = run.loss
     marks = run.marks
+    last = "so far" if run.unfinished else "at the end"
     marked = "".join(f" At {second:.0f} s: {text}." for second, text in marks)
     if len(losses) > 1:
-        caption = f"Loss of the training images: {losses[0]:.2f} at first, {losses[-1]:.2f} at the end.{marked}"
+        caption = f"Loss of the training images: {losses[0]:.2f} at first, {losses[-1]:.2f} {last}.{marked}"
         curves = {"training": run.loss}
         title = "Training loss"
         yield "loss", draw("loss", caption, plot_curves, curves, quantity="loss", title=title, marks=marks)
@@ -56,7 +57,7 @@ def _curves(run: RunData) -> Iterator[tuple[str, Chart]]:
     if len(values) > 1:
         caption = (
             f"Accuracy on validation images, which are not trained on: {format_percent(values[0])} after "
-            f"{format_seconds(seconds[0])}, {format_percent(values[-1])} at the end. In between, it may be measured on "
+            f"{format_seconds(seconds[0])}, {format_percent(values[-1])} {last}. In between, it may be measured on "
             f"a sample of them.{marked}"
         )
         curves, options = {"validation": run.validation}, {"percent": True, "marks": marks}
@@ -173,7 +174,7 @@ def _budget(run: RunData) -> Iterator[tuple[str, Chart]]:
         return
     rest = run.result["seconds"] - sum(seconds.values())
     if rest > 0.05:
-        seconds["not recorded" if run.unfinished else "other"] = rest
+        seconds["the step that was running" if run.unfinished else "other"] = rest
     longest = max(seconds, key=seconds.__getitem__)
     caption = f"Most of the time, {format_seconds(seconds[longest])}, went to: {longest}."
     total = budget["total"] if budget["unit"] == "seconds" else None

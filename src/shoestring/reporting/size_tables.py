@@ -15,14 +15,15 @@ def size_table(run: RunData) -> Table:
     """Return size and speed of the network, with a column for the network before pruning if there was one."""
     result = run.result
     before, costs = result["before_pruning"], result.get("prediction") or result
-    points = {} if run.comparison is None else run.comparison.get("points", {}).get("before", {})
-    file, milliseconds = points.get("file_bytes"), points.get("latency_ms")
+    points = {} if run.comparison is None else run.comparison.get("points", {})
+    first, last = points.get("before", {}), points.get("after", {})
+    slow, fast = _milliseconds(first.get("latency_ms")), _milliseconds(last.get("latency_ms"))  # measured alike
     rows = [
         ("parameters", before and f"{before['params']:,}", f"{result['params']:,}"),
         ("MACs per forward pass", before and f"{before['macs']:,}", f"{result['macs']:,}"),
         ("validation accuracy", before and format_percent(before["validation"]), format_percent(result["validation"])),
-        ("file", before and _megabytes(file), _megabytes(result["file_bytes"])),
-        ("latency per forward pass", before and _milliseconds(milliseconds), latency(dict(result))),
+        ("file", before and _megabytes(first.get("file_bytes")), _megabytes(result["file_bytes"])),
+        ("latency per forward pass", before and slow, fast or latency(dict(result))),
         ("forward passes per prediction", before and "", f"{costs.get('passes', 1.0):.3g}"),
         ("latency per prediction", before and "", latency(dict(costs))),
     ]

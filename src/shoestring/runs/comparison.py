@@ -11,7 +11,7 @@ import numpy as np
 
 from shoestring.errors import UserError
 from shoestring.evaluation.significance import compare_paired, holm
-from shoestring.reporting.comparison import DIFFERENT_IMAGES, ComparedRun, Comparison, PairedTest
+from shoestring.reporting.comparison import ComparedRun, Comparison, PairedTest
 from shoestring.reporting.run_data import RunData
 from shoestring.runs.directory import RunDir
 from shoestring.runs.finished import read_result
@@ -33,16 +33,16 @@ def compare_runs(folders: Sequence[RunDir]) -> Comparison:
         with folder.checking_results():
             runs.append(_compared(name, folder, result))
             predictions.append(read_any_predictions(folder.path, result))
-    untested = _why_untested(names, predictions)
+    untested, is_fair = _why_untested(names, predictions)
     tests = () if untested else _tests(names, [one for one in predictions if one is not None])
-    return Comparison(tuple(runs), tests, untested, _differences(folders))
+    return Comparison(tuple(runs), tests, untested, _differences(folders), is_fair)
 
 
 def paired_values(folder: RunDir, other: RunDir, result: Mapping[str, Any]) -> dict[str, Any]:
     """Return the difference of two runs on the same test images, its interval and p-value; empty if they have none."""
     predictions = [read_any_predictions(run.path, result) for run in (folder, other)]
     first, second = predictions
-    if first is None or second is None or _why_untested(("", ""), predictions):
+    if first is None or second is None or _why_untested(("", ""), predictions)[0]:
         return {}
     test = compare_paired(first.correct, second.correct)
     return {"difference": test.difference, "difference_interval": list(test.interval), "p_value": test.p_value}
@@ -61,16 +61,16 @@ def _names(paths: Sequence[Path]) -> list[str]:
     return names if len(set(names)) == len(names) else [str(path) for path in paths]
 
 
-def _why_untested(names: Sequence[str], predictions: Sequence[AnyTestPredictions | None]) -> str:
-    """Say why there are no paired tests; empty if there are."""
+def _why_untested(names: Sequence[str], predictions: Sequence[AnyTestPredictions | None]) -> tuple[str, bool]:
+    """Say why there are no paired tests, empty if there are, and whether the images are the same as far as is known."""
     first = predictions[0]
     for name, other in zip(names, predictions):
         if other is None or not len(other):
-            return f"No paired tests, as {name} has no predictions for test images."
+            return f"No paired tests, as {name} has no predictions for test images.", True
         assert first is not None
         if other.names != first.names or not np.array_equal(other.labels, first.labels):
-            return f"No paired tests, as {names[0]} and {name} were tested on {DIFFERENT_IMAGES}."
-    return ""
+            return f"No paired tests, as {names[0]} and {name} were tested on different images.", False
+    return "", True
 
 
 def _tests(names: Sequence[str], predictions: Sequence[AnyTestPredictions]) -> tuple[PairedTest, ...]:

@@ -88,7 +88,7 @@ def _chosen(sources: Sources, notes: dict[str, str], *, left: Left, seconds_per_
     of_class, of_each = ("", "") if several else (" of its class", " of each class")
     found = (
         f"the most similar of up to {each:,} images{of_class} that were left out, with the cosine similarity of the "
-        "features of the final network"
+        "features of the network"
         if near
         else "nothing, as there was no time to compare images"
     )
