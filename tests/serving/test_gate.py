@@ -103,3 +103,12 @@ def test_the_description_of_the_paths(client):
     assert set(predict["requestBody"]["content"]) >= {"multipart/form-data", "application/json", "image/*"}
     assert {"200", "413", "415", "429"} <= set(predict["responses"])
     assert [one["name"] for one in predict["parameters"]] == ["model", "top", "unknown_below"]
+
+
+def test_the_description_has_the_errors_and_parameters_that_there_are(client):
+    paths = client.get("/openapi.json").json()["paths"]
+    assert next(iter(paths)) == "/predict"
+    for methods in paths.values():
+        for about in methods.values():
+            assert "422" not in about["responses"] and "default" in about["responses"]
+            assert "version" not in {one["name"] for one in about.get("parameters", ())}

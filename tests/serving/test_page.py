@@ -86,6 +86,7 @@ def test_dropped_pictures_show_their_class_and_other_files_a_message(server_at) 
             assert "sky.png" in first.inner_text() and first.locator(".bars dt").count() == 3
             widths = [bar.bounding_box()["width"] for bar in first.locator(".bar span").all()]
             assert widths[0] > 10 * max(widths[1:])
+            assert first.locator(".bar").first.bounding_box()["width"] >= 60  # wide enough to compare
             drop(page, "notes.txt", "text/plain", b"hello, <b>world</b>")
             page.wait_for_selector(".result.refused")
             assert "It is not an image; expected a file in one of the formats" in page.inner_text(".result.refused")

@@ -103,3 +103,12 @@ def test_a_model_is_exported_and_predicts_the_same(make_model, make_images, make
     (output,) = client.post("/v2/models/shapes/infer", json={"inputs": [body]}).json()["outputs"]
     found = np.array(output["data"]).reshape(output["shape"])
     assert np.abs(found - model.predict_proba(images.pixels[:9])).max() < 1e-5
+
+
+def test_a_run_that_is_not_finished_is_served_with_a_warning(run: Path, monkeypatch):
+    (source,) = parse_sources([str(run)])
+    said = f"loading images\n{run} is not finished: using the last snapshot of its training\n"
+    monkeypatch.setattr(subprocess, "run", lambda command, **kwargs: subprocess.CompletedProcess(command, 0, "", said))
+    lines: list[str] = []
+    source.export(lines.append)
+    assert lines[-1].startswith("warning: ") and "is not finished" in lines[-1]

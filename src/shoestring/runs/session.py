@@ -88,10 +88,14 @@ class Run:
         """Reserve the time for the files of the evaluation, latency measurements, report, last files and exit."""
         self.budget.reserve("files", seconds_to_write(len(data.test), len(data.classes)))
         self.budget.reserve("timing", self.timing_reserve, images=MIN_PASSES)
-        charts = _REPORT_FRACTION * self.budget.total >= _REPORT_SECONDS
         if self.recipe.report is not False:
-            self.budget.reserve("report", _REPORT_SECONDS if charts else _PAGE_SECONDS)
+            self.reserve_report()
         self.reserve_exit()
+
+    def reserve_report(self) -> None:
+        """Reserve the time for the page and the model card, without charts if the budget is small."""
+        charts = _REPORT_FRACTION * self.budget.total >= _REPORT_SECONDS
+        self.budget.reserve("report", _REPORT_SECONDS if charts else _PAGE_SECONDS)
 
     def reserve_exit(self) -> None:
         """Reserve the time for the last files and the exit."""

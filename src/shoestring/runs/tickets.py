@@ -31,7 +31,7 @@ from shoestring.runtime.files import write_text
 
 _ONLY = "tickets"
 _CHANNELS_FRACTION = 0.05  # of a time budget, for removing channels
-_PAGE_SECONDS, _PAGE_FRACTION = 2.0, 0.05  # for the page; of a time budget, at most
+_PAGE_SECONDS = 2.0  # for the page
 
 
 def run(recipe: TicketsRecipe, folder: RunDir, *, context: Context, started: float | None = None) -> dict[str, Any]:
@@ -51,7 +51,7 @@ def run(recipe: TicketsRecipe, folder: RunDir, *, context: Context, started: flo
         return plan_tickets(recipe, data, begun.budget, begun.context, stored=stored)
 
     begun.reserve_exit()
-    begun.budget.reserve("report", min(_PAGE_SECONDS, _PAGE_FRACTION * begun.budget.total))
+    begun.reserve_report()
     if recipe.tickets.to_channels:
         begun.budget.reserve("channels", _CHANNELS_FRACTION * begun.budget.total)
     with begun.open_folder(data.train, plan=lambda: plans.append(plan())):

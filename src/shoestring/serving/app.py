@@ -71,10 +71,11 @@ def _application(service: Service) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         lifespan=lifespan,
+        responses={"default": {"description": 'Why there is no answer: {"error": "..."}'}},
     )
     _add_errors(app)
-    _add_pages(app, service)
     _add_predict(app, service)
+    _add_pages(app, service)
     _add_protocol(app, service)
     if service.settings.cors:
         app.add_middleware(
@@ -181,20 +182,29 @@ def _add_protocol(app: FastAPI, service: Service) -> None:
         is_ready = not service.gate.draining
         return Response(json.dumps({"ready": is_ready}), 200 if is_ready else 503, media_type="application/json")
 
-    @app.get("/v2/models/{name}/ready", summary="Whether a model is ready", tags=tags)
     @app.get("/v2/models/{name}/versions/{version}/ready", include_in_schema=False)
-    async def model_ready(name: str, version: str | None = None) -> dict[str, Any]:
+    async def version_ready(name: str, version: str | None) -> dict[str, Any]:
         find(name, version)
         return {"name": name, "ready": True}
 
-    @app.get("/v2/models/{name}", summary="Input and output of a model", tags=tags)
+    @app.get("/v2/models/{name}/ready", summary="Whether a model is ready", tags=tags)
+    async def model_ready(name: str) -> dict[str, Any]:
+        return await version_ready(name, None)
+
     @app.get("/v2/models/{name}/versions/{version}", include_in_schema=False)
-    async def model(name: str, version: str | None = None) -> dict[str, Any]:
+    async def model_version(name: str, version: str | None) -> dict[str, Any]:
         return protocol.model_metadata(name, find(name, version).network)
 
+    @app.get("/v2/models/{name}", summary="Input and output of a model", tags=tags)
+    async def model(name: str) -> dict[str, Any]:
+        return await model_version(name, None)
+
     @app.post("/v2/models/{name}/infer", summary="Probabilities of tensors of pixels", tags=tags)
+    async def infer(request: Request, name: str) -> Response:
+        return await infer_version(request, name, None)
+
     @app.post("/v2/models/{name}/versions/{version}/infer", include_in_schema=False)
-    async def infer(request: Request, name: str, version: str | None = None) -> Response:
+    async def infer_version(request: Request, name: str, version: str | None) -> Response:
         channels = find(name, version).network.metadata.channels
         body, length = await request.body(), request.headers.get(protocol.HEADER_LENGTH)
         parsed = protocol.parse_request(body, length, channels=channels, settings=service.settings)

@@ -45,9 +45,12 @@ class Source:
             return
         log(f"exporting {self.run} to {self.file}, once")
         command = [sys.executable, "-m", "shoestring", "export", str(self.run), "--out", str(self.file)]
-        done = subprocess.run([*command, "--overwrite", "--quiet"], capture_output=True, text=True, check=False)
+        done = subprocess.run([*command, "--overwrite"], capture_output=True, text=True, check=False)
         if done.returncode:
             raise UserError(_failure(done.stderr, self.run))
+        for line in done.stderr.splitlines():
+            if "is not finished" in line:
+                log(f"warning: {line}")
 
 
 def _failure(output: str, run: Path | None) -> str:

@@ -48,9 +48,10 @@ const chosen = () => models.find((model) => model.name === $("model").value);
 function describe() {
   const model = chosen(), count = model.classes.length;
   const names = count <= 12 ? `: ${model.classes.join(", ")}` : "";
+  const kind = model.task === "multi-label" ? "labels" : "classes";
   const accuracy = model.accuracy && model.accuracy.accuracy;
-  const measured = accuracy ? `, ${percent(accuracy)} of ${model.accuracy.images} ${model.accuracy.split} images are right` : "";
-  $("about").textContent = `${model.name} knows ${count} ${model.task === "multi-label" ? "labels" : "classes"}${names}${measured}.`;
+  const measured = accuracy ? ` Accuracy on ${model.accuracy.images} ${model.accuracy.split} images: ${percent(accuracy)}.` : "";
+  $("about").textContent = `Model ${model.name}, ${count} ${kind}${names}.${measured}`;
 }
 
 function add(file, name) {
