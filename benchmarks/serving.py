@@ -112,7 +112,7 @@ def several(folder: Path, args: argparse.Namespace) -> Iterator[Row]:
     for workers in (1, 2):
         with shoestring(file, "--workers", str(workers)) as process:
             row = load(process.port, requests_for("resnet20", file, "bytes"), args.seconds)
-            yield {"name": f"{workers} workers", **row, "memory_mb": process.memory_mb()}
+            yield {"name": f"{workers} worker{'s' * (workers > 1)}", **row, "memory_mb": process.memory_mb()}
 
 
 def mixed(folder: Path, args: argparse.Namespace) -> Iterator[Row]:
@@ -137,7 +137,7 @@ def ending(folder: Path, args: argparse.Namespace) -> Iterator[Row]:
                     process, images, expected, lambda: process.signal(signal.SIGTERM)
                 )
             totals.update(outcomes)
-        yield {"name": f"{workers} workers", "ends": args.endings, "outcomes": dict(totals)}
+        yield {"name": f"{workers} worker{'s' * (workers > 1)}", "ends": args.endings, "outcomes": dict(totals)}
 
 
 PARTS = {part.__name__: part for part in (start_up, throughput, sizes, several, mixed, ending)}
