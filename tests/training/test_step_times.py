@@ -59,3 +59,21 @@ def test_excess_of_a_slow_step_decays():
     for _ in range(400):
         timer.add(1.0, 0.1)
     assert 0 < timer.excess < 0.5
+
+
+def test_slowdown_of_an_idle_machine_whose_steps_vary():
+    timer = StepTimer(1.0)
+    for step in range(300):
+        timer.add(1.0, 0.06 if step % 7 == 0 else 0.1)
+    assert timer.slowdown < 1.15
+
+
+def test_trials_of_other_threads_are_no_slowdown():
+    timer = StepTimer(1.0)
+    for _ in range(100):
+        timer.add(1.0, 0.1)
+    for _ in range(4):
+        timer.add_trial(1.0, 1.0)
+    assert timer.slowdown == 1.0
+    assert timer.expected(1.0) == pytest.approx(0.1)
+    assert timer.excess == pytest.approx(0.9, abs=0.01)

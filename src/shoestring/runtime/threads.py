@@ -68,6 +68,11 @@ class ThreadTuner:
         self._work: float | None = None
         self._reset(None)
 
+    @property
+    def is_trying(self) -> bool:
+        """Whether the next step is one of a trial."""
+        return self._trial is not None
+
     def _reset(self, work: float | None) -> None:
         self._work = work
         self._mean: dict[int, float] = {}  # smoothed step time by number of threads

@@ -170,10 +170,14 @@ class _Loop:
 
     def _add_time(self, work: float, seconds: float, busy: float) -> None:
         """Add the wall-clock and processor seconds of a step."""
-        alone = self.threads is not None and self.threads.count == 1
-        self.state.timer.add(work, seconds, min(seconds, busy) if alone else None)
-        if self.threads is not None:
-            self.threads.add(work, seconds, busy)
+        threads, timer = self.threads, self.state.timer
+        if threads is not None and threads.is_trying:
+            timer.add_trial(work, seconds)
+        else:
+            alone = threads is not None and threads.count == 1
+            timer.add(work, seconds, min(seconds, busy) if alone else None)
+        if threads is not None:
+            threads.add(work, seconds, busy)
 
     def _revises_plan(self) -> bool:
         """Whether training ends here to be planned again.

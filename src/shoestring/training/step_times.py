@@ -21,6 +21,7 @@ class StepTimer:
     def __init__(self, whole: float, *, memory: float = 0.8) -> None:
         self._whole, self._memory = whole, memory
         self._recent: dict[float, float] = {}
+        self._idle: dict[float, float] = {}
         self._fastest: dict[float, float] = {}
         self._slowdown = 1.0
         self._steps: dict[float, int] = {}
@@ -35,18 +36,33 @@ class StepTimer:
         return self._steps.get(work, 0) >= _MIN_STEPS
 
     def add(self, work: float, seconds: float, idle_seconds: float | None = None) -> None:
-        """Add the time of one step; `idle_seconds` is what it would have taken on an idle machine, if known."""
+        """Add the time of one step; `idle_seconds` is what it would have taken on an idle machine, if known.
+
+        The fastest step of each kind, after smoothing, is that of an idle machine: single steps vary on any machine.
+        """
         seconds = max(seconds, _CLOCK_TICK)
         idle_seconds = seconds if idle_seconds is None else max(idle_seconds, _CLOCK_TICK)
-        recent = self._recent.get(work)
+        recent, idle = self._recent.get(work), self._idle.get(work)
         steps = self._steps[work] = self._steps.get(work, 0) + 1
-        if recent is None or steps == 2:  # the first step of a kind includes setup that later ones reuse
-            recent = seconds
-        self._excess = max(seconds - recent, self._excess * math.exp(-seconds / _EXCESS_SECONDS))
-        self._recent[work] = self._memory * recent + (1 - self._memory) * seconds
-        self._fastest[work] = min(self._fastest.get(work, idle_seconds), idle_seconds, self._recent[work])
+        if recent is None or idle is None or steps == 2:  # the first step of a kind includes setup that is reused
+            recent, idle = seconds, idle_seconds
+        self._raise_excess(seconds - recent, seconds)
+        self._recent[work] = recent = self._smooth(recent, seconds)
+        self._idle[work] = idle = self._smooth(idle, idle_seconds)
+        fastest = self._fastest[work] if steps > _MIN_STEPS else idle
+        self._fastest[work] = min(fastest, idle, recent)
         weight = 1 - math.exp(-seconds / _SLOWDOWN_SECONDS)
         self._slowdown += weight * (min(seconds / self._fastest[work], _MAX_SLOWDOWN) - self._slowdown)
+
+    def add_trial(self, work: float, seconds: float) -> None:
+        """Add a step with another number of threads: it says nothing about other processes, but may be late."""
+        self._raise_excess(seconds - self.expected(work), seconds)
+
+    def _raise_excess(self, excess: float, seconds: float) -> None:
+        self._excess = max(excess, self._excess * math.exp(-seconds / _EXCESS_SECONDS))
+
+    def _smooth(self, before: float, seconds: float) -> float:
+        return self._memory * before + (1 - self._memory) * seconds
 
     @property
     def slowdown(self) -> float:
