@@ -97,8 +97,10 @@ def table(rows: list[Row]) -> str:
 
 def _paired(rows: list[Row], name: str, scale: float = 1) -> str:
     """Return the mean difference of the new checkout from the old one over the seeds, with its 95 % interval."""
-    pairs = [{row["checkout"]: row[name] for row in rows if row["seed"] == seed} for seed in {row["seed"] for row in rows}]
-    differences = [scale * (pair["new"] - pair["old"]) for pair in pairs if len(pair) == 2]
+    pairs: dict[int, dict[str, float]] = {}
+    for row in rows:
+        pairs.setdefault(row["seed"], {})[row["checkout"]] = row[name]
+    differences = [scale * (pair["new"] - pair["old"]) for pair in pairs.values() if len(pair) == 2]
     mean = statistics.mean(differences)
     half = stats.t.ppf(0.975, len(differences) - 1) * statistics.stdev(differences) / len(differences) ** 0.5
     return f"{mean:+,.2f} ({mean - half:+,.2f} to {mean + half:+,.2f})"

@@ -5,7 +5,8 @@
 
 The features are those of a pretrained EfficientNet-Lite0 on training images, at a small side, so that computing them
 takes little time: fitting does not depend on the side. Each head is fitted as in training, the logistic regression with
-the strength that cross-validation chooses. The accuracy is that on the same images. Rows are saved to results/head_fit.json at once.
+the strength that cross-validation chooses. The accuracy is that on the same images. Rows are saved to
+results/head_fit.json at once.
 """
 
 from __future__ import annotations
