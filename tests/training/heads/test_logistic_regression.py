@@ -22,15 +22,15 @@ def test_it_minimizes_the_loss_of_sklearn(weighted):
     features, labels = _rows()
     weights = np.linspace(0.2, 2, 300, dtype=np.float32) if weighted else None
     expected, biases = _by_sklearn(features, labels, weights, 10.0)
-    found, own = _minimize(features, labels, weights, 3, strength=10.0, end=np.inf, first=None)
+    found, own = _minimize(features, labels, weights, strength=10.0, end=np.inf, first=None, spectrum=None)
     assert found == pytest.approx(expected, abs=0.02 * float(np.abs(expected).max()))
     assert own - own.mean() == pytest.approx(biases - biases.mean(), abs=0.02)
 
 
 def test_it_starts_where_another_one_ended():
     features, labels = _rows()
-    first = _minimize(features, labels, None, 3, strength=10.0, end=np.inf, first=None)
-    again = _minimize(features, labels, None, 3, strength=10.0, end=-np.inf, first=first)  # one iteration
+    first = _minimize(features, labels, None, strength=10.0, end=np.inf, first=None, spectrum=None)
+    again = _minimize(features, labels, None, strength=10.0, end=-np.inf, first=first, spectrum=None)  # one iteration
     assert again[0] == pytest.approx(first[0], abs=0.01 * float(np.abs(first[0]).max()))
 
 
