@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,7 @@ from shoestring.budget import Budget
 from shoestring.config.plan import FineTune, TrainPlan, to_dict, train_plan
 from shoestring.errors import UserError
 from shoestring.execute import accuracy
+from shoestring.models.frozen_norms import FrozenNorms
 from shoestring.training.fine_tuning import freeze, rate_factors
 from shoestring.training.heads.logistic_regression import STRENGTHS, fit_probe
 from shoestring.training.loop import fit
@@ -36,6 +38,22 @@ def test_only_the_tuned_blocks_change(images, make_model, context):
     expected = {name for name, _ in model.module.named_parameters() if name.startswith(("layer3.2", "linear"))}
     assert changed == expected  # no running statistics among them
     assert all(weight.requires_grad for weight in model.module.parameters())
+
+
+def test_steps_of_frozen_batch_norms_are_those_without_merging_them(images, make_model, context, monkeypatch):
+    plan = replace(PLAN, optimizer="sgd", learning_rate=1e-3, fine_tune=FineTune("all"))
+    found, merged = [], FrozenNorms.merged
+    for how in (merged, lambda self: nullcontext()):
+        calls = []
+        monkeypatch.setattr(
+            FrozenNorms, "merged", lambda self, how=how, calls=calls: calls.append(len(self)) or how(self)
+        )
+        model = make_model(images, "resnet20", width=0.25)
+        _train(model, images, context, plan)
+        found.append(_tensors(model))
+        assert len(calls) > 10 and set(calls) == {19}
+    for name, tensor in found[0].items():
+        torch.testing.assert_close(tensor, found[1][name], rtol=1e-3, atol=1e-5, msg=name)
 
 
 def test_weights_are_trainable_again_after_an_error(images, make_model, context):

@@ -23,15 +23,26 @@ def folded(model: Model) -> Model:
     Networks of small convolutions gain most. The model itself is returned on an accelerator, if there is nothing to
     fold, and if the outputs for an image change: where the result of a convolution is used elsewhere as well.
     """
+    module, pairs = _folded(model)
+    return replace(model, module=module) if pairs else model
+
+
+def foldable_pairs(model: Model) -> dict[str, str]:
+    """Return the name of the batch norm that can be folded into each convolution; none where `folded` folds none."""
+    return _folded(model)[1]
+
+
+def _folded(model: Model) -> tuple[nn.Module, dict[str, str]]:
+    """A copy of a module with folded batch norms, and their names by those of the convolutions; else none of these."""
     on_cpu = next(model.module.parameters()).device.type == "cpu"
     if not on_cpu or not any(map(_is_foldable, model.module.modules())):
-        return model
+        return model.module, {}
     size, generator = model.preprocessing, torch.Generator().manual_seed(0)
     example = torch.randn(1, size.channels, size.resolution, size.resolution, generator=generator)
     try:
         module = copy.deepcopy(model.module).eval()
     except Exception:  # networks raise a dozen kinds if they cannot be copied
-        return model
+        return model.module, {}
     with torch.no_grad():
         norms, outputs = find_norms(module, example)
         pairs = {layer: norm for layer, norm in norms.items() if _is_pair(module, layer, norm)}
@@ -40,7 +51,13 @@ def folded(model: Model) -> Model:
             _fold(module, norm, convolution)
         outputs = class_scores(module(example)) if pairs else expected
     same = (outputs - expected).abs().max() <= _TOLERANCE * expected.abs().max()
-    return replace(model, module=module) if pairs and bool(same) else model
+    return (module, pairs) if bool(same) else (model.module, {})
+
+
+def activation_of(norm: nn.Module) -> nn.Module:
+    """Return what follows in the module of a batch norm, as in timm: its dropout and activation, if there are any."""
+    parts = [getattr(norm, name) for name in ("drop", "act") if hasattr(norm, name)]
+    return nn.Sequential(*parts) if parts else nn.Identity()
 
 
 def _is_pair(module: nn.Module, layer: str, norm: str) -> bool:
@@ -66,6 +83,4 @@ def _fold(module: nn.Module, norm: str, convolution: str) -> None:
     )
     layer.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     owner, _, attribute = norm.rpartition(".")
-    parts = [getattr(own, name) for name in ("drop", "act") if hasattr(own, name)]  # of timm
-    rest = nn.Sequential(*parts) if parts else nn.Identity()
-    setattr(module.get_submodule(owner), attribute, rest)
+    setattr(module.get_submodule(owner), attribute, activation_of(own))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Hashable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -17,6 +18,7 @@ from shoestring.data.batches import Batch, on_device
 from shoestring.data.images import Images
 from shoestring.evaluation.cost import count_macs
 from shoestring.models.folding import folded
+from shoestring.models.frozen_norms import FrozenNorms, freeze_norms
 from shoestring.models.head_modules import class_scores
 from shoestring.models.inference import autocast
 from shoestring.models.model import Model
@@ -28,7 +30,6 @@ from shoestring.runtime.device import eval_mode, out_of_memory, safe_convolution
 from shoestring.runtime.precision import Precision, low_precisions
 from shoestring.runtime.threads import candidates, set_threads
 from shoestring.runtime.timing import time_calls
-from shoestring.tasks import Task
 from shoestring.training.optimizer import update_seconds
 
 _LIMIT = 0.02  # fraction of a time budget for profiling one network
@@ -94,7 +95,8 @@ class Profiler:
         step = max(batch_size // processes, 1)
         count = images_to_time(count_macs(model), limit, most=_MAX_IMAGES, step=step, device=context.device)
         batch = first_batch(model, images, min(count, batch_size), context.device)
-        result = profile(model, batch, precision=settings.precision, limit=limit, threads=context.threads)
+        how = {"limit": limit, "threads": context.threads, "fine_tuned": is_pretrained(settings)}
+        result = profile(model, batch, precision=settings.precision, **how)
         update = update_seconds(model, choose_optimizer(model, settings))
         times = replace(result.times, train=result.times.train / processes, update=update)
         return replace(result, times=times)
@@ -111,31 +113,39 @@ def _faster(one: Profile, other: Profile) -> Profile:
     return min(one, other, key=lambda profile: profile.times.train)
 
 
-def profile(model: Model, batch: Batch, *, precision: str, limit: float, threads: int | None = None) -> Profile:
+def profile(
+    model: Model, batch: Batch, *, precision: str, limit: float, threads: int | None = None, fine_tuned: bool = False
+) -> Profile:
     """Time steps on a copy of the model and return the profile in the fastest precision, within about `limit` seconds.
 
     `precision` is a precision, or "auto" to compare them: a lower one must be at least 5 % faster. With `threads`, the
-    maximum, the number of threads is tuned as well, and set in PyTorch. If memory runs out, half of the batch is timed.
+    maximum, the number of threads is tuned as well, and set in PyTorch. `fine_tuned` steps keep batch norms frozen. If
+    memory runs out, half of the batch is timed.
     """
     try:
-        return _profile(model, batch, precision, limit, threads)
+        return _profile(model, batch, precision, limit, threads, fine_tuned)
     except RuntimeError as error:
         half = len(batch.images) // 2
         if not half or not out_of_memory(error):
             raise
     smaller = Batch(batch.index[:half], batch.images[:half], batch.labels[:half])
-    return profile(model, smaller, precision=precision, limit=limit, threads=threads)
+    return profile(model, smaller, precision=precision, limit=limit, threads=threads, fine_tuned=fine_tuned)
 
 
-def _profile(model: Model, batch: Batch, precision: str, limit: float, threads: int | None) -> Profile:
+def _profile(
+    model: Model, batch: Batch, precision: str, limit: float, threads: int | None, fine_tuned: bool
+) -> Profile:
     device, count = batch.images.device.type, len(batch.images)
     precisions = [precision] if precision != "auto" else ["float32", *low_precisions(device)]
-    trial = copy.deepcopy(model.module).train()
+    trial = replace(model, module=copy.deepcopy(model.module).train())
+    norms = FrozenNorms(trial) if fine_tuned else None
+    if fine_tuned:
+        freeze_norms(trial.module)
     tuned = device == "cpu" and threads is not None
     if tuned:
         set_threads(1)  # waiting threads use CPU time too, so only that of a single thread measures the work
     per_precision = limit / (len(precisions) + 1)
-    step = partial(_step, trial, batch, model.task)
+    step = partial(_step, trial, batch, norms)
     steps = {name: time_calls(step(name), 0.7 * per_precision) for name in precisions}
     seconds = {name: timing.cpu_seconds if tuned else timing.seconds for name, timing in steps.items()}
     best = precisions[0]
@@ -188,13 +198,15 @@ def first_batch(model: Model, images: Images, count: int, device: str) -> Batch:
     return Batch(torch.arange(len(sample)), model.prepare(on_device(sample.pixels, device)), labels)
 
 
-def _step(module: torch.nn.Module, batch: Batch, task: Task, precision: Precision) -> Callable[[], None]:
+def _step(model: Model, batch: Batch, norms: FrozenNorms | None, precision: Precision) -> Callable[[], None]:
+    module = model.module
+
     def step() -> None:
         module.zero_grad(set_to_none=True)
         with safe_convolutions(module, batch.images.device):
-            with autocast(batch.images.device, precision):
+            with autocast(batch.images.device, precision), nullcontext() if norms is None else norms.merged():
                 logits = class_scores(module(batch.images))
-            task.loss(logits.float(), batch.labels).backward()
+            model.task.loss(logits.float(), batch.labels).backward()
         module.zero_grad(set_to_none=True)
 
     return synchronous(step, batch.images.device)

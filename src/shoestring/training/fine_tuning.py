@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from shoestring.config.plan import FineTune
 from shoestring.models.blocks import HEAD, find_blocks, tuned_blocks
+from shoestring.models.frozen_norms import freeze_norms
 from shoestring.models.model import Model
 
 
@@ -24,9 +24,7 @@ def freeze(model: Model, fine_tune: FineTune | None) -> list[nn.Parameter]:
         if name not in tuned and weight.requires_grad:
             weight.requires_grad_(False)
             frozen.append(weight)
-    for part in model.module.modules():
-        if isinstance(part, _BatchNorm):
-            part.eval()
+    freeze_norms(model.module)
     return frozen
 
 

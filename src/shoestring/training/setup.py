@@ -20,6 +20,7 @@ from shoestring.growth.compose import compose, stages_of
 from shoestring.growth.deepening import GrowableBlocks
 from shoestring.growth.image_size import cannot_shrink, stage_side
 from shoestring.growth.widening import GrowableChannels
+from shoestring.models.frozen_norms import FrozenNorms
 from shoestring.models.model import Model
 from shoestring.runtime.context import Context
 from shoestring.training.checkpoint import Checkpoint, Extended, Fresh, Start
@@ -66,6 +67,7 @@ def prepare(
     _check_size(batches, model.module)
     growth = _growth(model, macs, schedule, context, fresh=fresh)
     stepper = Stepper(model, make_optimizer(model, plan), precision=plan.precision, device=batches.pixels.device)
+    stepper.frozen_norms = None if plan.fine_tune is None else FrozenNorms(model)
     average = WeightAverage(model.module, fraction=EMA_FRACTIONS[plan.schedule]) if plan.ema else None
     state = TrainingState(plan, stepper, batches, growth, average=average)
     state.frozen = frozen

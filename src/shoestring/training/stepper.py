@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from shoestring.data.batches import Batch
+from shoestring.models.frozen_norms import FrozenNorms
 from shoestring.models.head_modules import class_scores
 from shoestring.models.inference import autocast
 from shoestring.models.model import Model
@@ -31,14 +32,15 @@ class Stepper:
     """Runs training steps of a model.
 
     `forward` replaces the forward pass of the module in distributed training (None otherwise). With `norms`, steps also
-    return the feature norm of each image. Targets include the probabilities of a `teacher`. `rollbacks` is how often
-    training was rolled back; each halves the learning rate.
+    return the feature norm of each image. `frozen_norms` are merged into convolutions. Targets include the
+    probabilities of a `teacher`. `rollbacks` is how often training was rolled back; each halves the learning rate.
     """
 
     def __init__(self, model: Model, optimizer: CombinedOptimizer, *, precision: str, device: torch.device) -> None:
         self.model, self.optimizer, self.precision = model, optimizer, precision
         self.forward: Callable[[Tensor], Any] | None = None
         self.norms = False
+        self.frozen_norms: FrozenNorms | None = None
         self.teacher: Teacher | None = None
         self.rollbacks = 0
         self._smoothing, self._weight, self._weighted = 0.0, 1.0, False
@@ -67,8 +69,9 @@ class Stepper:
         module = self.model.module
         recording = feature_norms(module, self.model.heads) if self.norms else contextlib.nullcontext([])
         scale = _LOSS_SCALE / _LOSS_SCALE_DIVISOR**self.rollbacks if self.precision == "float16" else 1.0
+        merged = contextlib.nullcontext() if self.frozen_norms is None else self.frozen_norms.merged()
         with safe_convolutions(module, images.device):
-            with autocast(images.device, self.precision), recording as norms:
+            with autocast(images.device, self.precision), merged, recording as norms:
                 logits = class_scores((self.forward or module)(images))
             loss = self._loss(logits.float(), images, labels)
             (loss * (self._weight * scale)).backward()
