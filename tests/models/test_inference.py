@@ -152,13 +152,18 @@ def test_no_images_and_one_class_are_supported(photos):
     assert log_probabilities(one, photos).tolist() == [[0.0]] * len(photos)
 
 
-@pytest.mark.parametrize(("side", "classes", "most"), [(32, 2, 500), (1024, 2, 2), (32, 20_000, 400)])
-def test_batches_are_smaller_for_large_images_and_many_classes(side, classes, most):
+@pytest.mark.parametrize(
+    ("side", "classes", "threads", "most"),
+    [(8, 2, 1, 500), (32, 2, 1, 65), (32, 2, 4, 260), (224, 2, 1, 16), (1024, 2, 1, 2), (8, 20_000, 1, 400)],
+)
+def test_batches_are_smaller_for_large_images_and_many_classes(side, classes, threads, most, monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     size = Preprocessing(side, 3, (0.5,) * 3, (0.25,) * 3)
     model = Model(Counting(2), "counting", {}, tuple(map(str, range(classes))), size)
     store = np.broadcast_to(np.uint8(0), (10**6, side, side, 3))
     images = Images(store, None, model.classes, np.zeros(0, dtype=np.str_), fingerprint="")
     assert inference.default_batch_size(model, images.shape) == most
+    assert inference.default_batch_size(model) == most
 
 
 def test_tiny_images_are_not_shifted(make_images):

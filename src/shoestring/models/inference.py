@@ -37,6 +37,8 @@ T = TypeVar("T")
 _MAX_BATCH, _MAX_BATCH_SMALL = 500, 2000  # images per batch; the latter for small images on an accelerator
 _SMALL_SIDE = 64  # pixels
 _MAX_VALUES = 8_000_000  # of the inputs, or of the outputs, of a batch
+_CACHED_VALUES = 200_000  # of the inputs of a batch, for each thread of a CPU: then most activations stay in its cache
+_MIN_CPU_BATCH = 16  # images
 _MIN_BATCHES, _MIN_BATCH = 16, 16  # if time is limited: at least so many batches, unless of fewer images than this
 MIN_FOLDED = 256  # images for which batch norms are folded
 _SAFETY = 1.1  # factor on the predicted time of the remaining predictions
@@ -194,12 +196,18 @@ def _faster(model: Model, images: Images) -> Model:
     return folded(model) if len(images) >= MIN_FOLDED else model
 
 
-def default_batch_size(model: Model, shape: tuple[int, int, int]) -> int:
-    """Return a batch size for images (H, W, C): smaller for large images, for many classes, and on CPUs."""
-    inputs, (height, width, channels) = model.preprocessing, shape
-    values = max(height * width * channels, inputs.resolution**2 * inputs.channels, len(model.classes))
-    on_accelerator = next(model.module.parameters()).device.type != "cpu"
-    highest = _MAX_BATCH_SMALL if on_accelerator and inputs.resolution <= _SMALL_SIDE else _MAX_BATCH
+def default_batch_size(model: Model, shape: tuple[int, int, int] | None = None) -> int:
+    """Return a batch size for images (H, W, C), by default those of the network's inputs.
+
+    It is smaller for large images, for many classes, and on a CPU, where activations should stay in its cache.
+    """
+    inputs = model.preprocessing
+    input_values = inputs.resolution**2 * inputs.channels
+    values = max(math.prod(shape or ()), input_values, len(model.classes))
+    if next(model.module.parameters()).device.type == "cpu":
+        highest = min(_MAX_BATCH, max(_MIN_CPU_BATCH, _CACHED_VALUES * torch.get_num_threads() // input_values))
+    else:
+        highest = _MAX_BATCH_SMALL if inputs.resolution <= _SMALL_SIDE else _MAX_BATCH
     return max(1, min(highest, _MAX_VALUES // values))
 
 

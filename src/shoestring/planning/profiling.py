@@ -20,7 +20,7 @@ from shoestring.evaluation.cost import count_macs
 from shoestring.models.folding import folded
 from shoestring.models.frozen_norms import FrozenNorms, freeze_norms
 from shoestring.models.head_modules import class_scores
-from shoestring.models.inference import autocast
+from shoestring.models.inference import autocast, default_batch_size
 from shoestring.models.model import Model
 from shoestring.planning.optimizer import choose_optimizer
 from shoestring.planning.pretrained import is_pretrained
@@ -152,7 +152,7 @@ def _profile(
     for other in precisions[1:]:
         if seconds[other] < _GAIN * seconds[best]:
             best = other
-    prediction = time_calls(_predict(folded(model).module, batch), 0.3 * limit)
+    prediction = time_calls(_predict(folded(model), batch), 0.3 * limit)
     crowded = tuned and (steps[best].contention > _CROWDED or prediction.contention > _CROWDED)
     train, predict = seconds[best], prediction.cpu_seconds if tuned else prediction.seconds
     if tuned and threads is not None and threads > 1 and not crowded:
@@ -212,13 +212,14 @@ def _step(model: Model, batch: Batch, norms: FrozenNorms | None, precision: Prec
     return synchronous(step, batch.images.device)
 
 
-def _predict(module: torch.nn.Module, batch: Batch) -> Callable[[], None]:
-    """A function that predicts a batch in full precision, as in evaluation."""
+def _predict(model: Model, batch: Batch) -> Callable[[], None]:
+    """A function that predicts images in full precision, in batches as in evaluation."""
 
     @torch.inference_mode()
     def run() -> None:
-        with eval_mode(module):
-            module(batch.images)
+        with eval_mode(model.module):
+            for part in batch.images.split(default_batch_size(model)):
+                model.module(part)
         synchronize(batch.images.device)
 
     return run

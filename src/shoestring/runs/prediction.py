@@ -114,9 +114,7 @@ def predict_stream(
     model: Model, files: Sequence[str]
 ) -> Iterator[tuple[list[str], NDArray[np.float32], list[Unreadable]]]:
     """Yield batches in order: the readable files, their probabilities (n, classes), and the unreadable files."""
-    size = model.preprocessing
-    shape = (size.resolution, size.resolution, size.channels)
-    count = min(_MAX_BATCH, default_batch_size(model, shape))
+    count = min(_MAX_BATCH, default_batch_size(model))
     with ThreadPoolExecutor(min(os.cpu_count() or 1, 16)) as pool:
         batches = (files[start : start + count] for start in range(0, len(files), count))
         ahead: deque[list[Future[list[Any]]]] = deque()

@@ -11,13 +11,12 @@ from shoestring.budget import Window
 from shoestring.evaluation.cost import mac_counter
 from shoestring.models.folding import folded
 from shoestring.models.frozen import FrozenPart, find_frozen_part
-from shoestring.models.inference import autocast
+from shoestring.models.inference import autocast, default_batch_size
 from shoestring.models.model import Model
 from shoestring.runtime.context import Context
 from shoestring.runtime.device import synchronize
 from shoestring.training.progress import TrainingState
 
-_BATCH = 128  # images
 _MIN_FOLDED = 256  # images for which batch norms are folded
 _MAX_FRACTION = 0.5  # of the time for the training: then no further view is computed
 
@@ -73,7 +72,7 @@ def _compute(state: TrainingState, part: FrozenPart, views: int, window: Window)
 
 def _outputs(state: TrainingState, part: FrozenPart, view: int) -> Iterator[tuple[Tensor, Tensor]]:
     device = _device(state.model)
-    for rows in torch.arange(len(state.batches), device=device).split(_BATCH):
+    for rows in torch.arange(len(state.batches), device=device).split(default_batch_size(state.model)):
         with autocast(device, state.plan.precision):
             outputs = part.outputs(state.batches.view(rows, view))
         synchronize(device)
