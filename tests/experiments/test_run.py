@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import shoestring
+from label_images import LABELS, label_arrays
 from shoestring.errors import BudgetTooSmall, UserError
 from shoestring.experiments.clock import Clock
 from shoestring.experiments.experiment import Experiment
@@ -68,6 +69,17 @@ def test_a_sweep_uses_the_test_split_once_for_the_chosen_one(in_process, data, t
     assert rate["setting"] == "train.learning_rate" and rate["explained"] > (dropout["explained"] or 0.0)
     table = list(csv.DictReader((out / "trials.csv").read_text().splitlines()))
     assert [row["name"] for row in table] == [row["name"] for row in result["rows"]]
+
+
+def test_a_sweep_of_images_with_several_labels_compares_whole_images(in_process, tmp_path):
+    (images, labels), (test, test_labels) = label_arrays(60), label_arrays(30, seed=1)
+    arrays = {"images": images, "labels": labels, "test_images": test, "test_labels": test_labels}
+    np.savez(tmp_path / "data.npz", **arrays, classes=LABELS)
+    out, over = tmp_path / "out", {"train.learning_rate": [0.1, 1e-9]}
+    result = shoestring.sweep(tmp_path / "data.npz", out=out, over=over, validation=0.4, **{**SMALL, "epochs": 6})
+    [found] = result["tests"]
+    first, second = (row["accuracy"] for row in result["rows"])
+    assert found["difference"] == pytest.approx(first - second) and result["test"]["images"] == 30
 
 
 def test_methods_and_seeds_are_tested_in_pairs_of_seeds(in_process, data, tmp_path):

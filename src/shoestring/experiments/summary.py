@@ -18,7 +18,7 @@ from shoestring.experiments.settings import name_of
 from shoestring.reporting.charts import pareto_front
 from shoestring.runs.directory import RunDir
 from shoestring.runs.finished import read_result
-from shoestring.runs.predictions_file import read_predictions
+from shoestring.runs.predictions_file import read_any_predictions
 
 _MAX_TESTED = 40  # combinations of which all pairs are tested
 _BINS = 3  # into which a range is divided to see what mattered
@@ -123,8 +123,8 @@ def _tests(rows: Sequence[Mapping[str, Any]], schedule: Schedule, folder: Path) 
 
 
 def _correct(run: Path) -> np.ndarray | None:
-    """Return which images the run in a folder predicts correctly (N,); None if their classes are not recorded."""
-    predictions = read_predictions(run, tuple(read_result(RunDir(run))["per_class"]))
+    """Return which images the run in a folder predicts correctly (N,), all labels; None without its predictions."""
+    predictions = read_any_predictions(run, read_result(RunDir(run)))
     return None if predictions is None else predictions.correct
 
 
