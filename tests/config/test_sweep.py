@@ -35,6 +35,8 @@ def test_what_is_varied(given, expected):
         ("a=", "empty"),
         ("a=1,,2", "empty"),
         ("a=1,1", "twice"),
+        ({"a": [0, 1, 0]}, "value '0' twice"),
+        ({"a": [False, False]}, "value 'False' twice"),
         (["a=1", "a=2"], "varies a twice"),
         ("a=3..1", "not a range"),
         ("a=0..1:log", "above 0 if logarithmic"),

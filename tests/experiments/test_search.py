@@ -58,6 +58,18 @@ def test_tpe_continues_from_recorded_results_and_two_objectives():
     assert set(search.propose(1)) == set(RANGES)
 
 
+def test_tpe_proposes_no_combination_twice():
+    pytest.importorskip("optuna")
+    search, known = make_search(SweepRecipe(sweep=Sweep(over=LISTS, search="tpe", trials=20))), []
+    while (values := search.propose(len(known), known)) is not None:
+        assert values not in known
+        known.append(values)
+        search.tell(len(known) - 1, values, [float(values["train.model"] == "conv2")])
+    assert len(known) == 6
+    again = make_search(SweepRecipe(sweep=Sweep(over=LISTS, search="tpe", trials=20)))
+    assert again.propose(5, known[:5]) == known[5] and again.propose(6, known) is None
+
+
 def test_a_missing_package_is_one_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(UserError, match=r'pip install "shoestring\[sweep\]"'):

@@ -78,7 +78,7 @@ def _values(name: str, given: Any) -> list[Any] | str:
         values = list(given) if isinstance(given, Sequence) else [given]
     if not values or "" in values or any(isinstance(value, list | dict) or value is None for value in values):
         raise UserError(f"--over {name} has no value, or one that is empty: write {name}=A,B.")
-    if twice := next((value for value in values if values.count(value) > 1), None):
+    if (twice := next((value for value in values if values.count(value) > 1), None)) is not None:
         raise UserError(f"--over {name} has the value {quoted(twice)} twice.")
     return values
 

@@ -43,7 +43,7 @@ def run(
     if record.result is not None:
         log(f"{folder} is already done; delete it to start over")
         return record.result
-    schedule = Schedule(recipe, make_search(recipe), record.content.get("settings", ()))
+    schedule = Schedule(recipe, make_search(recipe), record.content.get("settings", ()), log)
     with lock_folder(folder):
         before = float(record.content.get("elapsed", 0.0))
         if before:
