@@ -6,6 +6,7 @@ from shoestring.config.fold import Fold
 from shoestring.config.layers import merge
 from shoestring.config.recipe import Recipe, SweepRecipe
 from shoestring.errors import UserError
+from shoestring.experiments import settings
 from shoestring.experiments.settings import Trial, check_experiment, name_of, trial_recipe, with_time
 
 
@@ -73,6 +74,30 @@ def test_what_is_varied_is_checked_before_anything_runs(over, message):
     with pytest.raises(UserError) as error:
         check_experiment(experiment(over))
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize("search", ["random", "tpe"])
+@pytest.mark.parametrize(
+    ("over", "message"),
+    [
+        ({"select.method": ["random", "randm"], "train.width": "0.5..1"}, "method=randm width=0.5: unknown selection"),
+        ({"train.width": ["1", "2"], "select.method": ["d2", "randm"]}, "Did you mean 'random'"),
+        ({"select.method": ["random"], "select.colour": [1, 2]}, "has no options, but 'colour' was given"),
+    ],
+)
+def test_methods_and_options_of_a_search_are_checked_before_anything_runs(search, over, message):
+    with pytest.raises(UserError) as error:
+        check_experiment(experiment(over, search=search, select={"examples": 50}))
+    assert message in str(error.value)
+
+
+def test_values_of_a_large_grid_are_checked_one_by_one(monkeypatch):
+    checked: list[Recipe] = []
+    monkeypatch.setattr(settings, "check", checked.append)
+    axes = {"train.width": list(range(1, 101)), "train.dropout": [i / 100 for i in range(100)]}
+    check_experiment(experiment(axes))
+    assert len(checked) == 199 and len({(one.train.width, one.train.dropout) for one in checked}) == 199
+    assert {one.train.width for one in checked} == set(axes["train.width"])
 
 
 @pytest.mark.parametrize(

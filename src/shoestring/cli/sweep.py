@@ -82,15 +82,16 @@ def run_experiment(
     """Run an experiment, and print its results; return the exit code."""
     from shoestring.cli.run import print_origins
     from shoestring.experiments.run import run
-    from shoestring.experiments.settings import check_experiment
 
     if not alone:
         raise UserError("an experiment starts a process for each run: run it without torchrun.")
     for name in ("plan", "sensitivity"):
         if command.get(name):
             raise UserError(f"--{name} is for one run: omit --seeds, --folds and --over.")
-    check_experiment(recipe)
     if command.get("dry_run"):
+        from shoestring.experiments.settings import check_experiment
+
+        check_experiment(recipe)
         return print_origins(recipe, dict(origin), as_json=command.get("json", False))
     progress = Progress(quiet=command.get("quiet", False))
     handle_signals()

@@ -19,6 +19,7 @@ from shoestring.runs.validate import check
 
 UNSET = "default"  # value that leaves a setting unset
 MAX_GRID = 10_000  # combinations
+_MAX_CHECKED = 200  # combinations of a grid that are all checked, which takes milliseconds each
 _LAYER = "--over"
 # settings that say which images accuracies are measured on, or that an experiment sets itself
 _SAME_IMAGES = ("data", "labels", "path_column", "label_column", "split_column", "group_column", "validation")
@@ -107,12 +108,22 @@ def check_experiment(recipe: SweepRecipe) -> None:
         _check_axis(recipe, axis.name)
         for value in axis.examples:
             _checked(recipe, {axis.name: value}, complete=False)
-    if sweep.search != "grid":
-        return
-    if math.prod(len(axis.values) for axis in sweep.axes) > MAX_GRID:
+    if sweep.search == "grid" and math.prod(len(axis.values) for axis in sweep.axes) > MAX_GRID:
         raise UserError(f"the grid has more than {MAX_GRID:,} combinations: use --search random or tpe, with --trials.")
-    for values in grid(recipe):
+    for values in _examples(recipe):
         _checked(recipe, values, complete=True)
+
+
+def _examples(recipe: SweepRecipe) -> Iterator[dict[str, Any]]:
+    """Yield the combinations to check: a small grid, else each value with the first values of the other settings."""
+    axes = recipe.sweep.axes
+    if recipe.sweep.search == "grid" and math.prod(len(axis.values) for axis in axes) <= _MAX_CHECKED:
+        yield from grid(recipe)
+        return
+    first = {axis.name: axis.examples[0] for axis in axes}
+    yield first
+    for axis in axes:
+        yield from ({**first, axis.name: value} for value in axis.examples[1:])
 
 
 def _check_axis(recipe: SweepRecipe, name: str) -> None:
