@@ -12,12 +12,13 @@ from shoestring.config.recipe import SweepRecipe
 from shoestring.errors import UserError
 from shoestring.experiments.clock import Clock
 from shoestring.experiments.experiment import Experiment
-from shoestring.experiments.processes import Processes, choose_jobs, cores
+from shoestring.experiments.processes import Processes, choose_jobs
 from shoestring.experiments.record import Record
 from shoestring.experiments.schedule import Schedule
 from shoestring.experiments.search import make_search
 from shoestring.experiments.settings import check_experiment
 from shoestring.runs.validate import check_run_folder
+from shoestring.runtime.cores import cores
 from shoestring.runtime.files import lock_folder
 
 _CHART_SECONDS = 2.0  # for importing matplotlib and drawing all charts
