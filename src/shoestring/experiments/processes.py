@@ -57,11 +57,6 @@ class Processes:
         self.interrupt()
 
     @property
-    def running(self) -> list[str]:
-        """Names of the runs that are not finished."""
-        return list(self._running)
-
-    @property
     def free(self) -> bool:
         """Whether another run may be started."""
         return len(self._running) < self.count

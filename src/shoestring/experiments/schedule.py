@@ -68,11 +68,6 @@ class Schedule:
             *(self.repeats * n for n in self.sizes[self._rung + 1 :]),
         ]
 
-    @property
-    def rung(self) -> int:
-        """The round of successive halving, from 0."""
-        return self._rung
-
     def record(self, trial: Trial, outcome: Outcome) -> None:
         """Record the result of a run, and tell the search if its combination is complete."""
         self.outcomes[trial.name] = outcome
