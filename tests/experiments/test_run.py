@@ -98,6 +98,22 @@ def test_halving_gives_the_best_more_epochs(in_process, data, tmp_path):
     assert result["rows"][0]["round"] == 1 and result["chosen"] == result["rows"][0]["name"]
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"epochs": 3}, r"--halving 3 gives runs of this round 1 of 3 epochs, which is too small: .* About --epochs 29"),
+        ({}, r"--halving 3 gives runs of this round 3.33 of 10 epochs, which is too small: .* About --epochs 29"),
+        ({"flops": "3e6"}, r"--halving 3 gives runs of this round 1e\+06 of 3e\+06 flops, which is too small"),
+    ],
+)
+def test_too_small_a_budget_of_the_first_round_names_the_whole_one(in_process, data, tmp_path, settings, message):
+    train = {**SMALL["train"], "batch_size": 64}
+    over = {"train.dropout": [0, 0.1, 0.2]}
+    with pytest.raises(BudgetTooSmall, match=message) as error:
+        shoestring.sweep(data, out=tmp_path / "out", over=over, halving=3, jobs=1, **settings, train=train)
+    assert error.value.least > (settings.get("epochs") or 0)
+
+
 def test_the_pareto_front_of_accuracy_and_cost(in_process, data, tmp_path):
     over = {"train.width": [0.125, 0.25]}
     result = shoestring.sweep(
@@ -114,6 +130,36 @@ def test_a_failing_combination_does_not_stop_the_others(in_process, data, tmp_pa
     assert (
         failed["accuracy"] is None and "missing.safetensors" in failed["error"] and result["chosen"] == "weights=none"
     )
+
+
+@pytest.mark.parametrize("varied", [{"over": {"train.dropout": [0, 0.1]}}, {"seeds": 2}, {"folds": 2}])
+@pytest.mark.parametrize("more", [{}, {"labels": "labels.csv"}])
+def test_nothing_starts_without_data(in_process, tmp_path, varied, more):
+    with pytest.raises(UserError, match="nowhere") as error:
+        shoestring.sweep(str(tmp_path / "nowhere"), out=tmp_path / "out", **varied, **more, **SMALL)
+    assert in_process == [] and "\n" not in str(error.value) and not (tmp_path / "out" / "experiment.json").exists()
+
+
+@pytest.mark.parametrize(("jobs", "started"), [(1, 2), (3, 3)])
+def test_an_error_of_the_first_runs_that_all_would_have_ends_the_experiment(in_process, tmp_path, jobs, started):
+    np.savez(tmp_path / "data.npz", images=np.zeros((9, 8, 8), np.uint8), labels=np.zeros(9, np.int64))
+    over = {"train.dropout": [0, 0.1, 0.2, 0.3, 0.4, 0.5]}
+    with pytest.raises(UserError, match="class") as error:
+        shoestring.sweep(tmp_path / "data.npz", out=tmp_path / "out", over=over, jobs=jobs, **SMALL)
+    assert len(in_process) == started and "\n" not in str(error.value)
+    assert not (tmp_path / "out" / "experiment.json").exists()
+
+
+def test_an_error_that_a_value_may_cause_does_not_stop_runs_with_others(in_process, data, tmp_path):
+    over = {"train.weights": [str(tmp_path / "missing.safetensors"), "none"], "train.dropout": [0, 0.1]}
+    result = shoestring.sweep(data, out=tmp_path / "out", over=over, jobs=1, **SMALL)
+    assert len(in_process) == 4 and result["chosen"].startswith("weights=none")
+
+
+def test_different_errors_of_the_first_runs_do_not_stop_the_others(in_process, data, tmp_path):
+    over = {"train.weights": [str(tmp_path / "missing.safetensors"), str(tmp_path / "other.safetensors"), "none"]}
+    result = shoestring.sweep(data, out=tmp_path / "out", over=over, jobs=1, **SMALL)
+    assert len(in_process) == 3 and result["chosen"] == "weights=none"
 
 
 def test_an_interrupted_experiment_is_resumed(in_process, data, tmp_path, monkeypatch):

@@ -7,8 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from shoestring.config.labels import LABEL_FIELDS
 from shoestring.config.paths import expanded
 from shoestring.config.recipe import SweepRecipe
+from shoestring.data import source_key
+from shoestring.data.label_columns import as_labels
 from shoestring.errors import UserError
 from shoestring.experiments.clock import Clock
 from shoestring.experiments.experiment import Experiment
@@ -34,8 +37,8 @@ def run(
 ) -> dict[str, Any]:
     """Run an experiment, or the rest of an interrupted one, in the folder `out`; return its results as plain values.
 
-    The clock started at `started` (`time.monotonic` scale; None: now). Raises `UserError` for what cannot be run, and
-    `BudgetTooSmall`.
+    The clock started at `started` (`time.monotonic` scale; None: now). Raises `UserError` for what cannot be run, such
+    as data that do not exist, before anything starts, and `BudgetTooSmall`.
     """
     folder, started = expanded(out).absolute(), time.monotonic() if started is None else started
     check_experiment(recipe)
@@ -45,6 +48,7 @@ def run(
         log(f"{folder} is already done; delete it to start over")
         return record.result
     schedule = Schedule(recipe, make_search(recipe), record.content.get("settings", ()), log)
+    source_key(recipe.data, labels=as_labels(**{name: getattr(recipe, name) for name in LABEL_FIELDS}))
     with lock_folder(folder):
         before = float(record.content.get("elapsed", 0.0))
         if before:
