@@ -31,6 +31,7 @@ from shoestring.experiments.summary import summarize
         (["run", "digits", "--seeds", "0"], "--seeds must be at least 1"),
         (["run", "digits", "--folds", "1"], "--folds must be at least 2"),
         (["run", "digits", "--seeds", "2", "--plan"], "--plan is for one run"),
+        (["train", "digits", "--seeds", "2", "--log", "tensorboard"], "--log is for one run"),
         (["run", "digits", "--jobs", "2"], "there is one"),
         (["run", "digits", "--fold", "6/5"], "is not a fold"),
         (["run", "digits", "--group", "("], "is not a regular expression"),

@@ -106,6 +106,7 @@ def test_values_of_a_large_grid_are_checked_one_by_one(monkeypatch):
         ({"seeds": 2, "epochs": 1, "flops": "1e12"}, "one budget"),
         ({"seeds": 2, "baseline": True}, "--baseline is for one run"),
         ({"folds": 2, "fold": "1/2"}, "omit --fold"),
+        ({"over": {"train.width": [1, 2]}, "evaluate": "test"}, "compared on validation images, .* omit --evaluate"),
         ({"folds": 2, "keep": "/nowhere.json"}, "no subset file"),
         ({"over": {"epochs": [1, 2]}, "halving": 2}, "sets the budget"),
         (

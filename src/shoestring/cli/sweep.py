@@ -85,7 +85,7 @@ def run_experiment(
 
     if not alone:
         raise UserError("an experiment starts a process for each run: run it without torchrun.")
-    for name in ("plan", "sensitivity"):
+    for name in ("plan", "sensitivity", "log"):
         if command.get(name):
             raise UserError(f"--{name} is for one run: omit --seeds, --folds and --over.")
     if command.get("dry_run"):

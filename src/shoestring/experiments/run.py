@@ -54,7 +54,7 @@ def run(
         if before:
             log(f"{folder} was interrupted after {before:.0f} s; resuming it")
         total = None if recipe.time is None else float(recipe.time)
-        clock = Clock(total, started, before, tests=bool(recipe.sweep.over))
+        clock = Clock(total, started, before, tests=bool(recipe.sweep.over) and recipe.evaluate is None)
         jobs = choose_jobs(recipe.sweep.jobs, recipe.device, schedule.total)
         threads = max(cores() // jobs, 1)
         log(f"{schedule.total} runs, {jobs} at a time")
@@ -87,7 +87,7 @@ def _finish(
         from shoestring.experiments.out_of_fold import write_out_of_fold
 
         result["out_of_fold"] = write_out_of_fold(folder, schedule)
-    if result["chosen"] is not None:
+    if result["chosen"] is not None and recipe.evaluate is None:
         from shoestring.experiments.final import evaluate_on_test
 
         log(f"testing {result['chosen']}")

@@ -102,7 +102,12 @@ def check_experiment(recipe: SweepRecipe) -> None:
         raise UserError(
             "--baseline is for one run: compare methods by shoestring sweep --over select.method=random,d2."
         )
-    if sweep.folds and (recipe.fold or recipe.evaluate == "validation"):
+    if sweep.over and recipe.evaluate == "test":
+        raise UserError(
+            "settings are compared on validation images, and the best ones are tested once, at the end: omit "
+            "--evaluate."
+        )
+    if sweep.folds and (recipe.fold or (recipe.evaluate == "validation" and not sweep.over)):
         raise UserError("--folds holds out each fold in turn: omit --fold and --evaluate.")
     for axis in sweep.axes:
         _check_axis(recipe, axis.name)
