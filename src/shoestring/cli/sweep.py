@@ -115,7 +115,8 @@ def print_experiment(result: Mapping[str, Any], *, as_json: bool) -> None:
         print(json.dumps(result, indent=1))
         return
     from shoestring.cli.show import grid
-    from shoestring.reporting.experiment import headline, notes, tables
+    from shoestring.reporting.experiment import headline, notes
+    from shoestring.reporting.experiment_tables import tables
 
     print(printable(headline(result)))
     for table in tables(result):
@@ -130,7 +131,5 @@ def print_experiment(result: Mapping[str, Any], *, as_json: bool) -> None:
 
 def _default_folder(recipe: SweepRecipe) -> str:
     """Return a folder name that is the same for the same command, so that repeating it resumes the experiment."""
-    sweep = recipe.sweep
-    kind = "sweep" if sweep.over else "folds" if sweep.folds else "seeds"
     stem = Path(recipe.data).name.partition(".")[0][:40] or "data"
-    return f"runs/{stem}-{kind}-{digest(recipe)}"
+    return f"runs/{stem}-{recipe.sweep.kind}-{digest(recipe)}"

@@ -168,6 +168,11 @@ class Sweep(Section):
         return tuple(axis(name, values) for name, values in (self.over or {}).items())
 
     @property
+    def kind(self) -> Literal["sweep", "folds", "seeds"]:
+        """What differs between the runs: settings, which are compared, or only folds or seeds."""
+        return "sweep" if self.over else "folds" if self.folds else "seeds"
+
+    @property
     def is_one_run(self) -> bool:
         """Whether nothing is varied or repeated."""
         return not self.over and self.seeds == 1 and self.folds is None
