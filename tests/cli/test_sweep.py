@@ -25,7 +25,7 @@ from shoestring.experiments.summary import summarize
         (["sweep", "digits"], "nothing is varied: add --over"),
         (["sweep", "--over", "train.width=1,2"], "the argument RECIPE or DATA is missing"),
         (["sweep", "digits", "--over", "train.width=1..2"], "add --search random or tpe"),
-        (["sweep", "digits", "--over", "train.width=1,2", "--folds", "3"], "omit --folds"),
+        (["sweep", "digits", "--over", "train.width=1,2", "--folds", "3", "--seeds", "2"], "omit --seeds"),
         (["sweep", "digits", "--over", "train.width=1,2", "--serach", "tpe"], "Did you mean --search"),
         (["sweep", "nowhere.yaml", "--over", "train.width=1,2"], "cannot read recipe"),
         (["run", "digits", "--seeds", "0"], "--seeds must be at least 1"),

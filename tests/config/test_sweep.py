@@ -64,7 +64,6 @@ def test_numbers_of_a_range_stay_in_it():
         ({"halving": 3}, "add --over"),
         ({"against": "macs"}, "add --over"),
         ({"halving": 3, "against": "macs", "over": {"a": [1]}}, "omit one"),
-        ({"folds": 3, "over": {"a": [1]}}, "omit --folds"),
         ({"folds": 3, "seeds": 2}, "omit --seeds"),
         ({"jobs": 2}, "there is one"),
     ],

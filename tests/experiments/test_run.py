@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.metrics import average_precision_score
 
 import shoestring
 from label_images import LABELS, label_arrays
 from shoestring.errors import BudgetTooSmall, UserError
+from shoestring.evaluation.significance import compare_seeds
 from shoestring.experiments.clock import Clock
 from shoestring.experiments.experiment import Experiment
 from shoestring.runs.directory import RunDir
@@ -45,10 +47,57 @@ def test_folds_predict_each_image_once(in_process, data, tmp_path):
     assert len({row["id"] for row in rows}) == len(rows) == 90
     metrics = result["out_of_fold"]
     assert metrics["accuracy"] == pytest.approx(np.mean([row["class"] == row["predicted"] for row in rows]))
-    folds = [result_of(out, f"fold-{number}") for number in (1, 2, 3)]
+    folds = [result_of(out, f"001-fold-{number}") for number in (1, 2, 3)]
     assert metrics["loss"] == pytest.approx(sum(fold["loss"] * fold["images"] for fold in folds) / 90)
     assert metrics["images"] == 90 and json.loads((out / "metrics.json").read_text())["split"] == "out-of-fold"
     assert "Classes, out of fold" in (out / "report" / "report.md").read_text()
+
+
+def test_folds_of_images_with_several_labels(in_process, tmp_path):
+    images, labels = label_arrays(60)
+    np.savez(tmp_path / "data.npz", images=images, labels=labels, classes=LABELS)
+    result = shoestring.sweep(tmp_path / "data.npz", out=tmp_path / "out", folds=3, **{**SMALL, "epochs": 6})
+    rows = list(csv.DictReader((tmp_path / "out" / "out_of_fold.csv").read_text().splitlines()))
+    assert len({row["id"] for row in rows}) == len(rows) == 60 and {row["fold"] for row in rows} == {"1", "2", "3"}
+    metrics = result["out_of_fold"]
+    assert [sum(int(row[name]) for row in rows) for name in LABELS] == labels.sum(0).tolist()
+    exact = [all(row[name] == row[f"{name} predicted"] for name in LABELS) for row in rows]
+    assert metrics["accuracy"] == pytest.approx(np.mean(exact)) and metrics["task"] == "multi-label"
+    scores = np.array([[float(row[f"{name} probability"]) for name in LABELS] for row in rows])
+    true = np.array([[int(row[name]) for name in LABELS] for row in rows])
+    assert metrics["macro_average_precision"] == pytest.approx(average_precision_score(true, scores), abs=1e-6)
+    text = (tmp_path / "out" / "report" / "report.md").read_text()
+    assert "Mean average precision" in text and "Labels, out of fold" in text
+
+
+def test_settings_are_compared_on_folds(in_process, data, tmp_path):
+    out, over = tmp_path / "out", {"train.learning_rate": [0.1, 1e-9]}
+    result = shoestring.sweep(data, out=out, over=over, folds=3, **{**SMALL, "epochs": 4})
+    assert in_process == [f"{setting}-fold-{fold}" for setting in ("001", "002") for fold in (1, 2, 3)]
+    validated: list[str] = []
+    for row in result["rows"]:
+        runs = [result_of(out, name) for name in row["runs"]]
+        assert {run["split"] for run in runs} == {"validation"} and [run["images"] for run in runs] == [30] * 3
+        assert row["accuracy"] == pytest.approx(np.mean([run["accuracy"] for run in runs]))
+    for name in result["rows"][0]["runs"]:
+        file = out / "trials" / name / "evaluate" / "predictions.csv"
+        validated += [row["id"] for row in csv.DictReader(file.read_text().splitlines())]
+    assert len(set(validated)) == len(validated) == 90
+    test = shoestring.load(data).test
+    models = [shoestring.Model.load(out / "trials" / name) for name in result["rows"][0]["runs"]]
+    accuracies = [shoestring.evaluate(model, test).accuracy for model in models]
+    assert result["test"]["accuracy"] == pytest.approx(np.mean(accuracies)) and result["test"]["images"] == 30
+    [found] = result["tests"]
+    first, second = (row["accuracies"] for row in result["rows"])
+    assert found["p_value"] == pytest.approx(compare_seeds(first, second, overlap=0.5).p_value)
+    assert "cross-validation of 3 folds" in (out / "report" / "report.md").read_text()
+
+
+def test_a_sweep_may_leave_the_test_split_for_later(in_process, data, tmp_path):
+    over, settings = {"train.dropout": [0, 0.5]}, {**SMALL, "evaluate": "validation"}
+    result = shoestring.sweep(data, out=tmp_path / "out", over=over, **settings)
+    assert result["chosen"] is not None and result["test"] is None and not (tmp_path / "out" / "test").exists()
+    assert "no test images were used" in (tmp_path / "out" / "report" / "report.md").read_text()
 
 
 def test_a_sweep_uses_the_test_split_once_for_the_chosen_one(in_process, data, tmp_path):

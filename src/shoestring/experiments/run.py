@@ -91,10 +91,9 @@ def _finish(
         from shoestring.experiments.final import evaluate_on_test
 
         log(f"testing {result['chosen']}")
-        names = next(row["runs"] for row in result["rows"] if row["name"] == result["chosen"])
-        result["test"] = evaluate_on_test(
-            folder, names, device=recipe.device, remaining=lambda: clock.for_test, log=log
-        )
+        best = next(row for row in result["rows"] if row["name"] == result["chosen"])
+        options: dict[str, Any] = {"device": recipe.device, "remaining": lambda: clock.for_test, "log": log}
+        result["test"] = evaluate_on_test(folder, best["runs"], overlap=best["overlap"], **options)
     result |= {"time": clock.total, "out": str(folder), "seconds": round(clock.elapsed, 3)}
     enough = clock.total is None or clock.total - clock.elapsed > _CHART_SECONDS
     write_files(folder, result, charts=enough)

@@ -40,10 +40,9 @@ class Trial:
     @property
     def name(self) -> str:
         """Name of its run folder."""
-        if self.fold is not None:
-            return f"fold-{self.fold.number}"
+        repeat = f"seed-{self.seed}" if self.fold is None else f"fold-{self.fold.number}"
         rung = f"-round-{self.rung + 1}" if self.rung else ""
-        return f"{self.setting + 1:03}-seed-{self.seed}{rung}"
+        return f"{self.setting + 1:03}-{repeat}{rung}"
 
 
 _FIRST = Trial(0)
