@@ -8,6 +8,8 @@ import pytest
 from shoestring.cli.main import main
 from shoestring.config.recipe import SweepRecipe
 from shoestring.config.serialize import as_dict
+from shoestring.errors import UserError
+from shoestring.experiments import settings
 from shoestring.experiments.outcome import Outcome
 from shoestring.experiments.schedule import Schedule
 from shoestring.experiments.search import make_search
@@ -23,12 +25,13 @@ from shoestring.experiments.summary import summarize
         (["sweep", "digits"], "nothing is varied: add --over"),
         (["sweep", "--over", "train.width=1,2"], "the argument RECIPE or DATA is missing"),
         (["sweep", "digits", "--over", "train.width=1..2"], "add --search random or tpe"),
-        (["sweep", "digits", "--over", "train.width=1,2", "--folds", "3"], "omit --folds"),
+        (["sweep", "digits", "--over", "train.width=1,2", "--folds", "3", "--seeds", "2"], "omit --seeds"),
         (["sweep", "digits", "--over", "train.width=1,2", "--serach", "tpe"], "Did you mean --search"),
         (["sweep", "nowhere.yaml", "--over", "train.width=1,2"], "cannot read recipe"),
         (["run", "digits", "--seeds", "0"], "--seeds must be at least 1"),
         (["run", "digits", "--folds", "1"], "--folds must be at least 2"),
         (["run", "digits", "--seeds", "2", "--plan"], "--plan is for one run"),
+        (["train", "digits", "--seeds", "2", "--log", "tensorboard"], "--log is for one run"),
         (["run", "digits", "--jobs", "2"], "there is one"),
         (["run", "digits", "--fold", "6/5"], "is not a fold"),
         (["run", "digits", "--group", "("], "is not a regular expression"),
@@ -47,6 +50,18 @@ def test_dry_run_shows_what_is_varied(capsys, tmp_path):
     values = json.loads(capsys.readouterr().out)
     assert values["sweep.over"] == {"value": {"train.dropout": ["0", "0.1"]}, "from": "flags"}
     assert values["sweep.seeds"]["from"] == str(file) and values["data"]["value"] == "digits"
+
+
+def test_what_is_varied_is_checked_once(monkeypatch, refused):
+    models: list[str] = []
+    monkeypatch.setattr(settings, "check", lambda recipe: models.append(recipe.train.model))
+    monkeypatch.setattr("shoestring.experiments.run.check_run_folder", refuse)
+    assert "enough" in refused("sweep", "digits", "--over", "train.model=convnet,conv2")
+    assert models == ["convnet", "conv2"]
+
+
+def refuse(recipe, out):
+    raise UserError("enough.")
 
 
 def test_the_section_sweep_is_not_for_selections(refused, tmp_path):

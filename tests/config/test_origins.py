@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from shoestring.cli.main import main
+from shoestring.config.units import parse_seconds
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "recipes" / "origins").glob("*.yaml"))
@@ -40,12 +41,18 @@ def test_each_recipe_is_checked_without_a_run(file, capsys):
 
 def test_each_arm_is_checked_without_a_run(origins, capsys):
     assert {arm.recipe for arm in origins.ARMS} == {file.stem for file in FILES} - {"scenes-tickets"}
+    whole = {}
     for backbone, scale in ((None, 1.0), ("timm:tf_efficientnet_lite0", 0.1)):
         args = argparse.Namespace(device="cpu", scale=scale, backbone=backbone)
         for arm in origins.ARMS:
             words = origins.words_of(arm, {"scenes": "digits", "cifar10": "digits"}, args)
             assert main([*words, "--dry-run", "--json"]) == 0, arm
             values = {name: entry["value"] for name, entry in json.loads(capsys.readouterr().out).items()}
-            assert values["data"] == "digits" and ("epochs" in values or "time" in values)
+            [(unit, budget)] = [
+                (name, values[name]) for name in ("time", "epochs", "flops") if values[name] is not None
+            ]
+            amount = parse_seconds(budget) if unit == "time" else float(budget)
+            assert amount == pytest.approx(scale * whole.setdefault((arm.recipe, arm.name, unit), amount))
+            assert values["data"] == "digits"
             if backbone is not None and values["train.model"].startswith("timm:"):
                 assert values["train.model"] == backbone and values["train.tune"] in ("head", "all", "last:2")

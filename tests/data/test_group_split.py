@@ -30,7 +30,7 @@ def test_groups_stay_together_and_every_class_keeps_images(count, fraction, seed
 @pytest.mark.parametrize("size", [400, 200, 30])
 @pytest.mark.parametrize("most", [1000, 100])
 def test_size_and_classes_are_about_those_requested(size, most, monkeypatch):
-    monkeypatch.setattr(group_split, "_MAX_STRATIFIED", most)
+    monkeypatch.setattr(group_split, "MAX_STRATIFIED", most)
     groups = np.repeat(np.arange(400), 5)
     labels = groups % 2
     kept, held = hold_out_groups(labels, groups, size, classes=NAMES, seed=1)

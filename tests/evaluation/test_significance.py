@@ -110,6 +110,16 @@ def test_seeds_are_compared_as_scipy_does(pairs):
     assert result.interval[0] <= result.difference <= result.interval[1]
 
 
+def test_folds_make_the_test_more_cautious():
+    first, second = [0.8, 0.82, 0.9, 0.85, 0.84], [0.78, 0.8, 0.83, 0.84, 0.8]
+    plain, folds = compare_seeds(first, second), compare_seeds(first, second, overlap=0.25)
+    differences = np.subtract(first, second)
+    error = np.std(differences, ddof=1) * np.sqrt(1 / 5 + 0.25)
+    assert folds.p_value == pytest.approx(2 * t.sf(differences.mean() / error, 4)) and folds.p_value > plain.p_value
+    half = t.ppf(0.975, 4) * error
+    assert folds.interval == pytest.approx((differences.mean() - half, differences.mean() + half))
+
+
 def test_equal_differences_are_certain():
     assert compare_seeds([0.5, 0.6], [0.5, 0.6]).p_value == 1
     assert compare_seeds([0.6, 0.7], [0.5, 0.6]).p_value == 0

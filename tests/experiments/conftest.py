@@ -35,14 +35,9 @@ class InProcess(Processes):
         self._codes = {**getattr(self, "_codes", {}), name: code}
 
     @property
-    def running(self) -> list[str]:
-        """Names of runs whose exit codes were not read."""
-        return list(getattr(self, "_codes", {}))
-
-    @property
     def free(self) -> bool:
         """Whether another run may be started."""
-        return len(self.running) < self.count
+        return len(getattr(self, "_codes", {})) < self.count
 
     def finished(self) -> dict[str, int]:
         """Return the exit codes."""

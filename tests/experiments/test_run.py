@@ -6,9 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.metrics import average_precision_score
 
 import shoestring
+from label_images import LABELS, label_arrays
 from shoestring.errors import BudgetTooSmall, UserError
+from shoestring.evaluation.significance import compare_seeds
 from shoestring.experiments.clock import Clock
 from shoestring.experiments.experiment import Experiment
 from shoestring.runs.directory import RunDir
@@ -44,10 +47,57 @@ def test_folds_predict_each_image_once(in_process, data, tmp_path):
     assert len({row["id"] for row in rows}) == len(rows) == 90
     metrics = result["out_of_fold"]
     assert metrics["accuracy"] == pytest.approx(np.mean([row["class"] == row["predicted"] for row in rows]))
-    folds = [result_of(out, f"fold-{number}") for number in (1, 2, 3)]
+    folds = [result_of(out, f"001-fold-{number}") for number in (1, 2, 3)]
     assert metrics["loss"] == pytest.approx(sum(fold["loss"] * fold["images"] for fold in folds) / 90)
     assert metrics["images"] == 90 and json.loads((out / "metrics.json").read_text())["split"] == "out-of-fold"
     assert "Classes, out of fold" in (out / "report" / "report.md").read_text()
+
+
+def test_folds_of_images_with_several_labels(in_process, tmp_path):
+    images, labels = label_arrays(60)
+    np.savez(tmp_path / "data.npz", images=images, labels=labels, classes=LABELS)
+    result = shoestring.sweep(tmp_path / "data.npz", out=tmp_path / "out", folds=3, **{**SMALL, "epochs": 6})
+    rows = list(csv.DictReader((tmp_path / "out" / "out_of_fold.csv").read_text().splitlines()))
+    assert len({row["id"] for row in rows}) == len(rows) == 60 and {row["fold"] for row in rows} == {"1", "2", "3"}
+    metrics = result["out_of_fold"]
+    assert [sum(int(row[name]) for row in rows) for name in LABELS] == labels.sum(0).tolist()
+    exact = [all(row[name] == row[f"{name} predicted"] for name in LABELS) for row in rows]
+    assert metrics["accuracy"] == pytest.approx(np.mean(exact)) and metrics["task"] == "multi-label"
+    scores = np.array([[float(row[f"{name} probability"]) for name in LABELS] for row in rows])
+    true = np.array([[int(row[name]) for name in LABELS] for row in rows])
+    assert metrics["macro_average_precision"] == pytest.approx(average_precision_score(true, scores), abs=1e-6)
+    text = (tmp_path / "out" / "report" / "report.md").read_text()
+    assert "Mean average precision" in text and "Labels, out of fold" in text
+
+
+def test_settings_are_compared_on_folds(in_process, data, tmp_path):
+    out, over = tmp_path / "out", {"train.learning_rate": [0.1, 1e-9]}
+    result = shoestring.sweep(data, out=out, over=over, folds=3, **{**SMALL, "epochs": 4})
+    assert in_process == [f"{setting}-fold-{fold}" for setting in ("001", "002") for fold in (1, 2, 3)]
+    validated: list[str] = []
+    for row in result["rows"]:
+        runs = [result_of(out, name) for name in row["runs"]]
+        assert {run["split"] for run in runs} == {"validation"} and [run["images"] for run in runs] == [30] * 3
+        assert row["accuracy"] == pytest.approx(np.mean([run["accuracy"] for run in runs]))
+    for name in result["rows"][0]["runs"]:
+        file = out / "trials" / name / "evaluate" / "predictions.csv"
+        validated += [row["id"] for row in csv.DictReader(file.read_text().splitlines())]
+    assert len(set(validated)) == len(validated) == 90
+    test = shoestring.load(data).test
+    models = [shoestring.Model.load(out / "trials" / name) for name in result["rows"][0]["runs"]]
+    accuracies = [shoestring.evaluate(model, test).accuracy for model in models]
+    assert result["test"]["accuracy"] == pytest.approx(np.mean(accuracies)) and result["test"]["images"] == 30
+    [found] = result["tests"]
+    first, second = (row["accuracies"] for row in result["rows"])
+    assert found["p_value"] == pytest.approx(compare_seeds(first, second, overlap=0.5).p_value)
+    assert "cross-validation of 3 folds" in (out / "report" / "report.md").read_text()
+
+
+def test_a_sweep_may_leave_the_test_split_for_later(in_process, data, tmp_path):
+    over, settings = {"train.dropout": [0, 0.5]}, {**SMALL, "evaluate": "validation"}
+    result = shoestring.sweep(data, out=tmp_path / "out", over=over, **settings)
+    assert result["chosen"] is not None and result["test"] is None and not (tmp_path / "out" / "test").exists()
+    assert "no test images were used" in (tmp_path / "out" / "report" / "report.md").read_text()
 
 
 def test_a_sweep_uses_the_test_split_once_for_the_chosen_one(in_process, data, tmp_path):
@@ -70,6 +120,17 @@ def test_a_sweep_uses_the_test_split_once_for_the_chosen_one(in_process, data, t
     assert [row["name"] for row in table] == [row["name"] for row in result["rows"]]
 
 
+def test_a_sweep_of_images_with_several_labels_compares_whole_images(in_process, tmp_path):
+    (images, labels), (test, test_labels) = label_arrays(60), label_arrays(30, seed=1)
+    arrays = {"images": images, "labels": labels, "test_images": test, "test_labels": test_labels}
+    np.savez(tmp_path / "data.npz", **arrays, classes=LABELS)
+    out, over = tmp_path / "out", {"train.learning_rate": [0.1, 1e-9]}
+    result = shoestring.sweep(tmp_path / "data.npz", out=out, over=over, validation=0.4, **{**SMALL, "epochs": 6})
+    [found] = result["tests"]
+    first, second = (row["accuracy"] for row in result["rows"])
+    assert found["difference"] == pytest.approx(first - second) and result["test"]["images"] == 30
+
+
 def test_methods_and_seeds_are_tested_in_pairs_of_seeds(in_process, data, tmp_path):
     result = shoestring.sweep(data, out=tmp_path / "out", over={"train.dropout": [0, 0.5]}, seeds=2, **SMALL)
     [test] = result["tests"]
@@ -84,6 +145,22 @@ def test_halving_gives_the_best_more_epochs(in_process, data, tmp_path):
     epochs = [RunDir(out / "trials" / name).run["recipe"]["epochs"] for name in in_process]
     assert epochs == [2, 2, 2, 2, 8]
     assert result["rows"][0]["round"] == 1 and result["chosen"] == result["rows"][0]["name"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"epochs": 3}, r"--halving 3 gives runs of this round 1 of 3 epochs, which is too small: .* About --epochs 29"),
+        ({}, r"--halving 3 gives runs of this round 3.33 of 10 epochs, which is too small: .* About --epochs 29"),
+        ({"flops": "3e6"}, r"--halving 3 gives runs of this round 1e\+06 of 3e\+06 flops, which is too small"),
+    ],
+)
+def test_too_small_a_budget_of_the_first_round_names_the_whole_one(in_process, data, tmp_path, settings, message):
+    train = {**SMALL["train"], "batch_size": 64}
+    over = {"train.dropout": [0, 0.1, 0.2]}
+    with pytest.raises(BudgetTooSmall, match=message) as error:
+        shoestring.sweep(data, out=tmp_path / "out", over=over, halving=3, jobs=1, **settings, train=train)
+    assert error.value.least > (settings.get("epochs") or 0)
 
 
 def test_the_pareto_front_of_accuracy_and_cost(in_process, data, tmp_path):
@@ -102,6 +179,36 @@ def test_a_failing_combination_does_not_stop_the_others(in_process, data, tmp_pa
     assert (
         failed["accuracy"] is None and "missing.safetensors" in failed["error"] and result["chosen"] == "weights=none"
     )
+
+
+@pytest.mark.parametrize("varied", [{"over": {"train.dropout": [0, 0.1]}}, {"seeds": 2}, {"folds": 2}])
+@pytest.mark.parametrize("more", [{}, {"labels": "labels.csv"}])
+def test_nothing_starts_without_data(in_process, tmp_path, varied, more):
+    with pytest.raises(UserError, match="nowhere") as error:
+        shoestring.sweep(str(tmp_path / "nowhere"), out=tmp_path / "out", **varied, **more, **SMALL)
+    assert in_process == [] and "\n" not in str(error.value) and not (tmp_path / "out" / "experiment.json").exists()
+
+
+@pytest.mark.parametrize(("jobs", "started"), [(1, 2), (3, 3)])
+def test_an_error_of_the_first_runs_that_all_would_have_ends_the_experiment(in_process, tmp_path, jobs, started):
+    np.savez(tmp_path / "data.npz", images=np.zeros((9, 8, 8), np.uint8), labels=np.zeros(9, np.int64))
+    over = {"train.dropout": [0, 0.1, 0.2, 0.3, 0.4, 0.5]}
+    with pytest.raises(UserError, match="class") as error:
+        shoestring.sweep(tmp_path / "data.npz", out=tmp_path / "out", over=over, jobs=jobs, **SMALL)
+    assert len(in_process) == started and "\n" not in str(error.value)
+    assert not (tmp_path / "out" / "experiment.json").exists()
+
+
+def test_an_error_that_a_value_may_cause_does_not_stop_runs_with_others(in_process, data, tmp_path):
+    over = {"train.weights": [str(tmp_path / "missing.safetensors"), "none"], "train.dropout": [0, 0.1]}
+    result = shoestring.sweep(data, out=tmp_path / "out", over=over, jobs=1, **SMALL)
+    assert len(in_process) == 4 and result["chosen"].startswith("weights=none")
+
+
+def test_different_errors_of_the_first_runs_do_not_stop_the_others(in_process, data, tmp_path):
+    over = {"train.weights": [str(tmp_path / "missing.safetensors"), str(tmp_path / "other.safetensors"), "none"]}
+    result = shoestring.sweep(data, out=tmp_path / "out", over=over, jobs=1, **SMALL)
+    assert len(in_process) == 3 and result["chosen"] == "weights=none"
 
 
 def test_an_interrupted_experiment_is_resumed(in_process, data, tmp_path, monkeypatch):

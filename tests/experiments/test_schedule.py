@@ -82,6 +82,25 @@ def test_combinations_of_an_interrupted_search_come_first():
     assert [values["train.width"] for values in plan.settings] == [7, 1, 2]
 
 
+class Short(Told):
+    """Finds only two of its combinations."""
+
+    def propose(self, index, known=()):
+        return super().propose(index, known) if index < 2 else None
+
+
+def test_the_search_ends_when_it_finds_no_other_combination():
+    messages: list[str] = []
+    recipe = SweepRecipe(sweep=Sweep(over={"train.width": [1, 2, 3, 4]}, halving=2))
+    plan = Schedule(recipe, Short([{"train.width": number} for number in range(4)]), (), messages.append)
+    names = []
+    while (trial := plan.next()) is not None:
+        names.append(trial.name)
+        plan.record(trial, outcome(0.5 + 0.1 * trial.setting))
+    assert names == ["001-seed-0", "002-seed-0", "002-seed-0-round-2"] and plan.total == 3 and plan.left() == [0]
+    assert messages == ["the search ends after 2 of 4 combinations: it proposes no other ones"]
+
+
 def test_folds_are_runs_of_one_combination():
     plan = Schedule(SweepRecipe(sweep=Sweep(folds=3)), Listed([{}]))
     folds = [plan.next() for _ in range(3)]

@@ -39,16 +39,22 @@ def test_random_values_are_in_their_ranges():
     assert {values["train.batch_size"] for values in found} <= set(range(8, 65))
 
 
-def test_tpe_finds_the_better_half_more_often_than_chance():
-    pytest.importorskip("optuna")
-    search = make_search(SweepRecipe(sweep=Sweep(over=RANGES, search="tpe", trials=30)))
-    rates = []
+def rates_of_tpe(sign: int) -> list[float]:
+    """Learning rates that TPE proposes after ten trials, where those near 0.06 have the best scores, or the worst."""
+    search, rates = make_search(SweepRecipe(sweep=Sweep(over=RANGES, search="tpe", trials=30))), []
     for index in range(30):
         values = search.propose(index)
+        assert values is not None and values["train.model"] in ("convnet", "conv2")
+        assert 8 <= values["train.batch_size"] <= 64
         rates.append(values["train.learning_rate"])
-        assert values["train.model"] in ("convnet", "conv2") and 8 <= values["train.batch_size"] <= 64
-        search.tell(index, values, [1 - abs(math.log10(rates[-1]) + 1.2)])
-    assert sum(rate > 0.01 for rate in rates[10:]) > 14
+        search.tell(index, values, [-sign * abs(math.log10(rates[-1]) + 1.2)])
+    return rates[10:]
+
+
+def test_tpe_proposes_what_had_better_scores():
+    pytest.importorskip("optuna")
+    best, worst = (sum(map(math.log10, rates_of_tpe(sign))) / 20 for sign in (1, -1))
+    assert best > worst + 0.5
 
 
 def test_tpe_continues_from_recorded_results_and_two_objectives():
@@ -56,6 +62,18 @@ def test_tpe_continues_from_recorded_results_and_two_objectives():
     search = make_search(SweepRecipe(sweep=Sweep(over=RANGES, search="tpe", trials=4, against="macs")))
     search.tell(0, {"train.learning_rate": 0.01, "train.batch_size": 16, "train.model": "conv2"}, [0.5, 1000])
     assert set(search.propose(1)) == set(RANGES)
+
+
+def test_tpe_proposes_no_combination_twice():
+    pytest.importorskip("optuna")
+    search, known = make_search(SweepRecipe(sweep=Sweep(over=LISTS, search="tpe", trials=20))), []
+    while (values := search.propose(len(known), known)) is not None:
+        assert values not in known
+        known.append(values)
+        search.tell(len(known) - 1, values, [float(values["train.model"] == "conv2")])
+    assert len(known) == 6
+    again = make_search(SweepRecipe(sweep=Sweep(over=LISTS, search="tpe", trials=20)))
+    assert again.propose(5, known[:5]) == known[5] and again.propose(6, known) is None
 
 
 def test_a_missing_package_is_one_line(monkeypatch):

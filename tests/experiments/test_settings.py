@@ -6,6 +6,7 @@ from shoestring.config.fold import Fold
 from shoestring.config.layers import merge
 from shoestring.config.recipe import Recipe, SweepRecipe
 from shoestring.errors import UserError
+from shoestring.experiments import settings
 from shoestring.experiments.settings import Trial, check_experiment, name_of, trial_recipe, with_time
 
 
@@ -55,7 +56,14 @@ def test_names_are_short_where_they_are_unique():
             {"train.learning_rat": [1]},
             "unknown setting in --over 'train.learning_rat'. Did you mean 'train.learning_rate'",
         ),
-        ({"learning_rate": [1]}, "unknown setting in --over 'learning_rate'. Did you mean 'train.learning_rate'?"),
+        ({"learning_rate": [1]}, "unknown setting in --over 'learning_rate'. Did you mean train.learning_rate?"),
+        ({"trian.width": [1, 2]}, "unknown setting in --over 'trian.width'. Did you mean train.width?"),
+        ({"train.lr": [1, 2]}, "Did you mean 'train.learning_rate'?"),
+        ({"lr": [1, 2]}, "Did you mean train.learning_rate?"),
+        ({"epoch": [1, 2]}, "Did you mean epochs?"),
+        ({"method": ["d2"]}, "Did you mean select.method or grow.method or prune.method?"),
+        ({"nothing.like_it": [1]}, "Write a field of the recipe"),
+        ({"train": ["a", "b"]}, "--over train is a section of settings: name one of them, such as train.model."),
         ({"train.width": ["wide"]}, "train.width must be a number, not 'wide'"),
         ({"train.width": [0.5, -1]}, "train.width must be above 0"),
         ({"train.optimizer": ["sgd", "adam"]}, "train.optimizer must be"),
@@ -65,7 +73,7 @@ def test_names_are_short_where_they_are_unique():
         ({"time": ["1m"]}, "all runs together"),
         ({"validation": [0.1]}, "cannot be varied"),
         ({"data": ["digits"]}, "cannot be varied"),
-        ({"train": [1]}, "is a section"),
+        ({"select": [1]}, "such as select.method"),
         ({"sweep.seeds": [2]}, "is not a setting of one run"),
     ],
 )
@@ -75,12 +83,37 @@ def test_what_is_varied_is_checked_before_anything_runs(over, message):
     assert message in str(error.value)
 
 
+@pytest.mark.parametrize("search", ["random", "tpe"])
+@pytest.mark.parametrize(
+    ("over", "message"),
+    [
+        ({"select.method": ["random", "randm"], "train.width": "0.5..1"}, "method=randm width=0.5: unknown selection"),
+        ({"train.width": ["1", "2"], "select.method": ["d2", "randm"]}, "Did you mean 'random'"),
+        ({"select.method": ["random"], "select.colour": [1, 2]}, "has no options, but 'colour' was given"),
+    ],
+)
+def test_methods_and_options_of_a_search_are_checked_before_anything_runs(search, over, message):
+    with pytest.raises(UserError) as error:
+        check_experiment(experiment(over, search=search, select={"examples": 50}))
+    assert message in str(error.value)
+
+
+def test_values_of_a_large_grid_are_checked_one_by_one(monkeypatch):
+    checked: list[Recipe] = []
+    monkeypatch.setattr(settings, "check", checked.append)
+    axes = {"train.width": list(range(1, 101)), "train.dropout": [i / 100 for i in range(100)]}
+    check_experiment(experiment(axes))
+    assert len(checked) == 199 and len({(one.train.width, one.train.dropout) for one in checked}) == 199
+    assert {one.train.width for one in checked} == set(axes["train.width"])
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
         ({"seeds": 2, "epochs": 1, "flops": "1e12"}, "one budget"),
         ({"seeds": 2, "baseline": True}, "--baseline is for one run"),
         ({"folds": 2, "fold": "1/2"}, "omit --fold"),
+        ({"over": {"train.width": [1, 2]}, "evaluate": "test"}, "compared on validation images, .* omit --evaluate"),
         ({"folds": 2, "keep": "/nowhere.json"}, "no subset file"),
         ({"over": {"epochs": [1, 2]}, "halving": 2}, "sets the budget"),
         (

@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
+from experiment_data import RANGES, experiment_result
 from run_data import comparison_of_runs, label_run, run_data, ticket_result, unfinished_run
 from shoestring.reporting.comparison import comparison_page
+from shoestring.reporting.experiment import experiment_page
 from shoestring.reporting.html import run_page
 from shoestring.reporting.ticket_page import ticket_page
 
@@ -25,6 +27,8 @@ PAGES: dict[str, Callable[[], str]] = {
     "unfinished": lambda: run_page(unfinished_run()),
     "comparison": lambda: comparison_page(comparison_of_runs()),
     "tickets": lambda: ticket_page(ticket_result()),
+    "experiment": lambda: experiment_page(experiment_result(against="macs", seeds=2)),
+    "search": lambda: experiment_page(experiment_result(RANGES, search="random", trials=40)),
 }
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 pytest.importorskip("matplotlib")
 
 from shoestring.reporting import charts, pruning_charts
-from shoestring.reporting.style import page_axes, to_svg
+from shoestring.reporting.style import page_axes, short_names, to_svg
 
 DRAWINGS = {
     "budget": lambda axes: charts.plot_budget({"load": 1.0, "train": 3.0}, 5.0, axes=axes),
@@ -66,6 +66,12 @@ def test_cells_of_the_confusion_matrix_hold_their_numbers():
     axes = DRAWINGS["confusion"](page_axes())
     assert [text.get_text() for text in axes.texts] == ["3", "1", "2"]
     assert axes.images[0].get_array()[0].tolist() == [0.75, 0.25]
+
+
+def test_long_names_that_begin_alike_are_cut_in_the_middle():
+    names = [f"timm:tf_efficientnet_lite{number}" for number in range(3)]
+    assert short_names(names) == [f"timm:tf_eff…entnet_lite{number}" for number in range(3)]
+    assert short_names([*names[:1], "cat"]) == ["timm:tf_efficientnet_li…", "cat"]
 
 
 def test_names_are_shown_literally_and_shortened():

@@ -16,6 +16,7 @@ from shoestring.reporting.markdown import headline, summary
 from shoestring.runs import pipeline
 from shoestring.runs.directory import RunDir
 from shoestring.runs.evaluation import evaluate, load_own
+from shoestring.runs.inherit import inherited_settings
 from shoestring.runs.models import final_model
 from shoestring.runs.report_sources import load_sources
 from shoestring.runs.validate import check
@@ -59,6 +60,18 @@ def test_a_fold_is_tested(data, tmp_path):
     result = pipeline.run(recipe, RunDir(tmp_path / "run"), context=Context())
     assert predicted(tmp_path / "run") == set(load(data, fold="2/3").test.ids)
     assert (result["split"], result["images"]) == ("test", 30)
+
+
+def test_a_fold_is_validated_and_the_test_split_left_alone(data, tmp_path):
+    recipe = Recipe(data=data, epochs=2, train=TRAIN, fold=Fold(2, 3), evaluate="validation", report=False)
+    folder = RunDir(tmp_path / "run")
+    result = pipeline.run(recipe, folder, context=Context())
+    assert predicted(folder.path) == set(load(data, fold="2/3", fold_split="validation").validation.ids)
+    assert (result["split"], result["images"], result["examples"]) == ("validation", 30, 60)
+    test = load_own(folder.path, "test", skip_bad=False, progress=lambda done, total: None)
+    assert set(test.ids) == set(load(data).test.ids)
+    inherited = inherited_settings(str(folder.path))
+    assert (inherited["fold"], inherited["evaluate"]) == ("2/3", "validation")
 
 
 def test_evaluation_on_validation_needs_images(data, tmp_path):

@@ -57,7 +57,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
         "train.learning_rate",
         *_REPEATED,
     ),
-    "sweep": (*(name for name in _RUN if name not in ("baseline", "evaluate", "fold")), "sweep"),
+    "sweep": (*(name for name in _RUN if name not in ("baseline", "fold")), "sweep"),
     "tickets": (*_BUDGET, *IMAGES, *_MACHINE, "select.subset", "tickets", *_TICKET_TRAINING),
 }
 HELP = {  # (verb, field) -> help other than in a whole run
@@ -66,6 +66,8 @@ HELP = {  # (verb, field) -> help other than in a whole run
     ("sweep", "epochs"): "epochs of each run; with --time as well, runs that do not fit into it are left out (default "
     "without a budget: 10)",
     ("sweep", "flops"): "FLOPs of each run, as --epochs",
+    ("sweep", "evaluate"): "validation leaves the test split for later (default: the best combination is tested once, "
+    "at the end)",
     ("tickets", "time"): "time budget from process start to exit, divided equally between all trainings: 2h",
     ("tickets", "epochs"): "epochs of each training instead of a time; reproducible for a fixed number of threads "
     "(default without a budget: 10)",

@@ -82,15 +82,16 @@ def run_experiment(
     """Run an experiment, and print its results; return the exit code."""
     from shoestring.cli.run import print_origins
     from shoestring.experiments.run import run
-    from shoestring.experiments.settings import check_experiment
 
     if not alone:
         raise UserError("an experiment starts a process for each run: run it without torchrun.")
-    for name in ("plan", "sensitivity"):
+    for name in ("plan", "sensitivity", "log"):
         if command.get(name):
             raise UserError(f"--{name} is for one run: omit --seeds, --folds and --over.")
-    check_experiment(recipe)
     if command.get("dry_run"):
+        from shoestring.experiments.settings import check_experiment
+
+        check_experiment(recipe)
         return print_origins(recipe, dict(origin), as_json=command.get("json", False))
     progress = Progress(quiet=command.get("quiet", False))
     handle_signals()
@@ -114,7 +115,8 @@ def print_experiment(result: Mapping[str, Any], *, as_json: bool) -> None:
         print(json.dumps(result, indent=1))
         return
     from shoestring.cli.show import grid
-    from shoestring.reporting.experiment import headline, notes, tables
+    from shoestring.reporting.experiment import headline, notes
+    from shoestring.reporting.experiment_tables import tables
 
     print(printable(headline(result)))
     for table in tables(result):
@@ -129,7 +131,5 @@ def print_experiment(result: Mapping[str, Any], *, as_json: bool) -> None:
 
 def _default_folder(recipe: SweepRecipe) -> str:
     """Return a folder name that is the same for the same command, so that repeating it resumes the experiment."""
-    sweep = recipe.sweep
-    kind = "sweep" if sweep.over else "folds" if sweep.folds else "seeds"
     stem = Path(recipe.data).name.partition(".")[0][:40] or "data"
-    return f"runs/{stem}-{kind}-{digest(recipe)}"
+    return f"runs/{stem}-{recipe.sweep.kind}-{digest(recipe)}"

@@ -152,8 +152,8 @@ class Recipe(LabelTable):
         parse=parse_pattern,
     )
     fold: Fold | None = option(
-        "one fold of a cross-validation, such as 2/5: hold out the second of five parts of the images, and no others "
-        "for the test",
+        "one fold of a cross-validation, such as 2/5: hold out the second of five parts of the images, and no others, "
+        "for the test, or with --evaluate validation for validation",
         parse=Fold.parse,
     )
     evaluate: Literal["test", "validation"] | None = option(

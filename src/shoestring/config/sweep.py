@@ -78,7 +78,7 @@ def _values(name: str, given: Any) -> list[Any] | str:
         values = list(given) if isinstance(given, Sequence) else [given]
     if not values or "" in values or any(isinstance(value, list | dict) or value is None for value in values):
         raise UserError(f"--over {name} has no value, or one that is empty: write {name}=A,B.")
-    if twice := next((value for value in values if values.count(value) > 1), None):
+    if (twice := next((value for value in values if values.count(value) > 1), None)) is not None:
         raise UserError(f"--over {name} has the value {quoted(twice)} twice.")
     return values
 
@@ -134,7 +134,10 @@ class Sweep(Section):
         le=1000,
     )
     folds: int | None = option(
-        "cross-validation: so many runs, each of which tests another part of the images", ge=2, le=1000
+        "cross-validation: so many runs, each of which tests another part of the images; with --over, so many runs of "
+        "each combination, which are compared on these parts",
+        ge=2,
+        le=1000,
     )
     jobs: int | None = option(
         "number of runs at a time, which divide the CPU cores among them (default: one for each core, at most 4; one "
@@ -155,8 +158,6 @@ class Sweep(Section):
         for name in ("search", "halving", "against"):
             if not self.over and getattr(self, name) not in (None, "grid"):
                 raise UserError(f"--{name} is for settings that are varied: add --over SETTING=VALUES.")
-        if self.folds and self.over:
-            raise UserError("settings are compared on the same validation images: omit --folds, and use --seeds.")
         if self.folds and self.seeds > 1:
             raise UserError("--folds is one run for each fold: omit --seeds, and choose the folds by --split-seed.")
         if self.halving and self.against:
@@ -166,6 +167,11 @@ class Sweep(Section):
     def axes(self) -> tuple[Axis, ...]:
         """The settings that are varied."""
         return tuple(axis(name, values) for name, values in (self.over or {}).items())
+
+    @property
+    def kind(self) -> Literal["sweep", "folds", "seeds"]:
+        """What differs between the runs: settings, which are compared, or only folds or seeds."""
+        return "sweep" if self.over else "folds" if self.folds else "seeds"
 
     @property
     def is_one_run(self) -> bool:

@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import json
 import math
-import os
 import shutil
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,6 +27,7 @@ from shoestring.data.images import finish_fingerprint
 from shoestring.data.listing import SAMPLE_SIZE, Item, Listing, class_names
 from shoestring.data.pixels import PixelsFile, Progress, Report
 from shoestring.errors import UserError
+from shoestring.runtime.cores import cores
 from shoestring.tasks import task_of
 
 _MAX_BLOCK = 64  # images that one thread decodes at a time
@@ -183,7 +183,7 @@ def _blocks(items: Iterator[Item], size: int) -> Iterator[list[Item]]:
 
 def _map_in_threads(function: Callable[[list[Item]], _Block], blocks: Iterator[list[Item]]) -> Iterator[_Block]:
     """Yield decoded blocks in order, with only a few blocks in memory (Pillow decodes without the GIL)."""
-    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    workers = cores()
     pending = deque()
     pool = ThreadPoolExecutor(workers)
     try:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from shoestring.data.folds import MAX_STRATIFIED, group_folds
 from shoestring.data.tables import is_missing
 from shoestring.errors import UserError
 from shoestring.tasks import SINGLE_LABEL, task_of
 
 _MAX_FOLDS = 10  # of which one is held out; the time grows with their number
-_MAX_STRATIFIED = 1000  # groups; dividing more takes seconds, and random draws of so many are balanced as well
 _DRAWS = 20
 
 
@@ -87,9 +86,9 @@ def hold_out_groups(
         raise UserError(
             "images are held out in whole groups, and there are too few of them: add images of more groups."
         )
-    stratified = count <= _MAX_STRATIFIED and task == SINGLE_LABEL
+    stratified = count <= MAX_STRATIFIED and task == SINGLE_LABEL
     divided = (
-        _folds(labels[usable], groups[usable], folds, seed) if stratified else _draws(groups[usable], wanted, seed)
+        group_folds(labels[usable], groups[usable], folds, seed) if stratified else _draws(groups[usable], wanted, seed)
     )
     counts = task.counts(labels, len(classes))
 
@@ -109,17 +108,6 @@ def hold_out_groups(
         held = _whole_groups(held, groups, size, seed)
         kept = np.setdiff1d(np.arange(len(labels)), held)
     return kept, held
-
-
-def _folds(labels: NDArray[np.int64], groups: NDArray[np.int64], count: int, seed: int) -> Iterator[NDArray[np.int64]]:
-    """Yield the ascending indices of each fold."""
-    from sklearn.model_selection import StratifiedGroupKFold
-
-    splitter = StratifiedGroupKFold(count, shuffle=True, random_state=seed % 2**32)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about classes with fewer images than folds
-        for _, held in splitter.split(labels, labels, groups):
-            yield held
 
 
 def _draws(groups: NDArray[np.int64], wanted: int, seed: int) -> Iterator[NDArray[np.int64]]:

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +44,7 @@ def load(  # noqa: PLR0913 (public: keywords with defaults)
     split_seed: int = 0,
     group: str | None = None,
     fold: str | Fold | None = None,
+    fold_split: Literal["test", "validation"] = "test",
     skip_bad: bool = False,
     keep: NDArray[np.int64] | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -60,8 +61,9 @@ def load(  # noqa: PLR0913 (public: keywords with defaults)
     split, so that a published list of training images can be trained on completely. With `group`, a regular expression,
     images in whose names it matches the same text (that of its first parentheses, if it has any) are never in two
     splits. With `fold`, such as "2/5", the second of five stratified parts of train becomes test, instead of any other
-    images, for a cross-validation. Files that are not images, by name
-    and content, are skipped and counted in `notes`; with `skip_bad`, so are unreadable images, which `skipped` lists.
+    images, for a cross-validation; with `fold_split="validation"` it becomes validation, and test stays as it is. Files
+    that are not images, by name and content, are skipped and counted in `notes`; with `skip_bad`, so are unreadable
+    images, which `skipped` lists.
     `progress(done, total)` is called while images are decoded; `total` is 0 if unknown.
 
     With `labels`, a CSV or Parquet file or a data frame (pandas, Polars), `source` is a folder of images in any layout,
@@ -72,11 +74,13 @@ def load(  # noqa: PLR0913 (public: keywords with defaults)
     splits; one without a value is a group of its own.
 
     Raises `UserError`, with one line each: no such source, no images, unreadable images, a single class, missing
-    labels, a test class that is not in train, a class too small to split or for the folds, several labels per image
-    with `fold`, a `group` that matches no name, no network, no space for the cache; and for `labels`: no such column,
-    images that do not exist or are listed twice, empty cells, other values than 0 and 1 in one of several columns, a
-    label that never occurs, a group in two splits.
+    labels, a test class that is not in train, a class too small to split or for the folds, a `group` that matches no
+    name, no network, no space for the cache; and for `labels`: no such column, images that do not exist or are listed
+    twice, empty cells, other values than 0 and 1 in one of several columns, a label that never occurs, a group in two
+    splits.
     """
+    if fold_split not in ("test", "validation"):
+        raise unknown("split for a fold", fold_split, ("test", "validation"))
     if isinstance(resolution, int) and resolution < 1:
         raise UserError(f"resolution is a number of pixels of 1 or more, not {resolution}.")
     location = _locate(source, as_labels(labels, path_column, label_column, split_column, group_column))
@@ -88,7 +92,7 @@ def load(  # noqa: PLR0913 (public: keywords with defaults)
         raise UserError(f"index {keep.max()} is listed, but {location.name} has {count:,} training images.")
     groups, ids = location.groups, entry.splits["train"].ids
     if group is not None:
-        used = {name: images.ids for name, images in entry.splits.items() if fold is None or name != "test"}
+        used = {name: images.ids for name, images in entry.splits.items() if fold is None or name != fold_split}
         groups = groups_by_name(used, parse_pattern(group))
     splits, notes = make_splits(
         entry.splits,
@@ -97,6 +101,7 @@ def load(  # noqa: PLR0913 (public: keywords with defaults)
         keep=keep,
         groups=None if groups is None else group_indices(ids, groups),
         fold=None if fold is None else Fold.parse(fold),
+        fold_split=fold_split,
     )
     splits["train"].skipped = entry.skipped
     notes = (*_notes(entry), *notes)

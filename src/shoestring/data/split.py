@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,6 +55,7 @@ def make_splits(
     keep: NDArray[np.int64] | None = None,
     groups: NDArray[np.int64] | None = None,
     fold: Fold | None = None,
+    fold_split: Literal["test", "validation"] = "test",
 ) -> tuple[dict[str, Images], list[str]]:
     """Return train, validation and test images from the splits of a source, and notes on what was held out of train.
 
@@ -61,16 +63,15 @@ def make_splits(
     remaining train images, at most 2,500, is held out. Every class keeps at least one image in train: a class that has
     a single one has no test images, and one that has two no validation images. The indices `keep` of train stay in
     train; the same number of other images is held out. With `groups`, one for each image of train, images of one group
-    stay together. With a `fold` of train, its images are the test split; those of the source are not used. Raises
-    `UserError` if a class has too few groups, or too few images or groups for the folds.
+    stay together. With a `fold` of train, its images are the `fold_split`, test or validation; those of the source in
+    this split are not used. Raises `UserError` if a class has too few groups, or too few images or groups for the
+    folds.
     """
     if not 0 <= validation < 1:
         raise UserError(f"validation is a fraction of the training images from 0 to below 1, not {validation}.")
     complete, notes = dict(splits), []
-    if fold is not None:
-        complete["train"], complete["test"] = _hold_out_fold(complete["train"], fold, seed, groups)
-        unused = "" if "test" not in splits else f"; the {len(splits['test']):,} test images are not used"
-        notes.append(f"fold {fold} of the training images, {len(complete['test']):,}, is the test split{unused}.")
+    if fold is not None and fold_split == "test":
+        notes.append(_hold_out_fold(complete, fold, fold_split, seed, groups))
     elif "test" not in splits:
         size = round(TEST_FRACTION * len(complete["train"]))
         complete["train"], complete["test"] = _hold_out_images(complete["train"], size, seed, keep, groups)
@@ -78,7 +79,9 @@ def make_splits(
         if len(complete["test"]):
             notes.append(f"there is no test split: {len(complete['test']):,} images, {how}, were held out.")
         notes += _absent(complete["test"], "test", "the accuracy will not be measured")
-    if "validation" not in splits:
+    if fold is not None and fold_split == "validation":
+        notes.append(_hold_out_fold(complete, fold, fold_split, seed, groups))
+    elif "validation" not in splits:
         complete["validation"] = complete["train"][:0]
         if validation:
             size = min(round(validation * len(complete["train"])), MAX_VALIDATION)
@@ -101,11 +104,16 @@ def _hold_out_images(
     return _hold_out_of(images, free, size, seed)
 
 
-def _hold_out_fold(images: Images, fold: Fold, seed: int, groups: NDArray[np.int64] | None) -> tuple[Images, Images]:
-    """Return the images outside and inside a fold."""
+def _hold_out_fold(
+    splits: dict[str, Images], fold: Fold, split: str, seed: int, groups: NDArray[np.int64] | None
+) -> str:
+    """Move the images of a fold of train to a split, in place of its own; return a note on it."""
+    images, unused = splits["train"], len(splits[split]) if split in splits else 0
     own = None if groups is None else groups[images.rows]
     inside = fold.number - 1 == fold_numbers(images.targets, fold.count, classes=images.classes, seed=seed, groups=own)
-    return images[np.flatnonzero(~inside)], images[np.flatnonzero(inside)]
+    splits["train"], splits[split] = images[np.flatnonzero(~inside)], images[np.flatnonzero(inside)]
+    others = f"; the {unused:,} {split} images are not used" if unused else ""
+    return f"fold {fold} of the training images, {len(splits[split]):,}, is the {split} split{others}."
 
 
 def _absent(held: Images, split: str, consequence: str) -> list[str]:

@@ -23,6 +23,7 @@ from shoestring.data.memory import in_memory
 from shoestring.data.sources.arrays import to_pixels
 from shoestring.data.squares import native_side
 from shoestring.errors import UserError
+from shoestring.runtime.cores import cores
 
 _COLUMNS = ("path", "file", "filename", "filepath", "file_path", "image_path", "image")
 _EXPECTED = "an array (N, H, W) or (N, H, W, C), or a list or data frame of paths or Pillow images"
@@ -132,7 +133,7 @@ def _check_shape(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def _decode_all(items: list[Any], resolution: Resolution, channels: int | None, fit: Fit) -> NDArray[np.uint8]:
     """Decode to pixels (N, R, R, C)."""
-    with ThreadPoolExecutor(min(os.cpu_count() or 1, 16)) as pool:
+    with ThreadPoolExecutor(min(cores(), 16)) as pool:
         if not isinstance(resolution, int) or channels is None:
             headers = list(pool.map(partial(_header, fit=fit), items))
             sides = [headers[index][0] for index in evenly_spaced(len(headers), SAMPLE_SIZE)]

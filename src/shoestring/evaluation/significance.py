@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _Z = 1.959964  # two-sided 95 % quantile of the normal distribution
+_ROUNDING = 1e-12  # differences below it are errors of rounding
 
 
 @dataclass(frozen=True)
@@ -90,21 +91,28 @@ class PairedMeans:
     p_value: float
 
 
-def compare_seeds(first: Sequence[float], second: Sequence[float]) -> PairedMeans:
-    """Compare the accuracies of two methods with the same seeds, in the same order, at least two."""
-    assert len(first) == len(second) > 1, "the same seeds"
-    from scipy.special import stdtr, stdtrit
+def compare_seeds(first: Sequence[float], second: Sequence[float], *, overlap: float = 0.0) -> PairedMeans:
+    """Compare the accuracies of two methods with the same seeds, or on the same folds, in the same order, at least two.
 
-    differences = [one - other for one, other in zip(first, second)]
-    count, mean = len(differences), sum(differences) / len(differences)
-    error = math.sqrt(_variance(differences) / count)
-    half = float(stdtrit(count - 1, 0.975)) * error
-    p_value = 2 * float(stdtr(count - 1, -abs(mean) / error)) if error else float(not mean)
-    return PairedMeans(mean, (max(mean - half, -1.0), min(mean + half, 1.0)), p_value)
+    For folds, `overlap` widens the interval as in `mean_interval`, and so makes the test more cautious.
+    """
+    assert len(first) == len(second) > 1, "the same seeds"
+    from scipy.special import stdtr
+    from scipy.stats import ttest_rel
+
+    differences = np.subtract(first, second)
+    mean = float(differences.mean())
+    if _variance(differences.tolist()) == 0:  # for which scipy warns
+        return PairedMeans(mean, (mean, mean), float(abs(mean) < _ROUNDING))
+    test = ttest_rel(first, second)
+    wider = math.sqrt(1 + len(first) * overlap)
+    low, high = (mean + wider * (float(bound) - mean) for bound in test.confidence_interval(0.95))
+    p_value = 2 * stdtr(len(first) - 1, -abs(test.statistic) / wider) if overlap else test.pvalue
+    return PairedMeans(mean, (max(low, -1.0), min(high, 1.0)), float(p_value))
 
 
 def _variance(values: Sequence[float]) -> float:
     """Return the unbiased variance of at least two values; 0 for values that differ only by rounding."""
     mean = sum(values) / len(values)
     variance = sum((value - mean) ** 2 for value in values) / (len(values) - 1)
-    return 0.0 if variance < 1e-24 else variance
+    return 0.0 if variance < _ROUNDING**2 else variance

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from shoestring.budget import DEFAULT_EPOCHS
 from shoestring.config.recipe import Recipe, SweepRecipe
 from shoestring.config.units import format_percent, format_seconds
 from shoestring.errors import BudgetTooSmall, UserError
@@ -21,6 +22,8 @@ from shoestring.runs.validate import read_recipe
 _POLL_SECONDS = 0.05
 _MIN_RUN_SECONDS = 10.0  # of a small run, with the start of its process
 _SAVE_SECONDS = 5.0  # between two records of the time spent
+_REFUSED = 2  # exit code of a mistake of the user
+_MARGIN = 1.01  # on the smallest budget that works, which messages round
 
 
 @dataclass
@@ -41,6 +44,7 @@ class Experiment:
     late: bool = False
     _running: dict[str, Trial] = field(default_factory=dict)
     _errors: list[UserError] = field(default_factory=list)
+    _failed: set[int] = field(default_factory=set)  # numbers of combinations
     _saved: float = 0.0
 
     def run(self) -> None:
@@ -84,10 +88,10 @@ class Experiment:
 
     def _recipe(self, trial: Trial) -> Recipe | None:
         """Return the recipe of a run with its budget; None if there is no time for it."""
-        halving, rungs = self.recipe.sweep.halving or 1, len(self.schedule.sizes)
-        lengths = [float(halving**rung) for rung in range(trial.rung, rungs)]
-        part = halving ** (trial.rung + 1 - rungs)
-        recipe = trial_recipe(self.recipe, self.schedule.settings[trial.setting], trial, part=part)
+        halving = self.recipe.sweep.halving or 1
+        lengths = [float(halving**rung) for rung in range(trial.rung, len(self.schedule.sizes))]
+        values = self.schedule.settings[trial.setting]
+        recipe = trial_recipe(self.recipe, values, trial, part=self._part(trial))
         if self.recipe.time is None:
             return recipe
         if recipe.budget:  # epochs or FLOPs: the time is only a limit
@@ -99,6 +103,10 @@ class Experiment:
             return None
         self.record.content.setdefault("unit", unit)
         return with_time(recipe, unit * lengths[0])
+
+    def _part(self, trial: Trial) -> float:
+        """Return the fraction of the budget in epochs or FLOPs that a run gets: all of it in the last round."""
+        return float(self.recipe.sweep.halving or 1) ** (trial.rung + 1 - len(self.schedule.sizes))
 
     def _expected(self, length: float) -> float:
         """Return the seconds that a run of this length probably takes; 0 if none has finished yet."""
@@ -116,12 +124,22 @@ class Experiment:
             assert outcome is not None, "a run that ends without an error has results"
             self._finish(trial, outcome)
             return
-        error = self._explained(self.processes.error(trial.name, code))
+        error = self._explained(self.processes.error(trial.name, code), self._part(trial))
         self._errors.append(error)
-        hopeless = isinstance(error, BudgetTooSmall) and len(self._errors) >= self.processes.count
-        if not self.recipe.sweep.over or (hopeless and not self._any_succeeded):
+        self._failed.add(trial.setting)
+        if not self.recipe.sweep.over or (self._is_hopeless(error, code) and not self._any_succeeded):
             raise error
         self._finish(trial, failed(error))
+
+    def _is_hopeless(self, error: UserError, code: int) -> bool:
+        """Whether the other runs would fail as well: for lack of time, or as all did so far, whatever the settings."""
+        if isinstance(error, BudgetTooSmall):
+            return len(self._errors) >= self.processes.count
+        if code != _REFUSED or len(self._failed) < 2 or len({str(one) for one in self._errors}) > 1:
+            return False
+        failed = [self.schedule.settings[setting] for setting in self._failed]
+        varied = [axis.name for axis in self.recipe.sweep.axes if len(axis.examples) > 1]
+        return all(len({str(values[name]) for values in failed}) > 1 for name in varied)
 
     @property
     def _any_succeeded(self) -> bool:
@@ -137,15 +155,23 @@ class Experiment:
             least=least,
         )
 
-    def _explained(self, error: UserError) -> UserError:
-        """Return the error of a run; of one that has too little time, with the time of the whole experiment."""
-        unit = self.record.content.get("unit")
-        if not isinstance(error, BudgetTooSmall) or unit is None:
+    def _explained(self, error: UserError, part: float) -> UserError:
+        """Return the error of a run, which got this part of the budget; of one with too little, by that of all runs."""
+        unit, recipe = self.record.content.get("unit"), self.recipe
+        if not isinstance(error, BudgetTooSmall) or (unit is None and part == 1):
             return error
-        least = error.least * float(self.recipe.time or 0.0) / unit
         reason = error.args[0].partition(": ")[2].partition(" The least")[0]
+        if unit is None:
+            name, given = ("flops", recipe.flops) if recipe.flops else ("epochs", recipe.epochs or DEFAULT_EPOCHS)
+            least = _MARGIN * error.least / part
+            return BudgetTooSmall(
+                f"--halving {recipe.sweep.halving} gives runs of this round {part * given:.3g} of {given:.3g} {name}, "
+                f"which is too small: {reason} About --{name} {least:.3g} is needed.",
+                least=least,
+            )
+        least = error.least * float(recipe.time or 0.0) / unit
         return BudgetTooSmall(
-            f"--time {self.recipe.time} leaves {format_seconds(unit)} for each of {self.schedule.total} runs, "
+            f"--time {recipe.time} leaves {format_seconds(unit)} for each of {self.schedule.total} runs, "
             f"{self.processes.count} at a time, which is too small: {reason} About --time {least:.0f}s is needed.",
             least=least,
         )

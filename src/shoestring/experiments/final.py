@@ -15,12 +15,19 @@ from shoestring.runs.models import usable_model
 
 
 def evaluate_on_test(
-    folder: Path, names: Sequence[str], *, device: str, remaining: Callable[[], float], log: Callable[[str], None]
+    folder: Path,
+    names: Sequence[str],
+    *,
+    overlap: float,
+    device: str,
+    remaining: Callable[[], float],
+    log: Callable[[str], None],
 ) -> dict[str, Any] | None:
     """Evaluate these runs of an experiment on the test split; return accuracies, or None without test images.
 
-    Metrics and predictions are written to `test/` in the folder of the experiment. `remaining` returns the seconds that
-    this may still take: if they are few, predictions use less test-time augmentation.
+    `overlap` is that of their training images, for `mean_interval`. Metrics and predictions are written to `test/` in
+    the folder of the experiment. `remaining` returns the seconds that this may still take: if they are few, predictions
+    use less test-time augmentation.
     """
     from shoestring.runtime.context import prepare
 
@@ -41,7 +48,7 @@ def evaluate_on_test(
         write_metrics(folder / "test" / name, metrics, predictions, images)
         accuracies[name] = metrics.accuracy
         intervals.append(metrics.interval)
-    mean, interval = mean_interval(list(accuracies.values()))
+    mean, interval = mean_interval(list(accuracies.values()), overlap=overlap)
     assert images is not None
     return {
         "accuracy": mean,

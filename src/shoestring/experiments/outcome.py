@@ -18,7 +18,8 @@ COSTS = ("macs", "params", "latency_ms", "seconds")
 class Outcome:
     """Accuracy from 0 to 1 with its 95 % interval, on so many images, trained on so many examples, and costs.
 
-    A run that failed, or for which there was no time, has an `error` instead.
+    A run that failed, or for which there was no time, has an `error` instead. `task` is that of its metrics, if it is
+    not that of one class for each image.
     """
 
     accuracy: float | None = None
@@ -27,6 +28,7 @@ class Outcome:
     examples: int = 0
     costs: Mapping[str, float] = field(default_factory=dict)
     error: str = ""
+    task: str | None = None
 
 
 def read_outcome(folder: Path) -> Outcome | None:
@@ -48,7 +50,8 @@ def outcome_of(result: Mapping[str, Any]) -> Outcome:
         return Outcome(error=f"there are no {result['split']} images to measure the accuracy on")
     low, high = result["interval"]
     costs = {name: result[name] for name in COSTS}
-    return Outcome(result["accuracy"], (low, high), result["images"], result["examples"], costs)
+    accuracy, images, examples = (result[name] for name in ("accuracy", "images", "examples"))
+    return Outcome(accuracy, (low, high), images, examples, costs, task=result.get("task"))
 
 
 def failed(error: UserError) -> Outcome:

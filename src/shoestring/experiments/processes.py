@@ -15,16 +15,12 @@ from types import TracebackType
 from shoestring.config.recipe import Recipe
 from shoestring.config.serialize import to_yaml
 from shoestring.errors import BudgetTooSmall, UserError
+from shoestring.runtime.cores import cores
 from shoestring.runtime.files import write_text
 
 MAX_JOBS = 4  # by default
 _GRACE_SECONDS = 8.0  # from an interrupt to a kill: a run saves its state in this time
 _INTERRUPTED, _TOO_SMALL = 130, 3  # exit codes
-
-
-def cores() -> int:
-    """Return the number of CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def choose_jobs(requested: int | None, device: str, runs: int) -> int:
@@ -59,11 +55,6 @@ class Processes:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.interrupt()
-
-    @property
-    def running(self) -> list[str]:
-        """Names of the runs that are not finished."""
-        return list(self._running)
 
     @property
     def free(self) -> bool:

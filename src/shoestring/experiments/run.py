@@ -7,17 +7,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from shoestring.config.labels import LABEL_FIELDS
 from shoestring.config.paths import expanded
 from shoestring.config.recipe import SweepRecipe
+from shoestring.data import source_key
+from shoestring.data.label_columns import as_labels
 from shoestring.errors import UserError
 from shoestring.experiments.clock import Clock
 from shoestring.experiments.experiment import Experiment
-from shoestring.experiments.processes import Processes, choose_jobs, cores
+from shoestring.experiments.processes import Processes, choose_jobs
 from shoestring.experiments.record import Record
 from shoestring.experiments.schedule import Schedule
 from shoestring.experiments.search import make_search
 from shoestring.experiments.settings import check_experiment
 from shoestring.runs.validate import check_run_folder
+from shoestring.runtime.cores import cores
 from shoestring.runtime.files import lock_folder
 
 _CHART_SECONDS = 2.0  # for importing matplotlib and drawing all charts
@@ -33,8 +37,8 @@ def run(
 ) -> dict[str, Any]:
     """Run an experiment, or the rest of an interrupted one, in the folder `out`; return its results as plain values.
 
-    The clock started at `started` (`time.monotonic` scale; None: now). Raises `UserError` for what cannot be run, and
-    `BudgetTooSmall`.
+    The clock started at `started` (`time.monotonic` scale; None: now). Raises `UserError` for what cannot be run, such
+    as data that do not exist, before anything starts, and `BudgetTooSmall`.
     """
     folder, started = expanded(out).absolute(), time.monotonic() if started is None else started
     check_experiment(recipe)
@@ -43,13 +47,14 @@ def run(
     if record.result is not None:
         log(f"{folder} is already done; delete it to start over")
         return record.result
-    schedule = Schedule(recipe, make_search(recipe), record.content.get("settings", ()))
+    schedule = Schedule(recipe, make_search(recipe), record.content.get("settings", ()), log)
+    source_key(recipe.data, labels=as_labels(**{name: getattr(recipe, name) for name in LABEL_FIELDS}))
     with lock_folder(folder):
         before = float(record.content.get("elapsed", 0.0))
         if before:
             log(f"{folder} was interrupted after {before:.0f} s; resuming it")
         total = None if recipe.time is None else float(recipe.time)
-        clock = Clock(total, started, before, tests=bool(recipe.sweep.over))
+        clock = Clock(total, started, before, tests=bool(recipe.sweep.over) and recipe.evaluate is None)
         jobs = choose_jobs(recipe.sweep.jobs, recipe.device, schedule.total)
         threads = max(cores() // jobs, 1)
         log(f"{schedule.total} runs, {jobs} at a time")
@@ -82,14 +87,13 @@ def _finish(
         from shoestring.experiments.out_of_fold import write_out_of_fold
 
         result["out_of_fold"] = write_out_of_fold(folder, schedule)
-    if result["chosen"] is not None:
+    if result["chosen"] is not None and recipe.evaluate is None:
         from shoestring.experiments.final import evaluate_on_test
 
         log(f"testing {result['chosen']}")
-        names = next(row["runs"] for row in result["rows"] if row["name"] == result["chosen"])
-        result["test"] = evaluate_on_test(
-            folder, names, device=recipe.device, remaining=lambda: clock.for_test, log=log
-        )
+        best = next(row for row in result["rows"] if row["name"] == result["chosen"])
+        options: dict[str, Any] = {"device": recipe.device, "remaining": lambda: clock.for_test, "log": log}
+        result["test"] = evaluate_on_test(folder, best["runs"], overlap=best["overlap"], **options)
     result |= {"time": clock.total, "out": str(folder), "seconds": round(clock.elapsed, 3)}
     enough = clock.total is None or clock.total - clock.elapsed > _CHART_SECONDS
     write_files(folder, result, charts=enough)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from shoestring.config.fold import Fold
@@ -18,11 +18,17 @@ class Schedule:
     """The runs of an experiment, in order.
 
     `settings` are the combinations proposed so far, first those of an interrupted experiment. `outcomes` are the
-    results of finished runs, by name.
+    results of finished runs, by name. `log` is called with messages.
     """
 
-    def __init__(self, recipe: SweepRecipe, search: Search, settings: Sequence[Mapping[str, Any]] = ()) -> None:
-        self.sweep, self.search = recipe.sweep, search
+    def __init__(
+        self,
+        recipe: SweepRecipe,
+        search: Search,
+        settings: Sequence[Mapping[str, Any]] = (),
+        log: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        self.sweep, self.search, self._log = recipe.sweep, search, log
         self.known = [dict(values) for values in settings]
         self.settings: list[dict[str, Any]] = []
         self.outcomes: dict[str, Outcome] = {}
@@ -62,11 +68,6 @@ class Schedule:
             *(self.repeats * n for n in self.sizes[self._rung + 1 :]),
         ]
 
-    @property
-    def rung(self) -> int:
-        """The round of successive halving, from 0."""
-        return self._rung
-
     def record(self, trial: Trial, outcome: Outcome) -> None:
         """Record the result of a run, and tell the search if its combination is complete."""
         self.outcomes[trial.name] = outcome
@@ -86,11 +87,22 @@ class Schedule:
         values = [one.accuracy for one in own if one is not None and one.accuracy is not None]
         return sum(values) / len(values) if len(values) == len(own) else None
 
-    def _refill(self) -> None:
+    def _propose(self) -> bool:
+        """Add the runs of the next combination; return False, and end the search, if there is none."""
         index = len(self.settings)
-        if self._rung == 0 and index < self.search.count:
-            self.settings.append(self.known[index] if index < len(self.known) else self.search.propose(index))
-            self._queue += self.trials_of(index)
+        if index == self.sizes[0]:
+            return False
+        values = self.known[index] if index < len(self.known) else self.search.propose(index, self.settings)
+        if values is None:
+            self._log(f"the search ends after {index} of {self.sizes[0]} combinations: it proposes no other ones")
+            self.sizes = rounds(index, self.sweep.halving)
+            return False
+        self.settings.append(values)
+        self._queue += self.trials_of(index)
+        return True
+
+    def _refill(self) -> None:
+        if self._rung == 0 and self._propose():
             return
         competing = self._alive if self._rung else list(range(len(self.settings)))
         runs = [trial for setting in competing for trial in self.trials_of(setting, self._rung)]

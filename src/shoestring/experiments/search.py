@@ -15,14 +15,16 @@ from shoestring.config.sweep import DEFAULT_TRIALS, Axis
 from shoestring.errors import UserError
 from shoestring.experiments.settings import grid
 
+_MAX_PROPOSALS = 50  # for one combination: if all are known, there is probably no other one
+
 
 class Search(Protocol):
     """Proposes `count` combinations, one after the other."""
 
     count: int
 
-    def propose(self, index: int) -> dict[str, Any]:
-        """Return the combination of this number."""
+    def propose(self, index: int, known: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any] | None:
+        """Return the combination of this number, which is none of the `known` ones; None if no other one is found."""
         ...
 
     def tell(self, index: int, values: Mapping[str, Any], scores: Sequence[float]) -> None:
@@ -45,8 +47,8 @@ class Listed:
     def __init__(self, combinations: Sequence[dict[str, Any]]) -> None:
         self._combinations, self.count = combinations, len(combinations)
 
-    def propose(self, index: int) -> dict[str, Any]:
-        """Return the combination of this number."""
+    def propose(self, index: int, known: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
+        """Return the combination of this number; all are different."""
         return self._combinations[index]
 
     def tell(self, index: int, values: Mapping[str, Any], scores: Sequence[float]) -> None:
@@ -105,9 +107,21 @@ class Tpe:
             return kinds.IntDistribution(round(axis.low), round(axis.high), log=axis.log)
         return kinds.FloatDistribution(axis.low, axis.high, log=axis.log)
 
-    def propose(self, index: int) -> dict[str, Any]:
-        """Return the combination that the results so far suggest."""
-        trial = self._asked[index] = self._study.ask(self._distributions)
+    def propose(self, index: int, known: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any] | None:
+        """Return the combination that the results so far suggest, without those that are known; None if all are."""
+        found, refused = None, []
+        for _ in range(_MAX_PROPOSALS):
+            trial = self._study.ask(self._distributions)
+            values = self._values(trial)
+            if values not in known:
+                found, self._asked[index] = values, trial
+                break
+            refused.append(trial)  # while it is pending, the sampler prefers others
+        for trial in refused:
+            self._study.tell(trial, state=self._optuna.trial.TrialState.FAIL)
+        return found
+
+    def _values(self, trial: Any) -> dict[str, Any]:
         return {
             axis.name: axis.number(trial.params[axis.name])
             if axis.is_range

@@ -14,12 +14,15 @@ from shoestring.config.layers import merge
 from shoestring.config.recipe import SECTIONS, Recipe, SweepRecipe
 from shoestring.config.serialize import as_dict
 from shoestring.config.units import Duration, Flops
-from shoestring.errors import UserError
+from shoestring.errors import UserError, quoted
 from shoestring.runs.validate import check
+from shoestring.suggestions import nearest
 
 UNSET = "default"  # value that leaves a setting unset
 MAX_GRID = 10_000  # combinations
+_MAX_CHECKED = 200  # combinations of a grid that are all checked, which takes milliseconds each
 _LAYER = "--over"
+_SECTIONS = {name: cls for name, cls in SECTIONS.items() if name not in ("tickets", "sweep")}  # of one run
 # settings that say which images accuracies are measured on, or that an experiment sets itself
 _SAME_IMAGES = ("data", "labels", "path_column", "label_column", "split_column", "group_column", "validation")
 _SAME_IMAGES += ("split_seed", "group", "fold", "keep", "skip_bad", "evaluate", "unlabeled", "start")
@@ -37,10 +40,9 @@ class Trial:
     @property
     def name(self) -> str:
         """Name of its run folder."""
-        if self.fold is not None:
-            return f"fold-{self.fold.number}"
+        repeat = f"seed-{self.seed}" if self.fold is None else f"fold-{self.fold.number}"
         rung = f"-round-{self.rung + 1}" if self.rung else ""
-        return f"{self.setting + 1:03}-seed-{self.seed}{rung}"
+        return f"{self.setting + 1:03}-{repeat}{rung}"
 
 
 _FIRST = Trial(0)
@@ -101,18 +103,33 @@ def check_experiment(recipe: SweepRecipe) -> None:
         raise UserError(
             "--baseline is for one run: compare methods by shoestring sweep --over select.method=random,d2."
         )
-    if sweep.folds and (recipe.fold or recipe.evaluate == "validation"):
+    if sweep.over and recipe.evaluate == "test":
+        raise UserError(
+            "settings are compared on validation images, and the best ones are tested once, at the end: omit "
+            "--evaluate."
+        )
+    if sweep.folds and (recipe.fold or (recipe.evaluate == "validation" and not sweep.over)):
         raise UserError("--folds holds out each fold in turn: omit --fold and --evaluate.")
     for axis in sweep.axes:
         _check_axis(recipe, axis.name)
         for value in axis.examples:
             _checked(recipe, {axis.name: value}, complete=False)
-    if sweep.search != "grid":
-        return
-    if math.prod(len(axis.values) for axis in sweep.axes) > MAX_GRID:
+    if sweep.search == "grid" and math.prod(len(axis.values) for axis in sweep.axes) > MAX_GRID:
         raise UserError(f"the grid has more than {MAX_GRID:,} combinations: use --search random or tpe, with --trials.")
-    for values in grid(recipe):
+    for values in _examples(recipe):
         _checked(recipe, values, complete=True)
+
+
+def _examples(recipe: SweepRecipe) -> Iterator[dict[str, Any]]:
+    """Yield the combinations to check: a small grid, else each value with the first values of the other settings."""
+    axes = recipe.sweep.axes
+    if recipe.sweep.search == "grid" and math.prod(len(axis.values) for axis in axes) <= _MAX_CHECKED:
+        yield from grid(recipe)
+        return
+    first = {axis.name: axis.examples[0] for axis in axes}
+    yield first
+    for axis in axes:
+        yield from ({**first, axis.name: value} for value in axis.examples[1:])
 
 
 def _check_axis(recipe: SweepRecipe, name: str) -> None:
@@ -124,14 +141,26 @@ def _check_axis(recipe: SweepRecipe, name: str) -> None:
         raise UserError(f"--over {name}: settings are compared on the same images, so this one cannot be varied.")
     if name in ("sweep", "baseline") or name.partition(".")[0] in ("sweep", "tickets"):
         raise UserError(f"--over {name} is not a setting of one run.")
-    if name in SECTIONS:
-        raise UserError(f"--over {name} is a section of settings: name one of them, such as {name}.method.")
-    known = {field.name for field in fields(Recipe)}
-    found = [f"{key}.{name}" for key, one in SECTIONS.items() if name in {field.name for field in fields(one)}]
-    if name not in known and found:
-        raise UserError(f"unknown setting in --over '{name}'. Did you mean '{found[0]}'?")
+    if name in _SECTIONS:
+        own = [field.name for field in fields(_SECTIONS[name])]
+        example = "method" if "method" in own else own[0]
+        raise UserError(f"--over {name} is a section of settings: name one of them, such as {name}.{example}.")
+    if name not in {field.name for field in fields(Recipe)} and name.partition(".")[0] not in _SECTIONS:
+        raise _unknown(name)
     if name in ("epochs", "flops") and recipe.sweep.halving:
         raise UserError(f"--over {name}: --halving sets the budget of each run. Omit one of them.")
+
+
+def _unknown(name: str) -> UserError:
+    """Return the error for a setting that is neither in the recipe nor in a section, with the one probably meant."""
+    section, _, field = name.rpartition(".")
+    inner = {f"{key}.{one.name}": one.name for key, cls in _SECTIONS.items() for one in fields(cls)}
+    outer = [one.name for one in fields(Recipe) if one.name not in SECTIONS]
+    near = nearest(name, (*outer, *inner) if section else outer)
+    if near is None and (meant := nearest(field, inner.values())) is not None:
+        near = " or ".join(full for full, own in inner.items() if own == meant.partition(" ")[0])
+    guess = f"Did you mean {near}?" if near else "Write a field of the recipe, such as epochs or train.width."
+    return UserError(f"unknown setting in --over {quoted(name)}. {guess}")
 
 
 def _checked(recipe: SweepRecipe, values: Mapping[str, Any], *, complete: bool) -> None:

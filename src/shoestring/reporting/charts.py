@@ -22,6 +22,7 @@ from shoestring.reporting.style import (
     new_axes,
     row_chart_height,
     short_name,
+    short_names,
 )
 
 if TYPE_CHECKING:
@@ -195,13 +196,12 @@ def plot_pareto(points: Mapping[str, tuple[float, float, Interval]], *, cost: st
 
     with chart_style():
         axes = new_axes(axes)
-        for index, (name, (value, accuracy, (low, high))) in enumerate(points.items()):
+        names = short_names(list(points))
+        for index, (name, (value, accuracy, (low, high))) in enumerate(zip(names, points.values())):
             color = SERIES[index % len(SERIES)]
             axes.vlines(value, 100 * low, 100 * high, color=color, linewidth=1.4)
             axes.plot(value, 100 * accuracy, MARKERS[index % len(MARKERS)], color=color, markersize=7)
-            axes.annotate(
-                short_name(name), (value, 100 * accuracy), xytext=(6, 5), textcoords="offset points", fontsize=9
-            )
+            axes.annotate(name, (value, 100 * accuracy), xytext=(6, 5), textcoords="offset points", fontsize=9)
         front = pareto_front({name: (value, accuracy) for name, (value, accuracy, _) in points.items()})
         line = sorted((points[name][0], 100 * points[name][1]) for name in front)
         axes.plot([x for x, _ in line], [y for _, y in line], color=GRID, linewidth=3, zorder=0)

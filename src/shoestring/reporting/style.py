@@ -22,7 +22,7 @@ DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (1, 1)))
 _VARIABLES = {INK: "ink", MUTED: "muted", GRID: "grid", SURFACE: "surface"}
 _VARIABLES |= {color: f"series-{number}" for number, color in enumerate(SERIES, 1)}
 _WIDTH, _FONT = 4.6, 11.0  # inches; points
-_MAX_LABEL = 24  # characters
+MAX_LABEL = 24  # characters
 _ROW = 0.26  # inches of height per row of a chart with one row per name
 _ENLARGED = 1.4  # width on a wide screen in pixels, over that in points
 
@@ -92,7 +92,7 @@ def row_chart_height(rows: int) -> float:
 
 def name_rows(axes: Axes, names: Sequence[str]) -> None:
     """Name the rows of a chart, the first at the top."""
-    axes.set_yticks(range(len(names)), [short_name(name) for name in names])
+    axes.set_yticks(range(len(names)), short_names(names))
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.grid(False, axis="y")
     axes.tick_params(axis="y", length=0)
@@ -101,7 +101,16 @@ def name_rows(axes: Axes, names: Sequence[str]) -> None:
 def short_name(name: str) -> str:
     """Return a name as charts show it: printable, and cut off if it is long."""
     text = printable(name)
-    return text if len(text) <= _MAX_LABEL else f"{text[: _MAX_LABEL - 1]}…"
+    return text if len(text) <= MAX_LABEL else f"{text[: MAX_LABEL - 1]}…"
+
+
+def short_names(names: Sequence[str]) -> list[str]:
+    """Return names as charts show them together: those that would look alike are cut off in the middle instead."""
+    cut, half = [short_name(name) for name in names], MAX_LABEL // 2
+    if len(set(cut)) == len(set(names)):
+        return cut
+    texts = [printable(name) for name in names]
+    return [text if len(text) <= MAX_LABEL else f"{text[: MAX_LABEL - half - 1]}…{text[-half:]}" for text in texts]
 
 
 def to_svg(axes: Axes, *, name: str, description: str) -> str:

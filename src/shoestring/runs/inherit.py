@@ -26,6 +26,8 @@ def inherited_settings(run: str) -> dict[str, Any]:
         raise UserError(f"{run} is a selection and trained no network: pass the folder of a training.")
     before = as_dict(recipe)
     settings = {name: before[name] for name in ("data", *IMAGES) if name in before}
+    if recipe.fold is not None and recipe.evaluate is not None:  # which split the fold is
+        settings["evaluate"] = recipe.evaluate
     file = expanded(run) / "select" / "subset.json"
     subset = str(file) if file.exists() else recipe.select.subset
     return {**settings, "train": before["train"], "select": {"subset": subset} if subset else {}}

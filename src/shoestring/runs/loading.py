@@ -37,7 +37,7 @@ def read_arguments(recipe: Recipe, folder: RunDir, *, only: str | None = None) -
 def load_arguments(recipe: Recipe, folder: RunDir, *, only: str | None = None) -> dict[str, Any]:
     """Return the keyword arguments of `load` for a recipe."""
     split = {name: getattr(recipe, name) for name in ("validation", "split_seed", "group", "fold")}
-    split["keep"] = never_held_out(recipe)
+    split |= {"keep": never_held_out(recipe), "fold_split": recipe.evaluate or "test"}
     own = read_arguments(recipe, folder, only=only)
     return {"source": recipe.data, **label_arguments(recipe), **own, **split}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +23,7 @@ from shoestring.runs.models import fingerprint, usable_model
 from shoestring.runs.prediction_rows import Labeling, Row
 from shoestring.runs.prediction_table import PredictionTable
 from shoestring.runs.rejection import measure_rejection
+from shoestring.runtime.cores import cores
 from shoestring.runtime.output_files import check_file
 
 _MAX_BATCH = 256  # images; a batch is predicted while the next ones are decoded
@@ -115,7 +115,7 @@ def predict_stream(
 ) -> Iterator[tuple[list[str], NDArray[np.float32], list[Unreadable]]]:
     """Yield batches in order: the readable files, their probabilities (n, classes), and the unreadable files."""
     count = min(_MAX_BATCH, default_batch_size(model))
-    with ThreadPoolExecutor(min(os.cpu_count() or 1, 16)) as pool:
+    with ThreadPoolExecutor(min(cores(), 16)) as pool:
         batches = (files[start : start + count] for start in range(0, len(files), count))
         ahead: deque[list[Future[list[Any]]]] = deque()
         try:

@@ -17,11 +17,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from shoestring.runtime.cores import cores
 from shoestring.serving.errors import Refused
 from shoestring.serving.images import Encoded, read
 from shoestring.serving.metrics import ModelMetrics
 from shoestring.serving.network import Network
-from shoestring.serving.settings import Settings, cores
+from shoestring.serving.settings import Settings
 
 Result = NDArray[np.float32] | Refused  # probabilities (classes,), or why there are none
 _MAX_DECODERS = 8

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from shoestring.config.fit import check_fit
 from shoestring.errors import UserError, unknown
 from shoestring.exporting.metadata import Metadata, from_properties
-from shoestring.serving.settings import Settings, cores
+from shoestring.runtime.cores import cores
+from shoestring.serving.settings import Settings
 
 _PROVIDERS = {
     "cpu": "CPUExecutionProvider",
@@ -42,7 +43,6 @@ class Network:
         self.file = file
         content = _read(file)
         self.version = hashlib.blake2b(content, digest_size=_VERSION_BYTES).hexdigest()
-        self.bytes = len(content)
         self.sessions = [_session(onnxruntime, content, file, device, settings) for device in settings.devices]
         self.warnings: list[str] = []
         first = self.sessions[0]

@@ -10,9 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from shoestring.errors import UserError
+from shoestring.runtime.cores import cores
 from shoestring.serving.logs import log, start_logging
 from shoestring.serving.requirements import check_installed
-from shoestring.serving.settings import Settings, cores
+from shoestring.serving.settings import Settings
 from shoestring.serving.sockets import open_socket, url_of
 from shoestring.serving.sources import Source, parse_sources
 

@@ -103,13 +103,3 @@ def read_api_key(file: Path | None) -> str | None:
     if not key:
         raise UserError(f"{file} is empty: it should hold the API key.")
     return key
-
-
-def cores() -> int:
-    """Return the number of CPU cores that this process may use, by affinity and by the limit of a container."""
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        return max(1, min(count, math.ceil(int(quota) / int(period))))
-    except (OSError, ValueError):  # not Linux, or no limit ("max")
-        return count
