@@ -1,6 +1,6 @@
 """Accuracy of the snapshots of anytime training, compared with training for exactly that long.
 
-    python benchmarks/anytime.py DATA [--seconds 300] [--seeds 0 1 2] [--shares 0.3 0.5 0.75]
+    python benchmarks/anytime.py DATA [--seconds 300] [--seeds 0 1 2] [--fractions 0.3 0.5 0.75]
     python benchmarks/anytime.py --page docs/benchmarks.md
 
 Run `shoestring train --schedule anytime` and copy its snapshot at these fractions of the time; then, for each fraction,
@@ -25,7 +25,7 @@ from intervals import half_interval
 from machine import machine
 from measured import Row, Rows, fill
 
-ROWS = Rows("anytime.json", ("data", "seconds", "share", "seed"))
+ROWS = Rows("anytime.json", ("data", "seconds", "fraction", "seed"))
 
 
 def main() -> None:
@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("data", nargs="?")
     parser.add_argument("--seconds", type=int, default=300)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--shares", type=float, nargs="+", default=[0.3, 0.5, 0.75])
+    parser.add_argument("--fractions", type=float, nargs="+", default=[0.3, 0.5, 0.75])
     parser.add_argument("--page", type=Path, help="write the table into this page, between its markers")
     args = parser.parse_args()
     if args.page:
@@ -42,7 +42,7 @@ def main() -> None:
         parser.error("DATA is needed to measure")
     else:
         for seed in args.seeds:
-            run(args.data, args.seconds, args.shares, seed)
+            run(args.data, args.seconds, args.fractions, seed)
 
 
 def run(data: str, seconds: int, fractions: list[float], seed: int) -> None:
@@ -53,9 +53,9 @@ def run(data: str, seconds: int, fractions: list[float], seed: int) -> None:
         return
     with tempfile.TemporaryDirectory(prefix="shoestring-benchmark-") as folder:
         hardware = machine()
-        accuracies, end = snapshot_accuracies(data, seconds, [key["share"] for key in keys], seed, Path(folder))
+        accuracies, end = snapshot_accuracies(data, seconds, [key["fraction"] for key in keys], seed, Path(folder))
         for key, accuracy in zip(keys, accuracies):
-            alone = measure(Case((data,), round(key["share"] * seconds), verb="train"), seed)
+            alone = measure(Case((data,), round(key["fraction"] * seconds), verb="train"), seed)
             row = key | {"accuracy": accuracy, "alone": alone["accuracy"], "end": end, "machine": hardware}
             ROWS.put(row)
             print(*key.values(), f"{100 * accuracy:.2f} % snapshot, {100 * row['alone']:.2f} % alone", flush=True)
@@ -88,7 +88,7 @@ def copy_newest(snapshots: Path, to: Path) -> Path:
             return shutil.copytree(newest, to)
         except (FileNotFoundError, shutil.Error):
             shutil.rmtree(to, ignore_errors=True)
-    raise RuntimeError(f"no snapshot could be copy_newest from {snapshots}")
+    raise RuntimeError(f"no snapshot could be copied from {snapshots}")
 
 
 def evaluate(model: Path, data: str) -> float:
@@ -105,8 +105,8 @@ def shoestring(*arguments: str) -> list[str]:
 def table(rows: list[Row]) -> str:
     """Return a Markdown table with a line for each time and fraction."""
     lines = ["| budget | fraction spent | runs | snapshot | training of that time | difference |", "|---" * 6 + "|"]
-    for seconds, fraction in sorted({(row["seconds"], row["share"]) for row in rows}):
-        group = [row for row in rows if (row["seconds"], row["share"]) == (seconds, fraction)]
+    for seconds, fraction in sorted({(row["seconds"], row["fraction"]) for row in rows}):
+        group = [row for row in rows if (row["seconds"], row["fraction"]) == (seconds, fraction)]
         own, alone = (100 * sum(row[name] for row in group) / len(group) for name in ("accuracy", "alone"))
         differences = [100 * (row["accuracy"] - row["alone"]) for row in group]
         spread = f" ± {half_interval(differences):.2f}" if len(group) > 1 else ""

@@ -1,11 +1,11 @@
 """Selection from features larger than memory: 1,281,167 images, 768 half-precision features each, in a file.
 
-    python benchmarks/selection_scale.py FOLDER [--share 0.1] [CASE ...]
+    python benchmarks/selection_scale.py FOLDER [--fraction 0.1] [CASE ...]
 
 generates the features in FOLDER (2 GB; free space is checked) and removes them at the end. Each case runs in its own
 process, so that the operating system reports its peak memory, and is saved to results/selection_scale.json when it is
-done. Cases already measured with the same `--share` run again only if they are named. `--share` is the fraction of the
-images, classes and subset size that is used.
+done. `--fraction` is the fraction of the images, classes and subset size that is used; cases already measured with it
+run again only if they are named.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("cases", nargs="*", metavar="CASE")
-    parser.add_argument("--share", type=float, default=1.0)
+    parser.add_argument("--fraction", type=float, default=1.0)
     parser.add_argument("--alone", choices=CASES, help="run this case in this process and print its cost")
     args = parser.parse_args()
-    count = round(args.share * IMAGES)
+    count = round(args.fraction * IMAGES)
     file = args.folder / f"features-{count}.npy"
     if args.alone:
-        print(json.dumps(_measure(file, round(args.share * SUBSET), **CASES[args.alone])))
+        print(json.dumps(_measure(file, round(args.fraction * SUBSET), **CASES[args.alone])))
         return
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     pending = args.cases or [name for name in CASES if results.get(name, {}).get("images") != count]
@@ -57,7 +57,7 @@ def main() -> None:
         _generate(file, count)
     try:
         for name in pending:
-            command = [sys.executable, __file__, str(args.folder), "--share", str(args.share), "--alone", name]
+            command = [sys.executable, __file__, str(args.folder), "--fraction", str(args.fraction), "--alone", name]
             hardware = {"load_before": round(os.getloadavg()[0], 2)}
             done = subprocess.run(command, check=True, capture_output=True, text=True)
             results[name] = {**json.loads(done.stdout), "machine": {**machine(), **hardware}}

@@ -14,8 +14,7 @@ from shoestring.config.recipe import Tickets, TicketsRecipe, Train
 from shoestring.config.unlabeled import check_unlabeled
 from shoestring.data import Dataset, Images
 from shoestring.errors import UserError
-from shoestring.evaluation.tasks import AnyMetrics, collect, measure
-from shoestring.models.inference import Predictor
+from shoestring.evaluation.tasks import AnyMetrics, measure
 from shoestring.models.model import Model
 from shoestring.planning.criterion import choose_criterion
 from shoestring.planning.resolve import resolve
@@ -205,7 +204,7 @@ def tickets(
 
     `settings` are the fields of `recipe.Tickets` (levels=8, rewind="500", controls="reinit,random", seeds=3) and of
     `recipe.Train`. `budget` is a time for all trainings together, or the epochs or FLOPs of each (default: 10 epochs).
-    Returns `rows`, one mapping for each training, their `summary` over seeds, `notes` on what the numbers do not say,
+    Returns `rows`, one mapping for each training, their `summary` over seeds, `notes` on the limits of these numbers,
     and as `ticket` the smallest network of the first seed that is not worse than the dense one on the validation
     images. `seed` is ignored with a `context`, which has its own.
 
@@ -232,5 +231,4 @@ def evaluate(model: Model, images: Images, *, split: str = "test") -> AnyMetrics
     Raises `UserError` if there are no images, if they have no labels, or if their classes are not those of the model.
     """
     _check_classes(model, "the model", images, "the images")
-    predictions = collect(Predictor(model)(images), images, classes=len(model.classes))
-    return measure(predictions, classes=model.classes, split=split)
+    return measure(execute.predict(model, images), classes=model.classes, split=split)

@@ -159,7 +159,7 @@ class Budget:
     def too_small(self, least: float, *, why: str) -> BudgetTooSmall:
         """Return the error for a budget that cannot hold the work; `least`, in the budget's unit, would.
 
-        If most of the budget is reserved for the end, the message says so.
+        If most of the budget is reserved for the end, the message mentions that.
         """
         flag = {"seconds": "time", "epochs": "epochs", "flops": "flops"}[self.unit]
         if self.unit == "seconds":

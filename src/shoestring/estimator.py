@@ -189,7 +189,6 @@ class Classifier(ClassifierMixin, BaseEstimator):
                     unweighted, recipe.select, budget=budget, context=context, proxy=resolved.proxy
                 )
                 images = images[self.subset_.indices_for(unweighted)]
-                resolved = resolved.built_for(images)
         with budget.track("train"):
             others = execute.all_unlabeled(resolved, images, others)
             model, _, _, self.unlabeled_ = execute.train_on_all(

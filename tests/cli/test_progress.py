@@ -29,7 +29,7 @@ def test_run_logs_each_phase_and_progress_never_decreases(capsys, tmp_path, few_
     lines = output.splitlines()
     positions = [next(i for i, line in enumerate(lines) if line.startswith(phase)) for phase in PHASES]
     assert positions == sorted(positions)
-    assert "measuring speed" not in lines  # the budget is not a time
+    assert "measuring step times" not in lines  # the budget is not a time
     shown = percents(output)
     assert shown == sorted(shown) and len(set(shown)) > 5 and shown[-1] > 80
 

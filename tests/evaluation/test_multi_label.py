@@ -38,7 +38,7 @@ def _batches(scores: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def _measured(images: Images, scores: np.ndarray) -> dict:
-    return measure(collect(_batches(scores), images, classes=3), classes=images.classes, split="test").as_dict()
+    return measure(collect(_batches(scores), images), classes=images.classes, split="test").as_dict()
 
 
 def test_metrics_are_those_of_scikit_learn(images):
@@ -101,7 +101,7 @@ def test_without_images(images):
     nothing = without_images(MULTI_LABEL, images.classes, "test")
     assert nothing.keys() == _measured(images, _scores(images)).keys()
     assert find_warnings(nothing) == ["there are no test images, so the accuracy was not measured"]
-    none = collect([], images[:0], classes=3)
+    none = collect([], images[:0])
     assert none.accuracy is None and none.score is None and temperature_of(none) == 1
     with pytest.raises(UserError, match="the test split has no images"):
         measure(none, classes=images.classes, split="test")
@@ -113,14 +113,14 @@ def test_temperature_makes_log_odds_those_of_the_labels(factor):
     log_odds = rng.normal(0, 2, (3000, 3)).astype(np.float32)
     labels = (rng.random((3000, 3)) < 1 / (1 + np.exp(-log_odds))).astype(np.int64)
     images = Images(np.zeros((3000, 1, 1, 1), np.uint8), labels, LABELS, np.arange(3000).astype(str), fingerprint="")
-    predictions = collect([factor * log_odds], images, classes=3, to_fit=True)
+    predictions = collect([factor * log_odds], images, to_fit=True)
     assert temperature_of(predictions) == pytest.approx(factor, rel=0.1)
     assert predictions.score == pytest.approx(average_precision_score(labels, log_odds))
 
 
 def test_files(images, tmp_path):
     scores = _scores(images)
-    predictions = collect([scores], images, classes=3)
+    predictions = collect([scores], images)
     metrics = measure(predictions, classes=images.classes, split="test")
     write_metrics(tmp_path, metrics, predictions, images)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["metrics.json", "per_class.csv", "predictions.csv"]

@@ -50,7 +50,7 @@ def test_images_are_compared_on_the_device_of_the_run(make_images):
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "message"),
     [
         (
             {"method": "margin"},
@@ -64,26 +64,26 @@ def test_images_are_compared_on_the_device_of_the_run(make_images):
         ({"method": "herding", "features": "x.npy", "drop_suspects": True}, "--drop-suspects needs .*: omit it"),
     ],
 )
-def test_what_needs_labels_is_named(images, context, settings, told):
+def test_what_needs_labels_is_named(images, context, settings, message):
     unlabeled = Images(images.pixels, None, (), images.ids, fingerprint="unlabeled", mirrored=False)
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         signals_of(unlabeled, Select(examples=3, **settings), Budget(epochs=1), context)
 
 
 @pytest.mark.parametrize("collapsed", [True, False])
 def test_a_proxy_at_chance_is_warned_about(make_images, monkeypatch, collapsed):
-    said: list[str] = []
+    notes: list[str] = []
     if collapsed:
         monkeypatch.setattr(proxy, "margins", lambda logits, labels: np.where(labels == 0, 1.0, -1.0))
-    signals_of(make_images(60), Select(), Budget(epochs=30, steps=("select", "train")), Context(log=said.append))
-    assert any("no more accurate than always" in text for text in said) is collapsed
+    signals_of(make_images(60), Select(), Budget(epochs=30, steps=("select", "train")), Context(log=notes.append))
+    assert any("no more accurate than always" in text for text in notes) is collapsed
 
 
 def test_the_network_is_trained_for_its_epochs_and_the_budget_does_not_count_them(images, context):
-    said: list[str] = []
+    notes: list[str] = []
     budget = Budget(epochs=3, steps=("select", "train"))
-    found = signals_of(images, COUNTED, budget, replace(context, log=said.append))
-    assert any(text.startswith("proxy: simplecnn, 8.0 epochs") for text in said)
+    found = signals_of(images, COUNTED, budget, replace(context, log=notes.append))
+    assert any(text.startswith("proxy: simplecnn, 8.0 epochs") for text in notes)
     assert found.confidence is not None and len(found.confidence) == 8
     assert budget.counted == 0 and (found.final_margin > 0).mean() > 0.8
 
@@ -101,6 +101,6 @@ def test_a_frozen_proxy_has_the_features_of_its_weights(images, make_model, cont
 
 
 def test_methods_without_signals_say_that_no_proxy_is_trained(images, context):
-    said: list[str] = []
-    select(images, 9, method="random", proxy="simplecnn", context=replace(context, log=said.append))
-    assert "random uses no training signals: no proxy was trained" in said
+    notes: list[str] = []
+    select(images, 9, method="random", proxy="simplecnn", context=replace(context, log=notes.append))
+    assert "random uses no training signals: no proxy was trained" in notes

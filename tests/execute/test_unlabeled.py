@@ -17,6 +17,7 @@ from shoestring.execute import unlabeled
 from shoestring.execute.first_part import FirstPart, UnlabeledUse
 from shoestring.planning.resolve import resolve
 from shoestring.planning.unlabeled import plan_unlabeled
+from shoestring.training.checkpoint import Checkpoint
 from shoestring.training.progress import TrainingSummary
 
 TRAIN = {"model": "simplecnn", "width": 0.25, "batch_size": 8, "use_unlabeled": True, "label_smoothing": 0.0}
@@ -76,7 +77,7 @@ def test_labels_that_make_the_network_worse_are_not_kept(divided, context, monke
     model, _, _, use = _run(labeled, others, replace(context, log=notes.append), validation=validation)
     assert use is not None and not use.kept and use.after == 0
     assert all(tensor.equal(first[name]) for name, tensor in model.module.state_dict().items())
-    assert any("the network before is kept" in note for note in notes)
+    assert any("the earlier network is kept" in note for note in notes)
 
 
 def test_without_validation_images_the_confidence_is_fixed(divided, context):
@@ -132,9 +133,15 @@ def test_the_first_part_is_saved_and_loaded(images, make_model, tmp_path):
 
 
 @pytest.mark.parametrize("stop", [3, 20])
-def test_an_interrupted_training_continues(divided, context, tmp_path, every_step, stop):
+def test_an_interrupted_training_continues(divided, context, tmp_path, every_step, monkeypatch, stop):
     labeled, others, validation = divided
-    reports, results = [], []
+    reports, results, read, load = [], [], [], Checkpoint.load
+
+    def counted(checkpoint):
+        """Read a checkpoint, which takes long for a large network."""
+        saved = load(checkpoint)
+        read.extend([] if saved is None else [saved])
+        return saved
 
     def interrupt(*report):
         reports.append(report)
@@ -149,7 +156,9 @@ def test_an_interrupted_training_continues(divided, context, tmp_path, every_ste
             with pytest.raises(KeyboardInterrupt):
                 _run(labeled, others, replace(own, on_progress=interrupt), **settings)
             settings["budget"] = Budget(epochs=12, steps=("train",))
+            monkeypatch.setattr(Checkpoint, "load", counted)
         results.append(_run(labeled, others, own, **settings))
+    assert len(read) == 1
     (one, *_, use), (other, *_, again) = results
     assert use == again
     assert all(first.equal(second) for first, second in zip(one.module.parameters(), other.module.parameters()))

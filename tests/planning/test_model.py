@@ -60,6 +60,6 @@ def test_on_an_accelerator_two_widths_are_timed(images, monkeypatch, power, widt
 
     monkeypatch.setattr(Profiler, "_measure", measure)
     monkeypatch.setattr(sys.modules[choose_network.__module__], "count_macs", lambda model: 1000)
-    seconds = 160_000 * 2e-4 + 1  # for as many images as few are to be seen, at twice the price
+    seconds = 160_000 * 2e-4 + 1  # for as many images as few are to be seen, at twice the cost
     assert _width(images, 20_000, seconds, device="cuda") == width
     assert timed == [0.5, 2.0]

@@ -5,6 +5,7 @@ from dataclasses import replace
 from functools import partial
 
 import pytest
+import torch
 
 from shoestring.budget import Budget
 from shoestring.config.plan import Plan, StepTimes, TrainPlan, run_plan, to_dict, train_plan
@@ -12,9 +13,12 @@ from shoestring.config.recipe import Grow, Prune, Recipe, Select, Train
 from shoestring.config.units import Size
 from shoestring.data.images import Dataset
 from shoestring.errors import UserError
+from shoestring.planning import model
+from shoestring.planning.model import preprocessing
 from shoestring.planning.plan import Planner, allotment_of
 from shoestring.planning.profiling import Profile, Profiler
 from shoestring.planning.resolve import resolve
+from shoestring.reporting.answers import answers
 
 
 @pytest.fixture
@@ -49,6 +53,42 @@ def test_each_network_is_profiled_once(plan, profiled):
     assert len(profiled) == len(set(profiled)) == 2  # one to choose the width by, and the one that is trained
     assert again().train == first.train
     assert len(profiled) == 2
+
+
+@pytest.mark.parametrize(
+    ("budget", "count"),
+    [
+        # the narrowest network, that by which the width is chosen, which is also the proxy, and the one to train
+        (Budget(600, steps=("select", "train", "prune")), 3),
+        (Budget(epochs=90, steps=("select", "train", "prune")), 1),
+    ],
+)
+@pytest.mark.usefixtures("profiled")
+def test_each_network_is_built_once_while_planning(images, context, monkeypatch, budget, count):
+    widths, build = [], model.build
+
+    def record(*args, **more):
+        widths.append(more["options"]["width"])
+        return build(*args, **more)
+
+    monkeypatch.setattr(model, "build", record)
+    size = Size.parse("0.5", what="--macs")
+    recipe = Recipe(select=Select("margin", 30), train=Train(weights="none"), prune=Prune(macs=size))
+    resolved = resolve(recipe, Dataset.of(images), budget, context)
+    assert None not in (resolved.proxy, resolved.training, resolved.recovery)
+    assert len(widths) == len(set(widths)) == count
+
+
+def test_a_planned_network_is_built_anew_to_train_it(images, context):
+    recipe, budget = Recipe(train=Train(model="convnet")), Budget(epochs=90, steps=("train",))
+    resolved = resolve(recipe, Dataset.of(images), budget, context)
+    measured, one, other = (
+        resolved.training,
+        *(resolved.training.built_for(images, resolved.planner).model for _ in range(2)),
+    )
+    assert len({id(model.module) for model in (measured.model, one, other)}) == 3
+    assert all(map(torch.equal, one.module.state_dict().values(), other.module.state_dict().values()))
+    assert one.preprocessing.mean == preprocessing(images).mean
 
 
 def test_steps_that_take_twice_the_planned_time_bring_a_narrower_network(plan, profiled):
@@ -113,6 +153,17 @@ def test_a_resumed_run_follows_its_stored_plan(images, context):
     other = replace(recipe, select=Select("auto", 30), train=Train(model="convnet", batch_size=8))
     again = resolve(other, Dataset.of(images), budget, context, stored=stored)
     assert json.dumps(to_dict(again.plan)) == json.dumps(to_dict(first.plan))
+
+
+@pytest.mark.usefixtures("profiled")
+def test_plans_explain_the_proxy_and_the_recovery(images, context):
+    size = Size.parse("0.25", what="--macs")
+    recipe = Recipe(select=Select("forgetting", 30), train=Train(model="simplecnn"), prune=Prune(macs=size))
+    plan = resolve(recipe, Dataset.of(images), Budget(600, steps=recipe.steps), context).plan
+    shown = {name: (value, reason) for name, value, reason in answers(to_dict(plan))}
+    assert shown["proxy"][1] == "forgetting needs a network trained on all images: convnet"
+    assert shown["proxy"][0].startswith("muon, peak learning rate")
+    assert shown["recovery"][0].startswith("muon, peak learning rate 0.188") and "pruned" in shown["recovery"][1]
 
 
 @pytest.mark.usefixtures("profiled")

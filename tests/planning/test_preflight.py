@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -97,6 +98,17 @@ def test_infeasible_budget_is_refused_and_requested_resolution_is_kept(context, 
     _profiled(monkeypatch, 15.0)
     with pytest.raises(BudgetTooSmall):
         _resolve(photos, context, resolution=64)
+
+
+@pytest.mark.parametrize("seconds", [1e-3, 60.0])
+def test_checking_the_time_leaves_the_reserve_as_it_was(context, photos, monkeypatch, seconds):
+    _profiled(monkeypatch, seconds)
+    budget = Budget(RECIPE.time, steps=RECIPE.steps)
+    request = Request(RECIPE, photos, Profiler(budget, context), RECIPE.steps)
+    budget.seconds_per_pass = 0.5
+    with suppress(BudgetTooSmall):
+        preflight._check_time(request, preflight._network(request))
+    assert budget.seconds_per_pass == 0.5
 
 
 def test_resumed_run_keeps_its_tta_and_image_size(context, photos, monkeypatch):

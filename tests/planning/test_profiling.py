@@ -29,7 +29,7 @@ class _Machine:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "count", "price"),
+    ("seconds", "count", "cost"),
     [
         ({1: 1.0, 2: 0.6}, 2, 0.6),
         ({1: 1.0, 2: 0.97}, 1, 1.0),  # less than five percent
@@ -38,14 +38,14 @@ class _Machine:
         ({1: 1.0, 2: 0.6, 4: 3.0, 8: 9.0}, 2, 0.6),  # a container that holds fewer processors than it shows
     ],
 )
-def test_the_number_of_threads_is_measured(images, make_model, monkeypatch, seconds, count, price):
+def test_the_number_of_threads_is_measured(images, make_model, monkeypatch, seconds, count, cost):
     machine = _Machine(monkeypatch, seconds)
     model = make_model(images)
     found = profiling.profile(
         model, first_batch(model, images, 10, "cpu"), precision="auto", limit=1, threads=max(seconds)
     )
-    assert (machine.count, found.times.train * 10, found.times.crowded) == (count, pytest.approx(price), False)
-    assert found.times.predict * 10 == pytest.approx(price)
+    assert (machine.count, found.times.train * 10, found.times.crowded) == (count, pytest.approx(cost), False)
+    assert found.times.predict * 10 == pytest.approx(cost)
 
 
 def test_beside_other_work_one_thread_tells_what_the_work_takes(images, make_model, monkeypatch):

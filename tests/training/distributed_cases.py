@@ -40,7 +40,7 @@ SETTINGS = Train(batch_size=33, ema=False, precision="float32", **PLAIN)  # 33: 
 CASES = {
     "plain": ({}, compose("constant", {})),
     "grown": ({}, compose("resolution,width", {})),
-    "astray": ({}, compose("width", {})),
+    "diverged": ({}, compose("width", {})),
     "resized": ({}, compose("constant", {})),
     "normed": ({"norm": True}, compose("constant", {})),
 }
@@ -51,24 +51,24 @@ COMMAND = ("train", "digits", *NET, "--epochs", "12", "--json", "--out")
 
 
 def main(folder: Path) -> None:
-    """Train all cases with the team, then all of them alone, and run the command whole, interrupted and resumed."""
+    """Train all cases in the job, then in one process, and run the command whole, interrupted and resumed."""
     (folder / f"{rank()}.pid").write_text(str(os.getpid()))
-    with process_group() as team:
-        assert team is not None
+    with process_group() as job:
+        assert job is not None
         machine = {"device": "cpu", "seed": 3}
-        context = prepare_all(machine if team.rank == 0 else team.receive(), team)
+        context = prepare_all(machine if job.rank == 0 else job.receive(), job)
         for name in CASES:
-            if team.rank == 0:
-                trained = train(name, context, team)
+            if job.rank == 0:
+                trained = train(name, context, job)
             else:
-                worker = Worker(team, context)
+                worker = Worker(job, context)
                 worker.run()
                 assert worker._state is not None
                 trained = worker._state.model
-            save(trained, folder / f"{name}-{team.rank}.pt")
-        if team.rank > 0:
-            assert team.receive() is None  # the end of this group
-    if team.rank == 0:
+            save(trained, folder / f"{name}-{job.rank}.pt")
+        if job.rank > 0:
+            assert job.receive() is None  # the end of this group
+    if job.rank == 0:
         for name in CASES:
             alone = train(name, replace(context, distributed=None), None)
             save(alone, folder / f"{name}-alone.pt")
@@ -103,8 +103,8 @@ def run_in_team(name: str, folder: Path) -> int:
         return run_command([*COMMAND, str(folder / ("whole" if name == "whole" else "cut"))])
 
 
-def train(name: str, context: Context, team: Distributed | None) -> Model:
-    """Two epochs on digits, as the first process; "astray" with a loss that is no number once."""
+def train(name: str, context: Context, job: Distributed | None) -> Model:
+    """Two epochs on digits, as the first process; "diverged" with a loss that is no number once."""
     options, schedule = CASES[name]
     images = load("digits").train
     if name == "resized":
@@ -117,22 +117,22 @@ def train(name: str, context: Context, team: Distributed | None) -> Model:
     )
     window = Budget(epochs=2, steps=("train",)).window("train")
     more = {"schedule": schedule}
-    if team is not None:
-        team.broadcast(("load", {"source": "digits"}))
+    if job is not None:
+        job.broadcast(("load", {"source": "digits"}))
         if name == "resized":
-            team.broadcast(("resize", 6))
+            job.broadcast(("resize", 6))
     step = TrainingState.step
 
     def strange(state: TrainingState, factor: float, **more: float) -> torch.Tensor:
         loss = step(state, factor, **more)
         return loss * float("nan") if state.steps == 6 and not state.stepper.rollbacks else loss
 
-    if name == "astray":
+    if name == "diverged":
         TrainingState.step = strange
     fit(model, images, window, settings=SETTINGS, context=context, **more)
     TrainingState.step = step
-    if team is not None:
-        team.broadcast(None)
+    if job is not None:
+        job.broadcast(None)
     return model
 
 

@@ -136,9 +136,9 @@ class TraceRecord:
         for output in outputs:
             self.labels.freeze(output)
 
-    def resolve(self) -> None:
-        """Give parameters that were used element by element their axes; freeze what cannot change along one axis."""
-        for step in range(4):  # resolving one of these constraints can affect another
+    def apply_constraints(self) -> None:
+        """Assign axes to parameters that were used element by element; freeze what cannot change along one axis."""
+        for step in range(4):  # applying one of these constraints can affect another
             for labels in self._rearranged:
                 for dim in self.labels.varying_dims(labels)[:-1]:
                     self.labels.union_along(labels, dim)

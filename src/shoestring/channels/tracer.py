@@ -64,7 +64,7 @@ class Tracer:
         record.unused = [name for name, _ in self._module.named_parameters() if name not in self._used]
         if record.unused:
             self._forward_in_training_mode(example, state)
-        record.resolve()
+        record.apply_constraints()
         return record
 
     def _forward(self, example: Tensor, state: dict[str, Tensor]) -> None:

@@ -61,7 +61,7 @@ def _parser(verb: str) -> Parser:
     parser = Parser(
         prog=f"shoestring {verb}",
         description="Write the model of a run as a file for other programs, with preprocessing, test-time augmentation "
-        "and calibration inside, and prove that the file predicts what the model predicts.",
+        "and calibration inside, and verify that the file predicts what the model predicts.",
     )
     parser.add_argument("run", metavar="RUN", help="folder of a run or of a saved model")
     parser.add_argument(
@@ -69,12 +69,14 @@ def _parser(verb: str) -> Parser:
     )
     parser.add_argument("--out", metavar="PATH", help="file; folder for safetensors and triton (default: RUN/export/)")
     parser.add_argument("--fp16", action="store_true", default=False, help="compute in 16-bit floating point")
-    parser.add_argument("--int8", action="store_true", default=False, help="compute in 8-bit integers, and measure it")
+    parser.add_argument("--int8", action="store_true", default=False, help="compute in 8-bit integers, and evaluate it")
     parser.add_argument(
         "--tta", metavar="NAME", help="test-time augmentation: none, flip or crops (default: that of the model)"
     )
     parser.add_argument(
-        "--on", metavar="DATA", help="labeled images for --int8 and the proof (default: validation images of the run)"
+        "--on",
+        metavar="DATA",
+        help="labeled images for --int8 and verification (default: validation images of the run)",
     )
     parser.add_argument("--split", metavar="NAME", help="split of --on (default: test if it exists, else all images)")
     parser.add_argument("--skip-bad", action="store_true", default=False, help="skip unreadable images of --on")

@@ -49,7 +49,7 @@ examples:
   shoestring serve runs/NAME
 
 `shoestring VERB --help` lists the flags of a verb. Results are written to stdout, progress to stderr;
-if their reader ends, output is dropped and the command continues.
+if a reader exits, output is dropped and the command continues.
 Exit codes: 0 done, 2 user error, 3 budget too small, 130 interrupted (repeat the command to resume).
 """
 

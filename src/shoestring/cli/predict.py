@@ -108,7 +108,10 @@ def _parser(verb: str) -> Parser:
         "--csv", metavar="FILE", help="write the predictions to this file; the same command resumes after a kill"
     )
     parser.add_argument(
-        "--unknown-below", type=float, metavar="P", help="call an image unknown if its class is less probable, as 0.6"
+        "--unknown-below",
+        type=float,
+        metavar="P",
+        help="mark an image as unknown if the probability of its class is below this, such as 0.6",
     )
     parser.add_argument("--skip-bad", action="store_true", default=False, help="exit with 0 if files cannot be read")
     parser.add_argument("--overwrite", action="store_true", default=False, help="overwrite an existing --csv")

@@ -15,7 +15,7 @@ class LabelTable(Section):
     """A table of image paths and labels, beside a folder of images."""
 
     labels: str | None = path(
-        "CSV or Parquet file of image paths and labels, if class folders do not say them; paths are absolute, or "
+        "CSV or Parquet file of image paths and labels, if the folders are not classes; paths are absolute, or "
         "relative to the image folder or to this file"
     )
     path_column: str | None = option("column of image paths in --labels (default: path, file, filename, image, ...)")
@@ -24,7 +24,7 @@ class LabelTable(Section):
         "one for each label: cat,dog (default, if there is no column of labels: all columns of 0 and 1)"
     )
     split_column: str | None = option(
-        "column in --labels that says train, validation or test (default: split, if there is one; none: ignore it)"
+        "column in --labels of the split: train, validation or test (default: split, if there is one; none: ignore it)"
     )
     group_column: str | None = option(
         "column in --labels of patients, bursts, videos, ...: images of one group are never in two splits"

@@ -106,8 +106,8 @@ class Plan:
     `resolution` is the side of the images in pixels (0 in run folders of earlier versions), `tta` the test-time
     augmentation. `select` is the method, `features` are those that it compares images by, and `proxy` is how its proxy
     is trained. `options` are those of the network `model`, its width included. `recovery` is how the pruned network is
-    fine-tuned, and `unlabeled` how images without labels are used. `reasons` say in a few words why, by the name of the
-    answer.
+    fine-tuned, and `unlabeled` how images without labels are used. `reasons` explain each answer in a few words, by
+    its name.
     """
 
     resolution: int

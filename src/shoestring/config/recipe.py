@@ -42,10 +42,10 @@ class Train(Section):
         ".safetensors file, or a run",
         paths.weights,
     )
-    download: bool = option("allow the model auto to download the weights of a better pretrained network", False)
+    download: bool = option("allow --model auto to download the weights of a better pretrained network", False)
     tune: str = option(
         "blocks of a pretrained network that are trained: all, head, last:2, or names such as layer3,layer4; auto "
-        "trains all if there is time, after the head",
+        "trains all if there is time, after fitting the head",
         "auto",
     )
     frozen_views: int | None = option(
@@ -76,11 +76,11 @@ class Train(Section):
         parse=parse_class_weights,
     )
     use_unlabeled: bool = option(
-        "also train on the images that were not selected: the network labels those that it is confident of", False
+        "also train on the images that were not selected, with labels that the network predicts with confidence", False
     )
     unlabeled_confidence: float | None = option(
-        "lowest probability at which --use-unlabeled takes the predicted label, calibrated on validation images "
-        "(default: the one above which 95 % of the validation images are right)",
+        "lowest probability, calibrated on validation images, at which --use-unlabeled uses a predicted label "
+        "(default: the lowest above which 95 % of the predictions of validation images are correct)",
         gt=0,
         le=1,
     )
@@ -153,7 +153,7 @@ class Recipe(LabelTable):
     )
     fold: Fold | None = option(
         "one fold of a cross-validation, such as 2/5: hold out the second of five parts of the images, and no others, "
-        "for the test, or with --evaluate validation for validation",
+        "for testing, or with --evaluate validation for validation",
         parse=Fold.parse,
     )
     evaluate: Literal["test", "validation"] | None = option(

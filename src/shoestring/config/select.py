@@ -49,14 +49,14 @@ class Select(Section):
         "(.npy or JSON)"
     )
     proxy: str = option(
-        "network that is trained for features and training signals, as --model; auto: a small convnet", "auto"
+        "network that is trained for features and training signals, like --model; auto: a small convnet", "auto"
     )
     proxy_weights: str | None = path(
-        "initial weights of the proxy, as --weights: pretrained (the default for timm models that have any), none, a "
+        "initial weights of the proxy, like --weights: pretrained (the default for timm models that have any), none, a "
         ".safetensors file, or a run",
         paths.weights,
     )
-    proxy_tune: str = option("blocks of a pretrained proxy that are trained, as --tune: head for a frozen one", "auto")
+    proxy_tune: str = option("blocks of a pretrained proxy to train, like --tune: head for a frozen one", "auto")
     proxy_epochs: float | None = option(
         "epochs that the proxy is trained for, which a budget in epochs or FLOPs does not count (default: as many as "
         "the part of the budget for the selection allows)",
@@ -66,5 +66,5 @@ class Select(Section):
 
     @property
     def requests_proxy(self) -> bool:
-        """Whether the recipe says which proxy is trained, or how."""
+        """Whether the recipe sets which proxy is trained, or how."""
         return self.proxy != "auto" or self.proxy_weights is not None or self.proxy_epochs is not None

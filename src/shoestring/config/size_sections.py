@@ -50,7 +50,7 @@ class Prune(Section):
     """Pruning method and target size."""
 
     method: str = option(
-        "criterion that ranks channels for removal, see `shoestring list prune`; auto takes greedy",
+        "criterion that ranks channels for removal, see `shoestring list prune`; auto uses greedy",
         "auto",
     )
     macs: Size | None = option(
@@ -66,7 +66,7 @@ class Prune(Section):
         parse=partial(Size.parse_bytes, what="--file-size"),
     )
     latency: Duration | None = option(
-        "target for the time of one image in ONNX Runtime, measured on one thread of this machine: 2ms", parse=Duration
+        "target for the latency of one image in ONNX Runtime, on one thread of this machine: 2ms", parse=Duration
     )
     keep_channels: KeepChannels | None = option(
         "fraction of the channels to keep: of every layer (0.5), or by layer (conv1=0.75,layer2=0.5)",

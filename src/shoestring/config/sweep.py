@@ -112,15 +112,15 @@ class Sweep(Section):
         repeated=True,
     )
     search: Literal["grid", "random", "tpe"] = option(
-        "which combinations are tried: all (grid), drawn at random, or proposed from results so far (tpe, by Optuna)",
+        "combinations to try: all (grid), drawn at random, or proposed from the results so far (tpe, by Optuna)",
         "grid",
     )
     trials: int | None = option(
         f"number of combinations that --search random and tpe try (default: {DEFAULT_TRIALS})", ge=1, le=100_000
     )
     halving: int | None = option(
-        "successive halving: all combinations get a small budget, and one of so many the same multiple of it, in "
-        "several rounds; 3 keeps a third each time",
+        "successive halving: all combinations start with a small budget, and each round keeps one in N of them, with "
+        "N times the budget: 3",
         ge=2,
         le=100,
     )
@@ -134,8 +134,8 @@ class Sweep(Section):
         le=1000,
     )
     folds: int | None = option(
-        "cross-validation: so many runs, each of which tests another part of the images; with --over, so many runs of "
-        "each combination, which are compared on these parts",
+        "number of folds of a cross-validation: as many runs, each tested on another part of the images; with --over, "
+        "as many runs of each combination, which are compared on these parts",
         ge=2,
         le=1000,
     )
@@ -152,7 +152,7 @@ class Sweep(Section):
             raise UserError("--search grid tries all combinations: omit --trials, or add --search random.")
         ranges = [one.name for one in self.axes if one.is_range]
         if self.search == "grid" and ranges:
-            raise UserError(f"--over {ranges[0]} is a range, which is no list of values: add --search random or tpe.")
+            raise UserError(f"--over {ranges[0]} is a range, not a list of values: add --search random or tpe.")
         if self.jobs is not None and self.is_one_run:
             raise UserError("--jobs is the number of runs at a time, and there is one: add --seeds, --folds or --over.")
         for name in ("search", "halving", "against"):

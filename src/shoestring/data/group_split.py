@@ -102,7 +102,7 @@ def hold_out_groups(
     if len(without := np.flatnonzero((counts > 0) & (task.counts(labels[kept], len(classes)) == 0))):
         raise UserError(
             f"images are held out in whole groups, and all images of {task.noun} '{classes[without[0]]}' are in the "
-            "same groups: add images of more groups, or say in a column which split each image belongs to."
+            "same groups: add images of more groups, or add a column with the split of each image."
         )
     if stratified and wanted > folds:
         held = _whole_groups(held, groups, size, seed)

@@ -70,7 +70,7 @@ def load(  # noqa: PLR0913 (public: keywords with defaults)
     of which those are loaded that this table lists. Its columns of paths and labels are found by their usual names, or
     are `path_column` and `label_column`: a column of classes, or several columns of 0 and 1, one for each of the labels
     that an image may have ("cat,dog" or a list). `split_column` (by default a column called split, if there is one;
-    "none" ignores it) says train, validation or test. Images with the same value in `group_column` are never in two
+    "none" ignores it) holds train, validation or test. Images with the same value in `group_column` are never in two
     splits; one without a value is a group of its own.
 
     Raises `UserError`, with one line each: no such source, no images, unreadable images, a single class, missing

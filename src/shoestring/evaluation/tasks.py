@@ -24,15 +24,14 @@ AnyPredictions = Predictions | LabelPredictions
 AnyMetrics = Metrics | MultiLabelMetrics
 
 
-def collect(
-    batches: Iterable[NDArray[np.float32]], images: Images, *, classes: int, to_fit: bool = False
-) -> AnyPredictions:
-    """Collect predictions from batches of scores (n, classes) of labeled images.
+def collect(batches: Iterable[NDArray[np.float32]], images: Images, *, to_fit: bool = False) -> AnyPredictions:
+    """Collect predictions from batches of scores (n, classes) of images that are labeled with these classes.
 
     With `to_fit` they hold what `temperature_of` needs. Raises `UserError` if outputs are NaN.
     """
     if images.task == MULTI_LABEL:
         return collect_label_predictions(batches, images.targets)
+    classes = len(images.classes)
     sample = images_to_fit(classes) if to_fit else 0
     return collect_predictions(batches, images.targets, classes=classes, sample=sample)
 

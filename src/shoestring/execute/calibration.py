@@ -36,5 +36,5 @@ def calibrate(model: Model, validation: Images, budget: Budget | None) -> Model:
 
 def with_temperature(predictor: Predictor, validation: Images) -> tuple[Model, AnyPredictions]:
     """Return the model of a predictor with a fitted temperature, and the predictions at temperature 1."""
-    predictions = collect(predictor(validation), validation, classes=len(validation.classes), to_fit=True)
+    predictions = collect(predictor(validation), validation, to_fit=True)
     return replace(predictor.model, temperature=temperature_of(predictions)), predictions

@@ -1,4 +1,4 @@
-"""Confident predictions: how sure a network is of images without labels, and from where on it is right."""
+"""Confident predictions: probabilities of predicted classes, and the threshold above which they are reliable."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DEFAULT_CONFIDENCE = 0.95  # without enough validation images
 
 
 def choose_confidence(probability: NDArray[np.float32], right: NDArray[np.bool_]) -> float:
-    """Return the lowest confidence at which predictions of validation images are right 95 times of 100.
+    """Return the lowest confidence above which 95 % of the predictions of validation images are right.
 
     `probability` (N,) is that of the predicted class, `right` (N,) whether it is the label. The confidence is at least
     0.5, and 0.95 if there is none at which as many predictions of at least 20 images are right.

@@ -1,4 +1,4 @@
-"""What the first part of a training leaves for the second one, which also has images with predicted labels."""
+"""The result of the first part of a training, for the second one, which also uses predicted labels."""
 
 from __future__ import annotations
 

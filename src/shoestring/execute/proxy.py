@@ -62,7 +62,7 @@ def _train_proxy(
     the budget.
     """
     context = replace(context, distributed=None)  # a recorder records the images of one process
-    model = proxy.model
+    model = proxy.build(images, seed=context.seed)
     recorder = Recorder(len(images), context.device) if images.has_one_class_each else None
     budget.reserve("embed", images=len(images))
     context.log(f"training a proxy network on {len(images):,} images")

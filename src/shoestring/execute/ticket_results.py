@@ -56,7 +56,7 @@ def whole_budget(budget: Budget, trainings: int) -> Budget:
 
 
 def results(experiment: Experiment, rows: Sequence[Row], channels: dict[str, Any] | None) -> dict[str, Any]:
-    """Return sizes, rows, their summary over seeds, the winner, and what the numbers do not say, as plain values."""
+    """Return sizes, rows, their summary over seeds, the winner, and the limits of these numbers, as plain values."""
     found: dict[str, Any] = {
         **experiment.sizes(),
         "summary": summarize(rows),

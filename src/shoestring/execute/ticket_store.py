@@ -56,7 +56,7 @@ class Store:
         return read_tensors(file) if file.exists() else None
 
     def remove(self, name: str) -> None:
-        """Forget the tensors under a name, if there are any."""
+        """Remove the tensors under a name, if there are any."""
         self._tensors.pop(name, None)
         if self.folder is not None:
             (self.folder / f"{name}.safetensors").unlink(missing_ok=True)

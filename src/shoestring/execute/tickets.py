@@ -14,9 +14,9 @@ from shoestring.config.tickets import Tickets
 from shoestring.data import Dataset, Images
 from shoestring.data.labels import weighted_by_class
 from shoestring.errors import UserError
+from shoestring.execute.prediction import accuracy
 from shoestring.execute.ticket_store import Row, Store
 from shoestring.execute.ticket_training import Moment, Part, copy_state, train_masked
-from shoestring.execute.training import accuracy
 from shoestring.models.model import Model, build
 from shoestring.models.tta import expected_passes
 from shoestring.planning.model import build_network

@@ -11,17 +11,16 @@ from shoestring.budget import Budget, Window
 from shoestring.config.plan import TrainPlan
 from shoestring.data import Images
 from shoestring.data.labels import weighted_by_class
-from shoestring.errors import BudgetTooSmall, UserError
+from shoestring.errors import BudgetTooSmall
 from shoestring.evaluation.cost import count_macs
-from shoestring.evaluation.tasks import AnyPredictions, collect
+from shoestring.execute.prediction import accuracy, predict
 from shoestring.models.blocks import HEAD
-from shoestring.models.inference import Predictor
 from shoestring.models.model import Model
 from shoestring.models.tta import expected_passes
 from shoestring.planning.plan import Planned, allotment_of
 from shoestring.planning.resolve import Resolved
 from shoestring.runtime.context import Context
-from shoestring.training.checkpoint import Checkpoint
+from shoestring.training.checkpoint import Checkpoint, Start
 from shoestring.training.early_stopping import Score
 from shoestring.training.loop import REPLAN, Hooks, fit
 from shoestring.training.probe import head_flops, method_of, probe_head, some_of_each_class
@@ -45,45 +44,53 @@ def train(
     `window`, it is trained only for that part of the budget, and the plan stays.
     """
     assert resolved.training is not None
-    planned, planner = resolved.training, resolved.planner
-    context, fine_tune = planner.context, planned.train.fine_tune
-    measured = fine_tune is None or not fine_tune.views  # otherwise steps take less time than those that were timed
-    revisable = window is None and context.distributed is None and planner.saved is None and measured
-    window, plans = window or budget.window("train"), [planned]
+    planner = resolved.planner
+    planned, context = resolved.training.built_for(images, planner), planner.context
+    views = 0 if planned.train.fine_tune is None else planned.train.fine_tune.views
+    # with views of a frozen part, steps take less time than those that were timed
+    revisable = window is None and context.distributed is None and planner.saved is None and not views
+    window, revised = window or budget.window("train"), list[Planned]()
 
     def replan(ratio: float) -> bool:
         allotment = allotment_of(budget, "train", count=len(images), later=planner.later)
-        revised = planner(images, replace(allotment, length=window.remaining), slowdown=ratio)
-        if _answers(revised) == _answers(planned):
+        again = planner(images, replace(allotment, length=window.remaining), slowdown=ratio)
+        if _answers(again) == _answers(planned):
             return False
         Checkpoint(context.folder).remove()
         context.log(f"steps take {ratio:.1f} times as long as planned: restarting with a new plan")
-        plans.append(revised)
+        revised.append(again)
         return True
 
     score = score_on(validation, planned.model) if validation else None
     validate = partial(_sampled_accuracy, validation) if validation else None
     hooks = Hooks(score=score, anytime=True, replan=replan if revisable else None, validate=validate)
-    probed = None
-    if fine_tune is not None and fine_tune.probe and planner.saved is None:
+    start = None if planner.saved is None else planner.saved.start(budget.total)
+    summary = _train_planned(planned, images, window, context, hooks, start)
+    if summary.ended == REPLAN:
+        planned, hooks = revised[0].built_for(images, planner), replace(hooks, replan=None)
+        resolved = resolved.revised(planned, images, budget)
+        summary = _train_planned(planned, images, window, context, hooks)
+    return planned.model, summary, resolved
+
+
+def _train_planned(
+    planned: Planned, images: Images, window: Window, context: Context, hooks: Hooks, start: Start | None = None
+) -> TrainingSummary:
+    """Train the model of a plan in place; return a summary. The head of a pretrained network is fitted before."""
+    plan, probed = planned.train, None
+    if plan.fine_tune is not None and plan.fine_tune.probe and start is None:
         probed = fit_head(planned, images, window, context)
-        if fine_tune.tune == HEAD:
-            return planned.model, probed, resolved
-    images = weighted_by_class(images, planned.train.class_weights)
+        if plan.fine_tune.tune == HEAD:
+            return probed
     context.log(f"training {planned.model.name} on {len(images):,} images")
+    images = weighted_by_class(images, plan.class_weights)
     try:
-        start = None if planner.saved is None else planner.saved.start(budget.total)
-        summary = fit(planned.model, images, window, planned.train, context, hooks, start=start)
+        return fit(planned.model, images, window, plan, context, hooks, start=start)
     except BudgetTooSmall:
         if probed is None:
             raise
         context.log("only the head was trained: the budget does not allow more")
-        return planned.model, probed, resolved
-    if summary.ended == REPLAN:
-        planned, hooks = plans[-1], replace(hooks, replan=None)
-        resolved = resolved.revised(planned, images, budget)
-        summary = fit(planned.model, images, window, planned.train, context, hooks)
-    return planned.model, summary, resolved
+        return probed
 
 
 def _answers(planned: Planned) -> tuple[object, ...]:
@@ -123,7 +130,7 @@ def score_on(images: Images, model: Model) -> Score:
 
 def _measure_score(model: Model, images: Images) -> float:
     """Return the accuracy, or of labels the mean average precision; 0 if no image has a label."""
-    return _predict(model, images).score or 0.0
+    return predict(model, images).score or 0.0
 
 
 def _sampled_accuracy(images: Images, model: Model, count: int) -> float | None:
@@ -134,15 +141,3 @@ def _sampled_accuracy(images: Images, model: Model, count: int) -> float | None:
     rows = np.sort(np.random.default_rng(0).choice(len(images), count, replace=False))
     plain = replace(model, preprocessing=replace(model.preprocessing, mirror=False, shift=0))
     return accuracy(plain, images[rows])
-
-
-def accuracy(model: Model, images: Images) -> float:
-    """Return the fraction of images that the model classifies correctly. Raises `UserError` without images."""
-    found = _predict(model, images).accuracy
-    if found is None:
-        raise UserError("there are no images to measure the accuracy on: pass at least one.")
-    return found
-
-
-def _predict(model: Model, images: Images) -> AnyPredictions:
-    return collect(Predictor(model)(images), images, classes=len(model.classes))

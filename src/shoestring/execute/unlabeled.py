@@ -1,4 +1,4 @@
-"""Train with images that have no labels: the network labels those that it is confident of."""
+"""Train with images that have no labels, on labels that the network predicts with confidence."""
 
 from __future__ import annotations
 
@@ -21,14 +21,15 @@ from shoestring.evaluation.metrics import Predictions
 from shoestring.execute.calibration import with_temperature
 from shoestring.execute.confidence import DEFAULT_CONFIDENCE, choose_confidence, most_probable
 from shoestring.execute.first_part import FirstPart, UnlabeledUse
-from shoestring.execute.training import accuracy, fit_head, images_to_fit_head, score_on, train
+from shoestring.execute.prediction import accuracy
+from shoestring.execute.training import fit_head, images_to_fit_head, score_on, train
 from shoestring.models.blocks import HEAD
 from shoestring.models.inference import Predictor
 from shoestring.models.model import Model
 from shoestring.planning.resolve import Resolved
 from shoestring.planning.unlabeled import plan_second_part
 from shoestring.runtime.context import Context
-from shoestring.training.checkpoint import Checkpoint
+from shoestring.training.checkpoint import Checkpoint, Fresh, Saved
 from shoestring.training.loop import Hooks, fit
 from shoestring.training.progress import TrainingSummary
 
@@ -50,17 +51,19 @@ def train_on_all(
 ) -> tuple[Model, TrainingSummary, Resolved, UnlabeledUse | None]:
     """Train as planned, also on `others`, images without labels; return as `train` does, and how they were used.
 
-    The network is first trained on the labeled images. It then predicts the others, and those that it is confident of
-    get the predicted label (Lee 2013, "Pseudo-Label"). Training goes on with both, and the result is kept unless the
-    validation accuracy falls. True labels of the others only measure how many of the predicted ones are right.
+    The network is first trained on the labeled images. It then predicts the others, and those predicted with
+    confidence get the predicted label (Lee 2013, "Pseudo-Label"). Training continues with both, and the result is kept
+    unless the validation accuracy falls. True labels of the others only measure how many of the predicted ones are
+    right.
     """
     if others is None or not len(others):
         return *train(images, resolved, budget=budget, validation=validation), None
-    plan, planned = resolved.unlabeled, resolved.training
-    assert plan is not None and planned is not None
+    plan = resolved.unlabeled
+    assert plan is not None
     context, validation = resolved.planner.context, validation if validation else None
-    first, window = FirstPart.load(context.folder), budget.window("train")
+    first, window, saved = FirstPart.load(context.folder), budget.window("train"), resolved.planner.saved
     if first is None:
+        saved = None  # of the first part
         part = Window(budget, window.start, window.portion * plan.first)
         try:
             model, summary, _ = train(images, resolved, budget=budget, validation=validation, window=part)
@@ -73,20 +76,18 @@ def train_on_all(
         first.save(context.folder)
     if first.use.images != len(others):
         raise UserError("the images without labels have changed since the run was started: choose another --out.")
-    model, use = planned.model, first.use
-    model.module.load_state_dict(first.model.module.state_dict())
+    model, use = replace(first.model, module=copy.deepcopy(first.model.module)), first.use
     if validation is not None:
         budget.reserve(_COMPARE, images=len(validation))
     both = with_predicted(images, others[first.indices], first.labels)
-    summary = _train_further(both, len(images), resolved, window, validation)
+    summary = _train_further(model, both, len(images), resolved, window, validation, saved)
     budget.release(_COMPARE)
     if summary is not None:
         after = None if validation is None else accuracy(_plain(model), validation)
         fell = after is not None and use.before is not None and after < use.before
         use = replace(use, after=after, kept=not fell and use.used > 0)
         if fell:
-            model.module.load_state_dict(first.model.module.state_dict())
-            summary = first.summary
+            model, summary = first.model, first.summary
         if use.used:
             context.log(_comparison(use, fell))
     return model, summary or first.summary, resolved, use
@@ -140,22 +141,31 @@ def _right(
 
 
 def _train_further(
-    both: Images, labeled: int, resolved: Resolved, window: Window, validation: Images | None
+    model: Model,
+    both: Images,
+    labeled: int,
+    resolved: Resolved,
+    window: Window,
+    validation: Images | None,
+    saved: Saved | None,
 ) -> TrainingSummary | None:
-    """Train on images of which the first ones are labeled by people; None if there is nothing or no time to train."""
-    planned, planner = resolved.training, resolved.planner
-    assert planned is not None
+    """Train a model in place on images of which the first ones are labeled by people; None if nothing can be trained.
+
+    The training resumes from a checkpoint if one was saved.
+    """
+    assert resolved.training is not None
+    planned, planner = replace(resolved.training, model=model), resolved.planner
     fine_tune, context = planned.train.fine_tune, planner.context
     if fine_tune is not None and fine_tune.probe and fine_tune.tune == HEAD:
         most = max(images_to_fit_head(len(both), planned.train, window), labeled)
         return fit_head(planned, both[:most], window, context) if len(both) > labeled else None
-    saved = Checkpoint(context.folder).load()
     plan = plan_second_part(planned, planner, both, window) if saved is None else saved.plan
     images = weighted_by_class(repeated(both, labeled), plan.class_weights)
-    context.log(f"training {planned.model.name} on {len(both):,} images, {labeled:,} of them with known labels")
-    score = None if validation is None else score_on(validation, planned.model)
+    context.log(f"training {model.name} on {len(both):,} images, {labeled:,} of them with known labels")
+    score = None if validation is None else score_on(validation, model)
+    start = Fresh() if saved is None else saved.start(window.budget.total)
     try:
-        return fit(planned.model, images, window, plan, context, Hooks(score=score, anytime=True))
+        return fit(model, images, window, plan, context, Hooks(score=score, anytime=True), start=start)
     except BudgetTooSmall:
         context.log("there is no time to train on images without labels")
         return None
@@ -168,7 +178,7 @@ def _plain(model: Model) -> Model:
 
 def _comparison(use: UnlabeledUse, fell: bool) -> str:
     if use.before is None or use.after is None:
-        return "there are no validation images to compare with the network before"
+        return "there are no validation images on which to compare it with the earlier network"
     before, after = format_percent(use.before), format_percent(use.after)
-    kept = "the network before is kept" if fell else "kept"
+    kept = "the earlier network is kept" if fell else "kept"
     return f"validation accuracy {before} without and {after} with predicted labels: {kept}"

@@ -43,7 +43,7 @@ def evaluate_on_test(
             return None
         model.module.to(context.device)
         predictor = Predictor(model, remaining=remaining, pending=pending - number * len(images))
-        predictions = collect(predictor(images), images, classes=len(model.classes))
+        predictions = collect(predictor(images), images)
         metrics = measure(predictions, classes=model.classes, split="test")
         write_metrics(folder / "test" / name, metrics, predictions, images)
         accuracies[name] = metrics.accuracy

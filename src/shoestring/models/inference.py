@@ -115,10 +115,10 @@ class Predictor:
         for scores in _map_batches(model, images, size, partial(self._predict, model)):
             yield scores
             self._pending -= len(scores)
-            self._update_speed((time.monotonic() - start) / (self.stats.passes - passes))
+            self._update_seconds_per_pass((time.monotonic() - start) / (self.stats.passes - passes))
             start, passes = time.monotonic(), self.stats.passes
 
-    def _update_speed(self, seconds: float) -> None:
+    def _update_seconds_per_pass(self, seconds: float) -> None:
         """Update the time per forward pass, overhead included; the first batch, which is slower, is replaced."""
         self._batches += 1
         if self._batches == 2 or self._seconds_per_pass is None:

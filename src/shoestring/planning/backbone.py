@@ -31,19 +31,19 @@ def choose_backbone(recipe: Recipe, images: Images, allotment: Allotment, profil
 
     `allotment` is the part of the budget for training. Features of photos are useless for tiny images. For small ones,
     fine-tuning needs time; for larger ones, even a head on frozen features beats a network trained from scratch. Of the
-    networks whose weights are at hand, or may be downloaded, it is the best one that there is time for.
+    networks whose weights are on this machine, or may be downloaded, it is the best one that there is time for.
     """
     settings, side = recipe.train, images.shape[0]
     if not is_open(recipe):
         return settings, "as requested"
     if side < _MIN_SIDE:
-        return settings, f"pretrained networks know photos, not images of {side} x {side} pixels"
+        return settings, f"pretrained networks were trained on photos, not on images of {side} x {side} pixels"
     timed = profiler.budget.unit == "seconds"
     if side < _PHOTO_SIDE and timed and _most_epochs(settings, allotment, profiler) < _MIN_EPOCHS:
         return settings, "there is no time to fine-tune a pretrained network"
     candidates = _candidates(download=settings.download)
     if not candidates:
-        return settings, "no pretrained weights are installed: --download allows to load some"
+        return settings, "no pretrained weights are installed: --download allows downloading some"
     at_hand = [one for one in candidates if _is_at_hand(one)]
     least = min(at_hand or candidates, key=_macs)  # which can be measured now
     if profiler.budget.unit == "epochs":
@@ -62,7 +62,7 @@ def choose_backbone(recipe: Recipe, images: Images, allotment: Allotment, profil
 
 
 def _most_epochs(settings: Train, allotment: Allotment, profiler: Profiler) -> float:
-    """Number of epochs of fine-tuning that no network exceeds, without importing timm: that takes seconds."""
+    """Upper bound on the epochs of fine-tuning with any network, without importing timm, which takes seconds."""
     device, processes = profiler.context.device, profiler.context.rank_and_size[1]
     if not device.startswith("cpu"):
         return math.inf
@@ -72,7 +72,7 @@ def _most_epochs(settings: Train, allotment: Allotment, profiler: Profiler) -> f
 
 
 def _candidates(*, download: bool) -> list[Backbone]:
-    """The backbones whose weights are at hand, or also others, best first."""
+    """The backbones whose weights are on this machine, or also others, best first."""
     usable = [one for one in BACKBONES if one.license in _LICENSES]
     return usable if download else [one for one in usable if _is_at_hand(one)]
 

@@ -1,4 +1,4 @@
-"""Which channels are removed, where the recipe leaves it open."""
+"""The pruning criterion "auto"."""
 
 from __future__ import annotations
 

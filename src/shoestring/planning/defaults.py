@@ -61,7 +61,7 @@ def _relative_seconds(stage: Stage, full: int) -> float:
 def augmentation(settings: Train, count: int, *, mirrored: bool, epochs: float) -> dict[str, Any]:
     """Return the fields of `Augment`: as requested, otherwise stronger for few images or many epochs.
 
-    With few images and many epochs, jitter and mixup are added. `mirrored` says whether a mirrored image keeps its
+    With few images and many epochs, jitter and mixup are added. `mirrored` is whether a mirrored image keeps its
     class.
     """
     few = count < _SMALL_DATA

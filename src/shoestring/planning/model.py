@@ -47,7 +47,7 @@ _SAMPLE, _SAMPLE_PIXELS = 2000, 8_192_000
 class Network:
     """Name and options of a network, and why it was chosen; `side` is that of its input (None: that of the images).
 
-    `tune` says which blocks of a pretrained network are trained, where that depends on the time.
+    `tune` names the blocks of a pretrained network that are trained, where that depends on the time.
     """
 
     name: str
@@ -105,26 +105,53 @@ def build_network(network: Network, images: Images, settings: Train, *, seed: in
     Raises `UserError` if the network does not run on images of this size.
     """
     sample = images[:1] if is_pretrained(settings) else sampled(images, seed)  # has its own mean and deviation
-    torch.manual_seed(seed)
-    size = preprocessing(sample, mirror=settings.mirrors(images.mirrored), tta=settings.tta)
-    size = input_like(size, settings, side=network.side)
-    options = dict(network.options)
-    weights = settings.weights if settings.starts_from_weights else None
-    model = build(
-        network.name, classes=images.classes, preprocessing=size, options=options, weights=weights, task=images.task
-    )
-    check_input(model, model.preprocessing.resolution, ". Use another --resolution or --model.")
+    model = _checked(_new_model(network, images, settings, _input_of(network, sample, images, settings), seed))
     whiten = getattr(model.module, "whiten", None)
-    if weights is None and whiten is not None:
+    if not settings.starts_from_weights and whiten is not None:
         whiten(model.prepare(on_device(sample.pixels, "cpu")))
     return model
 
 
 def measured_network(network: Network, images: Images, settings: Train, profiler: Profiler) -> Model:
-    """Return a model like that of `build_network` to measure: built once while planning, so it must not be trained."""
-    own = (settings.weights, settings.tta, settings.mirrors(images.mirrored))
-    key = (network.name, str(network.options), network.side, images.shape, images.classes, images.fit, own)
-    return profiler.built(key, lambda: build_network(network, images, settings, seed=profiler.context.seed))
+    """Return a model like that of `build_network`, to measure while planning.
+
+    Its module is built once, for inputs of any size, so it must not be trained. Raises `UserError` as `build_network`.
+    """
+    size = _input_of(network, images[:1], images, settings)
+    weights = settings.weights if settings.starts_from_weights else None
+    key = (network.name, str(network.options), size.channels, images.classes, images.task, weights)
+
+    def at_this_size() -> Model:
+        model = profiler.built(key, lambda: _new_model(network, images, settings, size, profiler.context.seed))
+        return _checked(replace(model, preprocessing=size))
+
+    return replace(profiler.built((*key, size.resolution), at_this_size), preprocessing=size)
+
+
+def _input_of(network: Network, sample: Images, images: Images, settings: Train) -> Preprocessing:
+    """The preprocessing of a network to train on images, with the statistics of a sample of them."""
+    size = preprocessing(sample, mirror=settings.mirrors(images.mirrored), tta=settings.tta)
+    return input_like(size, settings, side=network.side)
+
+
+def _new_model(network: Network, images: Images, settings: Train, size: Preprocessing, seed: int) -> Model:
+    """A new model, with loaded weights if the settings name some; see `build_network`."""
+    torch.manual_seed(seed)
+    weights = settings.weights if settings.starts_from_weights else None
+    return build(
+        network.name,
+        classes=images.classes,
+        preprocessing=size,
+        options=dict(network.options),
+        weights=weights,
+        task=images.task,
+    )
+
+
+def _checked(model: Model) -> Model:
+    """The model. Raises `UserError` if it does not run on images of its size."""
+    check_input(model, model.preprocessing.resolution, ". Use another --resolution or --model.")
+    return model
 
 
 def measured_times(network: Network, images: Images, settings: Train, *, count: int, profiler: Profiler) -> StepTimes:

@@ -16,7 +16,7 @@ from shoestring.models.model import Model
 from shoestring.planning.defaults import augmentation, default_batch_size, fitting_batch_size
 from shoestring.planning.frozen import with_views
 from shoestring.planning.growth import choose_growth, requested_schedule
-from shoestring.planning.model import Network, build_network, choose_network
+from shoestring.planning.model import Network, build_network, choose_network, measured_network
 from shoestring.planning.optimizer import choose_optimizer, peak_rates
 from shoestring.planning.pretrained import choose_fine_tuning, is_pretrained
 from shoestring.planning.profiling import Profiler
@@ -43,7 +43,10 @@ class Allotment:
 
 @dataclass(frozen=True)
 class Planned:
-    """The plan of a training, the network built for it, and the reasons for its values by name."""
+    """The plan of a training, and the reasons for its values by name.
+
+    `model` is a network like the one to train, which was measured; it must not be trained.
+    """
 
     network: Network
     model: Model
@@ -51,8 +54,9 @@ class Planned:
     reasons: dict[str, str]
 
     def built_for(self, images: Images, planner: Planner) -> Planned:
-        """Return the same plan with the network built for these images: its first layer may depend on them."""
-        return replace(self, model=planner.build(self.network, images))
+        """Return the same plan with a new model to train on these images; the first layer may depend on them."""
+        model = build_network(self.network, images, planner.settings, seed=planner.context.seed)
+        return replace(self, model=model)
 
 
 class Planner:
@@ -89,7 +93,7 @@ class Planner:
         )
         if network.tune is not None:
             settings = replace(settings, tune=network.tune)
-        model, reasons = self.build(network, images), {"model": network.reason}
+        model, reasons = self.measured(network, images), {"model": network.reason}
         if settings.model == "auto":
             width = f", width {network.options['width']:g}" if "width" in network.options else ""
             self._log(f"model {network.name}{width}: {network.reason}")
@@ -109,9 +113,9 @@ class Planner:
             self._logged.add(text)
             self.context.log(text)
 
-    def build(self, network: Network, images: Images) -> Model:
-        """Build the network for these images; see `build_network`."""
-        return build_network(network, images, self.settings, seed=self.context.seed)
+    def measured(self, network: Network, images: Images) -> Model:
+        """Return a network for these images to measure; see `measured_network`."""
+        return measured_network(network, images, self.settings, self.profiler)
 
     def _growth(self, model: Model, images: Images, allotment: Allotment, slowdown: float) -> tuple[Schedule, str]:
         """The schedule "auto", and the reason. The network is profiled only if it could grow."""
@@ -127,7 +131,7 @@ class Planner:
     def _resume(self, images: Images, allotment: Allotment, saved: Saved) -> Planned:
         """The plan of the saved training; extended if it was finished and the budget is larger now."""
         network = Network(*saved.network, "the network of the saved training", saved.plan.side)
-        model, train = self.build(network, images), saved.plan
+        model, train = self.measured(network, images), saved.plan
         if saved.can_extend(self.profiler.budget.total):
             profile = self.profiler(model, images, self.settings, batch_size=train.batch_size)
             seen = saved.images_seen / allotment.count

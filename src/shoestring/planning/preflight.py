@@ -21,9 +21,9 @@ from shoestring.planning.defaults import default_batch_size
 from shoestring.planning.growth import requested_schedule
 from shoestring.planning.model import choose_network, expected_preprocessing, measured_network, trial_network
 from shoestring.planning.pretrained import is_pretrained
-from shoestring.planning.proxy import build_proxy, proxy_settings
+from shoestring.planning.proxy import measured_proxy
 from shoestring.planning.request import Request
-from shoestring.planning.requirements import Times, probe_cost, slow_times, steps_cost
+from shoestring.planning.requirements import PROXY_EPOCHS, Times, bottleneck, slow_times
 from shoestring.planning.tta import CHOICES, with_tta
 from shoestring.pruning import check_targets
 from shoestring.pruning.clustering.clustering import cluster
@@ -33,7 +33,6 @@ _MAX_CHECK = 0.25  # fraction of a time budget after which it is rejected withou
 _SAFETY_FACTOR = 1.25  # on the smallest budget that works, in the message
 _MIN_SIDE = 32  # pixels to which images are reduced before a budget is rejected
 _MIN_WIDTH = 0.25  # of the network "auto" if time is short
-_EPOCHS = "proxy epochs"  # the critical step if the epochs of the proxy take most of the time
 
 
 @dataclass(frozen=True)
@@ -134,8 +133,10 @@ def check_budget(request: Request) -> None:
     if network is not None:
         _check_shape(request, network)
     _check_time(request, network)
-    if request.timed and network is not None:
-        typical = trial_network(request.data.train, request.profiler) if _is_width_open(settings) else network
+    evaluated = request.model if request.prunes and network is None else network
+    if request.timed and evaluated is not None:
+        is_open = network is not None and _is_width_open(settings)
+        typical = trial_network(request.data.train, request.profiler) if is_open else evaluated
         request.budget.seconds_per_pass = _profiled(request, typical, settings).predict
 
 
@@ -162,18 +163,28 @@ def _is_width_open(settings: Train) -> bool:
 
 
 def _check_time(request: Request, network: Model | None) -> None:
-    """Raise `BudgetTooSmall` unless each step can train for ten steps.
+    """Raise `BudgetTooSmall` unless each step can train for ten steps; the budget stays as it is."""
+    before = request.budget.seconds_per_pass
+    try:
+        if short := _shortage(request, network):
+            raise _too_small(request, *short)
+    finally:
+        request.budget.seconds_per_pass = before
+
+
+def _shortage(request: Request, network: Model | None) -> tuple[str, float] | None:
+    """The most critical step, and what all steps require because of it, if that is more than the budget has left.
 
     Networks are profiled only if the speed of a slow processor is not enough: ample budgets need no profiling, and a
-    budget that suffices on any machine is never rejected.
+    budget that suffices on any machine is never rejected. The reserve of the budget is left as it was estimated here.
     """
-    budget, models, before = request.budget, _models(request, network), request.budget.seconds_per_pass
+    budget, models = request.budget, _models(request, network)
     evaluated = network or request.model
 
     def shortage(times: Times) -> tuple[str, float] | None:
         if request.timed and evaluated is not None:
             budget.seconds_per_pass = times(evaluated, request.recipe.train).predict
-        step, required = _bottleneck(request, models, times)
+        step, required = bottleneck(request, models, times)
         return None if required <= budget.remaining else (step, required)
 
     def profiled(again: bool) -> Times:
@@ -184,56 +195,28 @@ def _check_time(request: Request, network: Model | None) -> None:
         short = shortage(profiled(again=False))
         if short and budget.spent < _MAX_CHECK * budget.total:  # the first training steps of a process can be slow
             short = shortage(profiled(again=True))
-    if not short:
-        budget.seconds_per_pass = before  # the estimate may be that of a slow processor
-        return
-    step, required = short
+    return short
+
+
+def _too_small(request: Request, step: str, required: float) -> BudgetTooSmall:
+    """The error for a budget that does not cover what all steps require because of one of them."""
+    budget, what = request.budget, "time" if request.timed else "budget"
     total = budget.spent + budget.reserved + _SAFETY_FACTOR * required
-    what = "time" if request.timed else "budget"
     why = f"the {what} allotted to '{step}' does not cover {MIN_STEPS} training steps"
-    if step == _EPOCHS:
+    if step == PROXY_EPOCHS:
         why = f"--proxy-epochs {request.recipe.select.proxy_epochs:g} leaves too little for the rest"
-    raise budget.too_small(total, why=why)
+    return budget.too_small(total, why=why)
 
 
 def _models(request: Request, network: Model | None) -> dict[str, Model]:
     """The network that each step trains, before pruning; none for a step that trains none."""
     models = {}
     if request.trains_proxy:
-        models["select"] = build_proxy(request.data.train, request.recipe.select, request.profiler)
+        models["select"] = measured_proxy(request.data.train, request.recipe.select, request.profiler)
     network = network or request.model
     if network is not None:
         models |= {name: network for name in ("train", "prune") if name in request.steps}
     return models
-
-
-def _bottleneck(request: Request, models: dict[str, Model], times: Times) -> tuple[str, float]:
-    """The step whose part of the budget is most critical, and the total that all steps require because of it."""
-    weights, order, train = request.budget.weights, list(request.budget.weights), request.recipe.train
-    models, proxy, fixed = dict(models), proxy_settings(request.recipe.select), 0.0
-    if request.recipe.select.proxy_epochs is not None and "select" in models:  # has no part of the budget
-        fixed = _seconds_of_epochs(request, models.pop("select"), proxy, times)
-    first = min((order.index(name) for name in request.steps if name in order), default=0)  # earlier ones are done
-    to_come = [name for name in order[first:] if name in models or name not in request.steps]  # others need no part
-    total = sum(weights[name] for name in to_come)
-    required = {"none": 0.0}
-    for name, model in models.items():
-        settings, count = (proxy, len(request.data.train)) if name == "select" else (train, request.examples)
-        head_only = name == "train" and settings.weights == "pretrained"  # enough, at worst
-        cost = probe_cost if head_only else steps_cost
-        fraction = weights[name] / total if name in weights else 1.0
-        required[name] = cost(request.profiler, model, settings, count=count, times=times) / fraction
-    step = max(required, key=required.__getitem__)
-    return step if required[step] >= fixed else _EPOCHS, required[step] + fixed
-
-
-def _seconds_of_epochs(request: Request, model: Model, settings: Train, times: Times) -> float:
-    """The time that the requested epochs of the proxy take; 0 if the budget is not a time."""
-    epochs, count = request.recipe.select.proxy_epochs, len(request.data.train)
-    if epochs is None or not request.timed:
-        return 0.0
-    size = min(default_batch_size(count, request.context.device), count)
-    return epochs * count / size * times(model, settings).step(size)
 
 
 def _profiled(request: Request, model: Model, settings: Train, *, again: bool = False) -> StepTimes:

@@ -64,9 +64,9 @@ def preview_training(state: TrainingState, window: Window) -> TrainingPreview:
         timed = budget.unit == "seconds"
         cost = _step_seconds(state, limit) if timed else state.step_cost[budget.unit]
         size, current = state.batches.size, state.growth
-        steps, speed = fraction * length / cost, size / cost if timed else None
+        steps, rate = fraction * length / cost, size / cost if timed else None
         epochs = steps * size / len(state.batches)
-        phases.append(StagePreview(current.width, current.depth, current.side, fraction, speed, epochs, round(steps)))
+        phases.append(StagePreview(current.width, current.depth, current.side, fraction, rate, epochs, round(steps)))
     model, plan = state.model, state.plan
     parameters = count_params(model.module)
     settings = (str(plan.grow), plan.precision, plan.optimizer, state.batches.size)

@@ -15,7 +15,7 @@ from shoestring.config.recipe import Select, Train
 from shoestring.data import Images
 from shoestring.errors import UserError
 from shoestring.models.model import Model
-from shoestring.planning.model import build_network, choose_network
+from shoestring.planning.model import Network, build_network, choose_network, measured_network
 from shoestring.planning.plan import Allotment, allotment_of, plan_training
 from shoestring.planning.pretrained import NEW_HEAD_FACTOR, with_weights
 from shoestring.planning.profiling import Profiler
@@ -29,10 +29,15 @@ _TRIAL_IMAGES = 8  # for testing whether a method needs a proxy
 
 @dataclass(frozen=True)
 class Proxy:
-    """A proxy, and how it is trained."""
+    """A proxy: its network, the settings of its training, and the plan that they led to."""
 
-    model: Model
+    network: Network
+    settings: Train
     plan: TrainPlan
+
+    def build(self, images: Images, *, seed: int) -> Model:
+        """Return a new model to train on these images."""
+        return build_network(self.network, images, self.settings, seed=seed)
 
 
 def needs_proxy(settings: Select, images: Images) -> bool:
@@ -73,11 +78,22 @@ def proxy_settings(settings: Select) -> Train:
     return replace(train, tune=settings.proxy_tune)
 
 
-def build_proxy(images: Images, settings: Select, profiler: Profiler, *, side: int | None = None) -> Model:
-    """Return a new proxy for these images; a pretrained one takes images of `side` pixels (None: a default)."""
+def measured_proxy(images: Images, settings: Select, profiler: Profiler) -> Model:
+    """Return a network like the proxy for these images, to measure; see `measured_network`."""
     train = proxy_settings(settings)
+    return measured_network(_proxy_network(images, train, profiler), images, train, profiler)
+
+
+def planned_proxy(images: Images, settings: Select, profiler: Profiler, plan: TrainPlan) -> Proxy:
+    """Return the proxy that is trained by a plan made before."""
+    train = proxy_settings(settings)
+    return Proxy(_proxy_network(images, train, profiler, side=plan.side), train, plan)
+
+
+def _proxy_network(images: Images, train: Train, profiler: Profiler, *, side: int | None = None) -> Network:
+    """The network of a proxy; a pretrained one takes images of `side` pixels (None: a default)."""
     network = choose_network(images, train, count=len(images), seconds=None, profiler=profiler)
-    return build_network(replace(network, side=side or network.side), images, train, seed=profiler.context.seed)
+    return replace(network, side=side or network.side)
 
 
 def plan_proxy(images: Images, settings: Select, profiler: Profiler) -> Proxy:
@@ -94,7 +110,8 @@ def plan_proxy(images: Images, settings: Select, profiler: Profiler) -> Proxy:
     if epochs is None and timed and train.starts_from_weights:
         seconds = allotment.length
         side = choose_network(images, train, count=len(images), seconds=seconds, profiler=profiler).side
-    model = build_proxy(images, settings, profiler, side=side)
+    network = _proxy_network(images, train, profiler, side=side)
+    model = measured_network(network, images, train, profiler)
     if epochs is None:
         plan = plan_training(model, images, train, allotment, profiler)
     else:
@@ -106,7 +123,7 @@ def plan_proxy(images: Images, settings: Select, profiler: Profiler) -> Proxy:
         reserve_proxy(profiler.budget, plan, images, epochs)
     if plan.fine_tune is not None:  # its head is trained like the rest, so that there are dynamics to record
         plan = replace(plan, fine_tune=replace(plan.fine_tune, probe=False, head_factor=NEW_HEAD_FACTOR))
-    return Proxy(model, plan)
+    return Proxy(network, train, plan)
 
 
 def _check_epochs(epochs: float, batch_size: int, count: int) -> None:

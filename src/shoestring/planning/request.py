@@ -1,4 +1,4 @@
-"""What is to be planned: a recipe, with the answers found so far, for these images and this budget."""
+"""The input of planning: a recipe, with the answers found so far, images and a budget."""
 
 from __future__ import annotations
 

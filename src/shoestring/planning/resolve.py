@@ -20,7 +20,7 @@ from shoestring.planning.plan import Planned, Planner, allotment_of
 from shoestring.planning.preflight import check_budget, fit_to_budget
 from shoestring.planning.pretrained import is_open, settings_like, with_weights
 from shoestring.planning.profiling import Profiler
-from shoestring.planning.proxy import Proxy, build_proxy, plan_proxy, reserve_proxy
+from shoestring.planning.proxy import Proxy, plan_proxy, planned_proxy, reserve_proxy
 from shoestring.planning.recovery import plan_recovery
 from shoestring.planning.request import Request, count_training_images
 from shoestring.planning.selection_method import choose_selection, describe_method
@@ -33,7 +33,7 @@ from shoestring.training.checkpoint import Checkpoint, Saved
 
 @dataclass(frozen=True)
 class Resolved:
-    """A recipe with every answer filled in, the images in the planned size, and the networks built for them.
+    """A recipe with every answer filled in, and the images in the planned size.
 
     `training`, `proxy` and `recovery` (the plan for fine-tuning the pruned network) are None where no network is
     trained, and `planner` plans the training again if steps take longer than planned.
@@ -84,12 +84,6 @@ class Resolved:
             recovery = plan_recovery(training.model, images, recipe.train, recipe.prune, allotment, profiler)
         return replace(self, training=training, recovery=recovery, reasons=reasons)
 
-    def built_for(self, images: Images) -> Resolved:
-        """Return this with the network built for these images: its first layer may depend on them."""
-        if self.training is None:
-            return self
-        return replace(self, training=self.training.built_for(images, self.planner))
-
 
 def resolve(
     recipe: Recipe,
@@ -138,7 +132,7 @@ def _resolve(request: Request) -> Resolved:
     extended = saved is not None and saved.can_extend(request.budget.total)
     resumed = saved is not None or (stored is not None and (stored.train is not None or not request.trains))
     if request.timed and not resumed and (request.trains or request.prunes or request.trains_proxy):
-        request.context.log("measuring speed")
+        request.context.log("measuring step times")
     with threads.single_thread(request.context.threads):
         if request.trains or request.model is not None:
             request, fitted = fit_to_budget(request)
@@ -152,9 +146,9 @@ def _resolve(request: Request) -> Resolved:
     training = _training(request, planner, proxy)
     recovery = _recovery(request, training, proxy)
     if proxy is not None:
-        reasons["proxy"] = "the method compares images by how it learns them"
+        reasons["proxy"] = f"{request.recipe.select.method} needs a network trained on all images: {proxy.network.name}"
     if recovery is not None:
-        reasons["recovery"] = "training after pruning"
+        reasons["recovery"] = "fine-tuning of the pruned network"
     if stored is not None:
         reasons |= stored.reasons
     return Resolved(request.recipe, request.data, planner, training, proxy, recovery, unlabeled, reasons)
@@ -212,7 +206,7 @@ def _proxy(request: Request) -> Proxy | None:
     images, stored, select = request.data.train, request.stored, request.recipe.select
     if stored is not None and stored.proxy is not None:
         reserve_proxy(request.budget, stored.proxy, images, select.proxy_epochs)
-        return Proxy(build_proxy(images, select, request.profiler, side=stored.proxy.side), stored.proxy)
+        return planned_proxy(images, select, request.profiler, stored.proxy)
     return plan_proxy(images, select, request.profiler)
 
 
@@ -229,7 +223,7 @@ def _training(request: Request, planner: Planner, proxy: Proxy | None) -> Planne
     if stored is not None and stored.train is not None and planner.saved is None:
         assert stored.model is not None
         network = Network(stored.model, stored.options, stored.reasons.get("model", ""), stored.train.side)
-        planned = Planned(network, planner.build(network, images), stored.train, dict(stored.reasons))
+        planned = Planned(network, planner.measured(network, images), stored.train, dict(stored.reasons))
     else:
         pending = ("select",) if _takes_part(request, proxy) else ()
         later, count = request.recipe.prune, request.examples

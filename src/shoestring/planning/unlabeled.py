@@ -1,4 +1,4 @@
-"""How images without labels are used, and how the network is trained further with the labels that it gives them."""
+"""How images without labels are used, and how the network is trained further on the labels that it predicts."""
 
 from __future__ import annotations
 

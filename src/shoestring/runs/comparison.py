@@ -62,7 +62,7 @@ def _names(paths: Sequence[Path]) -> list[str]:
 
 
 def _why_untested(names: Sequence[str], predictions: Sequence[AnyTestPredictions | None]) -> tuple[str, bool]:
-    """Say why there are no paired tests, empty if there are, and whether the images are the same as far as is known."""
+    """Return why there are no paired tests (empty if there are), and False if the images are known to differ."""
     first = predictions[0]
     for name, other in zip(names, predictions):
         if other is None or not len(other):

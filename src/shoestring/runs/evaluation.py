@@ -25,7 +25,7 @@ from shoestring.tasks import MULTI_LABEL
 def evaluate(model: Model, images: Images, *, split: str, out: Path | None = None) -> dict[str, Any]:
     """Return the metrics of a model on labeled images as plain values, with warnings; also write them to a folder."""
     predictor = Predictor(model)
-    predictions = collect(predictor(images), images, classes=len(model.classes))
+    predictions = collect(predictor(images), images)
     metrics = measure(predictions, classes=model.classes, split=split)
     if out is not None:
         write_metrics(out, metrics, predictions, images)

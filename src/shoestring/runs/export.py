@@ -1,4 +1,4 @@
-"""Export the model of a run, or a model in memory, and prove that the files predict what it predicts."""
+"""Export the model of a run, or a model in memory, and verify that the files predict what it predicts."""
 
 from __future__ import annotations
 
@@ -104,14 +104,14 @@ def _target(format: str, precision: str, out: str | Path | None, run: Path | Non
     if out is not None:
         return Target(format, precision, expanded(out), name)
     if run is None:
-        raise UserError("say where to write the model: pass --out.")
+        raise UserError("a model without a run has no default folder: set --out.")
     suffix = SUFFIXES[format]
     tail = {"float16": "-fp16", "int8": "-int8"}.get(precision, "")
     return Target(format, precision, run / "export" / f"{'model' if suffix else format}{tail}{suffix}", name)
 
 
 def _own_images(run: Path | None, model: Model, *, int8: bool, log: Callable[[str], None]) -> Images | None:
-    """Return the validation images of a run, or training images without any; None if they cannot be had."""
+    """Return the validation images of a run, or training images without any; None if they are not available."""
     if run is None or read_recipe(RunDir(run)) is None:
         if int8:
             raise UserError("--int8 measures activations on labeled images, and none are known: give them with --on.")
@@ -123,7 +123,7 @@ def _own_images(run: Path | None, model: Model, *, int8: bool, log: Callable[[st
     except UserError as error:
         if int8:
             raise
-        log(f"the images of the run are not available, so that parity is checked on generated ones: {error}")
+        log(f"the images of the run are not available, so parity is checked on generated ones: {error}")
         return None
     if images.classes != model.classes:
         raise UserError(f"the classes of the data of {run} have changed: restore them, or give images with --on.")

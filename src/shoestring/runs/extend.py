@@ -14,7 +14,6 @@ from shoestring.config.serialize import as_dict, without_budget
 from shoestring.errors import UserError
 from shoestring.models.model import Model
 from shoestring.runs.directory import RunDir
-from shoestring.training.checkpoint import Checkpoint
 from shoestring.training.snapshots import Snapshots, remove
 
 
@@ -46,10 +45,10 @@ def is_trained(folder: RunDir) -> bool:
 def reopen(folder: RunDir) -> None:
     """Reset a trained run to an interrupted one; its model becomes a snapshot.
 
-    The order of the operations ensures that after a kill at any moment there is a model, and the same command resumes
-    the run. Raises `UserError`, before anything is changed, if the checkpoint cannot be read.
+    Call it once the longer run is planned, which reads the checkpoint: nothing is changed if that is corrupted. The
+    order of the operations ensures that after a kill at any moment there is a model, and the same command resumes the
+    run.
     """
-    Checkpoint(folder / "train").load()
     final = model_folder(folder.path)
     if final is not None:
         remove(folder / "train")

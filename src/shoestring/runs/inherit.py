@@ -16,7 +16,7 @@ from shoestring.runs.validate import read_recipe
 def inherited_settings(run: str) -> dict[str, Any]:
     """Return the settings of a recipe that are inherited from a run: its data, its subset, and how it was trained.
 
-    Raises `UserError` for a folder that is no run, or has only selected images.
+    Raises `UserError` for a folder that is not a run, or holds only a selection.
     """
     folder = RunDir(Path(run))
     recipe = read_recipe(folder)

@@ -17,7 +17,7 @@ _PASSES, _SETUP_SECONDS = 6, 0.2  # time of the maps of an image in forward pass
 _GRAY, _KEPT = 128, 0.2  # what faded parts become: this gray, and so much of the difference from it
 NOTE = (
     "Where the network finds evidence for a class (Grad-CAM, Selvaraju et al. 2017): parts that are faded to gray do "
-    "not count for it. Each box shows a mistake; the maps are as coarse as the last features of the network, and say "
+    "not count for it. Each box shows a mistake; the maps are as coarse as the last features of the network, and show "
     "where it looks, not why."
 )
 

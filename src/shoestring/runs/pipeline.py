@@ -52,7 +52,6 @@ def run(recipe: Recipe, folder: RunDir, *, context: Context, started: float | No
         subset = steps.select(run, images, resolved.proxy)
         if subset is not None:
             images = images[subset]
-            resolved = resolved.built_for(images)
         steps.find_leaked_images(run, images, planned_data)
         trained = steps.train(run, images, planned_data.validation, resolved)
         final = steps.prune(run, trained, images, planned_data.validation, resolved)
@@ -64,7 +63,7 @@ def run(recipe: Recipe, folder: RunDir, *, context: Context, started: float | No
     if recipe.baseline:
         train = run.recipe.train
         if train.weights is None:
-            train = replace(train, weights="none")  # not asked for again
+            train = replace(train, weights="none")  # so that the network is not chosen again
         same = replace(recipe, train=train)  # the same network and test-time augmentation, and images of the same size
         if planned_data.train.shape[0] != data.train.shape[0]:
             same = replace(same, resolution=planned_data.train.shape[0])

@@ -1,4 +1,4 @@
-"""Predict the classes of any number of image files, decoded in parallel with the network's passes."""
+"""Predict the classes of any number of image files, decoded while the network predicts those before them."""
 
 from __future__ import annotations
 

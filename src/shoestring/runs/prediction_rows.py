@@ -57,7 +57,7 @@ class Labeling:
         if not 0 < self.unknown_below < 1:
             raise UserError(f"--unknown-below takes a probability between 0 and 1, not {self.unknown_below:g}.")
         if UNKNOWN in self.classes:
-            raise UserError(f"--unknown-below would be confused with the class '{UNKNOWN}' of the model: leave it out.")
+            raise UserError(f"--unknown-below would be confused with the class '{UNKNOWN}' of the model: omit it.")
 
     def row(self, image: str, probabilities: NDArray[np.float32]) -> Row:
         """Return the row of an image with these probabilities (classes,)."""

@@ -91,7 +91,7 @@ def _reading(file: Path) -> Iterator[None]:
     try:
         yield
     except (KeyError, IndexError, TypeError, ValueError, csv.Error) as error:
-        raise UserError(f"{file} is corrupted or of another run ({error!r}).") from None
+        raise UserError(f"{file} is corrupted or belongs to another run ({error!r}).") from None
 
 
 def read_predictions(folder: Path, classes: Sequence[str]) -> TestPredictions | None:

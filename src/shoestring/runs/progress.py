@@ -13,7 +13,7 @@ OnProgress = Callable[[str, float, dict[str, Any]], None]  # (step, fraction of 
 
 
 def with_run_fraction(on_progress: OnProgress, budget: Budget) -> OnProgress:
-    """Add the fraction of the whole budget that is spent, as `run`, and `seconds` and those `left`, to the values."""
+    """Add to the values `run`, the fraction of the whole budget that is spent, the `seconds`, and those `left`."""
 
     def update(name: str, fraction: float, values: dict[str, Any]) -> None:
         whole: dict[str, Any] = {"run": min(budget.spent / budget.total, 1.0), "seconds": budget.elapsed}

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from shoestring import execute
 from shoestring.data import Images
 from shoestring.escaping import write_csv
 from shoestring.evaluation.comparison import Comparison, compare
 from shoestring.evaluation.cost import count_macs, count_params, file_bytes, measure_cost
 from shoestring.evaluation.layer_costs import measure_layers
 from shoestring.evaluation.metrics import Predictions
-from shoestring.evaluation.tasks import AnyPredictions, collect
-from shoestring.models.inference import Predictor
+from shoestring.evaluation.tasks import AnyPredictions
 from shoestring.models.model import Model
 from shoestring.pruning.inputs import example_image
 from shoestring.pruning.latency import measure_latency
@@ -34,8 +34,7 @@ def measure_before(run: Run, model: Model, validation: Images) -> dict[str, Any]
     """Return validation accuracy and costs of the network to prune as plain values; keep its predictions in a file."""
     accuracy = None
     if len(validation):
-        predictor = Predictor(model)
-        predictions = collect(predictor(validation), validation, classes=len(model.classes))
+        predictions = execute.predict(model, validation)
         accuracy = predictions.accuracy
         if isinstance(predictions, Predictions):
             run.folder.check_exists()

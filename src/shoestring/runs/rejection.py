@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from shoestring import execute
 from shoestring.errors import UserError
-from shoestring.evaluation.metrics import collect_predictions
-from shoestring.models.inference import Predictor
+from shoestring.evaluation.metrics import Predictions
 from shoestring.models.model import Model
 from shoestring.runs.directory import RunDir
 from shoestring.runs.evaluation import load_own
@@ -62,7 +62,8 @@ def _confidences(
     images = load_own(run, "validation", skip_bad=True, progress=lambda *_: None)
     if not len(images):
         raise UserError("the run has no validation images.")
-    found = collect_predictions(Predictor(model)(images), images.targets, classes=len(model.classes))
+    found = execute.predict(model, images)
+    assert isinstance(found, Predictions)  # of one class for each image
     correct = found.predicted == found.labels
     content = {"model": key, "confidence": found.confidence.round(6).tolist(), "correct": correct.tolist()}
     with contextlib.suppress(OSError):  # the folder may be read-only

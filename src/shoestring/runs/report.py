@@ -58,7 +58,7 @@ def write_page(
 ) -> bool:
     """Write the page and the model card of a run; return whether they were written.
 
-    They are not if there is no time. Without `sources` the page has no pictures, and `missing` says why. Raises
+    They are not if there is no time. Without `sources` the page has no pictures, and `missing` is the reason. Raises
     `UserError` for corrupted files.
     """
     limit = limit or TimeLimit()
@@ -80,7 +80,7 @@ def write_in_budget(run: Run, result: dict[str, Any], sources: Sources, *, limit
     """Write the page and the model card of a run, and add their time to its results.
 
     If it is `limited` and the budget is a time, they take at most what remains of it. Nothing is written if the recipe
-    wants no report.
+    disables the report.
     """
     if run.recipe.report is False:
         return

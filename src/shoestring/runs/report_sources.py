@@ -28,7 +28,7 @@ def sources_of(data: Dataset, images: Images, subset: Subset | None, model: Mode
 def load_sources(
     folder: RunDir, *, progress: Callable[[int, int], None], model: Model | None = None
 ) -> tuple[Sources | None, str]:
-    """Load the images of a run; without them, return why, for the reader of the report.
+    """Load the images of a run, or return a sentence for the report if they are not available.
 
     `model` is the network of the run, by default the final one.
     """

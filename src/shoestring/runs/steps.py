@@ -130,7 +130,7 @@ def prune(run: Run, model: Model, images: Images, validation: Images, resolved: 
 
 
 def evaluate(run: Run, model: Model, data: Dataset, images: Images, subset: Subset | None) -> dict[str, Any]:
-    """Evaluate the final model, once, on the test split or as the recipe says; return all results as plain values.
+    """Evaluate the final model, once, on the test split or that of the recipe; return all results as plain values.
 
     Its temperature is fitted on the validation split first. If time is short, predictions use less test-time
     augmentation (`Predictor`), and the latency of a batch is not measured.
@@ -197,7 +197,7 @@ def _test(run: Run, predictor: Predictor, images: Images) -> dict[str, Any]:
         metrics = without_images(images.task, classes, split)
         run.budget.release("evaluate")
     else:
-        predictions = collect(predictor(images), images, classes=len(classes))
+        predictions = collect(predictor(images), images)
         measured = measure(predictions, classes=classes, split=split)
         run.budget.release("evaluate")
         run.folder.check_exists()

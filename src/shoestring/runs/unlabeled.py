@@ -1,4 +1,4 @@
-"""Training on images without labels in a run: which these are, and what the results say about them."""
+"""Training on images without labels in a run: loading them, and recording how they were used."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from shoestring.training.progress import TrainingSummary
 
 
 def train(run: Run, images: Images, validation: Images, resolved: Resolved) -> tuple[Model, TrainingSummary, Resolved]:
-    """Train as planned, also on the images that were not selected if the recipe says so; record how they were used."""
+    """Train as planned, if the recipe sets that also on the images that were not selected; record their use."""
     others = execute.all_unlabeled(resolved, images, _more(run, images))
     model, summary, final, use = execute.train_on_all(
         images, others, resolved, budget=run.budget, validation=validation
@@ -41,6 +41,6 @@ def _more(run: Run, images: Images) -> Images | None:
 
 
 def unlabeled_result(run: Run) -> dict[str, Any]:
-    """Return what the results say about images without labels; nothing if the recipe does not use them."""
+    """Return the results about images without labels; nothing if the recipe does not use them."""
     shutil.rmtree(run.folder / "train" / execute.FIRST_PART, ignore_errors=True)  # the training has ended
     return {"unlabeled": run.folder.run.get("unlabeled")} if run.recipe.train.use_unlabeled else {}

@@ -26,7 +26,7 @@ def check(recipe: Recipe, *, pruned: bool = False) -> None:
     if recipe.keep is not None and (recipe.select.subset or recipe.select.already):
         raise UserError("the images of --subset and --already are never held out: omit --keep.")
     if recipe.unlabeled and recipe.labels is not None:
-        raise UserError("--labels says the labels of images, and with --unlabeled there are none: omit one of them.")
+        raise UserError("--labels gives the labels of images, and with --unlabeled there are none: omit one of them.")
     if recipe.unlabeled and recipe.select.balance not in ("equal", "none"):
         raise UserError("--balance needs labels, and with --unlabeled there are none: omit --balance.")
     _check_splits(recipe)
@@ -78,7 +78,7 @@ def check_separate(path: Path, data: str, *, flag: str = "--out") -> None:
 def _check_splits(recipe: Recipe) -> None:
     select = recipe.select
     if recipe.group is not None and recipe.group_column is not None:
-        raise UserError("--group and --group-column both say which images belong together: omit one of them.")
+        raise UserError("--group and --group-column both define which images belong together: omit one of them.")
     if recipe.unlabeled and (recipe.group or recipe.fold):
         name = "group" if recipe.group else "fold"
         raise UserError(f"nothing is held out of images without labels: omit --{name}.")

@@ -26,7 +26,7 @@ from shoestring.selection.algorithms.similarity import Indices, slices
 
 _ROWS = 8192  # rows of a file that are read at once
 _NORM_TOLERANCE = 2e-3  # deviation from unit length that is ignored (float16 rounds by less)
-_MIN_SIDE, _MAX_SIDE = 96, 128  # pixels; smaller images are enlarged, as pretrained networks know larger ones
+_MIN_SIDE, _MAX_SIDE = 96, 128  # pixels; smaller images are enlarged, as networks were pretrained on larger ones
 _MAX_FRACTION = 0.8  # of the remaining time, for computing features
 _TINY = 1e-12  # length of features that are zero
 _TIMED = 64  # images on which a network is timed

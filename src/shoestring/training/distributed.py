@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
-from dataclasses import replace
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -13,7 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from shoestring.data import load
 from shoestring.data.batches import Batches
-from shoestring.data.images import Dataset, Images
+from shoestring.data.images import Images
 from shoestring.errors import UserError
 from shoestring.growth import Stage
 from shoestring.models.head_modules import class_scores
@@ -107,8 +107,8 @@ def _pack(state: TrainingState, images: Images) -> bytes:
     sent.stepper = copy.copy(state.stepper)
     sent.stepper.forward = sent.stepper.replay = None
     stored = images.at(images.rows)
-    source = {"rows": stored.rows, "fingerprint": stored.fingerprint, "augment": batches.augment}
-    source["weights"] = images.weights
+    source = {"rows": stored.rows, "fingerprint": stored.fingerprint, "shape": stored.shape}
+    source |= {"augment": batches.augment, "weights": images.weights}
     return _to_bytes({"state": sent, "batches": batches.state(), "device": str(batches.labels.device), **source})
 
 
@@ -125,7 +125,8 @@ class Worker:
     def __init__(self, distributed: Distributed, context: Context) -> None:
         self.distributed, self.context = distributed, context
         self._state: TrainingState | None = None
-        self._data: Dataset | None = None
+        self._loaded: Images | None = None
+        self._images: Images | None = None  # in the size in which rank 0 trains on them
         self._load_error: Exception | None = None
         self._actions = {
             "load": self._load,
@@ -143,23 +144,22 @@ class Worker:
 
     def _load(self, arguments: dict[str, Any]) -> None:
         """Load images while rank 0 continues; errors are raised when the images are needed."""
-        self._data = self._load_error = self._state = None
+        self._loaded = self._images = self._load_error = self._state = None
         try:
-            self._data = load(**arguments)
+            self._loaded = self._images = load(**arguments).train
         except (UserError, OSError) as error:
             self._load_error = error
 
     def _resize(self, side: int) -> None:
         """Resize the images while rank 0 continues, which trains on smaller ones as well."""
-        if self._data is not None:
-            self._data = replace(self._data, train=self._data.train.resized(side))
+        if self._loaded is not None:
+            self._images = self._loaded.resized(side)
 
     def _start(self, packed: bytes) -> None:
         """Join another training."""
         with self.distributed.shared_errors():
             message = self._unpack(packed)
-            images, state = self._images(message["rows"], message["fingerprint"]), message["state"]
-            images = images.weighted(message["weights"])
+            images, state = self._images_like(message).weighted(message["weights"]), message["state"]
             state.batches = Batches(
                 images,
                 state.model.prepare,
@@ -176,13 +176,14 @@ class Worker:
         device = self.context.device
         return torch.load(io.BytesIO(packed), map_location={_RANK_0_DEVICE: device}, weights_only=False)
 
-    def _images(self, rows: Any, fingerprint: str) -> Images:
-        """The images of these rows, if they are those that rank 0 trains on."""
+    def _images_like(self, message: Mapping[str, Any]) -> Images:
+        """The images that rank 0 trains on. Raises `UserError` if they differ here."""
         if self._load_error is not None:
             raise self._load_error
-        assert self._data is not None
-        images = self._data.train.at(rows) if rows.max() < len(self._data.train.store) else None
-        if images is None or images.fingerprint != fingerprint:
+        own, rows = self._images, message["rows"]
+        assert own is not None
+        images = own.at(rows) if rows.max() < len(own.store) else None
+        if images is None or (images.fingerprint, images.shape) != (message["fingerprint"], message["shape"]):
             raise UserError("the images here differ from those of rank 0: every machine needs the same images.")
         return images
 

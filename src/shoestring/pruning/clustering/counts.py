@@ -38,7 +38,7 @@ def _check(count: int, units: Sequence[Unit], where: str) -> None:
     largest = max(unit.size for unit in units)
     if count > largest:
         raise UserError(
-            f"--clusters {count} is more than the filters of {where}, at most {largest}: ask for fewer clusters."
+            f"--clusters {count} is more than the filters of {where}, at most {largest}: set fewer clusters."
         )
 
 
