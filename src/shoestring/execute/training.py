@@ -62,7 +62,7 @@ def train(
         return True
 
     score = score_on(validation, planned.model) if validation else None
-    validate = partial(_sampled_accuracy, validation) if validation else None
+    validate = partial(_sampled_metrics, validation) if validation else None
     hooks = Hooks(score=score, anytime=True, replan=replan if revisable else None, validate=validate)
     probed = None
     if fine_tune is not None and fine_tune.probe and planner.saved is None:
@@ -126,14 +126,15 @@ def _measure_score(model: Model, images: Images) -> float:
     return _predict(model, images).score or 0.0
 
 
-def _sampled_accuracy(images: Images, model: Model, count: int) -> float | None:
-    """Return the accuracy on at most `count` images, without test-time augmentation; None if these are too few."""
+def _sampled_metrics(images: Images, model: Model, count: int) -> dict[str, float] | None:
+    """Return accuracy and loss on at most `count` images, without test-time augmentation; None if these are too few."""
     count = min(count, len(images))
     if count < min(_MIN_VALIDATED, len(images)):
         return None
     rows = np.sort(np.random.default_rng(0).choice(len(images), count, replace=False))
     plain = replace(model, preprocessing=replace(model.preprocessing, mirror=False, shift=0))
-    return accuracy(plain, images[rows])
+    predictions = _predict(plain, images[rows])
+    return {"validation": predictions.accuracy or 0.0, "validation_loss": predictions.loss or 0.0}
 
 
 def accuracy(model: Model, images: Images) -> float:
