@@ -13,7 +13,7 @@ import pytest
 from run_data import comparison_of_runs, label_run, run_data, ticket_result, unfinished_run
 from shoestring.reporting.comparison import comparison_page
 from shoestring.reporting.html import run_page
-from shoestring.reporting.ticket_page import ticket_page
+from shoestring.reporting.ticket_page import ticket_chart, ticket_page
 
 sync_api = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -24,7 +24,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "labels": lambda: run_page(label_run()),
     "unfinished": lambda: run_page(unfinished_run()),
     "comparison": lambda: comparison_page(comparison_of_runs()),
-    "tickets": lambda: ticket_page(ticket_result()),
+    "tickets": lambda: ticket_page(ticket_result(), ticket_chart(ticket_result())),
 }
 
 

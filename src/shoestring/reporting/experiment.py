@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from shoestring.config.units import format_percent, format_seconds
+from shoestring.config.units import format_interval, format_percent, format_seconds
 from shoestring.escaping import markdown, write_csv
 from shoestring.reporting.comparison import SIGNIFICANT, format_p
 from shoestring.reporting.html import render
 from shoestring.reporting.markdown import table
 from shoestring.reporting.run_charts import Chart, draw
+from shoestring.reporting.tables import Table
 from shoestring.runtime.files import atomic_write, write_text
 
 PAGE = Path("report") / "index.html"
 _MAX_ROWS = 30  # combinations in a table of the terminal, or a chart
 _COSTS = {"macs": "MACs", "params": "parameters", "latency_ms": "latency (ms)", "seconds": "time (seconds)"}
 _COLUMNS = ("name", "round", "accuracy", "min", "max", "images", "examples", *_COSTS, "complete", "error")
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table with its title, and a text below it."""
-
-    title: str
-    header: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    text: str = ""
 
 
 def write_files(folder: Path, result: Mapping[str, Any], *, charts: bool = True) -> None:
@@ -62,20 +52,20 @@ def headline(result: Mapping[str, Any]) -> str:
     if result["kind"] == "folds":
         metrics, row = result["out_of_fold"], result["rows"][0]
         return (
-            f"Out-of-fold accuracy {format_percent(metrics['accuracy'])} ({_between(row['interval'])}) on "
+            f"Out-of-fold accuracy {format_percent(metrics['accuracy'])} ({format_interval(row['interval'])}) on "
             f"{metrics['images']:,} images in {result['repeats']} folds"
         )
     if result["kind"] == "seeds":
         row = result["rows"][0]
         return (
-            f"{result['split'].capitalize()} accuracy {format_percent(row['accuracy'])} ({_between(row['interval'])}), "
-            f"mean of {len(row['runs'])} seeds"
+            f"{result['split'].capitalize()} accuracy {format_percent(row['accuracy'])} "
+            f"({format_interval(row['interval'])}), mean of {len(row['runs'])} seeds"
         )
     if result["chosen"] is None:
         return "No combination of settings has finished all of its runs"
     test, best = result["test"], next(row for row in result["rows"] if row["name"] == result["chosen"])
     tested = "no test images" if test is None else f"test accuracy {format_percent(test['accuracy'])}"
-    between = "" if test is None else f" ({_between(test['interval'])})"
+    between = "" if test is None else f" ({format_interval(test['interval'])})"
     return f"{result['chosen']}: {tested}{between}, validation {format_percent(best['accuracy'])}"
 
 
@@ -110,10 +100,6 @@ def tables(result: Mapping[str, Any]) -> list[Table]:
     return [one for one in found if one.rows or one.text]
 
 
-def _between(interval: Sequence[float] | None) -> str:
-    return "-" if interval is None else " to ".join(format_percent(bound) for bound in interval)
-
-
 def _lead(result: Mapping[str, Any]) -> str:
     runs = sum(len(row["runs"]) for row in result["rows"])
     limit = "" if result["time"] is None else f" of {format_seconds(result['time'])}"
@@ -126,7 +112,7 @@ def _combinations(result: Mapping[str, Any]) -> Table:
     header += (["runs"] if several else []) + (["round"] if halving else [])
     rows = []
     for row in result["rows"][:_MAX_ROWS]:
-        cells = [row["name"], format_percent(row["accuracy"]), _between(row["interval"])]
+        cells = [row["name"], format_percent(row["accuracy"]), format_interval(row["interval"])]
         cells += ([str(len(row["runs"]))] if several else []) + ([str(row["round"] + 1)] if halving else [])
         known = row["macs"] is not None
         cells += (
@@ -135,21 +121,21 @@ def _combinations(result: Mapping[str, Any]) -> Table:
         rows.append([*cells, row["error"] or ("chosen" if row["name"] == result["chosen"] else "")])
     more = len(result["rows"]) - len(rows)
     text = f"{more:,} more are in trials.csv." if more else ""
-    return Table("Combinations, best first", [*header, "MACs", "parameters", "time", ""], rows, text)
+    return Table([*header, "MACs", "parameters", "time", ""], rows, "Combinations, best first", text)
 
 
 def _runs(result: Mapping[str, Any]) -> Table:
     row = result["rows"][0]
     rows = [[name, format_percent(value)] for name, value in zip(row["runs"], row["accuracies"])]
-    mean = [f"mean of {len(rows)}", f"{format_percent(row['accuracy'])}  ({_between(row['interval'])})"]
+    mean = [f"mean of {len(rows)}", f"{format_percent(row['accuracy'])}  ({format_interval(row['interval'])})"]
     split = "accuracy on the fold" if result["kind"] == "folds" else f"{result['split']} accuracy"
-    return Table("Runs", ("run", split), [*rows, mean])
+    return Table(("run", split), [*rows, mean], "Runs")
 
 
 def _classes(result: Mapping[str, Any]) -> Table:
     metrics = result["out_of_fold"]
     if metrics is None:
-        return Table("", (), ())
+        return Table((), ())
     rows = [
         [name, f"{entry['images']:,}", *(format_percent(entry[key]) for key in ("recall", "precision", "f1"))]
         for name, entry in metrics["per_class"].items()
@@ -158,7 +144,7 @@ def _classes(result: Mapping[str, Any]) -> Table:
         f"Balanced accuracy {format_percent(metrics['balanced_accuracy'])}, loss {metrics['loss']:.3f}, calibration "
         f"error {metrics['calibration_error']:.3f}, of all out-of-fold predictions, which are in out_of_fold.csv."
     )
-    return Table("Classes, out of fold", ("class", "images", "recall", "precision", "F1"), rows, text)
+    return Table(("class", "images", "recall", "precision", "F1"), rows, "Classes, out of fold", text)
 
 
 def _tests(result: Mapping[str, Any]) -> Table:
@@ -183,7 +169,7 @@ def _tests(result: Mapping[str, Any]) -> Table:
     adjusted = f"; p-values are adjusted for all {count} pairs (Holm 1979)" if count > 1 else ""
     text = f"{how[0].upper()}{how[1:]}{adjusted}."
     header = ("combinations", "difference", "95 % interval", "p, adjusted", "significant")
-    return Table("Is the chosen one better?", header, rows, text if rows else result["untested"])
+    return Table(header, rows, "Is the chosen one better?", text if rows else result["untested"])
 
 
 def _effects(result: Mapping[str, Any]) -> Table:
@@ -197,7 +183,7 @@ def _effects(result: Mapping[str, Any]) -> Table:
     text = "Explained: the part of the variance between combinations, less what chance would explain."
     header = ("setting", "explained", "best value on average", "best - worst")
     known = any(effect["explained"] is not None for effect in result["effects"])
-    return Table("What mattered", header, rows, text if known else "")
+    return Table(header, rows, "What mattered", text if known else "")
 
 
 def _charts(result: Mapping[str, Any]) -> Iterator[Chart]:

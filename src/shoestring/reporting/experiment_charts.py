@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from shoestring.reporting.style import SERIES, chart_style, name_rows, new_axes, short_name
+from shoestring.reporting.style import SERIES, chart_style, name_rows, new_axes, row_chart_height, short_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-_ROW = 0.26  # inches of height per row
 
 
 def plot_combinations(
@@ -21,7 +19,7 @@ def plot_combinations(
     Each run is a hollow point. Accuracies are from 0 to 1.
     """
     with chart_style():
-        axes = new_axes(axes, height=0.9 + _ROW * len(rows))
+        axes = new_axes(axes, height=row_chart_height(len(rows)))
         for row, (mean, (low, high), runs) in enumerate(rows.values()):
             axes.hlines(row, 100 * low, 100 * high, color=SERIES[0], linewidth=2)
             if len(runs) > 1:
@@ -56,7 +54,7 @@ def plot_effect(effect: Mapping[str, Any], *, split: str, axes: Axes | None = No
 def plot_importance(explained: Mapping[str, float], *, axes: Axes | None = None) -> Axes:
     """Draw the fraction of the variance between combinations that each setting alone explains, from 0 to 1."""
     with chart_style():
-        axes = new_axes(axes, height=0.9 + _ROW * len(explained))
+        axes = new_axes(axes, height=row_chart_height(len(explained)))
         axes.barh(range(len(explained)), [100 * value for value in explained.values()], height=0.7, color=SERIES[0])
         name_rows(axes, list(explained))
         axes.set_xlim(0, 100)

@@ -68,6 +68,12 @@ def chart_style() -> Iterator[None]:
     matplotlib.interactive(interactive)  # notebooks switch it on when the first figure is made
 
 
+def load_matplotlib() -> None:
+    """Import what charts of a page need, which takes a second."""
+    import matplotlib.backends.backend_svg
+    import matplotlib.figure  # noqa: F401
+
+
 def new_axes(axes: Axes | None = None, *, height: float = 3.0) -> Axes:
     """Return the axes, or new ones in a figure of their own for notebooks; `height` is in inches."""
     if axes is not None:

@@ -12,15 +12,15 @@ from shoestring.reporting.run_charts import Chart, draw
 from shoestring.reporting.tickets import grid_of
 
 
-def ticket_page(result: Mapping[str, Any]) -> str:
-    """Render the page of an experiment with these results, as in run.json."""
+def ticket_page(result: Mapping[str, Any], chart: Chart | None) -> str:
+    """Render the page of an experiment with these results, as in run.json, and its `ticket_chart`."""
     header, rows = grid_of(result["summary"])
     networks = {entry["network"] for entry in result["summary"]}
     return render(
         "tickets.html",
         model=result["model"],
         headline=_headline(result),
-        chart=_chart(result),
+        chart=chart,
         header=header,
         rows=rows,
         notes=result["notes"],
@@ -52,8 +52,8 @@ def _images(result: Mapping[str, Any]) -> str:
     return f"{result['validation_images']:,} validation images"
 
 
-def _chart(result: Mapping[str, Any]) -> Chart | None:
-    """Accuracy over the weights that remain."""
+def ticket_chart(result: Mapping[str, Any]) -> Chart | None:
+    """Draw the accuracy over the weights that remain; None without the dense network or tickets."""
     from shoestring.reporting.pruning_charts import Point, plot_tickets
 
     measured = [entry for entry in result["summary"] if entry["mean"] is not None]
