@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import pytest
@@ -37,6 +38,12 @@ def test_latencies_are_positive_without_time():
     found = measure_cost(_model("simplecnn", size=8), seconds=0)
     assert found.latency_ms > 0
     assert found.latency_batch_ms > 0
+
+
+def test_the_latency_of_one_thread_leaves_out_the_time_that_other_processes_take():
+    model = _model("simplecnn", size=8)
+    model.module.register_forward_pre_hook(lambda *_: time.sleep(0.02))
+    assert measure_cost(model, seconds=0, limit=0.0).latency_ms < 20
 
 
 def test_measuring_does_not_change_the_model():

@@ -21,8 +21,8 @@ def test_weakest_class_and_most_frequent_confusion():
 def test_confusions_of_two_classes_count_in_both_directions():
     cells = [(0, 0, 9), (0, 1, 4), (1, 2, 3), (2, 1, 3)]
     assert answers(cells=cells)["Which two classes are confused most?"] == (
-        f"{CLASSES[1]} and {CLASSES[2]}: {CLASSES[2]} taken for {CLASSES[1]} 3 times, {CLASSES[1]} taken for "
-        f"{CLASSES[2]} 3 times. That is 6 of all 10 mistakes."
+        f"{CLASSES[1]} and {CLASSES[2]}: 3 images of {CLASSES[2]} taken for {CLASSES[1]}, 3 images of {CLASSES[1]} "
+        f"taken for {CLASSES[2]}. That is 6 of all 10 mistakes."
     )
 
 

@@ -2,14 +2,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from shoestring.runs.augmented import make_augmented
+from shoestring.runs.augmented import make_augmented, note_on
 from shoestring.runs.gallery import Sources, make_gallery
 
 
 def test_training_images_are_shown_as_the_network_sees_them(make_images, make_model):
     images = make_images(30, side=16)
     rows = make_augmented(images, make_model(images), {"flip": False, "cutout": 0.5, "strength": [0.0, 2.0]})
-    assert len(rows) == 6 and all([one.caption for one in row] == ["image", "epoch 1", "epoch 2"] for row in rows)
+    assert len(rows) == 6 and all([one.caption for one in row[1:]] == ["epoch 1", "epoch 2"] for row in rows)
+    assert rows[0][0].caption == images.classes[images.targets[0]]
     assert len({picture.source for row in rows for picture in row}) == 18
     assert all(len({picture.name for picture in row}) == 1 for row in rows)
 
@@ -21,6 +22,10 @@ def test_without_augmentation_pixels_stay_and_nothing_is_shown(make_images, make
     assert make_augmented(images, model, {}) == make_augmented(images[np.arange(0)], model, {"flip": True}) == []
     unchanged = make_augmented(images, model, {"flip": False, "rotate": 1e-9, "of_another_version": 1})
     assert all(len({picture.source for picture in row}) == 1 for row in unchanged) and len(unchanged) == 3
+
+
+def test_mixup_is_explained():
+    assert "Mixup" in note_on({"mixup": 0.8}) and "Mixup" not in note_on({"flip": True})
 
 
 def test_mirrored_in_every_other_epoch(make_images, make_model):

@@ -104,7 +104,7 @@ class Clock:
         monkeypatch.setattr(report.time, "monotonic", lambda: self.now)
         monkeypatch.setattr(report.time, "process_time", lambda: self.now / 2)
         monkeypatch.delitem(sys.modules, "matplotlib.figure", raising=False)
-        monkeypatch.setattr(report, "load_matplotlib", lambda: None)
+        monkeypatch.setattr(report, "warm_up", lambda: None)
 
 
 def _limit(seconds: float, slowdown: float) -> tuple[TimeLimit, Budget]:

@@ -16,6 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from shoestring.runtime.device import eval_mode, synchronize
 from shoestring.runtime.threads import single_thread
+from shoestring.runtime.timing import thread_clock
 
 BATCH_SIZE = 64
 MIN_PASSES = 3  # forward passes of one image that measuring takes at least, on one thread
@@ -39,10 +40,11 @@ class Measurable(Protocol):
 class Cost:
     """Costs of one forward pass of one image, which is a prediction without test-time augmentation.
 
-    Latencies are medians in milliseconds: `latency_ms` is that of a single image on one thread of the CPU, as threads
-    wait for each other on a busy machine, or on the accelerator; `latency_threads_ms` that on all threads, of which
-    there are `latency_threads` (None on an accelerator); `latency_batch_ms` that per image of a batch of 64 on all
-    threads. The last two times are None if there was no time to measure them, or no other thread.
+    Latencies are medians in milliseconds: `latency_ms` is that of a single image on one thread of the CPU, without the
+    time that other processes take, or on the accelerator; `latency_threads_ms` that on all threads, which wait for each
+    other on a busy machine, and of which there are `latency_threads` (None on an accelerator); `latency_batch_ms` that
+    per image of a batch of 64 on all threads. The last two times are None if there was no time to measure them, or no
+    other thread.
     """
 
     params: int
@@ -83,13 +85,14 @@ def measure_cost(
     with eval_mode(module), torch.inference_mode():
         image = blank_images(model, 1, device)
         with single_thread(count):
-            single = _median_seconds(lambda: module(image), device, seconds / 3)
+            single, own = _median_seconds(lambda: module(image), device, seconds / 3)
         if count not in (None, 1) and time.monotonic() + 2 * single <= deadline:
-            threaded = 1000 * _median_seconds(lambda: module(image), device, seconds / 3)
+            threaded = 1000 * _median_seconds(lambda: module(image), device, seconds / 3)[0]
         if time.monotonic() + 2 * BATCH_SIZE * single <= deadline:
             images = blank_images(model, BATCH_SIZE, device)
-            batched = 1000 * _median_seconds(lambda: module(images), device, seconds / 3) / BATCH_SIZE
-    return Cost(params, macs, size, 1000 * single, threaded, batched, count)
+            batched = 1000 * _median_seconds(lambda: module(images), device, seconds / 3)[0] / BATCH_SIZE
+    latency = single if count is None else own
+    return Cost(params, macs, size, 1000 * latency, threaded, batched, count)
 
 
 def count_params(module: nn.Module) -> int:
@@ -202,15 +205,19 @@ def file_bytes(module: nn.Module) -> int:
     return len(save({name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}))
 
 
-def _median_seconds(function: Callable[[], object], device: torch.device, seconds: float) -> float:
-    """Return the median time of a call, over as many calls as fit into `seconds`, which include a warm-up call."""
-    times: list[float] = []
+def _median_seconds(function: Callable[[], object], device: torch.device, seconds: float) -> tuple[float, float]:
+    """Return the median time of a call, and that without the time of other processes, which is that of this thread.
+
+    There are as many calls as fit into `seconds`, which include a warm-up call.
+    """
+    times: list[tuple[float, float]] = []
     end = time.perf_counter() + seconds
     function()
     synchronize(device)
-    while not times or time.perf_counter() + times[-1] < end:
-        start = time.perf_counter()
+    while not times or time.perf_counter() + times[-1][0] < end:
+        start, thread_start = time.perf_counter(), thread_clock()
         function()
         synchronize(device)
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
+        times.append((time.perf_counter() - start, thread_clock() - thread_start))
+    whole, own = map(statistics.median, zip(*times))
+    return whole, own

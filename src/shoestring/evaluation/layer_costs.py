@@ -15,6 +15,7 @@ from torch import nn
 from shoestring.evaluation.cost import Measurable, blank_images, count_params, mac_counter
 from shoestring.runtime.device import eval_mode, synchronize
 from shoestring.runtime.threads import single_thread
+from shoestring.runtime.timing import thread_clock
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,8 @@ def _channels(layer: nn.Module) -> int | None:
 
 
 def _clock(device: torch.device) -> float:
+    if device.type == "cpu":
+        return thread_clock()
     synchronize(device)
     return time.perf_counter()
 

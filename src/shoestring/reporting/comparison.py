@@ -193,7 +193,9 @@ def _summary(comparison: Comparison) -> str:
     if len(beaten) == len(mine):
         return f"{text}, significantly more than {'all others' if len(mine) > 1 else beaten[0]}."
     others = [test.second if test.first == best.name else test.first for test in mine if not test.significant]
-    return f"{text}; the difference to {', '.join(others)} is not significant."
+    if len(others) == 1:
+        return f"{text}; the difference to {others[0]} is not significant."
+    return f"{text}; the differences to {', '.join(others[:-1])} and {others[-1]} are not significant."
 
 
 def _points(comparison: Comparison, cost: str) -> dict[str, tuple[float, float, tuple[float, float]]]:

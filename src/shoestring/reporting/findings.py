@@ -52,7 +52,7 @@ def _confused(wrong: Sequence[tuple[int, int, int]], names: Sequence[str]) -> st
     first, second = pair = max(pairs, key=pairs.__getitem__)
     inside = sorted((one for one in wrong if set(one[1:]) == set(pair)), reverse=True)
     ways = ", ".join(
-        f"{names[label]} taken for {names[predicted]} {images:,} time{'s' * (images != 1)}"
+        f"{images:,} image{'s' * (images != 1)} of {names[label]} taken for {names[predicted]}"
         for images, label, predicted in inside
     )
     total = sum(images for images, *_ in wrong)

@@ -43,7 +43,7 @@ def run_charts(run: RunData, has_time: Callable[[], bool] = lambda: True) -> Cha
     No further charts are drawn once `has_time` returns False.
     """
     charts: dict[str, Chart] = {}
-    for part in (_curves, _classes, _reliability, _changes, _layers, _latencies, _clusters):
+    for part in (_losses, _validation, _classes, _reliability, _changes, _layers, _latencies, _clusters):
         if not has_time():
             return Charts(charts, complete=False)
         charts |= dict(part(run))
@@ -57,20 +57,24 @@ def with_time_chart(charts: Charts, run: RunData) -> Charts:
     return Charts({**charts.by_name, **dict(_budget(run))}, charts.complete)
 
 
-def _curves(run: RunData) -> Iterator[tuple[str, Chart]]:
+def _losses(run: RunData) -> Iterator[tuple[str, Chart]]:
     from shoestring.reporting.charts import plot_curves
 
-    seconds, losses = run.loss
-    marks = run.marks
-    last = "so far" if run.unfinished else "at the end"
-    marked = "".join(f" At {second:.0f} s: {text}." for second, text in marks)
+    _, losses = run.loss
+    marks, last, marked = _marked(run)
     if len(losses) > 1:
         caption = f"Loss of the training images: {losses[0]:.2f} at first, {losses[-1]:.2f} {last}."
         curves = run.losses
         title = "Training loss" if len(curves) == 1 else "Loss"
         caption += (_overfitting(curves["validation"][1]) if len(curves) > 1 else "") + marked
         yield "loss", draw("loss", caption, plot_curves, curves, quantity="loss", title=title, marks=marks)
+
+
+def _validation(run: RunData) -> Iterator[tuple[str, Chart]]:
+    from shoestring.reporting.charts import plot_curves
+
     seconds, values = run.validation
+    marks, last, marked = _marked(run)
     if len(values) > 1:
         caption = (
             f"Accuracy on validation images, which are not trained on: {format_percent(values[0])} after "
@@ -83,6 +87,13 @@ def _curves(run: RunData) -> Iterator[tuple[str, Chart]]:
             "validation",
             draw("validation", caption, plot_curves, curves, quantity="accuracy", title=title, **options),
         )
+
+
+def _marked(run: RunData) -> tuple[list[tuple[float, str]], str, str]:
+    """Return the marks of a curve, what its last value is called, and the marks as sentences."""
+    marks = run.marks
+    last = "so far" if run.unfinished else "at the end"
+    return marks, last, "".join(f" At {second:.0f} s: {text}." for second, text in marks)
 
 
 def _overfitting(losses: Sequence[float]) -> str:

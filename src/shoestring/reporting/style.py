@@ -68,12 +68,6 @@ def chart_style() -> Iterator[None]:
     matplotlib.interactive(interactive)  # notebooks switch it on when the first figure is made
 
 
-def load_matplotlib() -> None:
-    """Import what charts of a page need, which takes a second."""
-    import matplotlib.backends.backend_svg
-    import matplotlib.figure  # noqa: F401
-
-
 def new_axes(axes: Axes | None = None, *, height: float = 3.0) -> Axes:
     """Return the axes, or new ones in a figure of their own for notebooks; `height` is in inches."""
     if axes is not None:
@@ -135,3 +129,8 @@ def to_svg(axes: Axes, *, name: str, description: str) -> str:
     return re.sub(
         r"<svg(.*?)>", lambda match: head + re.sub(r' (width|height)="[^"]*"', "", match[1]) + ">", text, count=1
     )
+
+
+def warm_up() -> None:
+    """Import matplotlib and load its fonts by drawing an empty chart, so that the time of others can be measured."""
+    to_svg(page_axes(), name="empty", description="")

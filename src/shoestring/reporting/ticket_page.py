@@ -31,10 +31,13 @@ def ticket_page(result: Mapping[str, Any], chart: Chart | None) -> str:
 
 
 def _headline(result: Mapping[str, Any]) -> str:
-    best = result["winner"]
+    """Summarize what was found by the validation images of the first seed, which the saved network is chosen by."""
+    best, seeds = result["winner"], max(entry["seeds"] for entry in result["summary"])
+    where = "on the validation images" + (" of the first seed" if seeds > 1 else "")
     if best is None or best["network"] == "dense":
-        return "No lottery ticket is as accurate as the dense network"
-    return f"A lottery ticket with {100 * best['weights']:.3g} % of the weights"
+        return f"No lottery ticket is as accurate as the dense network {where}"
+    ticket = f"A lottery ticket with {100 * best['weights']:.3g} % of the weights"
+    return ticket if best["validation"] is None else f"{ticket} is as accurate as the dense network {where}"
 
 
 def _facts(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

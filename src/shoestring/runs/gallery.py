@@ -14,9 +14,9 @@ from shoestring.data import Images
 from shoestring.models.inference import embed
 from shoestring.models.model import Model
 from shoestring.reporting.pictures import Gallery, Pair, Picture
-from shoestring.runs.augmented import AUGMENTED_NOTE, AUGMENTED_SECONDS, make_augmented
+from shoestring.runs.augmented import AUGMENTED_SECONDS, make_augmented, note_on
 from shoestring.runs.looks import NOTE, make_looks, seconds_for_looks
-from shoestring.runs.mistakes import find_mistakes, picture_of
+from shoestring.runs.mistakes import find_mistakes, label_of, picture_of
 from shoestring.runs.predictions_file import AnyTestPredictions
 from shoestring.selection.near_duplicates import MIN_SIDE, matching_pairs
 
@@ -74,7 +74,9 @@ def make_gallery(
     augmented: list[list[Picture]] = []
     if augment and sources.model is not None and left() >= AUGMENTED_SECONDS:
         augmented = make_augmented(sources.train, sources.model, augment)
-    notes |= {**({"looks": NOTE} if looks else {}), **({"augmented": AUGMENTED_NOTE} if augmented else {})}
+        notes["augmented"] = note_on(augment)
+    if looks:
+        notes["looks"] = NOTE
     chosen = _chosen(sources, notes, left=left, seconds_per_pass=seconds_per_pass)
     duplicates = _duplicates(sources, notes, left=left)
     return Gallery(chosen, mistakes.pictures, mistakes.cells, duplicates, notes, looks, augmented, tuple(late))
@@ -166,18 +168,11 @@ def _duplicates(sources: Sources, notes: dict[str, str], *, left: Left) -> list[
     )
     return [
         Pair(
-            picture_of(test, row, f"test, {_label(test, row)}"),
-            picture_of(train, column, f"training, {_label(train, column)}"),
+            picture_of(test, row, f"test, {label_of(test, row)}"),
+            picture_of(train, column, f"training, {label_of(train, column)}"),
         )
         for row, column in zip(rows[:_DUPLICATES].tolist(), columns[first][:_DUPLICATES].tolist())
     ]
-
-
-def _label(images: Images, index: int) -> str:
-    targets = images.targets
-    if targets.ndim == 1:
-        return images.classes[targets[index]]
-    return ", ".join(images.classes[label] for label in np.flatnonzero(targets[index])) or "no label"
 
 
 def indices_of(images: Images, subset: Images) -> NDArray[np.int64]:

@@ -42,6 +42,14 @@ def picture_of(images: Images, index: int, caption: str, note: str = "") -> Pict
     return Picture(data_uri(images[[index]].pixels[0]), str(images.ids[index]), caption, note)
 
 
+def label_of(images: Images, index: int) -> str:
+    """Return the class of an image, or its labels."""
+    targets = images.targets
+    if targets.ndim == 1:
+        return images.classes[targets[index]]
+    return ", ".join(images.classes[label] for label in np.flatnonzero(targets[index])) or "no label"
+
+
 def find_mistakes(
     test: Images, predictions: AnyTestPredictions | None, left: Callable[[], float] = lambda: math.inf
 ) -> Mistakes:

@@ -16,7 +16,7 @@ from shoestring.reporting.html import run_page
 from shoestring.reporting.pictures import Gallery
 from shoestring.reporting.run_charts import Charts, run_charts
 from shoestring.reporting.run_data import RunData
-from shoestring.reporting.style import load_matplotlib
+from shoestring.reporting.style import warm_up
 from shoestring.runs.directory import RunDir
 from shoestring.runs.gallery import Sources, make_gallery
 from shoestring.runs.predictions_file import read_any_predictions
@@ -25,7 +25,7 @@ from shoestring.runs.session import Run
 from shoestring.runtime.files import write_text
 
 PAGE, CARD = Path("report") / "index.html", Path("report") / "README.md"
-_IMPORT_SECONDS, _CHART_SECONDS = 1.0, 0.4  # matplotlib, and the first chart, on an idle machine
+_IMPORT_SECONDS, _CHART_SECONDS = 1.0, 0.4  # loading matplotlib and its fonts, and a chart, on an idle machine
 _PAGE_SECONDS = 0.3  # rendering and writing a page without charts
 _LONGER = 1.5  # how many times longer than those before a chart may take
 _LEAST_MEASURED = 0.1  # seconds of charts from which on they say how busy the machine is
@@ -63,7 +63,7 @@ class TimeLimit:
             first = self._budget.slowdown * _CHART_SECONDS
             if self.left() < loading + 2 * first:
                 return False
-            load_matplotlib()
+            warm_up()
             self._chart = first
         else:
             self._measure(self._budget)

@@ -41,9 +41,9 @@ class Hooks:
     from a tenth of the training on, and SIGTERM anneals the learning rate before it interrupts. `replan` is called
     once, early, with the ratio of measured to planned step time if they differ; if it returns True, training ends.
     `teacher` is a network whose predictions are learned beside the labels. `constrain` is called after each step with
-    the fraction of the training, and may change the weights in place. `validate` measures accuracy and loss of a model on at
-    most so many validation images; it is called for snapshots, if the budget is a time and nothing is scored for early
-    stopping.
+    the fraction of the training, and may change the weights in place. `validate` measures accuracy and loss of a model
+    on at most so many validation images; it is called for snapshots, if the budget is a time and nothing is scored for
+    early stopping.
     """
 
     record: Recorder | None = None
