@@ -53,7 +53,7 @@ REPORTS = (
     Report(
         "photos",
         (*_RANDOM, "--epochs", "3", "--tune", "head", "--tta", "none"),
-        {"mistakes": "#mistakes", "looks": ".looks"},
+        {"mistakes": "#mistakes", "looks": "#looks ~ .looks"},
     ),
 )
 

@@ -31,6 +31,7 @@ from shoestring.training.checkpoint import Checkpoint
 settings.register_profile("any-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any-machine")
 _MOMENT = 0.01  # seconds
+_ALLOWS_CHART = report.TimeLimit.allows_chart
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -61,6 +62,12 @@ def _messages(request: pytest.FixtureRequest) -> Iterator[None]:
         return
     with messages_with_flags():
         yield
+
+
+@pytest.fixture
+def charts_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw charts of reports if there is time."""
+    monkeypatch.setattr(report.TimeLimit, "allows_chart", _ALLOWS_CHART)
 
 
 @pytest.fixture

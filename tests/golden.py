@@ -27,7 +27,7 @@ from typing import Any
 SMALL = ("--model", "convnet", "--width", "0.25", "--batch-size", "32", "--threads", "1", "--device", "cpu", "--quiet")
 DIGITS = ("digits", "--seed", "1", *SMALL)
 _CUT = 120.0  # seconds to wait for a state to cut off a run at
-_ADDED = ("balanced_accuracy", "macro_f1")  # metrics that earlier checkouts do not have
+_ADDED = ("balanced_accuracy", "macro_f1", "top5_accuracy")  # metrics that earlier checkouts do not have
 
 Command = tuple[str, ...]
 Cases = dict[str, Callable[["Checkout"], None]]

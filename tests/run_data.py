@@ -51,9 +51,8 @@ def result(**changes: Any) -> dict[str, Any]:
         "params": 6000,
         "file_bytes": 24_000,
         "macs": 500_000,
-        "latency_ms": 1.5,
-        "latency_batch_ms": 0.25,
-        "prediction": {"passes": 2.0, "macs": 1_000_000, "latency_ms": 3.0, "latency_batch_ms": 0.5},
+        **latencies(1.5, 1.25, 0.25),
+        "prediction": {"passes": 2.0, "macs": 1_000_000, **latencies(3.0, 2.5, 0.5)},
         "tta": {"model": "flip", "mirror": True, "images": {"flip": images}},
         "before_pruning": {"params": 12_000, "macs": 1_000_000, "validation": 0.92, "finished": True},
         "warnings": ["a class is never predicted"],
@@ -64,6 +63,12 @@ def result(**changes: Any) -> dict[str, Any]:
         "out": "runs/a b",
     }
     return {**values, **changes}
+
+
+def latencies(single: float, threads: float, batch: float) -> dict[str, Any]:
+    """Return latencies on a machine with four threads."""
+    values = {"latency_ms": single, "latency_threads_ms": threads, "latency_batch_ms": batch}
+    return {**values, "latency_threads": 4}
 
 
 def layer(channels: int, milliseconds: float) -> dict[str, Any]:
@@ -78,7 +83,11 @@ def comparison() -> dict[str, Any]:
     before, after = labels.copy(), labels.copy()
     after[labels == 0] = np.where(rng.random(100) < 0.3, 1, 0)
     before[labels == 2] = np.where(rng.random(100) < 0.1, 1, 2)
-    points = {"before": {"file_bytes": 48_000, "latency_ms": 2.0}, "after": {"file_bytes": 24_000, "latency_ms": 1.5}}
+    sizes = {"before": (48_000, 2.0), "after": (24_000, 1.5)}
+    points = {
+        name: {"file_bytes": size, "latency_ms": milliseconds, "latency_threads": 4}
+        for name, (size, milliseconds) in sizes.items()
+    }
     return {"finished": True, "points": points, **compare(labels, before, after, CLASSES).as_dict()}
 
 
@@ -111,7 +120,9 @@ def history() -> list[dict[str, Any]]:
             "side": 8 if second < 20 else 16,
             "width": 1.0,
         }
-        rows.append({**row, **({"validation": 0.5 + second / 150} if second % 10 == 0 else {})})
+        rows.append(
+            {**row, **({"validation": 0.5 + second / 150, "validation_loss": 4 / second} if second % 10 == 0 else {})}
+        )
     return [*rows, {"seconds": 58.0, "step": "end"}]
 
 
@@ -139,7 +150,9 @@ def run_data(**changes: Any) -> RunData:
             [white],
             {(0, 1): [white]},
             [Pair(white, white)],
-            {"mistakes": "1 of 16", "chosen": "the first", "duplicates": "1 of 140", "looks": "where it looks"},
+            {"mistakes": "1 of 16", "chosen": "the first", "duplicates": "1 of 140", "looks": "where it looks"}
+            | {"augmented": "as the network sees them"},
+            [[white, white, white]],
             [[white, white, white]],
         ),
         "layer_costs": {"body.0": (layer(64, 1.5), layer(32, 0.5)), "head": (layer(3, 0.25), layer(3, 0.25))},

@@ -103,6 +103,8 @@ def test_a_step_may_spend_what_is_reserved_for_it(clock):
     assert budget.remaining_for("other") == pytest.approx(100 - 40 - 3 - SAFETY_FACTOR * 5.0)
     clock.now += 100
     assert budget.remaining_for("evaluate") == pytest.approx(-42)
+    budget.slowdown = 3.0
+    assert budget.remaining_for("evaluate") == pytest.approx(-40 - 3 * 2), "its own seconds are also slower"
 
 
 def test_tracking_updates_the_ledger_and_releases_the_reserve(clock):

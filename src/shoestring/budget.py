@@ -116,7 +116,7 @@ class Budget:
     def remaining_for(self, name: str) -> float:
         """Return what may still be spent under this name: all but what is reserved for others; negative when late."""
         seconds, images = self._reserved.get(name, (0.0, 0))
-        return self.total - self.spent - self.reserved + seconds + self._predict_seconds(images)
+        return self.total - self.spent - self.reserved + self.slowdown * seconds + self._predict_seconds(images)
 
     def _predict_seconds(self, images: int) -> float:
         return SAFETY_FACTOR * (self.seconds_per_pass or 0.0) * images

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import pytest
@@ -9,6 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from shoestring.evaluation.cost import MIN_PASSES, Cost, count_macs, mac_counter, measure_cost
 from shoestring.models import Model, Preprocessing, build
+from shoestring.runtime.threads import restore_threads, set_threads
 
 
 def _model(name: str = "resnet20", size: int = 32) -> Model:
@@ -36,6 +38,12 @@ def test_latencies_are_positive_without_time():
     found = measure_cost(_model("simplecnn", size=8), seconds=0)
     assert found.latency_ms > 0
     assert found.latency_batch_ms > 0
+
+
+def test_the_latency_of_one_thread_leaves_out_the_time_that_other_processes_take():
+    model = _model("simplecnn", size=8)
+    model.module.register_forward_pre_hook(lambda *_: time.sleep(0.02))
+    assert measure_cost(model, seconds=0, limit=0.0).latency_ms < 20
 
 
 def test_measuring_does_not_change_the_model():
@@ -110,8 +118,11 @@ def test_macs_of_products_are_those_of_their_shapes(product, macs):
 
 
 def test_prediction_costs_are_those_of_its_forward_passes():
-    found = Cost(10, 1000, 40, latency_ms=2.0, latency_batch_ms=0.5)
-    assert found.of_prediction(2.4) == {"passes": 2.4, "macs": 2400, "latency_ms": 4.8, "latency_batch_ms": 1.2}
+    found = Cost(10, 1000, 40, latency_ms=2.0, latency_threads_ms=1.5, latency_batch_ms=0.5, latency_threads=4)
+    latencies = {"latency_ms": 4.8, "latency_threads_ms": 3.6, "latency_batch_ms": 1.2, "latency_threads": 4}
+    assert found.of_prediction(2.4) == {"passes": 2.4, "macs": 2400} | {
+        name: pytest.approx(value) for name, value in latencies.items()
+    }
     assert replace(found, latency_batch_ms=None).of_prediction(2.4)["latency_batch_ms"] is None
 
 
@@ -122,12 +133,20 @@ def test_batch_latency_is_not_measured_without_time():
     assert measure_cost(_model("simplecnn", size=8), seconds=0.01, limit=1000.0).latency_batch_ms is not None
 
 
-@pytest.mark.parametrize(("limit", "batches"), [(0.0, 0), (1000.0, 2)])
-def test_without_time_only_reserved_passes_are_made(limit, batches):
+@pytest.mark.parametrize(("limit", "more"), [(0.0, 0), (1000.0, 2)])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_without_time_only_reserved_passes_are_made_on_one_thread(limit, more, threads):
     model, seen = _model("simplecnn", size=8), []
-    model.module.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
-    measure_cost(model, seconds=0, limit=limit)
-    assert seen == [1] * MIN_PASSES + [64] * batches
+    model.module.register_forward_pre_hook(lambda _, inputs: seen.append((len(inputs[0]), torch.get_num_threads())))
+    with restore_threads():
+        set_threads(threads)
+        found = measure_cost(model, seconds=0, limit=limit)
+        assert torch.get_num_threads() == found.latency_threads == threads
+    counted, *timed = seen
+    assert counted == (1, threads)
+    single = [(1, 1)] * (MIN_PASSES - 1) + [(1, threads)] * (more if threads > 1 else 0)
+    assert timed == [*single, *[(64, threads)] * more]
+    assert (found.latency_threads_ms is None) == (threads == 1 or not more)
 
 
 @pytest.mark.parametrize("fused", [True, False])

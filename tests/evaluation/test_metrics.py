@@ -16,6 +16,7 @@ from sklearn.metrics import (
     log_loss,
     precision_score,
     recall_score,
+    top_k_accuracy_score,
 )
 
 from shoestring.data.images import Images
@@ -46,6 +47,15 @@ def _measured(scores: np.ndarray, labels, classes: tuple[str, ...] = CLASSES, sp
     return compute_metrics(
         collect_predictions(parts, np.asarray(labels), classes=len(classes)), classes=classes, split=split
     )
+
+
+def test_top5_accuracy_of_many_classes_matches_scikit_learn():
+    rng, classes = np.random.default_rng(0), tuple(f"class {number}" for number in range(20))
+    scores, labels = rng.normal(size=(100, 20)).astype(np.float32), rng.integers(0, 20, 100)
+    found = _measured(scores, labels, classes)
+    assert found.top5_accuracy == top_k_accuracy_score(labels, scores, k=5, labels=range(20)) > found.accuracy
+    assert found.as_dict()["top5_accuracy"] == found.top5_accuracy
+    assert _measured(*_scores()).top5_accuracy is None, "among four classes, five guesses are always right"
 
 
 @pytest.mark.parametrize("seed", range(3))

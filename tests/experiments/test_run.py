@@ -150,7 +150,10 @@ def test_halving_gives_the_best_more_epochs(in_process, data, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"epochs": 3}, r"--halving 3 gives runs of this round 1 of 3 epochs, which is too small: .* About --epochs 29"),
+        (
+            {"epochs": 3},
+            r"--halving 3 gives runs of this round 1 of 3 epochs, which is too small: .* About --epochs 29",
+        ),
         ({}, r"--halving 3 gives runs of this round 3.33 of 10 epochs, which is too small: .* About --epochs 29"),
         ({"flops": "3e6"}, r"--halving 3 gives runs of this round 1e\+06 of 3e\+06 flops, which is too small"),
     ],

@@ -15,7 +15,7 @@ from run_data import comparison_of_runs, label_run, run_data, ticket_result, unf
 from shoestring.reporting.comparison import comparison_page
 from shoestring.reporting.experiment import experiment_page
 from shoestring.reporting.html import run_page
-from shoestring.reporting.ticket_page import ticket_page
+from shoestring.reporting.ticket_page import ticket_chart, ticket_page
 
 sync_api = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -26,7 +26,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "labels": lambda: run_page(label_run()),
     "unfinished": lambda: run_page(unfinished_run()),
     "comparison": lambda: comparison_page(comparison_of_runs()),
-    "tickets": lambda: ticket_page(ticket_result()),
+    "tickets": lambda: ticket_page(ticket_result(), ticket_chart(ticket_result())),
     "experiment": lambda: experiment_page(experiment_result(against="macs", seeds=2)),
     "search": lambda: experiment_page(experiment_result(RANGES, search="random", trials=40)),
 }

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from run_data import label_run, result, run_data
+from run_data import CLASSES, label_run, result, run_data
 from shoestring.reporting.findings import findings
 
 
@@ -15,7 +15,28 @@ def answers(**changes) -> dict[str, str]:
 def test_weakest_class_and_most_frequent_confusion():
     found = answers()
     assert found["Which class is weakest?"].startswith("cat: 80.0 % of its images are recognized (50.0 % to 95.0 %")
-    assert found["Which classes are confused most?"].endswith("8 of all 16 mistakes.")
+    assert found["Which two classes are confused most?"].endswith("of all 16 mistakes.")
+
+
+def test_confusions_of_two_classes_count_in_both_directions():
+    cells = [(0, 0, 9), (0, 1, 4), (1, 2, 3), (2, 1, 3)]
+    assert answers(cells=cells)["Which two classes are confused most?"] == (
+        f"{CLASSES[1]} and {CLASSES[2]}: 3 images of {CLASSES[2]} taken for {CLASSES[1]}, 3 images of {CLASSES[1]} "
+        f"taken for {CLASSES[2]}. That is 6 of all 10 mistakes."
+    )
+
+
+def test_interval_of_the_accuracy_is_explained():
+    assert answers()["How sure is the accuracy?"].startswith("With 95 % confidence, the true accuracy is from ")
+    assert "labels are all right is from" in dict(findings(label_run()))["How sure is the accuracy?"]
+    unknown = result(accuracy=None, interval=None)
+    assert "How sure is the accuracy?" not in answers(result=unknown)
+
+
+def test_steps_that_took_longest_are_named():
+    ledger = {"load": 1.0, "train": 40.0, "prune": 15.0, "forecast": 0.5, "start": 0.25}
+    found = answers(result=result(ledger=ledger, seconds=58.0))["Where did the time go?"]
+    assert found == "58.0 s of 1:00: train 40.0 s, prune 15.0 s, load 1.0 s, planning 0.5 s, the rest 1.5 s."
 
 
 @pytest.mark.parametrize(
@@ -56,7 +77,7 @@ def test_head_alone_was_not_trained_in_steps():
 def test_cost_of_the_cut():
     assert answers()["What did the cut cost?"] == (
         "MACs -50 %, parameters -50 %; validation accuracy -2.0 points after the cut and its fine-tuning; a single "
-        "image took 2.00 ms before, and 1.50 ms after the cut."
+        "image on one thread took 2.00 ms before, and 1.50 ms after the cut."
     )
     assert "What did the cut cost?" not in answers(result=result(before_pruning=None))
 

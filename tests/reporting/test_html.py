@@ -9,6 +9,7 @@ import pytest
 from run_data import CLASSES, comparison, label_run, result, run_data, unfinished_run
 from shoestring.reporting.html import run_page
 from shoestring.reporting.pictures import Gallery
+from shoestring.reporting.run_charts import Charts
 
 VOID = {"meta", "link", "img", "br", "use", "path"}
 
@@ -72,7 +73,8 @@ def test_page_is_one_file(text):
 def test_all_parts_of_the_run_are_on_the_page(text):
     page = " ".join(Page(text).texts)
     expected = ("Accuracy 88.6\u00a0%", "a class is never predicted", "Which class is weakest?", "Where the time went")
-    expected += ("Training loss", "Validation accuracy", "Accuracy per class", "Can its probabilities be trusted?")
+    expected += ("Over all classes: balanced accuracy, macro F1: 89.0", "Of validation images", "Validation accuracy")
+    expected += ("Accuracy per class", "Can its probabilities be trusted?", "2.50 ms on 4")
     expected += (
         "Channels per layer",
         "predicted as",
@@ -83,7 +85,14 @@ def test_all_parts_of_the_run_are_on_the_page(text):
     )
     expected += ("shoestring run --recipe 'runs/a b'/recipe.yaml",)
     assert [part for part in expected if part not in page] == []
-    parts = ("Before and after pruning", "Where it looks", "Latency per layer", "Clusters of filters", "64 to 32")
+    parts = (
+        "Before and after pruning",
+        "Where it looks",
+        "as the network sees them",
+        "Latency per layer",
+        "Clusters of filters",
+        "64 to 32",
+    )
     assert [part for part in parts if part not in page] == []
     assert 'href="#confusion-0-1"' in text and 'id="confusion-0-1"' in text
 
@@ -95,9 +104,9 @@ def test_charts_have_alternative_texts(text):
 
 
 def test_page_without_time_for_charts_says_so():
-    text = run_page(run_data(), has_time=lambda: False)
+    text = run_page(run_data(), Charts({}, complete=False))
     assert "<svg" not in text and "Left out, for lack of time: some charts." in text
-    late = run_page(run_data(gallery=replace(Gallery.empty(), late=True)))
+    late = run_page(run_data(gallery=replace(Gallery.empty(), late=("maps of where it looks",))))
     assert "for lack of time: maps of where it looks." in late
 
 

@@ -68,7 +68,9 @@ def test_summary_has_only_rows_that_apply():
 
 
 def test_metrics_in_which_classes_count_equally_and_class_weights_have_rows():
-    rows = dict(summary({**RESULT, "balanced_accuracy": 0.8, "macro_f1": 0.75, "class_weights": {"cat": 2.0}}))
+    more = {"balanced_accuracy": 0.8, "macro_f1": 0.75, "top5_accuracy": 0.99}
+    rows = dict(summary({**RESULT, **more, "class_weights": {"cat": 2.0}}))
+    assert rows["top-5 accuracy"] == "99.0 %"
     assert rows["balanced accuracy, macro F1"] == "80.0 %, 75.0 %"
     assert rows["class weights"] == "cat=2"
     assert not {"balanced accuracy, macro F1", "class weights"} & dict(summary(RESULT)).keys()
@@ -108,6 +110,9 @@ def test_costs_are_per_prediction_and_per_forward_pass():
     rows = dict(summary(one))
     assert rows["MACs per prediction"] == "1,000,000"
     assert rows["latency per prediction"] == "1.50 ms for a single image, no time to measure a batch"
+    threads = {**one, "prediction": {**one["prediction"], "latency_threads": 4, "latency_threads_ms": 0.5}}
+    rows = dict(summary({**threads, "latency_threads": 4, "latency_threads_ms": 0.5}))
+    assert rows["latency per prediction"].startswith("1.50 ms for a single image on one thread (0.50 ms on 4), no time")
     assert not any("pass" in name for name in rows)
     assert dict(summary({**RESULT, "prediction": None}))["MACs per forward pass"] == "1,000,000"
 

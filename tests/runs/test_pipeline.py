@@ -62,7 +62,7 @@ def _interrupt(name: str, *_) -> None:
 
 def _reproducible(result: dict) -> dict:
     """Return the result without the values that differ from run to run."""
-    timed = ("seconds", "ledger", "out", "latency_ms", "latency_batch_ms", "prediction")
+    timed = ("seconds", "ledger", "out", "latency_ms", "latency_threads_ms", "latency_batch_ms", "prediction")
     return {k: v for k, v in result.items() if k not in timed}
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,15 +9,18 @@ import numpy as np
 import pytest
 import yaml
 
+from shoestring import budget
+from shoestring.budget import Budget
 from shoestring.cli.main import main
 from shoestring.config.recipe import Prune, Recipe, Select, Train
+from shoestring.config.units import format_seconds
 from shoestring.data import Images
 from shoestring.data.memory import in_memory
 from shoestring.runs import pipeline, report
 from shoestring.runs.directory import RunDir
 from shoestring.runs.gallery import Sources, indices_of, make_gallery
 from shoestring.runs.predictions_file import TestPredictions, read_predictions
-from shoestring.runs.report import TimeLimit, write_page
+from shoestring.runs.report import TimeLimit, make_parts, write_page
 from shoestring.runs.report_data import collect
 from shoestring.runs.report_sources import load_sources
 
@@ -68,7 +72,9 @@ def test_page_without_the_images_says_why(copied):
     copied.update(data={**content["data"], "fingerprint": "other"})
     sources, missing = load_sources(copied, progress=lambda done, total: None)
     assert sources is None and "have changed since" in missing
-    assert write_page(copied, content["result"], sources, missing=missing)
+    parts = make_parts(copied, content["result"], sources, TimeLimit(), missing=missing)
+    assert parts is not None
+    write_page(copied, parts)
     page = (copied / "report" / "index.html").read_text()
     assert "No pictures are shown" in page and "<img" not in page
 
@@ -82,11 +88,64 @@ def test_without_time_there_is_no_page_and_a_log_line_says_how_to_get_it(tmp_pat
     assert any(f"`shoestring report {tmp_path / 'run'}` writes it" in note for note in notes)
 
 
-def test_time_limit():
-    limit = TimeLimit(lambda: 3.0, slowdown=2.0)
-    assert limit.allows_page and limit.beside_charts() == 3.0 - 2.0 * report.CHARTS_SECONDS
-    assert not TimeLimit(lambda: 0.5, slowdown=2.0).allows_page
-    assert TimeLimit().allows_page and TimeLimit().beside_charts() == float("inf")
+def test_page_and_results_name_the_same_time(finished):
+    result = finished.run["result"]
+    page, text = ((finished / "report" / name).read_text() for name in ("index.html", "report.md"))
+    assert f"<strong>{format_seconds(result['seconds'])}</strong>" in page
+    assert format_seconds(result["seconds"]) in text
+
+
+class Clock:
+    """The time of a report: of the wall clock, and of a processor that has it to half."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 0.0
+        monkeypatch.setattr(budget, "_monotonic", lambda: self.now)
+        monkeypatch.setattr(report.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(report.time, "process_time", lambda: self.now / 2)
+        monkeypatch.delitem(sys.modules, "matplotlib.figure", raising=False)
+        monkeypatch.setattr(report, "warm_up", lambda: None)
+
+
+def _limit(seconds: float, slowdown: float) -> tuple[TimeLimit, Budget]:
+    """A limit with so many seconds left besides those for the exit, which are one on an idle machine."""
+    paid = Budget(seconds + slowdown, started=0.0)
+    paid.slowdown = slowdown
+    paid.reserve("exit", 1.0)
+    paid.reserve("report", 2.0)
+    return TimeLimit(paid), paid
+
+
+def test_charts_are_drawn_while_those_before_were_fast_enough(charts_in_time, monkeypatch):
+    clock = Clock(monkeypatch)
+    limit, paid = _limit(6.0, slowdown=2.0)
+    assert limit.left() == pytest.approx(6.0 - 2 * report._PAGE_SECONDS)
+    assert limit.allows_page
+    drawn = 0
+    while limit.allows_chart():
+        clock.now += 0.5
+        drawn += 1
+    assert paid.total - clock.now - 2.0 < 2 * 0.75 + 2 * report._PAGE_SECONDS, "another one might be late"
+    assert limit.left() > 0, "there is time for the page, and the chart of the time"
+    assert drawn == 8 and limit.allows_page
+
+
+def test_a_machine_that_is_less_busy_than_in_training_needs_less_time_to_exit(charts_in_time, monkeypatch):
+    clock = Clock(monkeypatch)
+    limit, paid = _limit(9.0, slowdown=3.0)
+    assert limit.allows_chart()
+    clock.now += 1.0
+    assert limit.allows_chart() and paid.slowdown == 2.0
+    assert limit.left() == pytest.approx(12.0 - 1.0 - 2.0 - 2 * report._PAGE_SECONDS - 1.5)
+
+
+def test_without_time_there_is_no_chart_and_no_page(charts_in_time, monkeypatch):
+    Clock(monkeypatch)
+    assert not _limit(3.0, slowdown=2.0)[0].allows_chart()
+    assert _limit(3.0, slowdown=1.0)[0].allows_chart()
+    assert not _limit(0.5, slowdown=2.0)[0].allows_page
+    unlimited = TimeLimit(Budget(epochs=1))
+    assert unlimited.allows_page and unlimited.allows_chart() and unlimited.left() == float("inf")
 
 
 def test_report_with_baseline_compares_with_random_images(tmp_path, context, few_digits):

@@ -6,7 +6,7 @@ import pytest
 
 from shoestring.cli.main import main
 from shoestring.errors import UserError
-from shoestring.runtime import tracking
+from shoestring.runtime import extras, tracking
 from shoestring.runtime.tracking import Tracker
 
 
@@ -66,7 +66,7 @@ def test_a_tracker_that_fails_is_given_up_and_the_run_goes_on(logged, tmp_path, 
 
 
 def test_missing_packages_and_unknown_trackers_are_one_line(monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr(tracking.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(extras, "is_installed", lambda module: False)
     with pytest.raises(UserError, match=r'pip install "shoestring\[mlflow\]"'):
         Tracker("mlflow", tmp_path)
     assert main(["train", "digits", "--log", "tensorbord", "--out", str(tmp_path / "run")]) == 2

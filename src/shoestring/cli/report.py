@@ -87,7 +87,7 @@ def _write(folder: RunDir, progress: Progress, as_json: bool) -> None:
     result = read_result(folder)
     from shoestring.cli.show import show
     from shoestring.reporting.markdown import write_report
-    from shoestring.runs.report import write_page
+    from shoestring.runs.report import TimeLimit, make_parts, write_page
     from shoestring.runs.report_sources import load_sources
 
     with folder.checking_results():
@@ -95,7 +95,9 @@ def _write(folder: RunDir, progress: Progress, as_json: bool) -> None:
     progress.log("loading images")
     sources, missing = load_sources(folder, progress=progress.loading)
     with folder.checking_results():
-        write_page(folder, result, sources, missing=missing)
+        parts = make_parts(folder, result, sources, TimeLimit(), missing=missing)
+        assert parts is not None
+        write_page(folder, parts)
         progress.close()
         if as_json:
             print(json.dumps(result, indent=1))
@@ -106,13 +108,13 @@ def _write(folder: RunDir, progress: Progress, as_json: bool) -> None:
 def _report_tickets(folder: RunDir, result: dict[str, Any], as_json: bool) -> None:
     """Report a lottery ticket experiment."""
     from shoestring.cli.tickets import show
-    from shoestring.reporting.ticket_page import ticket_page
+    from shoestring.reporting.ticket_page import ticket_chart, ticket_page
     from shoestring.reporting.tickets import write_files
     from shoestring.runtime.files import write_text
 
     with folder.checking_results():
         write_files(folder.path, result, result["rows"])
-        write_text(folder / "report" / "index.html", ticket_page(result))
+        write_text(folder / "report" / "index.html", ticket_page(result, ticket_chart(result)))
         if as_json:
             print(json.dumps(result, indent=1))
         else:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -155,6 +156,11 @@ def format_seconds(amount: float) -> str:
 def format_percent(fraction: float | None) -> str:
     """Format 0.9157 as "91.6 %"; None, which is undefined, as a dash."""
     return "-" if fraction is None else f"{100 * fraction:.1f} %"
+
+
+def format_interval(interval: Sequence[float] | None) -> str:
+    """Format (0.9, 0.93) as "90.0 % to 93.0 %"; None as a dash."""
+    return "-" if interval is None else " to ".join(map(format_percent, interval))
 
 
 def format_milliseconds(amount: float) -> str:

@@ -37,7 +37,7 @@ def fold_numbers(
             numbers[held] = number
     else:
         numbers = label_folds(labels, count, seed=seed, groups=groups)
-    for index in np.flatnonzero(task.counts(labels, len(classes))):
+    for index in np.flatnonzero(task.counts(labels, len(classes))).tolist():
         if len(np.unique(numbers[task.has(labels, index)])) < 2:
             why = "" if groups is None else ", because folds consist of whole groups"
             raise UserError(

@@ -14,6 +14,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from shoestring.runtime.extras import install_command
+
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF", "HEIF")
 # suffixes of images, also of unsupported formats: a file with such a name is never skipped silently
 _SUFFIXES = re.compile(
@@ -35,7 +37,7 @@ _SIGNATURES = {
 }
 _HEADER = 32  # bytes
 _INSTALL = {
-    "HEIC": 'it is a HEIC image, which needs another package: pip install "shoestring[heic]"',
+    "HEIC": "it is a HEIC image, which needs another package: " + install_command("heic"),
     "AVIF": "it is an AVIF image, which this version of Pillow does not read: install Pillow 11.3 or newer",
 }
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # otherwise Python prints messages without a handler

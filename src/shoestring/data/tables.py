@@ -15,6 +15,7 @@ from typing import Any
 from shoestring.config.paths import expanded
 from shoestring.data.listing import files_key, normalized
 from shoestring.errors import UserError, unknown
+from shoestring.runtime.extras import require
 
 _SEPARATORS = ",;\t|"
 _WORKBOOKS = (".xlsx", ".xls", ".ods", ".numbers")
@@ -109,14 +110,11 @@ def _frame(frame: Any) -> Table:
 
 
 def _parquet(file: Path) -> tuple[tuple[str, ...], Callable[[int], list[Any]]]:
-    try:
-        from pyarrow.parquet import ParquetFile
-    except ModuleNotFoundError:
-        raise UserError(f'reading {file} needs another package: pip install "shoestring[hub]".') from None
+    parquet = require("pyarrow.parquet", what=f"reading {file}", extra="hub")
 
     def opened(read: Callable[[Any], Any]) -> Any:
         try:
-            with ParquetFile(file) as content:
+            with parquet.ParquetFile(file) as content:
                 return read(content)
         except Exception as error:  # the reader has no common base class of errors
             raise UserError(f"cannot read {file} as Parquet: {' '.join(str(error).split())}") from None

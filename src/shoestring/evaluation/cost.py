@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -14,9 +15,11 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from shoestring.runtime.device import eval_mode, synchronize
+from shoestring.runtime.threads import single_thread
+from shoestring.runtime.timing import thread_clock
 
 BATCH_SIZE = 64
-MIN_PASSES = 3  # forward passes of one image that measuring takes at least, without the time of a batch
+MIN_PASSES = 3  # forward passes of one image that measuring takes at least, on one thread
 
 
 class Measurable(Protocol):
@@ -37,27 +40,32 @@ class Measurable(Protocol):
 class Cost:
     """Costs of one forward pass of one image, which is a prediction without test-time augmentation.
 
-    `latency_ms` is the median latency of a single image, `latency_batch_ms` that per image of a batch of 64, in
-    milliseconds; the latter is None if there was no time to measure it.
+    Latencies are medians in milliseconds: `latency_ms` is that of a single image on one thread of the CPU, without the
+    time that other processes take, or on the accelerator; `latency_threads_ms` that on all threads, which wait for each
+    other on a busy machine, and of which there are `latency_threads` (None on an accelerator); `latency_batch_ms` that
+    per image of a batch of 64 on all threads. The last two times are None if there was no time to measure them, or no
+    other thread.
     """
 
     params: int
     macs: int
     file_bytes: int
     latency_ms: float
+    latency_threads_ms: float | None
     latency_batch_ms: float | None
+    latency_threads: int | None
 
     def of_prediction(self, passes: float) -> dict[str, float | None]:
         """Return the costs of a prediction that takes so many forward passes on average; other work is negligible.
 
-        Keys are `passes`, `macs`, `latency_ms` and `latency_batch_ms`.
+        Keys are `passes`, `macs`, and those of the latencies.
         """
-        batch = None if self.latency_batch_ms is None else passes * self.latency_batch_ms
+        latencies = {name: getattr(self, name) for name in ("latency_ms", "latency_threads_ms", "latency_batch_ms")}
         return {
             "passes": passes,
             "macs": round(passes * self.macs),
-            "latency_ms": passes * self.latency_ms,
-            "latency_batch_ms": batch,
+            **{name: None if value is None else passes * value for name, value in latencies.items()},
+            "latency_threads": self.latency_threads,
         }
 
 
@@ -67,18 +75,24 @@ def measure_cost(
     """Measure a model at its own resolution on a device, with about `seconds` of timing in total.
 
     File size is that of the safetensors file. The network is moved to the device and stays there. With a `limit` in
-    seconds for everything, the latency of a batch is not measured if there is no time for it.
+    seconds for everything, latencies on all threads and of a batch are not measured if there is no time for them.
     """
-    deadline = None if limit is None else time.monotonic() + limit
+    deadline = math.inf if limit is None else time.monotonic() + limit
     module, device = model.module.to(device), torch.device(device)
     params, macs, size = count_params(module), count_macs(model), file_bytes(module)
+    count = torch.get_num_threads() if device.type == "cpu" else None
+    threaded = batched = None
     with eval_mode(module), torch.inference_mode():
         image = blank_images(model, 1, device)
-        single, batched = _median_seconds(lambda: module(image), device, seconds / 2), None
-        if deadline is None or time.monotonic() + 2 * BATCH_SIZE * single <= deadline:
+        with single_thread(count):
+            single, own = _median_seconds(lambda: module(image), device, seconds / 3)
+        if count not in (None, 1) and time.monotonic() + 2 * single <= deadline:
+            threaded = 1000 * _median_seconds(lambda: module(image), device, seconds / 3)[0]
+        if time.monotonic() + 2 * BATCH_SIZE * single <= deadline:
             images = blank_images(model, BATCH_SIZE, device)
-            batched = _median_seconds(lambda: module(images), device, seconds / 2) / BATCH_SIZE * 1000
-    return Cost(params, macs, size, single * 1000, batched)
+            batched = 1000 * _median_seconds(lambda: module(images), device, seconds / 3)[0] / BATCH_SIZE
+    latency = single if count is None else own
+    return Cost(params, macs, size, 1000 * latency, threaded, batched, count)
 
 
 def count_params(module: nn.Module) -> int:
@@ -191,15 +205,19 @@ def file_bytes(module: nn.Module) -> int:
     return len(save({name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}))
 
 
-def _median_seconds(function: Callable[[], object], device: torch.device, seconds: float) -> float:
-    """Return the median time of a call, over as many calls as fit into `seconds`, which include a warm-up call."""
-    times: list[float] = []
+def _median_seconds(function: Callable[[], object], device: torch.device, seconds: float) -> tuple[float, float]:
+    """Return the median time of a call, and that without the time of other processes, which is that of this thread.
+
+    There are as many calls as fit into `seconds`, which include a warm-up call.
+    """
+    times: list[tuple[float, float]] = []
     end = time.perf_counter() + seconds
     function()
     synchronize(device)
-    while not times or time.perf_counter() + times[-1] < end:
-        start = time.perf_counter()
+    while not times or time.perf_counter() + times[-1][0] < end:
+        start, thread_start = time.perf_counter(), thread_clock()
         function()
         synchronize(device)
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
+        times.append((time.perf_counter() - start, thread_clock() - thread_start))
+    whole, own = map(statistics.median, zip(*times))
+    return whole, own

@@ -14,6 +14,8 @@ from torch import nn
 
 from shoestring.evaluation.cost import Measurable, blank_images, count_params, mac_counter
 from shoestring.runtime.device import eval_mode, synchronize
+from shoestring.runtime.threads import single_thread
+from shoestring.runtime.timing import thread_clock
 
 
 @dataclass(frozen=True)
@@ -29,13 +31,14 @@ class LayerCost:
 def measure_layers(model: Measurable, *, seconds: float = 0.1) -> dict[str, LayerCost]:
     """Measure the layers with weights, such as convolutions, by name, with about `seconds` of timing.
 
-    Latencies are those of a single image on the device of the network. They leave out what is between the layers, such
-    as activations and normalization.
+    Latencies are those of a single image on the device of the network, on one thread of a CPU. They leave out what is
+    between the layers, such as activations and normalization.
     """
     module, device = model.module, next(model.module.parameters()).device
+    threads = torch.get_num_threads() if device.type == "cpu" else None
     layers = {name: layer for name, layer in module.named_modules() if _channels(layer) is not None}
     image = blank_images(model, 1, device)
-    with eval_mode(module):
+    with eval_mode(module), single_thread(threads):
         with mac_counter() as counter, _watching(layers, lambda: counter.macs) as macs:
             module(image)
         times: dict[str, list[float]] = {name: [] for name in layers}
@@ -60,6 +63,8 @@ def _channels(layer: nn.Module) -> int | None:
 
 
 def _clock(device: torch.device) -> float:
+    if device.type == "cpu":
+        return thread_clock()
     synchronize(device)
     return time.perf_counter()
 

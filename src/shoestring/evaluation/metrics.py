@@ -20,6 +20,8 @@ from shoestring.evaluation.plots import ClassPlots
 _Z = 1.959964  # two-sided 95 % quantile of the normal distribution
 _BINS = 15
 _MAX_ROWS = 30  # classes of a table in a notebook
+_FEW = 10  # classes, among which five are not much of an achievement
+_FIGURES = ("accuracy", "interval", "balanced_accuracy", "macro_f1", "top5_accuracy", "loss", "calibration_error")
 _MIN_LOG_PROBABILITY = math.log(2.0**-149)  # of the smallest positive float32; replaces minus infinity
 
 
@@ -28,7 +30,8 @@ class Predictions:
     """Summary of log-probabilities (N, C) that takes O(N) memory.
 
     `predicted` are class indices, `confidence` the probabilities of these classes, `log_probability` that of the label,
-    each (N,). `sample` holds the complete rows (K, C) at the evenly spaced `sample_indices` (K,).
+    each (N,). `sample` holds the complete rows (K, C) at the evenly spaced `sample_indices` (K,). `in_top5` (N,) is
+    whether the label is among the five most probable classes; None if that is not known.
     """
 
     labels: NDArray[np.int64]
@@ -37,6 +40,7 @@ class Predictions:
     log_probability: NDArray[np.float32]
     sample: NDArray[np.float32]
     sample_indices: NDArray[np.int64]
+    in_top5: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -45,6 +49,14 @@ class Predictions:
     def accuracy(self) -> float | None:
         """Fraction of images whose predicted class is the label; None without images."""
         return float((self.predicted == self.labels).mean()) if len(self) else None
+
+    @property
+    def loss(self) -> float | None:
+        """Mean cross-entropy; None without images."""
+        if not len(self):
+            return None
+        finite = np.where(np.isneginf(self.log_probability), _MIN_LOG_PROBABILITY, self.log_probability)
+        return float(-finite.mean(dtype=np.float64))
 
     @property
     def score(self) -> float | None:
@@ -61,7 +73,7 @@ def collect_predictions(
     """
     count, start, nan_count = len(labels), 0, 0
     predicted, confidence = np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.float32)
-    log_probability = np.zeros(count, dtype=np.float32)
+    log_probability, in_top5 = np.zeros(count, dtype=np.float32), np.zeros(count, dtype=np.bool_)
     step = max(1, math.ceil(count / sample)) if sample else count + 1
     indices = np.arange(0, count if sample else 0, step)
     rows = [np.zeros((0, classes), dtype=np.float32)]
@@ -71,14 +83,15 @@ def collect_predictions(
         highest = np.take_along_axis(batch, best, axis=1)[:, 0]
         nan_count += int(np.isnan(highest).sum())
         predicted[start:end], confidence[start:end] = best[:, 0], np.exp(highest)
-        log_probability[start:end] = np.take_along_axis(batch, labels[start:end, None], axis=1)[:, 0]
+        of_label = np.take_along_axis(batch, labels[start:end, None], axis=1)
+        log_probability[start:end], in_top5[start:end] = of_label[:, 0], (batch > of_label).sum(1) < 5
         inside = indices[(indices >= start) & (indices < end)]
         rows.append(batch[inside - start])
         start = end
     assert start == count, "as many rows of log-probabilities as labels"
     if nan_count:
         raise nan_outputs(nan_count, count)
-    return Predictions(labels, predicted, confidence, log_probability, np.concatenate(rows), indices)
+    return Predictions(labels, predicted, confidence, log_probability, np.concatenate(rows), indices, in_top5)
 
 
 def nan_outputs(nan_count: int, count: int) -> UserError:
@@ -118,6 +131,7 @@ class Metrics(ClassPlots):
     interval: tuple[float, float]  # 95 %, Wilson 1927
     balanced_accuracy: float  # mean recall of the classes that have images
     macro_f1: float  # mean F1 of the classes that have images or were predicted
+    top5_accuracy: float | None  # only of more than ten classes
     loss: float
     calibration_error: float
     per_class: tuple[ClassMetrics, ...]
@@ -150,19 +164,10 @@ class Metrics(ClassPlots):
         return {
             "split": self.split,
             "images": self.images,
-            "accuracy": self.accuracy,
+            **{name: getattr(self, name) for name in _FIGURES},
             "interval": list(self.interval),
-            "balanced_accuracy": self.balanced_accuracy,
-            "macro_f1": self.macro_f1,
-            "loss": self.loss,
-            "calibration_error": self.calibration_error,
             "per_class": {
-                entry.name: {
-                    "images": entry.images,
-                    "recall": entry.recall,
-                    "precision": entry.precision,
-                    "f1": entry.f1,
-                }
+                entry.name: {name: getattr(entry, name) for name in ("images", "recall", "precision", "f1")}
                 for entry in self.per_class
             },
             "confusion": [list(cell) for cell in self.cells],
@@ -185,7 +190,8 @@ def compute_metrics(predictions: Predictions, *, classes: tuple[str, ...], split
         interval=wilson_interval(int(correct.sum()), count),
         balanced_accuracy=_mean(entry.recall for entry in per_class if entry.images),
         macro_f1=_mean(entry.f1 for entry in per_class if entry.images or entry.precision is not None),
-        loss=_loss(predictions.log_probability),
+        top5_accuracy=None if len(classes) <= _FEW or (top := predictions.in_top5) is None else float(top.mean()),
+        loss=predictions.loss or 0.0,
         calibration_error=calibration_error(predictions.confidence, correct),
         per_class=per_class,
         cells=tuple(cells),
@@ -194,12 +200,11 @@ def compute_metrics(predictions: Predictions, *, classes: tuple[str, ...], split
 
 def unmeasured(classes: tuple[str, ...], split: str) -> dict[str, Any]:
     """Return what `Metrics.as_dict` does for a split without images: no metric has a value."""
-    names = ("accuracy", "interval", "balanced_accuracy", "macro_f1", "loss", "calibration_error")
     per_class = {"images": 0, "recall": None, "precision": None, "f1": None}
     return {
         "split": split,
         "images": 0,
-        **dict.fromkeys(names),
+        **dict.fromkeys(_FIGURES),
         "per_class": {name: dict(per_class) for name in classes},
         "confusion": [],
     }
@@ -209,11 +214,6 @@ def _mean(values: Iterable[float | None]) -> float:
     """The mean of values, of which undefined ones (None) count as 0."""
     known = [value or 0.0 for value in values]
     return sum(known) / len(known)
-
-
-def _loss(log_probability: NDArray[np.float32]) -> float:
-    finite = np.where(np.isneginf(log_probability), _MIN_LOG_PROBABILITY, log_probability)
-    return float(-finite.mean(dtype=np.float64))
 
 
 def wilson_interval(successes: int, trials: int) -> tuple[float, float]:

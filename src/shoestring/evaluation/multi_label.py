@@ -37,6 +37,14 @@ class LabelPredictions:
         return float(_exact(self).mean()) if len(self) else None
 
     @property
+    def loss(self) -> float | None:
+        """Mean binary cross-entropy; None without images."""
+        if not len(self):
+            return None
+        log_odds = self.log_odds.astype(np.float64)
+        return float(np.logaddexp(0, np.where(self.labels > 0, -log_odds, log_odds)).mean())
+
+    @property
     def score(self) -> float | None:
         """What early stopping compares: the mean average precision of labels that occur; None if none does."""
         return _mean(_average_precisions(self))
@@ -131,7 +139,6 @@ def compute_label_metrics(predictions: LabelPredictions, *, classes: tuple[str, 
     exact = _exact(predictions)
     per_class = _per_label(predictions, classes)
     correct = int((labels & predicted).sum())
-    signed = np.where(labels > 0, log_odds, -log_odds)
     confidence = 1 / (1 + np.exp(-np.abs(log_odds)))
     return MultiLabelMetrics(
         split=split,
@@ -141,7 +148,7 @@ def compute_label_metrics(predictions: LabelPredictions, *, classes: tuple[str, 
         macro_average_precision=predictions.score,
         macro_f1=_mean([entry.f1 or 0.0 for entry in per_class if entry.images or entry.precision is not None]),
         micro_f1=_divide(2 * correct, int(labels.sum() + predicted.sum())),
-        loss=float(np.logaddexp(0, -signed).mean()),
+        loss=predictions.loss or 0.0,
         calibration_error=calibration_error(confidence.ravel().astype(np.float32), (labels == predicted).ravel()),
         per_class=per_class,
     )

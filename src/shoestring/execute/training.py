@@ -13,7 +13,7 @@ from shoestring.data import Images
 from shoestring.data.labels import weighted_by_class
 from shoestring.errors import BudgetTooSmall
 from shoestring.evaluation.cost import count_macs
-from shoestring.execute.prediction import accuracy, predict
+from shoestring.execute.prediction import predict
 from shoestring.models.blocks import HEAD
 from shoestring.models.model import Model
 from shoestring.models.tta import expected_passes
@@ -62,7 +62,7 @@ def train(
         return True
 
     score = score_on(validation, planned.model) if validation else None
-    validate = partial(_sampled_accuracy, validation) if validation else None
+    validate = partial(_sampled_metrics, validation) if validation else None
     hooks = Hooks(score=score, anytime=True, replan=replan if revisable else None, validate=validate)
     start = None if planner.saved is None else planner.saved.start(budget.total)
     summary = _train_planned(planned, images, window, context, hooks, start)
@@ -133,11 +133,12 @@ def _measure_score(model: Model, images: Images) -> float:
     return predict(model, images).score or 0.0
 
 
-def _sampled_accuracy(images: Images, model: Model, count: int) -> float | None:
-    """Return the accuracy on at most `count` images, without test-time augmentation; None if these are too few."""
+def _sampled_metrics(images: Images, model: Model, count: int) -> dict[str, float] | None:
+    """Return accuracy and loss on at most `count` images, without test-time augmentation; None if these are too few."""
     count = min(count, len(images))
     if count < min(_MIN_VALIDATED, len(images)):
         return None
     rows = np.sort(np.random.default_rng(0).choice(len(images), count, replace=False))
     plain = replace(model, preprocessing=replace(model.preprocessing, mirror=False, shift=0))
-    return accuracy(plain, images[rows])
+    predictions = predict(plain, images[rows])
+    return {"validation": predictions.accuracy or 0.0, "validation_loss": predictions.loss or 0.0}

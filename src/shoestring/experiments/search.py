@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 import random
 import warnings
@@ -12,8 +11,8 @@ from typing import Any, Protocol
 
 from shoestring.config.recipe import SweepRecipe
 from shoestring.config.sweep import DEFAULT_TRIALS, Axis
-from shoestring.errors import UserError
 from shoestring.experiments.settings import grid
+from shoestring.runtime.extras import require
 
 _MAX_PROPOSALS = 50  # for one combination: if all are known, there is probably no other one
 
@@ -88,7 +87,8 @@ class Tpe:
 
     def __init__(self, axes: Sequence[Axis], count: int, *, seed: int, objectives: int) -> None:
         self.count, self._axes = count, axes
-        self._optuna = optuna = _import_optuna()
+        optuna: Any = require("optuna", what="--search tpe", extra="sweep")
+        self._optuna = optuna
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # some options are called experimental
@@ -138,12 +138,3 @@ class Tpe:
         self._study.add_trial(
             self._optuna.trial.create_trial(params=params, distributions=self._distributions, values=list(scores))
         )
-
-
-def _import_optuna() -> Any:
-    try:
-        return importlib.import_module("optuna")
-    except ModuleNotFoundError as error:
-        if error.name != "optuna":
-            raise
-        raise UserError('--search tpe needs another package, optuna: pip install "shoestring[sweep]".') from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import statistics
 import tempfile
 import time
@@ -19,6 +18,7 @@ from shoestring.channels import Kept, Table, drop
 from shoestring.channels.copying import copy_module
 from shoestring.config.units import format_milliseconds
 from shoestring.errors import UserError
+from shoestring.runtime.extras import check_installed
 
 _PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 _SECONDS = 0.5  # of timing per measurement
@@ -35,19 +35,9 @@ class Latency:
     all_threads: float
 
 
-def has_onnx_runtime() -> bool:
-    """Return whether all packages that measuring needs are installed."""
-    return all(importlib.util.find_spec(name) is not None for name in _PACKAGES)
-
-
 def require_onnx_runtime() -> None:
-    """Raise `UserError`, with the command that installs them, if packages that measuring needs are missing."""
-    missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
-    if missing:
-        raise UserError(
-            f"latency is measured with ONNX Runtime, but {', '.join(missing)} cannot be imported: "
-            "pip install 'shoestring[export]'."
-        )
+    """Raise `UserError`, with the command that installs it, if a package that measuring needs is missing."""
+    check_installed(_PACKAGES, what="measuring the latency", extra="export")
 
 
 def measure_latency(module: nn.Module, example: Tensor) -> Latency:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from shoestring.config.units import format_percent
+from shoestring.config.units import format_interval, format_percent
 from shoestring.reporting.multi_label import is_multi_label
 from shoestring.reporting.run_data import RunData
-
-Table = tuple[Sequence[str], Sequence[Sequence[str]]]  # header, rows
+from shoestring.reporting.tables import Table
 
 _MAX_CONFUSIONS = 20  # rows
 
@@ -20,7 +19,7 @@ def class_table(run: RunData) -> Table:
     rows = []
     for name, entry in run.result["per_class"].items():
         recall, precision, f1 = (format_percent(entry[key]) for key in ("recall", "precision", "f1"))
-        row = [name, f"{entry['images']:,}", recall, _between(run.intervals.get(name)), precision, f1]
+        row = [name, f"{entry['images']:,}", recall, format_interval(run.intervals.get(name)), precision, f1]
         if labels:
             row.insert(2, format_percent(entry["average_precision"]))
             row += [f"{count:,}" for count in run.errors[name]] if name in run.errors else ["-", "-"]
@@ -29,11 +28,7 @@ def class_table(run: RunData) -> Table:
     if labels:
         header.insert(2, "average precision")
         header += ["missed", "not there"]
-    return header, rows
-
-
-def _between(interval: Sequence[float] | None) -> str:
-    return "-" if interval is None else " to ".join(format_percent(bound) for bound in interval)
+    return Table(header, rows)
 
 
 def change_table(run: RunData) -> Table | None:
@@ -51,7 +46,7 @@ def change_table(run: RunData) -> Table | None:
         )
         for entry in run.comparison["per_class"]
     ]
-    return ("class", "images", "recall before", "recall after", "change in points", "95 % interval"), rows
+    return Table(("class", "images", "recall before", "recall after", "change in points", "95 % interval"), rows)
 
 
 def change_notes(run: RunData) -> Iterator[str]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from shoestring.config.units import format_percent, format_seconds
+from shoestring.config.units import format_interval, format_percent, format_seconds
 from shoestring.errors import UserError
 from shoestring.escaping import html, html_table
 from shoestring.reporting.html import render
@@ -88,7 +88,7 @@ class Comparison:
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
         names = ("accuracy", "interval", "balanced_accuracy", "macro_f1", "validation", "examples", "seconds", "macs")
-        names += ("params", "file_bytes")
+        names += ("params", "file_bytes", "latency_ms", "latency_threads_ms", "latency_threads", "latency_batch_ms")
         return {
             "runs": [
                 {"name": run.name, "path": run.path, **{name: run.result.get(name) for name in names}}
@@ -102,7 +102,7 @@ class Comparison:
         }
 
 
-RUN_HEADER = ("run", "accuracy", "95 % interval", "training images", "time", "MACs", "parameters", "file")
+RUN_HEADER = ("run", "accuracy", "95 % interval", "training images", "time", "MACs", "parameters", "file", "latency")
 
 
 def run_rows(comparison: Comparison) -> list[Sequence[str]]:
@@ -110,11 +110,25 @@ def run_rows(comparison: Comparison) -> list[Sequence[str]]:
     rows = []
     for run in comparison.runs:
         result = run.result
-        interval = "-" if not result["interval"] else " to ".join(format_percent(bound) for bound in result["interval"])
-        numbers = (f"{result['macs']:,}", f"{result['params']:,}", f"{result['file_bytes'] / 1e6:.2f} MB")
+        interval = format_interval(result["interval"] or None)
+        numbers = (
+            f"{result['macs']:,}",
+            f"{result['params']:,}",
+            f"{result['file_bytes'] / 1e6:.2f} MB",
+            _latency(result),
+        )
         examples, seconds = f"{result['examples']:,}", format_seconds(result["seconds"])
         rows.append((run.name, format_percent(result["accuracy"]), interval, examples, seconds, *numbers))
     return rows
+
+
+def _latency(result: Mapping[str, Any]) -> str:
+    """The latency of a forward pass on one thread, and on all; not that of earlier versions, on unknown threads."""
+    if "latency_threads" not in result:
+        return "-"
+    threads = result["latency_threads_ms"]
+    more = "" if threads is None else f" ({threads:.2f} on {result['latency_threads']} threads)"
+    return f"{result['latency_ms']:.2f} ms{more}"
 
 
 TEST_HEADER = ("runs", "difference", "95 % interval", "only one is right", "p, adjusted", "significant")
@@ -179,7 +193,9 @@ def _summary(comparison: Comparison) -> str:
     if len(beaten) == len(mine):
         return f"{text}, significantly more than {'all others' if len(mine) > 1 else beaten[0]}."
     others = [test.second if test.first == best.name else test.first for test in mine if not test.significant]
-    return f"{text}; the difference to {', '.join(others)} is not significant."
+    if len(others) == 1:
+        return f"{text}; the difference to {others[0]} is not significant."
+    return f"{text}; the differences to {', '.join(others[:-1])} and {others[-1]} are not significant."
 
 
 def _points(comparison: Comparison, cost: str) -> dict[str, tuple[float, float, tuple[float, float]]]:

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from shoestring.config.units import format_percent, format_seconds
+from shoestring.config.units import format_interval, format_percent, format_seconds
 from shoestring.escaping import markdown, write_csv
-from shoestring.reporting.experiment_tables import MAX_ROWS, between, tables
+from shoestring.reporting.experiment_tables import MAX_ROWS, tables
 from shoestring.reporting.html import render
 from shoestring.reporting.markdown import table
 from shoestring.reporting.multi_label import is_multi_label, label_headline
@@ -58,19 +58,20 @@ def headline(result: Mapping[str, Any]) -> str:
         images = f"{metrics['images']:,} images in {result['repeats']} folds"
         if is_multi_label(metrics):
             return f"Out of fold: {label_headline({**metrics, 'interval': row['interval']}, images)}"
-        return f"Out-of-fold accuracy {format_percent(metrics['accuracy'])} ({between(row['interval'])}) on {images}"
+        accuracy = f"{format_percent(metrics['accuracy'])} ({format_interval(row['interval'])})"
+        return f"Out-of-fold accuracy {accuracy} on {images}"
     if result["kind"] == "seeds":
         row = result["rows"][0]
         seeds = f"mean of {len(row['runs'])} seeds" if len(row["runs"]) > 1 else "one seed"
-        accuracy = f"{format_percent(row['accuracy'])} ({between(row['interval'])})"
+        accuracy = f"{format_percent(row['accuracy'])} ({format_interval(row['interval'])})"
         return f"{result['split'].capitalize()} accuracy {accuracy}, {seeds}"
     if result["chosen"] is None:
         return "No combination of settings has finished all of its runs"
     test, best = result["test"], next(row for row in result["rows"] if row["name"] == result["chosen"])
     if test is None:
-        accuracy = f"{format_percent(best['accuracy'])} ({between(best['interval'])})"
+        accuracy = f"{format_percent(best['accuracy'])} ({format_interval(best['interval'])})"
         return f"{result['chosen']}: validation accuracy {accuracy}"
-    tested = f"test accuracy {format_percent(test['accuracy'])} ({between(test['interval'])})"
+    tested = f"test accuracy {format_percent(test['accuracy'])} ({format_interval(test['interval'])})"
     return f"{result['chosen']}: {tested}, validation {format_percent(best['accuracy'])}"
 
 

@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
-from shoestring.config.units import format_percent, format_seconds
+from shoestring.config.units import format_interval, format_percent, format_seconds
 from shoestring.reporting.comparison import SIGNIFICANT, format_p
 from shoestring.reporting.multi_label import class_table, is_multi_label, label_rows
+from shoestring.reporting.tables import Table
 
 MAX_ROWS = 30  # combinations in a table, or a chart
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table with its title, and a text below it. Cells of the `wide` columns hold long texts, which may wrap."""
-
-    title: str
-    header: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    text: str = ""
-    wide: Sequence[int] = ()
 
 
 def tables(result: Mapping[str, Any]) -> list[Table]:
@@ -33,18 +22,13 @@ def tables(result: Mapping[str, Any]) -> list[Table]:
     return [one for one in found if one.rows or one.text]
 
 
-def between(interval: Sequence[float] | None) -> str:
-    """Format an interval of accuracies."""
-    return "-" if interval is None else " to ".join(format_percent(bound) for bound in interval)
-
-
 def _combinations(result: Mapping[str, Any]) -> Table:
     several, halving = result["repeats"] > 1, len(result["rounds"]) > 1
     header = ["rank", "settings", f"{result['split']} accuracy", "95 % interval"]
     header += (["runs"] if several else []) + (["round"] if halving else [])
     rows = []
     for rank, row in enumerate(result["rows"][:MAX_ROWS], 1):
-        cells = [str(rank), row["name"], format_percent(row["accuracy"]), between(row["interval"])]
+        cells = [str(rank), row["name"], format_percent(row["accuracy"]), format_interval(row["interval"])]
         cells += ([str(len(row["runs"]))] if several else []) + ([str(row["round"] + 1)] if halving else [])
         known = row["macs"] is not None
         cells += (
@@ -61,7 +45,7 @@ def _combinations(result: Mapping[str, Any]) -> Table:
         texts.append(f"{more:,} more are in trials.csv.")
     header += ["MACs", "parameters", "time", ""]
     title = "Combinations, by round and accuracy" if halving else "Combinations, most accurate first"
-    return Table(title, header, rows, " ".join(texts), wide=(1, len(header) - 1))
+    return Table(header, rows, title, " ".join(texts), wide=(1, len(header) - 1))
 
 
 def _about_intervals(result: Mapping[str, Any]) -> str:
@@ -80,15 +64,17 @@ def _runs(result: Mapping[str, Any]) -> Table:
     row = result["rows"][0]
     rows = [[name, format_percent(value)] for name, value in zip(row["runs"], row["accuracies"])]
     if len(rows) > 1:
-        rows.append([f"mean of {len(rows)}", f"{format_percent(row['accuracy'])}  ({between(row['interval'])})"])
+        rows.append(
+            [f"mean of {len(rows)}", f"{format_percent(row['accuracy'])}  ({format_interval(row['interval'])})"]
+        )
     split = "accuracy on the fold" if result["kind"] == "folds" else f"{result['split']} accuracy"
-    return Table("Runs", ("run", split), rows)
+    return Table(("run", split), rows, "Runs")
 
 
 def _classes(result: Mapping[str, Any]) -> Table:
     metrics = result["out_of_fold"]
     if metrics is None:
-        return Table("", (), ())
+        return Table((), ())
     header, rows = class_table(metrics)
     if is_multi_label(metrics):
         figures = ", ".join(f"{name} {value}" for name, value in label_rows(metrics)[:2])
@@ -98,7 +84,7 @@ def _classes(result: Mapping[str, Any]) -> Table:
         f"{figures[0].upper()}{figures[1:]}, loss {metrics['loss']:.3f}, calibration error "
         f"{metrics['calibration_error']:.3f}, of all out-of-fold predictions, which are in out_of_fold.csv."
     )
-    return Table(f"{header[0].capitalize()}{'e' * (header[0] == 'class')}s, out of fold", header, rows, text)
+    return Table(header, rows, f"{header[0].capitalize()}{'e' * (header[0] == 'class')}s, out of fold", text)
 
 
 def _tests(result: Mapping[str, Any]) -> Table:
@@ -115,7 +101,7 @@ def _tests(result: Mapping[str, Any]) -> Table:
         for test in mine[:MAX_ROWS]
     ]
     if not rows:
-        return Table("Is the chosen one better?", (), (), result["untested"])
+        return Table((), (), "Is the chosen one better?", result["untested"])
     if result["folds"]:
         how = "Paired t-test over the folds, corrected for the overlap of training images (Nadeau & Bengio 2003)"
     elif result["repeats"] > 1:
@@ -126,7 +112,7 @@ def _tests(result: Mapping[str, Any]) -> Table:
     adjusted = f"; p-values are adjusted for all {count} pairs of combinations (Holm 1979)" if count > 1 else ""
     more = f" {len(mine) - len(rows)} more, and other pairs, are in experiment.json." if len(mine) > len(rows) else ""
     header = ("combinations", "difference", "95 % interval", "p, adjusted" if adjusted else "p", "significant")
-    return Table("Is the chosen one better?", header, rows, f"{how}{adjusted}.{more}", wide=(0,))
+    return Table(header, rows, "Is the chosen one better?", f"{how}{adjusted}.{more}", wide=(0,))
 
 
 def _effects(result: Mapping[str, Any]) -> Table:
@@ -151,7 +137,7 @@ def _effects(result: Mapping[str, Any]) -> Table:
             "Explained: the part of the variance between them that a setting alone explains, less what chance would"
         )
     header = ("setting", "explained", "best on average", "best - worst")
-    return Table("What mattered", header, rows, ". ".join(texts) + "." if rows else "", wide=(2,))
+    return Table(header, rows, "What mattered", ". ".join(texts) + "." if rows else "", wide=(2,))
 
 
 def _in_first_round(result: Mapping[str, Any]) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from shoestring.config.units import format_percent, format_seconds
+from shoestring.config.units import format_interval, format_percent, format_seconds
+from shoestring.reporting.markdown import a_single_image, step_name
 from shoestring.reporting.multi_label import is_multi_label
 from shoestring.reporting.run_data import RunData
 
@@ -15,13 +16,15 @@ _VERDICTS = (  # by the least number of epochs; the end of a curve says little, 
     (0, "No, more time would help"),
 )
 _SIGNIFICANT = 0.05  # p-value below which a difference is called more than chance
+_STEPS = 4  # that took longest, which are named
 _RELIABLE = 0.03  # calibration error up to which probabilities are called reliable
 
 
 def findings(run: RunData) -> list[tuple[str, str]]:
     """Return (question, answer) for the questions that the values of the run answer."""
     of_what = _labels if is_multi_label(run.result) else _classes
-    return [*of_what(run), *_selection(run), *_training(run), *_pruning(run), *_calibration(run), *_images(run)]
+    parts = (of_what, _certainty, _selection, _training, _time, _pruning, _calibration, _images)
+    return [finding for part in parts for finding in part(run)]
 
 
 def _classes(run: RunData) -> Iterator[tuple[str, str]]:
@@ -37,11 +40,35 @@ def _classes(run: RunData) -> Iterator[tuple[str, str]]:
         yield "Which class is weakest?", f"{text}. The best is {strongest}, {format_percent(recalls[strongest])}."
     wrong = [(images, label, predicted) for label, predicted, images in run.cells if label != predicted]
     if wrong:
-        images, label, predicted = max(wrong)
-        names = run.classes
-        total = sum(images for images, *_ in wrong)
-        text = f"{names[label]} taken for {names[predicted]}: {images:,} of all {total:,} mistakes."
-        yield "Which classes are confused most?", text
+        yield "Which two classes are confused most?", _confused(wrong, run.classes)
+
+
+def _confused(wrong: Sequence[tuple[int, int, int]], names: Sequence[str]) -> str:
+    """Describe the two classes with the most confusions, in both directions, of (images, class, predicted class)."""
+    pairs: dict[tuple[int, int], int] = {}
+    for images, label, predicted in wrong:
+        pair = (min(label, predicted), max(label, predicted))
+        pairs[pair] = pairs.get(pair, 0) + images
+    first, second = pair = max(pairs, key=pairs.__getitem__)
+    inside = sorted((one for one in wrong if set(one[1:]) == set(pair)), reverse=True)
+    ways = ", ".join(
+        f"{images:,} image{'s' * (images != 1)} of {names[label]} taken for {names[predicted]}"
+        for images, label, predicted in inside
+    )
+    total = sum(images for images, *_ in wrong)
+    return f"{names[first]} and {names[second]}: {ways}. That is {pairs[pair]:,} of all {total:,} mistakes."
+
+
+def _certainty(run: RunData) -> Iterator[tuple[str, str]]:
+    result = run.result
+    if not result["interval"]:
+        return
+    what = "fraction of images whose labels are all right" if is_multi_label(result) else "accuracy"
+    yield (
+        "How sure is the accuracy?",
+        f"With 95 % confidence, the true {what} is from {format_interval(result['interval'])}, as it was measured on "
+        f"{result['images']:,} images; on four times as many, that range would be half as wide.",
+    )
 
 
 def _labels(run: RunData) -> Iterator[tuple[str, str]]:
@@ -94,18 +121,29 @@ def _chance(interval: tuple[float, float], baseline: Mapping[str, Any]) -> str:
 
 
 def _training(run: RunData) -> Iterator[tuple[str, str]]:
-    budget, spent = run.result["budget"], format_seconds(run.result["seconds"])
-    used = f" {spent} of {format_seconds(budget['total'])} were used." if budget["unit"] == "seconds" else ""
     question, steps = "Was it trained long enough?", sum(part["steps"] for part in run.trainings)
     epochs = sum(part["epochs"] for part in run.trainings)
     if not run.trainings or run.unfinished:
         return
     if not steps:
         text = "Only the head was fitted, to features of the pretrained network; with more time, all of it is trained."
-        yield question, f"{text}{used}"
+        yield question, text
         return
     verdict = next(text for least, text in _VERDICTS if epochs >= least)
-    yield question, f"{verdict} (rule of thumb): each image was seen {epochs:,.0f} times.{used}"
+    yield question, f"{verdict} (rule of thumb): each image was seen {epochs:,.0f} times."
+
+
+def _time(run: RunData) -> Iterator[tuple[str, str]]:
+    budget, seconds = run.result["budget"], run.result["seconds"]
+    steps = sorted(run.result["ledger"].items(), key=lambda item: -item[1])[:_STEPS]
+    rest = seconds - sum(spent for _, spent in steps)
+    parts = [f"{step_name(name)} {format_seconds(spent)}" for name, spent in steps]
+    if not steps:
+        return
+    others = "the step that was running" if run.unfinished else "the rest"
+    parts += [f"{others} {format_seconds(rest)}"] if rest > 0.05 else []
+    whole = f"{format_seconds(seconds)} of {format_seconds(budget['total'])}" if budget["unit"] == "seconds" else ""
+    yield "Where did the time go?", f"{whole or format_seconds(seconds)}: {', '.join(parts)}."
 
 
 def _pruning(run: RunData) -> Iterator[tuple[str, str]]:
@@ -124,7 +162,7 @@ def _pruning(run: RunData) -> Iterator[tuple[str, str]]:
     points = {} if run.comparison is None else run.comparison.get("points", {})
     if "latency_ms" in points.get("before", {}) and "latency_ms" in points.get("after", {}):
         slow, fast = points["before"]["latency_ms"], points["after"]["latency_ms"]
-        text += f"; a single image took {slow:.2f} ms before, and {fast:.2f} ms after the cut"
+        text += f"; {a_single_image(points['after'])} took {slow:.2f} ms before, and {fast:.2f} ms after the cut"
     yield "What did the cut cost?", f"{text}."
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from shoestring import __version__
-from shoestring.config.units import format_percent, format_seconds
+from shoestring.config.units import format_interval, format_percent, format_seconds
 from shoestring.escaping import printable
 from shoestring.reporting.answers import answers
 from shoestring.reporting.class_tables import (
@@ -23,9 +23,9 @@ from shoestring.reporting.class_tables import (
     frequent_confusions,
 )
 from shoestring.reporting.findings import findings
-from shoestring.reporting.markdown import headline
-from shoestring.reporting.multi_label import is_multi_label
-from shoestring.reporting.run_charts import run_charts
+from shoestring.reporting.markdown import a_single_image, averages, headline
+from shoestring.reporting.multi_label import is_multi_label, label_rows
+from shoestring.reporting.run_charts import Charts, run_charts, with_time_chart
 from shoestring.reporting.run_data import RunData
 from shoestring.reporting.size_tables import layer_table, size_table
 
@@ -33,9 +33,12 @@ _MAX_MATRIX = 25  # classes whose confusion matrix people can still read
 _CHARTS = ("classes", "reliability", "changes", "budget", "loss", "validation", "layers", "latencies", "clusters")
 
 
-def run_page(run: RunData, *, has_time: Callable[[], bool] = lambda: True) -> str:
-    """Render the page of a run; charts that there is no time for are left out, and the page says so."""
-    charts, complete = run_charts(run, has_time)
+def run_page(run: RunData, charts: Charts | None = None) -> str:
+    """Render the page of a run, with these charts of `run_charts`, by default all.
+
+    The chart of its time is drawn here, unless there is no time for any; the page says which parts are left out.
+    """
+    charts = with_time_chart(run_charts(run) if charts is None else charts, run)
     cells, few = examples(run), len(run.classes) <= _MAX_MATRIX
     return render(
         "run.html",
@@ -46,10 +49,11 @@ def run_page(run: RunData, *, has_time: Callable[[], bool] = lambda: True) -> st
         tiles=_tiles(run),
         sections=_sections(run),
         findings=findings(run),
-        left_out=[*run.left_out, *_late(run, complete)],
-        charts={name: charts.get(name) for name in _CHARTS},
+        left_out=[*run.left_out, *_late(run, charts.complete)],
+        charts={name: charts.by_name.get(name) for name in _CHARTS},
         several_labels=is_multi_label(run.result),
         classes=class_table(run),
+        averages="; ".join(f"{name}: {value}" for name, value in _averages(run)),
         changes=change_table(run),
         change_notes=list(change_notes(run)),
         matrix=confusion_matrix(run, cells) if few and run.cells else None,
@@ -66,11 +70,9 @@ def run_page(run: RunData, *, has_time: Callable[[], bool] = lambda: True) -> st
 
 def _late(run: RunData, has_charts: bool) -> list[str]:
     """Say what is left out for lack of time."""
-    parts = [*([] if has_charts else ["some charts"]), *(["maps of where it looks"] if run.gallery.late else [])]
+    parts = [*([] if has_charts else ["some charts"]), *run.gallery.late]
     return (
-        [f"Left out, for lack of time: {' and '.join(parts)}. The command shoestring report adds them."]
-        if parts
-        else []
+        [f"Left out, for lack of time: {', '.join(parts)}. The command shoestring report adds them."] if parts else []
     )
 
 
@@ -130,6 +132,7 @@ def _tiles(run: RunData) -> list[dict[str, str]]:
         ),
         ("MACs per forward pass", _compact(result["macs"]), smaller),
         ("Size of the file", f"{result['file_bytes'] / 1e6:.2f} MB", f"{result['params']:,} parameters"),
+        _latency(result.get("prediction") or result),
     ]
     return [{"name": name, "value": value, "text": text} for name, value, text in tiles]
 
@@ -139,11 +142,26 @@ def _accuracy(run: RunData) -> tuple[str, str, str]:
     result = run.result
     if run.unfinished:
         return "Validation accuracy", format_percent(result["validation"]), "so far"
-    interval = result["interval"] and " to ".join(format_percent(bound) for bound in result["interval"])
     if is_multi_label(result):
         exact = f"all labels right: {format_percent(result['accuracy'])}"
         return "Mean average precision", format_percent(result["macro_average_precision"]), exact
-    return "Accuracy", format_percent(result["accuracy"]), f"95 % interval: {interval}" if interval else ""
+    interval = f"95 % interval: {format_interval(result['interval'])}" if result["interval"] else ""
+    return "Accuracy", format_percent(result["accuracy"]), interval
+
+
+def _averages(run: RunData) -> Sequence[tuple[str, str]]:
+    """Metrics over all classes or labels beside the accuracy: names and values."""
+    if run.result["accuracy"] is None:
+        return []
+    several = label_rows(run.result) if is_multi_label(run.result) else averages(dict(run.result))
+    return [*several, ("loss", f"{run.result['loss']:.3f}")]
+
+
+def _latency(costs: Mapping[str, Any]) -> tuple[str, str, str]:
+    """The time that a single image takes: name, value, text."""
+    threads = costs.get("latency_threads_ms")
+    more = "" if threads is None else f"; {threads:.2f} ms on {costs['latency_threads']}"
+    return "Latency per prediction", f"{costs['latency_ms']:.2f} ms", f"{a_single_image(costs)}{more}"
 
 
 def _compact(count: float) -> str:

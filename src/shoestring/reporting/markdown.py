@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from shoestring.config.units import format_percent, format_seconds
+from shoestring.config.units import format_interval, format_percent, format_seconds
 from shoestring.escaping import markdown
 from shoestring.reporting.multi_label import class_table, is_multi_label, label_headline, label_rows
 from shoestring.reporting.unlabeled import unlabeled_rows
@@ -52,11 +52,10 @@ def headline(result: dict[str, Any]) -> str:
     """Summarize the result in one sentence."""
     if result["accuracy"] is None:
         return f"Accuracy not measured, as there are no {_split_images(result['split'])}"
-    low, high = map(format_percent, result["interval"])
     images = f"{result['images']:,} {_split_images(result['split'])}"
     if is_multi_label(result):
         return label_headline(result, images)
-    return f"Accuracy {format_percent(result['accuracy'])} ({low} to {high}) on {images}"
+    return f"Accuracy {format_percent(result['accuracy'])} ({format_interval(result['interval'])}) on {images}"
 
 
 def summary(result: dict[str, Any]) -> list[tuple[str, str]]:
@@ -91,12 +90,14 @@ def _accuracies(result: dict[str, Any]) -> list[tuple[str, str]]:
     validation = ("validation accuracy", format_percent(result["validation"]))
     if result["accuracy"] is None:
         return [("test accuracy", "not measured, as there are no test images"), validation]
-    low, high = map(format_percent, result["interval"])
     loss = ("loss, calibration error", f"{result['loss']:.3f}, {result['calibration_error']:.3f}")
     if is_multi_label(result):
         return [*label_rows(result), ("all labels right, validation", format_percent(result["validation"])), loss]
     return [
-        (f"{result['split']} accuracy", f"{format_percent(result['accuracy'])}  ({low} to {high})"),
+        (
+            f"{result['split']} accuracy",
+            f"{format_percent(result['accuracy'])}  ({format_interval(result['interval'])})",
+        ),
         *averages(result),
         *([validation] if result["split"] != "validation" else []),
         loss,
@@ -104,11 +105,14 @@ def _accuracies(result: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def averages(result: dict[str, Any]) -> list[tuple[str, str]]:
-    """Return the row of metrics in which all classes count equally; none for labels, and of an earlier version."""
-    if "balanced_accuracy" not in result:
-        return []
-    values = (result["balanced_accuracy"], result["macro_f1"])
-    return [("balanced accuracy, macro F1", ", ".join(map(format_percent, values)))]
+    """Return rows of metrics beside the accuracy, as far as they are known: of equal classes, and of five guesses."""
+    rows = []
+    if "balanced_accuracy" in result:
+        values = (result["balanced_accuracy"], result["macro_f1"])
+        rows.append(("balanced accuracy, macro F1", ", ".join(map(format_percent, values))))
+    if result.get("top5_accuracy") is not None:
+        rows.append(("top-5 accuracy", format_percent(result["top5_accuracy"])))
+    return rows
 
 
 def describe_class_weights(weights: str | Mapping[str, float]) -> str:
@@ -147,10 +151,17 @@ def _costs(result: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def latency(costs: dict[str, Any]) -> str:
-    """Format latencies: "1.50 ms for a single image, 0.20 ms in a batch of 64"."""
+    """Format latencies: "1.50 ms for a single image on one thread (1.10 ms on 2), 0.20 ms in a batch of 64"."""
     batch = costs["latency_batch_ms"]
     batched = "no time to measure a batch" if batch is None else f"{batch:.2f} ms in a batch of 64"
-    return f"{costs['latency_ms']:.2f} ms for a single image, {batched}"
+    threads = costs.get("latency_threads_ms")
+    more = "" if threads is None else f" ({threads:.2f} ms on {costs['latency_threads']})"
+    return f"{costs['latency_ms']:.2f} ms for {a_single_image(costs)}{more}, {batched}"
+
+
+def a_single_image(costs: Mapping[str, Any]) -> str:
+    """Say what `latency_ms` is of; runs of earlier versions measured it on any number of threads."""
+    return "a single image" if costs.get("latency_threads") is None else "a single image on one thread"
 
 
 def describe_tta(result: dict[str, Any]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from shoestring.config.units import format_percent
+from shoestring.config.units import format_interval, format_percent
 from shoestring.tasks import MULTI_LABEL
 
 CLASS_COLUMNS = {"class": None, "images": "images", "recall": "recall", "precision": "precision", "F1": "f1"}
@@ -51,5 +51,4 @@ def class_table(result: Mapping[str, Any]) -> tuple[tuple[str, ...], list[list[s
 
 
 def _exact(result: Mapping[str, Any]) -> str:
-    low, high = map(format_percent, result["interval"])
-    return f"{format_percent(result['accuracy'])} ({low} to {high})"
+    return f"{format_percent(result['accuracy'])} ({format_interval(result['interval'])})"

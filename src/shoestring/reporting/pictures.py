@@ -33,8 +33,9 @@ class Gallery:
 
     `chosen` are selected images beside the nearest ones that were left out, by class; `cells` are examples of the cells
     of the confusion matrix, by (class, predicted class); `mistakes` are the most confident ones; `duplicates` are test
-    images with a near duplicate in training. `looks` are a few of the mistakes, each beside its class activation maps.
-    `notes` say how they were found, and what is not shown; `late` is whether there was no time for `looks`.
+    images with a near duplicate in training. `looks` are a few of the mistakes, each beside its class activation maps;
+    `augmented` are a few training images, each beside what the network sees of it.
+    `notes` say how they were found, and what is not shown; `late` names the parts that there was no time for.
     """
 
     chosen: dict[str, list[Pair]]
@@ -43,7 +44,8 @@ class Gallery:
     duplicates: list[Pair]
     notes: dict[str, str]
     looks: list[list[Picture]] = field(default_factory=list)
-    late: bool = False
+    augmented: list[list[Picture]] = field(default_factory=list)
+    late: tuple[str, ...] = ()
 
     @classmethod
     def empty(cls) -> Gallery:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
 from shoestring.config.units import format_percent, format_seconds
-from shoestring.reporting.markdown import step_name
+from shoestring.reporting.markdown import a_single_image, step_name
 from shoestring.reporting.multi_label import is_multi_label
 from shoestring.reporting.run_data import RunData
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _MAX_ROWS = 40  # layers of a chart
 _MAX_CLASSES = 30
+_RISEN = 1.1  # ratio of a validation loss to the lowest one before from which on it is said to rise
 
 
 @dataclass(frozen=True)
@@ -28,32 +29,52 @@ class Chart:
     caption: str
 
 
-def run_charts(run: RunData, has_time: Callable[[], bool] = lambda: True) -> tuple[dict[str, Chart], bool]:
-    """Return the charts that the values of the run allow, by name, and whether these are all of them.
+@dataclass(frozen=True)
+class Charts:
+    """The charts of a page by name, and whether they are all that the values of the run allow."""
+
+    by_name: Mapping[str, Chart]
+    complete: bool = True
+
+
+def run_charts(run: RunData, has_time: Callable[[], bool] = lambda: True) -> Charts:
+    """Return the charts of the run, without that of its time, which ends with the report.
 
     No further charts are drawn once `has_time` returns False.
     """
     charts: dict[str, Chart] = {}
-    for part in (_budget, _curves, _classes, _reliability, _changes, _layers, _latencies, _clusters):
+    for part in (_losses, _validation, _classes, _reliability, _changes, _layers, _latencies, _clusters):
         if not has_time():
-            return charts, False
+            return Charts(charts, complete=False)
         charts |= dict(part(run))
-    return charts, True
+    return Charts(charts)
 
 
-def _curves(run: RunData) -> Iterator[tuple[str, Chart]]:
+def with_time_chart(charts: Charts, run: RunData) -> Charts:
+    """Add the chart of where the time went, unless there is no time for any."""
+    if not charts.complete and not charts.by_name:
+        return charts
+    return Charts({**charts.by_name, **dict(_budget(run))}, charts.complete)
+
+
+def _losses(run: RunData) -> Iterator[tuple[str, Chart]]:
     from shoestring.reporting.charts import plot_curves
 
-    seconds, losses = run.loss
-    marks = run.marks
-    last = "so far" if run.unfinished else "at the end"
-    marked = "".join(f" At {second:.0f} s: {text}." for second, text in marks)
+    _, losses = run.loss
+    marks, last, marked = _marked(run)
     if len(losses) > 1:
-        caption = f"Loss of the training images: {losses[0]:.2f} at first, {losses[-1]:.2f} {last}.{marked}"
-        curves = {"training": run.loss}
-        title = "Training loss"
+        caption = f"Loss of the training images: {losses[0]:.2f} at first, {losses[-1]:.2f} {last}."
+        curves = run.losses
+        title = "Training loss" if len(curves) == 1 else "Loss"
+        caption += (_overfitting(curves["validation"][1]) if len(curves) > 1 else "") + marked
         yield "loss", draw("loss", caption, plot_curves, curves, quantity="loss", title=title, marks=marks)
+
+
+def _validation(run: RunData) -> Iterator[tuple[str, Chart]]:
+    from shoestring.reporting.charts import plot_curves
+
     seconds, values = run.validation
+    marks, last, marked = _marked(run)
     if len(values) > 1:
         caption = (
             f"Accuracy on validation images, which are not trained on: {format_percent(values[0])} after "
@@ -66,6 +87,23 @@ def _curves(run: RunData) -> Iterator[tuple[str, Chart]]:
             "validation",
             draw("validation", caption, plot_curves, curves, quantity="accuracy", title=title, **options),
         )
+
+
+def _marked(run: RunData) -> tuple[list[tuple[float, str]], str, str]:
+    """Return the marks of a curve, what its last value is called, and the marks as sentences."""
+    marks = run.marks
+    last = "so far" if run.unfinished else "at the end"
+    return marks, last, "".join(f" At {second:.0f} s: {text}." for second, text in marks)
+
+
+def _overfitting(losses: Sequence[float]) -> str:
+    """Say how the loss of validation images went."""
+    best, end = min(losses), losses[-1]
+    rose = "" if end <= _RISEN * best else f"; it had been lower, {best:.2f}: the network begins to overfit"
+    return (
+        f" Of validation images, which are neither trained on nor augmented: {losses[0]:.2f} at first, {end:.2f} at "
+        f"the last measurement{rose}."
+    )
 
 
 def _classes(run: RunData) -> Iterator[tuple[str, Chart]]:
@@ -137,8 +175,8 @@ def _latencies(run: RunData) -> Iterator[tuple[str, Chart]]:
         return
     before, after = (sum(pair[side] for pair in latencies.values()) for side in (0, 1))
     caption = (
-        f"Measured for a single image: all layers together took {before:.2f} ms before, and take {after:.2f} ms now. "
-        "What is between the layers, such as activations, is not included."
+        f"Measured for {a_single_image(run.result)}: all layers together took {before:.2f} ms before, and take "
+        f"{after:.2f} ms now. What is between the layers, such as activations, is not included."
     )
     options = {"quantity": "milliseconds", "title": "Latency per layer", "digits": 2}
     yield "latencies", _layer_chart("latencies", caption, latencies, **options)

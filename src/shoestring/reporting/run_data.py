@@ -61,6 +61,19 @@ class RunData:
         return _curve(self.history, "validation")
 
     @property
+    def losses(self) -> dict[str, Curve]:
+        """The loss over seconds, of training images and, where it was measured more than once, of validation images."""
+        validation = _curve(self.history, "validation_loss")
+        return {"training": self.loss, **({"validation": validation} if len(validation[0]) > 1 else {})}
+
+    @property
+    def augment(self) -> Mapping[str, Any]:
+        """The augmentation of the training, as in the plan; empty if only a head was fitted."""
+        train = (self.plan or {}).get("train") or {}
+        stepped = self.unfinished or any(part["steps"] for part in self.trainings)
+        return train.get("augment") or {} if stepped else {}
+
+    @property
     def marks(self) -> list[tuple[float, str]]:
         """When the network grew and when it was cut: seconds and a text."""
         marks, before = [], None

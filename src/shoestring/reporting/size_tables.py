@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from shoestring.config.units import format_percent
-from shoestring.reporting.class_tables import Table
-from shoestring.reporting.markdown import latency
+from shoestring.reporting.markdown import a_single_image, latency
 from shoestring.reporting.run_data import RunData
+from shoestring.reporting.tables import Table
 
 
 def size_table(run: RunData) -> Table:
@@ -17,7 +17,7 @@ def size_table(run: RunData) -> Table:
     before, costs = result["before_pruning"], result.get("prediction") or result
     points = {} if run.comparison is None else run.comparison.get("points", {})
     first, last = points.get("before", {}), points.get("after", {})
-    slow, fast = _milliseconds(first.get("latency_ms")), _milliseconds(last.get("latency_ms"))  # measured alike
+    slow, fast = _milliseconds(first), _milliseconds(last)  # measured alike
     rows = [
         ("parameters", before and f"{before['params']:,}", f"{result['params']:,}"),
         ("MACs per forward pass", before and f"{before['macs']:,}", f"{result['macs']:,}"),
@@ -28,15 +28,15 @@ def size_table(run: RunData) -> Table:
         ("latency per prediction", before and "", latency(dict(costs))),
     ]
     header = ("", "before pruning", "final") if before else ("", "value")
-    return header, [row if before else (row[0], row[2]) for row in rows]
+    return Table(header, [row if before else (row[0], row[2]) for row in rows])
 
 
 def _megabytes(size: float | None) -> str:
     return "" if size is None else f"{size / 1e6:.2f} MB"
 
 
-def _milliseconds(value: float | None) -> str:
-    return "" if value is None else f"{value:.2f} ms for a single image"
+def _milliseconds(point: Mapping[str, Any]) -> str:
+    return f"{point['latency_ms']:.2f} ms for {a_single_image(point)}" if "latency_ms" in point else ""
 
 
 def layer_table(run: RunData) -> Table | None:
@@ -44,7 +44,7 @@ def layer_table(run: RunData) -> Table | None:
     if not run.layer_costs:
         return None
     header = ("layer", "output channels", "parameters", "MACs", "latency in ms")
-    return header, [_layer_row(name, before, after) for name, (before, after) in run.layer_costs.items()]
+    return Table(header, [_layer_row(name, before, after) for name, (before, after) in run.layer_costs.items()])
 
 
 def _layer_row(name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> Sequence[str]:

@@ -138,3 +138,8 @@ def to_svg(axes: Axes, *, name: str, description: str) -> str:
     return re.sub(
         r"<svg(.*?)>", lambda match: head + re.sub(r' (width|height)="[^"]*"', "", match[1]) + ">", text, count=1
     )
+
+
+def warm_up() -> None:
+    """Import matplotlib and load its fonts by drawing an empty chart, so that the time of others can be measured."""
+    to_svg(page_axes(), name="empty", description="")

@@ -12,15 +12,15 @@ from shoestring.reporting.run_charts import Chart, draw
 from shoestring.reporting.tickets import grid_of
 
 
-def ticket_page(result: Mapping[str, Any]) -> str:
-    """Render the page of an experiment with these results, as in run.json."""
+def ticket_page(result: Mapping[str, Any], chart: Chart | None) -> str:
+    """Render the page of an experiment with these results, as in run.json, and its `ticket_chart`."""
     header, rows = grid_of(result["summary"])
     networks = {entry["network"] for entry in result["summary"]}
     return render(
         "tickets.html",
         model=result["model"],
         headline=_headline(result),
-        chart=_chart(result),
+        chart=chart,
         header=header,
         rows=rows,
         notes=result["notes"],
@@ -31,10 +31,13 @@ def ticket_page(result: Mapping[str, Any]) -> str:
 
 
 def _headline(result: Mapping[str, Any]) -> str:
-    best = result["winner"]
+    """Summarize what was found by the validation images of the first seed, which the saved network is chosen by."""
+    best, seeds = result["winner"], max(entry["seeds"] for entry in result["summary"])
+    where = "on the validation images" + (" of the first seed" if seeds > 1 else "")
     if best is None or best["network"] == "dense":
-        return "No lottery ticket is as accurate as the dense network"
-    return f"A lottery ticket with {100 * best['weights']:.3g} % of the weights"
+        return f"No lottery ticket is as accurate as the dense network {where}"
+    ticket = f"A lottery ticket with {100 * best['weights']:.3g} % of the weights"
+    return ticket if best["validation"] is None else f"{ticket} is as accurate as the dense network {where}"
 
 
 def _facts(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -52,8 +55,8 @@ def _images(result: Mapping[str, Any]) -> str:
     return f"{result['validation_images']:,} validation images"
 
 
-def _chart(result: Mapping[str, Any]) -> Chart | None:
-    """Accuracy over the weights that remain."""
+def ticket_chart(result: Mapping[str, Any]) -> Chart | None:
+    """Draw the accuracy over the weights that remain; None without the dense network or tickets."""
     from shoestring.reporting.pruning_charts import Point, plot_tickets
 
     measured = [entry for entry in result["summary"] if entry["mean"] is not None]

@@ -70,11 +70,12 @@ def notes(result: Mapping[str, Any]) -> list[str]:
             "pruning, not a lottery ticket, because they are never trained."
         )
     if best is not None:
-        what = "dense network: no ticket is" if best["network"] == "dense" else "smallest ticket that is"
-        means = "not worse than the dense network on the validation images"
+        which = "smallest ticket that is not worse than the dense network on the validation images"
         if best["validation"] is None:
-            what, means = "last ticket", "as there are no validation images to choose by"
-        lines.append(f"The saved network is the {what} {means}: {100 * best['weights']:.3g} % of the weights.")
+            which = "last ticket, as there are no validation images to choose by"
+        elif best["network"] == "dense":
+            which = "dense one, as all tickets of the first seed are worse on the validation images"
+        lines.append(f"The saved network is the {which}; it has {100 * best['weights']:.3g} % of the weights.")
     return lines
 
 

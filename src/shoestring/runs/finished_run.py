@@ -81,13 +81,14 @@ class FinishedRun:
         return charts.plot_budget({step_name(name): spent for name, spent in ledger.items()}, total, axes=axes)
 
     def plot_curves(self, quantity: str = "validation", *, axes: Axes | None = None) -> Axes:
-        """Draw the "validation" accuracy or the training "loss" over the seconds."""
+        """Draw the "validation" accuracy or the "loss" over the seconds."""
         if quantity not in ("validation", "loss"):
             raise UserError(f"there are curves of validation and loss, not of {quantity!r}.")
         run, is_loss = self._data, quantity == "loss"
-        name, title = ("training", "Training loss") if is_loss else ("validation", "Validation accuracy")
+        curves = run.losses if is_loss else {"validation": run.validation}
+        title = "Validation accuracy" if not is_loss else "Loss" if len(curves) > 1 else "Training loss"
         options: dict[str, Any] = {"quantity": "loss" if is_loss else "accuracy", "percent": not is_loss}
-        return charts.plot_curves({name: getattr(run, quantity)}, title=title, marks=run.marks, axes=axes, **options)
+        return charts.plot_curves(curves, title=title, marks=run.marks, axes=axes, **options)
 
     def plot_classes(self, *, axes: Axes | None = None) -> Axes:
         """Draw the accuracy of each class, or the recall of each label, with its 95 % interval."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +13,10 @@ from shoestring.config.units import format_percent
 from shoestring.data import Images
 from shoestring.models.inference import embed
 from shoestring.models.model import Model
-from shoestring.reporting.pictures import Gallery, Pair
+from shoestring.reporting.pictures import Gallery, Pair, Picture
+from shoestring.runs.augmented import AUGMENTED_SECONDS, make_augmented, note_on
 from shoestring.runs.looks import NOTE, make_looks, seconds_for_looks
-from shoestring.runs.mistakes import find_mistakes, picture_of
+from shoestring.runs.mistakes import find_mistakes, label_of, picture_of
 from shoestring.runs.predictions_file import AnyTestPredictions
 from shoestring.selection.near_duplicates import MIN_SIDE, matching_pairs
 
@@ -41,23 +43,43 @@ class Sources:
     model: Model | None
     ranked: bool = False
 
+    @property
+    def train(self) -> Images:
+        """The images of the training."""
+        return self.pool if self.chosen is None else self.pool[self.chosen]
+
 
 def make_gallery(
-    sources: Sources, predictions: AnyTestPredictions | None, *, left: Left, seconds_per_pass: float
+    sources: Sources,
+    predictions: AnyTestPredictions | None,
+    *,
+    left: Left,
+    seconds_per_pass: float,
+    augment: Mapping[str, Any] | None = None,
 ) -> Gallery:
-    """Collect the pictures; those that take longer than the time that is `left` are left out, with a note."""
+    """Collect the pictures; those that take longer than the time that is `left` are left out, with a note.
+
+    `augment` holds the fields of the augmentation that the network was trained with.
+    """
     notes: dict[str, str] = {}
-    mistakes = find_mistakes(sources.test, predictions)
+    mistakes = find_mistakes(sources.test, predictions, left)
     if mistakes.note:
         notes["mistakes"] = mistakes.note
-    late = left() < seconds_for_looks(seconds_per_pass)
-    looks = [] if late or sources.model is None else make_looks(sources.model, sources.test, mistakes)
+    late = ["some examples of confusions"] if mistakes.late else []
+    looks: list[list[Picture]] = []
+    if left() >= seconds_for_looks(seconds_per_pass):
+        looks = make_looks(sources.model, sources.test, mistakes) if sources.model is not None else []
+    elif mistakes.pictures:
+        late.append("maps of where it looks")
+    augmented: list[list[Picture]] = []
+    if augment and sources.model is not None and left() >= AUGMENTED_SECONDS:
+        augmented = make_augmented(sources.train, sources.model, augment)
+        notes["augmented"] = note_on(augment)
     if looks:
         notes["looks"] = NOTE
     chosen = _chosen(sources, notes, left=left, seconds_per_pass=seconds_per_pass)
     duplicates = _duplicates(sources, notes, left=left)
-    late = late and bool(mistakes.pictures)
-    return Gallery(chosen, mistakes.pictures, mistakes.cells, duplicates, notes, looks, late)
+    return Gallery(chosen, mistakes.pictures, mistakes.cells, duplicates, notes, looks, augmented, tuple(late))
 
 
 def _chosen(sources: Sources, notes: dict[str, str], *, left: Left, seconds_per_pass: float) -> dict[str, list[Pair]]:
@@ -133,8 +155,7 @@ def _nearest(
 
 def _duplicates(sources: Sources, notes: dict[str, str], *, left: Left) -> list[Pair]:
     """Test images beside their near duplicate among the training images."""
-    test = sources.test
-    train = sources.pool if sources.chosen is None else sources.pool[sources.chosen]
+    test, train = sources.test, sources.train
     count = len(test) + len(train)
     if not len(test) or not len(train) or count > _COMPARED or left() < 3e-4 * count + 0.2 or test.shape[0] < MIN_SIDE:
         return []
@@ -147,18 +168,11 @@ def _duplicates(sources: Sources, notes: dict[str, str], *, left: Left) -> list[
     )
     return [
         Pair(
-            picture_of(test, row, f"test, {_label(test, row)}"),
-            picture_of(train, column, f"training, {_label(train, column)}"),
+            picture_of(test, row, f"test, {label_of(test, row)}"),
+            picture_of(train, column, f"training, {label_of(train, column)}"),
         )
         for row, column in zip(rows[:_DUPLICATES].tolist(), columns[first][:_DUPLICATES].tolist())
     ]
-
-
-def _label(images: Images, index: int) -> str:
-    targets = images.targets
-    if targets.ndim == 1:
-        return images.classes[targets[index]]
-    return ", ".join(images.classes[label] for label in np.flatnonzero(targets[index])) or "no label"
 
 
 def indices_of(images: Images, subset: Images) -> NDArray[np.int64]:

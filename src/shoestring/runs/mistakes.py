@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -22,7 +25,8 @@ class Mistakes:
     """The most confident mistakes, examples by cell of the confusion matrix, and a note on how they were found.
 
     `indices` are those of the test images of the mistakes; `classes` holds, for each, the indices of the classes that
-    the mistake is about: the predicted class and the right one, or one label.
+    the mistake is about: the predicted class and the right one, or one label. `late` is whether there was no time for
+    some examples.
     """
 
     pictures: list[Picture] = field(default_factory=list)
@@ -30,6 +34,7 @@ class Mistakes:
     note: str = ""
     indices: list[int] = field(default_factory=list)
     classes: list[tuple[int, ...]] = field(default_factory=list)
+    late: bool = False
 
 
 def picture_of(images: Images, index: int, caption: str, note: str = "") -> Picture:
@@ -37,16 +42,29 @@ def picture_of(images: Images, index: int, caption: str, note: str = "") -> Pict
     return Picture(data_uri(images[[index]].pixels[0]), str(images.ids[index]), caption, note)
 
 
-def find_mistakes(test: Images, predictions: AnyTestPredictions | None) -> Mistakes:
-    """Return the mistakes among the predictions; none if they are not those of the test images."""
+def label_of(images: Images, index: int) -> str:
+    """Return the class of an image, or its labels."""
+    targets = images.targets
+    if targets.ndim == 1:
+        return images.classes[targets[index]]
+    return ", ".join(images.classes[label] for label in np.flatnonzero(targets[index])) or "no label"
+
+
+def find_mistakes(
+    test: Images, predictions: AnyTestPredictions | None, left: Callable[[], float] = lambda: math.inf
+) -> Mistakes:
+    """Return the mistakes among the predictions; none if they are not those of the test images.
+
+    `left` returns the seconds that may still be spent; examples that take longer are left out.
+    """
     if predictions is None or len(predictions) != len(test):
         return Mistakes()
     if isinstance(predictions, LabelTestPredictions):
         return _wrong_labels(test, predictions)
-    return _wrong_classes(test, predictions)
+    return _wrong_classes(test, predictions, left)
 
 
-def _wrong_classes(test: Images, predictions: TestPredictions) -> Mistakes:
+def _wrong_classes(test: Images, predictions: TestPredictions, left: Callable[[], float]) -> Mistakes:
     wrong = np.flatnonzero(~predictions.correct)
     wrong = wrong[np.argsort(-predictions.confidence[wrong], kind="stable")]
     suspicious = _suspicious(predictions)
@@ -57,21 +75,25 @@ def _wrong_classes(test: Images, predictions: TestPredictions) -> Mistakes:
         caption = f"{label}, predicted as {predicted} ({confidence})" if named else confidence
         return picture_of(test, index, caption, "label may be wrong" if suspicious[index] and named else "")
 
+    shown, started = wrong[:_SHOWN].tolist(), time.monotonic()
+    pictures = [picture(index) for index in shown]
+    seconds = _PER_CELL * (time.monotonic() - started) / max(len(shown), 1)  # of the examples of a confusion
     pairs, counts = np.unique(
         np.stack([predictions.labels[wrong], predictions.predicted[wrong]]), axis=1, return_counts=True
     )
-    cells = {}
+    cells, late = {}, False
     for number in np.argsort(-counts, kind="stable")[:_CELLS]:
+        if late := left() < seconds:
+            break
         label, predicted = pairs[:, number].tolist()
         inside = wrong[(predictions.labels[wrong] == label) & (predictions.predicted[wrong] == predicted)]
         cells[label, predicted] = [picture(index, named=False) for index in inside[:_PER_CELL].tolist()]
-    shown = wrong[:_SHOWN].tolist()
     note = (
         f'{len(shown)} of {len(wrong):,} wrong predictions on the test images, the most confident first. "Label may be '
         f'wrong": of the other predictions at least as confident, {format_percent(_RELIABLE)} or more are right.'
     )
     about = [(int(predictions.predicted[index]), int(predictions.labels[index])) for index in shown]
-    return Mistakes([picture(index) for index in shown], cells, note, shown, about)
+    return Mistakes(pictures, cells, note, shown, about, late)
 
 
 def _suspicious(predictions: TestPredictions) -> NDArray[np.bool_]:

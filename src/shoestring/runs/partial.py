@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from shoestring.evaluation.cost import measure_cost
 from shoestring.evaluation.tasks import without_images
 from shoestring.models.model import Model
 from shoestring.reporting.html import run_page
+from shoestring.reporting.pictures import Gallery
 from shoestring.runs.directory import RunDir
 from shoestring.runs.gallery import Sources, make_gallery
 from shoestring.runs.models import usable_model
@@ -52,9 +54,11 @@ def write_partial_page(
     model = usable_model(folder.path, log)
     sources, missing = load_sources(folder, progress=progress, model=model)
     result = _known(folder, recipe, model, sources)
-    gallery = make_gallery(sources, None, left=lambda: float("inf"), seconds_per_pass=0.0) if sources else None
     state = _state(folder.path, result)
-    run = collect(folder, result, gallery, missing=missing, unfinished=state)
+    run = collect(folder, result, Gallery.empty(), missing=missing, unfinished=state)
+    if sources is not None:
+        how: dict[str, Any] = {"left": lambda: math.inf, "seconds_per_pass": 0.0, "augment": run.augment}
+        run = replace(run, gallery=make_gallery(sources, None, **how))
     write_text(folder / str(PAGE), run_page(run))
     return {**result, "unfinished": state}
 

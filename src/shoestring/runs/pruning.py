@@ -26,7 +26,7 @@ from shoestring.runtime.files import atomic_write, write_json
 
 LAYERS = "layers.json"
 _PREDICTED = "prune/predicted_before.npy"
-_SECONDS = 0.2  # of timing
+_SECONDS = 0.3  # of timing, of which a single image on one thread takes a third
 _LAYER_SECONDS, _LAYER_FRACTION = 0.1, 0.002  # of timing layers, twice; of a time budget, at most
 
 
@@ -49,10 +49,10 @@ def measure_before(run: Run, model: Model, validation: Images) -> dict[str, Any]
     }
 
 
-def measure_latencies(run: Run, model: Model) -> dict[str, float]:
+def measure_latencies(run: Run, model: Model) -> dict[str, Any]:
     """Return latencies of a network in milliseconds; in ONNX Runtime only if a latency is the target."""
     cost = measure_cost(model, device=run.context.device, seconds=_SECONDS, limit=0.0)
-    latencies = {"latency_ms": cost.latency_ms}
+    latencies: dict[str, Any] = {"latency_ms": cost.latency_ms, "latency_threads": cost.latency_threads}
     if run.recipe.prune.latency is not None:
         onnx = measure_latency(model.module, example_image(model))
         latencies |= {f"onnx_{threads}_ms": value for threads, value in asdict(onnx).items()}
@@ -64,7 +64,7 @@ class CutMeasurements:
 
     def __init__(self, run: Run, model: Model) -> None:
         self._run, self._layers, self._clusters = run, dict[str, Any](), dict[str, tuple[int, int]]()
-        self.latencies: dict[str, dict[str, float]] = {}
+        self.latencies: dict[str, dict[str, Any]] = {}
         self._measure("before", model)
 
     def on_cut(self, pruned: Model, clusters: Mapping[str, tuple[int, int]] | None) -> None:

@@ -27,10 +27,10 @@ from shoestring.runtime.context import Context
 
 EXIT_SECONDS = 0.3  # for writing the last files and exiting
 _MIN_EXIT_SECONDS = 0.05  # from the last file to the end of the process
-_TIMING_FRACTION, _MAX_TIMING_FRACTION = 0.01, 0.08  # of a time budget for measuring latency: reserved, and at most
-_MAX_TIMING_RESERVE, _MAX_TIMING = 1.0, 3.0  # seconds
-# For the page and the model card: with charts, if that is at most this fraction of a time budget, else without them.
-_REPORT_SECONDS, _PAGE_SECONDS, _REPORT_FRACTION = 2.5, 0.6, 0.09
+_TIMING_FRACTION, _MAX_TIMING_FRACTION = 0.01, 0.03  # of a time budget for measuring latency: reserved, and at most
+_MAX_TIMING_RESERVE, _MAX_TIMING = 1.0, 1.5  # seconds
+# For the page and the model card: at most this fraction of a time budget; without charts if these do not fit into it.
+_REPORT_SECONDS, _LEAST_REPORT_SECONDS, _PAGE_SECONDS, _REPORT_FRACTION = 3.5, 2.5, 0.6, 0.09
 _MARGIN = 0.008  # fraction of a time budget that is not spent, because a machine may be slow to write files and exit
 
 
@@ -94,8 +94,8 @@ class Run:
 
     def reserve_report(self) -> None:
         """Reserve the time for the page and the model card, without charts if the budget is small."""
-        charts = _REPORT_FRACTION * self.budget.total >= _REPORT_SECONDS
-        self.budget.reserve("report", _REPORT_SECONDS if charts else _PAGE_SECONDS)
+        seconds = min(_REPORT_FRACTION * self.budget.total, _REPORT_SECONDS)
+        self.budget.reserve("report", seconds if seconds >= _LEAST_REPORT_SECONDS else _PAGE_SECONDS)
 
     def reserve_exit(self) -> None:
         """Reserve the time for the last files and the exit."""
@@ -111,8 +111,8 @@ class Run:
     def timing_limits(self) -> tuple[float, float | None]:
         """Return the seconds for measuring latency, and a limit that includes its overhead (None: no limit).
 
-        The limit is all remaining time, of which latency takes at most 8 % of the budget and three seconds. This is
-        more than the reserve if evaluation took less time than expected.
+        The limit is all remaining time, of which latency takes at most 3 % of the budget and 1.5 seconds. This is
+        more than the reserve if evaluation took less time than expected; the report has the rest.
         """
         budget = self.budget
         if budget.unit != "seconds":

@@ -15,7 +15,7 @@ from shoestring.execute.tickets import Experiment
 from shoestring.models.model import Model
 from shoestring.planning.resolve import Resolved
 from shoestring.planning.tickets import check_tickets, plan_tickets
-from shoestring.reporting.ticket_page import ticket_page
+from shoestring.reporting.ticket_page import ticket_chart, ticket_page
 from shoestring.reporting.tickets import write_files
 from shoestring.runs import steps
 from shoestring.runs.directory import RunDir
@@ -133,6 +133,7 @@ def _write_page(run: Run, result: dict[str, Any]) -> None:
         run.context.log(f"no time for {path / PAGE}: `shoestring report {path}` writes it")
         return
     with budget.track("report"):
-        write_text(path / PAGE, ticket_page(result))
+        chart = ticket_chart(result)
     result["seconds"] = round(budget.elapsed, 3)
     result["ledger"]["report"] = round(budget.ledger["report"], 3)
+    write_text(path / PAGE, ticket_page(result, chart))

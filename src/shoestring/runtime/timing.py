@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +14,9 @@ import torch
 from shoestring.runtime.device import synchronize
 
 T = TypeVar("T")
+
+# Seconds that this thread computes, without those in which other processes have its core; too coarse on Windows.
+thread_clock = time.perf_counter if sys.platform == "win32" else time.thread_time
 
 
 @dataclass(frozen=True)

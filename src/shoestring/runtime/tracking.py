@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -11,6 +10,7 @@ from types import TracebackType
 from typing import Any
 
 from shoestring.errors import UserError, unknown
+from shoestring.runtime.extras import check_installed
 
 Log = Callable[[int, Mapping[str, float]], None]
 _INTERNAL = ("run", "left", "seconds", "images", "baseline")  # values for the display of progress
@@ -21,8 +21,7 @@ def check_tracker(name: str) -> None:
     """Raise `UserError` unless there is a tracker of this name, its package is installed, and its server is named."""
     if name not in _PACKAGES:
         raise unknown("tracker", name, _PACKAGES)
-    if importlib.util.find_spec(_PACKAGES[name]) is None:
-        raise UserError(f'--log {name} needs another package: pip install "shoestring[{name}]".')
+    check_installed([_PACKAGES[name]], what=f"--log {name}", extra=name)
     if name == "mlflow" and "MLFLOW_TRACKING_URI" not in os.environ:
         raise UserError("--log mlflow needs the address of a server: set MLFLOW_TRACKING_URI.")
 

@@ -8,27 +8,17 @@ A machine that only serves needs none of the packages that training needs, PyTor
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from importlib.metadata import requires
 
-from shoestring.errors import UserError
+from shoestring.runtime import extras
 
-_MODULES = {  # module -> package
-    "fastapi": "fastapi",
-    "httptools": "httptools",
-    "onnxruntime": "onnxruntime",
-    "prometheus_client": "prometheus-client",
-    "python_multipart": "python-multipart",
-    "uvicorn": "uvicorn",
-}
+_MODULES = ("fastapi", "httptools", "onnxruntime", "prometheus_client", "python_multipart", "uvicorn")
 
 
 def check_installed() -> None:
     """Raise `UserError`, with the command that installs it, if a package of the extra is missing."""
-    for module, package in _MODULES.items():
-        if importlib.util.find_spec(module) is None:
-            raise UserError(f'serving needs another package, {package}: pip install "shoestring[serve]".')
+    extras.check_installed(_MODULES, what="serving", extra="serve")
 
 
 def requirements() -> list[str]:

@@ -41,9 +41,9 @@ class Hooks:
     from a tenth of the training on, and SIGTERM anneals the learning rate before it interrupts. `replan` is called
     once, early, with the ratio of measured to planned step time if they differ; if it returns True, training ends.
     `teacher` is a network whose predictions are learned beside the labels. `constrain` is called after each step with
-    the fraction of the training, and may change the weights in place. `validate` measures the validation accuracy of a
-    model on at most so many images; it is called for snapshots, if the budget is a time and nothing is scored for early
-    stopping.
+    the fraction of the training, and may change the weights in place. `validate` measures accuracy and loss of a model
+    on at most so many validation images; it is called for snapshots, if the budget is a time and nothing is scored for
+    early stopping.
     """
 
     record: Recorder | None = None
@@ -203,12 +203,13 @@ class _Loop:
         if self.stage != Stage():
             return False
         stops = self.early_stopping.should_stop(self.state.model, self.window)
-        self._report_validation(self.early_stopping.take_latest())
+        if (score := self.early_stopping.take_latest()) is not None:
+            self._report_validation({"validation": score})
         return stops
 
-    def _report_validation(self, accuracy: float | None) -> None:
-        if accuracy is not None:
-            self.context.on_progress("train", self.window.fraction, {"validation": accuracy, **self.state.values})
+    def _report_validation(self, values: dict[str, float]) -> None:
+        if values:
+            self.context.on_progress("train", self.window.fraction, {**values, **self.state.values})
 
     def _save(self) -> None:
         """Save what is due; if training diverged, continue from an earlier state."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor
@@ -20,8 +20,8 @@ _INTERVAL = 0.01  # fraction of the training between two checks of the loss, for
 _VALIDATION = 0.0025  # fraction of the training that the validation of one snapshot may take
 _CAUTION = 1.5  # writing the last checkpoint may take this many times as long as the one before
 
-# measures the accuracy of a model on at most so many validation images; None if these are too few
-Validate = Callable[[Model, int], float | None]
+# measures a model on at most so many validation images, as values for progress reports; None if these are too few
+Validate = Callable[[Model, int], Mapping[str, float] | None]
 
 
 class Saver:
@@ -43,7 +43,7 @@ class Saver:
         self.guard = DivergenceGuard(state, context.log)
         seconds = window.length if window.budget.unit == "seconds" else 0.0
         self.snapshots = Snapshots(context.folder if anytime else None, seconds)
-        self._validate, self._validation = validate, None
+        self._validate, self._validation = validate, dict[str, float]()
         self._next = 0.0
 
     def due(self) -> bool:
@@ -68,16 +68,16 @@ class Saver:
             self.snapshots.save(self._snapshot)
         return True
 
-    def take_validation(self) -> float | None:
-        """Return the validation accuracy of a snapshot saved since the last call, if it was measured."""
-        accuracy, self._validation = self._validation, None
-        return accuracy
+    def take_validation(self) -> dict[str, float]:
+        """Return what was measured of a snapshot saved since the last call, as values for progress reports."""
+        values, self._validation = self._validation, {}
+        return values
 
     def _snapshot(self) -> Model:
         """Return the model as if training ended here, after validating it on as many images as time allows."""
         model, seconds = self.state.usable(), self.window.budget.seconds_per_pass
         if self._validate is not None and seconds:
-            self._validation = self._validate(model, int(_VALIDATION * self.window.length / seconds))
+            self._validation = dict(self._validate(model, int(_VALIDATION * self.window.length / seconds)) or {})
         return model
 
     def roll_back(self, loss: Tensor) -> bool:

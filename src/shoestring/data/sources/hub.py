@@ -13,6 +13,7 @@ from shoestring.data.columns import image_column, label_column
 from shoestring.data.listing import SAMPLE_SIZE, Item, Items, Listing, Source, files_key, normalized
 from shoestring.data.parquet import card_names, encoded_bytes, files_of_splits, parquet_files, sample_items, with_rows
 from shoestring.errors import UserError, unknown
+from shoestring.runtime.extras import require
 from shoestring.runtime.network import hub_unreachable
 
 _SPLITS = ("train", "validation", "test")
@@ -37,7 +38,7 @@ def hub(where: str) -> Source:
 
 
 def _read(where: str, revision: str | None, files: list[Path]) -> Listing:
-    _check_installed(where)
+    require("datasets", what=f"reading {where}", extra="hub")
     if files and not (files := with_rows(files)):
         raise UserError(f"the Parquet files in {where} have no rows.")
     local, notes = files_of_splits(files, Path(where))
@@ -60,13 +61,6 @@ def _read(where: str, revision: str | None, files: list[Path]) -> Listing:
     sample = sample_items(local[first], image) if files else _sample_of_shards(streams[first], image, where)
     size = _size(streams[first], files)
     return Listing(tuple(classes.values()), splits, size, tuple(notes), sample, without)
-
-
-def _check_installed(where: str) -> None:
-    try:
-        import datasets  # noqa: F401
-    except ModuleNotFoundError:
-        raise UserError(f'reading {where} needs another package: pip install "shoestring[hub]".') from None
 
 
 def _open(where: str, revision: str | None, local: dict[str, list[str]]) -> dict[str, Any]:
