@@ -3,8 +3,8 @@
     python benchmarks/export.py DATA [--images 1000] [--only NAME ...]
     python benchmarks/export.py --page docs/export.md
 
-Networks have random weights, with batch-norm statistics and the temperature fitted to the images, so that probabilities
-are neither equal nor certain; `tf_efficientnet_lite0` has its pretrained ones. DATA is a folder of CIFAR-10 as Parquet,
+Networks have random weights, with batch-norm statistics and the scale of the head fitted to the images, so that
+probabilities are neither equal nor certain; `tf_efficientnet_lite0` has its pretrained ones, except in the head. DATA is a folder of CIFAR-10 as Parquet,
 or other photos. Each row is saved to results/export.json at once, so that the benchmark can be resumed: networks that
 have a row with as many images are skipped.
 """
@@ -32,6 +32,7 @@ from shoestring.exporting import onnx
 from shoestring.exporting.formats import describe, pipeline
 from shoestring.exporting.parity import Predict, compare
 from shoestring.models.batchnorm import reestimate_batchnorm
+from shoestring.models.layers import tensors
 from shoestring.models.model import Model, build
 from shoestring.models.preprocessing import Preprocessing
 from shoestring.tasks import MULTI_LABEL, SINGLE_LABEL
@@ -186,9 +187,10 @@ def make(case: Case, images: Images) -> Model:
     if not case.pretrained:
         reestimate_batchnorm(model.module, [batch])
     with torch.no_grad():
-        model.module.eval()
-        spread = model.module(batch).std()
-    return replace(model, temperature=float(spread) / 2)
+        spread = model.module.eval()(batch).std()
+        for name in model.heads:
+            tensors(model.module)[name] *= 2 / spread
+    return replace(model, temperature=1.5)
 
 
 def table(rows: list[Row]) -> str:

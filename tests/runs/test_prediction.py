@@ -46,7 +46,7 @@ def test_a_folder_is_predicted_as_its_files_are(photos, model):
     found = [[guess["probability"] for guess in entry["classes"]] for entry in result["predictions"]]
     assert np.allclose(found, -np.sort(-probabilities)[:, :2], atol=1e-5)
     assert (result["images"], result["unreadable"], result["unknown"]) == (30, [], None)
-    assert messages == [f"skipped 1 file in {photos} that are not images"]
+    assert messages == [f"skipped 1 file in {photos}: no image by name or content"]
 
 
 def test_bad_files_do_not_stop_the_others(photos, model, tmp_path):
