@@ -1,6 +1,6 @@
 # docker build --target serve -t shoestring-serve .     serves ONNX files; without PyTorch
 # docker build --target train -t shoestring-train .     everything else; --build-arg TORCH_INDEX= for PyTorch with CUDA
-# docker build --target jupyter -t shoestring-jupyter . train, with JupyterLab
+# docker build --target jupyter -t shoestring-jupyter . train, with JupyterLab and the notebooks
 ARG PYTHON=3.12
 
 FROM python:${PYTHON}-slim AS base
@@ -44,9 +44,11 @@ FROM train AS jupyter
 USER 0
 RUN --mount=type=bind,from=build,source=/wheels,target=/wheels \
     sh /install.sh jupyter /wheels/*.whl
+COPY notebooks /notebooks
+COPY containers/jupyter.sh /jupyter.sh
 USER 10001
 EXPOSE 8888
 HEALTHCHECK --interval=30s --timeout=5s --start-period=30s \
     CMD ["python", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:8888/api', timeout=4)"]
-ENTRYPOINT ["jupyter", "lab", "--ip=0.0.0.0", "--port=8888", "--no-browser"]
+ENTRYPOINT ["sh", "/jupyter.sh"]
 CMD []

@@ -76,6 +76,19 @@ def test_predictions_are_those_of_the_model(model, pixels, written):
     assert parity.difference < 1e-5 and parity.resized_difference < 0.01 and parity.same_class > 0.9
 
 
+def test_images_of_the_trained_size_are_not_resized(model, pixels):
+    plain = with_tta(model, "none")
+    proto = onnx.to_onnx(onnx.trace(pipeline(plain, "float32")))
+    (branch,) = (node for node in proto.graph.node if node.op_type == "If")
+    kinds = {part.name: {node.op_type for node in part.g.node} for part in branch.attribute}
+    assert {"MatMul", "Floor"} <= kinds["else_branch"] and not {"MatMul", "Mul", "Floor"} & kinds["then_branch"]
+    assert "Floor" not in {node.op_type for node in proto.graph.node}
+    session = onnx.Session(proto)
+    for axis in (1, 2):  # one side of two is that of the network
+        images = np.concatenate([pixels, pixels[:, :6] if axis == 1 else pixels[:, :, :6]], axis)
+        assert np.abs(session(images) - plain.predict_proba(images)).max() < 0.01
+
+
 def test_the_file_says_what_it_is(model, written):
     _, predict = written
     metadata = from_properties(predict.properties)
@@ -105,7 +118,9 @@ def test_float16_is_close(model, pixels):
 def test_programs_of_torch_predict_the_same(model, pixels, tmp_path):
     target = Target("torch-export", "float32", tmp_path / "model.pt2", "model")
     metadata = describe(model, precision="float32", accuracy=None)
-    assert compare(model, write_torch(model, target, tmp_path, metadata), pixels).difference < 1e-5
+    program = onnx.trace(pipeline(model, "float32"))
+    parity = compare(model, write_torch(program, target, tmp_path, metadata), pixels)
+    assert parity.difference < 1e-5 and parity.resized_difference < 0.01
     content = {"metadata.json": ""}
     torch.export.load(io.BytesIO((tmp_path / "model.pt2").read_bytes()), extra_files=content)
     assert from_properties(json.loads(content["metadata.json"])) == metadata

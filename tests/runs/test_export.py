@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import shoestring
 from shoestring.cli.main import main
@@ -13,6 +14,7 @@ from shoestring.errors import UserError
 from shoestring.exporting import parity, requirements
 from shoestring.exporting.metadata import from_properties
 from shoestring.models.model import Model
+from shoestring.runs import export as runs_export
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +81,8 @@ def test_models_in_memory_are_exported_too(make_images, make_model, tmp_path):
         (("--format", "onx"), "unknown format 'onx'. Did you mean 'onnx'?"),
         (("--fp16", "--int8"), "choose one"),
         (("--int8", "--format", "safetensors"), "--format onnx or triton"),
+        (("--int8", "--format", "torch-export"), "quantizes ONNX files, not torch-export"),
+        (("--int8", "--tta", "crops", "--out", "new.onnx"), "--tta crops is not possible with --int8"),
         (("--out", "model.bin"), "ends in .onnx"),
         (("--tta", "flip", "--out", "new.onnx"), "this model predicts with none"),
     ],
@@ -106,6 +110,8 @@ def test_int8_needs_labeled_images(make_images, make_model, tmp_path):
     images = make_images(20)
     with pytest.raises(UserError, match="labeled images"):
         shoestring.export(make_model(images), tmp_path / "model.onnx", int8=True)
+    with pytest.raises(UserError, match="at least two labeled images"):
+        shoestring.export(make_model(images), tmp_path / "model.onnx", int8=True, images=images[:1])
     with pytest.raises(UserError, match="no labels"):
         images._labels = None
         shoestring.export(make_model(images), tmp_path / "model.onnx", int8=True, images=images)
@@ -116,6 +122,32 @@ def test_files_that_predict_something_else_are_not_written(make_images, make_mod
     with pytest.raises(UserError, match=r"probabilities differ by up to .* Export it without"):
         shoestring.export(make_model(make_images(20)), tmp_path / "out", format="safetensors", fp16=True)
     assert not list((tmp_path / "out").iterdir())
+
+
+def test_float16_is_refused_for_a_network_that_exceeds_its_range(make_images, make_model, tmp_path):
+    images = make_images(20)
+    model = make_model(images)
+    first, second = [layer for layer in model.module.modules() if isinstance(layer, torch.nn.Conv2d)][:2]
+    with torch.no_grad():
+        first.weight *= 1e6
+        second.weight /= 1e6
+    with pytest.raises(UserError, match=r"does not predict what the model does: .* Export it without") as raised:
+        shoestring.export(model, tmp_path / "model.pt2", format="torch-export", fp16=True, images=images)
+    assert "\n" not in str(raised.value) and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("limit", [0.0, -0.5])  # with the second one, any loss is too much
+def test_the_accuracy_of_float16_is_measured(make_images, make_model, tmp_path, monkeypatch, limit):
+    images, messages = make_images(20), []
+    monkeypatch.setattr(runs_export, "_MAX_LOSS", limit)
+    model = make_model(images)
+    result = shoestring.export(
+        model, tmp_path / "half", format="safetensors", fp16=True, images=images, log=messages.append
+    )
+    accuracy = float((model.predict(images) == np.array(images.classes)[images.targets]).mean())
+    assert result["quantization"]["images"] == 20
+    assert result["quantization"]["float_accuracy"] == accuracy == result["quantization"]["accuracy"]
+    assert any("float16 predicts" in message for message in messages) == (limit < 0)
 
 
 def test_without_the_images_of_the_run_others_are_generated(run, tmp_path):

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from shoestring.config.model_files import newest_snapshot
 from shoestring.config.recipe import Grow, Prune, Recipe, Select, Train
 from shoestring.config.serialize import digest
 from shoestring.errors import BudgetTooSmall, UserError
@@ -18,7 +19,6 @@ from shoestring.training import loop
 from shoestring.training.checkpoint import Checkpoint
 from shoestring.training.early_stopping import EarlyStopping
 from shoestring.training.saving import Saver
-from shoestring.training.snapshots import newest
 
 ANYTIME = Recipe(epochs=2, train=Train(model="convnet", width=0.125, batch_size=30, schedule="anytime"), device="cpu")
 LONGER = replace(ANYTIME, epochs=5)
@@ -47,7 +47,7 @@ def test_finished_run_is_extended_with_a_larger_budget(tmp_path, context):
     assert RunDir(tmp_path).run["training"]["steps"] == 50
     after = Model.load(tmp_path / "train").module.state_dict()
     assert any(not torch.equal(before[name], after[name]) for name in before)
-    assert newest(tmp_path / "train") is None
+    assert newest_snapshot(tmp_path / "train") is None
     assert _run(LONGER, tmp_path, context, notes) == RunDir(tmp_path).run["result"]
     assert "use a larger budget to extend it" in notes[-1]
 
@@ -148,9 +148,9 @@ def test_run_that_cannot_be_extended_is_refused(tmp_path, context, before, after
 def test_reopening_a_run_is_idempotent(tmp_path, context):
     _run(ANYTIME, tmp_path, context)
     reopen(RunDir(tmp_path))
-    snapshot = newest(tmp_path / "train")
+    snapshot = newest_snapshot(tmp_path / "train")
     reopen(RunDir(tmp_path))
-    assert snapshot == newest(tmp_path / "train") is not None
+    assert snapshot == newest_snapshot(tmp_path / "train") is not None
 
 
 @pytest.mark.parametrize("prune", [Prune(), Prune(macs="0.5")])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +46,7 @@ def test_a_folder_is_predicted_as_its_files_are(photos, model):
     found = [[guess["probability"] for guess in entry["classes"]] for entry in result["predictions"]]
     assert np.allclose(found, -np.sort(-probabilities)[:, :2], atol=1e-5)
     assert (result["images"], result["unreadable"], result["unknown"]) == (30, [], None)
-    assert messages == [f"skipped 1 file in {photos} that are not images"]
+    assert messages == [f"skipped 1 file in {photos}: no image by name or content"]
 
 
 def test_bad_files_do_not_stop_the_others(photos, model, tmp_path):
@@ -150,3 +151,16 @@ def test_the_command_lists_bad_files_at_its_end(run, tmp_path, capsys, monkeypat
     output = capsys.readouterr()
     assert "images/s" in output.out and "unknown" in output.out and "validation images" in output.err
     assert len(csv_file.read_text().splitlines()) == 4
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\0"])
+def test_names_on_stdin_end_with_a_line_or_a_zero_byte(run, tmp_path, capsys, monkeypatch, end):
+    names = [str(tmp_path / name) for name in ("a 'b'.png", 'c".png', *(["d\ne.png"] if end == b"\0" else []))]
+    for name in names:
+        Image.new("L", (8, 8)).save(name)
+    (tmp_path / "names").write_bytes(b"".join(name.encode() + end for name in names))
+    capsys.readouterr()
+    with (tmp_path / "names").open() as opened:
+        monkeypatch.setattr("sys.stdin", opened)
+        assert main(["predict", str(run), "-", "--json", "--quiet"]) == 0
+    assert [entry["image"] for entry in json.loads(capsys.readouterr().out)] == names

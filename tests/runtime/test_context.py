@@ -25,7 +25,7 @@ def test_a_numbered_cuda_device_is_made_the_current_one(monkeypatch, device, mad
     assert current == made_current
 
 
-@pytest.mark.parametrize("device", ["cudas", "cuda:x", "graphics", "cuda:99"])
+@pytest.mark.parametrize("device", ["cudas", "cuda:x", "graphics", "cuda:99", "cpu:0", "cpu:1"])
 def test_an_unavailable_device_is_an_error(device):
     with pytest.raises(UserError, match=f"device '{device}'"):
         prepare(device=device)

@@ -74,6 +74,7 @@ def test_a_port_in_use_is_refused(served: Served, network: Path, capsys):
         (["--port", "70000"], "--port is a number from 0 to 65535"),
         (["--workers", "0"], "--workers must be at least 1"),
         (["--device", "warp"], "unknown device 'warp'"),
+        (["--device", "cpu,cpu:1"], "device 'cpu:1' cannot be used: cpu has no number"),
         (["--api-key-file", "none"], "cannot read the API key in none"),
         (["--formats", ""], "--formats needs"),
         (["--timeout", "soon"], "'soon' is not a time"),

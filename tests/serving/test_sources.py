@@ -83,7 +83,8 @@ def test_the_reason_of_a_failed_export_is_passed_on(run: Path, monkeypatch):
             source.export(lambda message: None)
 
 
-def test_a_run_without_a_model_is_refused(tmp_path: Path, capsys):
+def test_a_run_without_a_model_is_refused_without_another_process(tmp_path: Path, capsys, monkeypatch):
+    monkeypatch.delattr(subprocess, "run")
     assert main(["serve", str(tmp_path), "--port", "0"]) == 2
     (line,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("error: "))
     assert line == f"error: {tmp_path} holds no model: pass the folder of a finished run."

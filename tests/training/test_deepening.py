@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from networks import difference
 from shoestring import data
 from shoestring.budget import Budget
+from shoestring.config.model_files import newest_snapshot
 from shoestring.config.recipe import Grow, Train
 from shoestring.config.stages import Stages
 from shoestring.evaluation.cost import count_macs
@@ -18,7 +19,7 @@ from shoestring.growth.compose import compose
 from shoestring.models.model import Model, build
 from shoestring.training import loop
 from shoestring.training.progress import TrainingState
-from shoestring.training.snapshots import Snapshots, newest
+from shoestring.training.snapshots import Snapshots
 from trainings import fit, interrupt_and_resume, run_train
 from trainings import prepare as begin
 
@@ -158,7 +159,7 @@ def test_a_snapshot_of_a_shallow_network_is_exact_in_the_whole_one(make, context
         state.step(1.0)
     shipped, pixels = state.usable(), torch.randn(8, 3, 16, 16)
     Snapshots(tmp_path, 0.0).save(lambda: shipped)
-    loaded = Model.load(newest(tmp_path))
+    loaded = Model.load(newest_snapshot(tmp_path))
     assert _bypassed(shipped.module) and not _bypassed(loaded.module)
     with torch.no_grad():
         assert torch.equal(loaded.module.eval()(pixels), shipped.module.eval()(pixels))

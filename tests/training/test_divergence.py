@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from shoestring.budget import Budget
+from shoestring.config.model_files import newest_snapshot
 from shoestring.config.recipe import Train
 from shoestring.errors import UserError
 from shoestring.growth.compose import compose
@@ -14,7 +15,6 @@ from shoestring.models.model import Model
 from shoestring.training import snapshots
 from shoestring.training.checkpoint import Checkpoint
 from shoestring.training.progress import TrainingState
-from shoestring.training.snapshots import newest
 from trainings import fit
 
 SETTINGS = Train(batch_size=10, label_smoothing=0.0)
@@ -118,4 +118,4 @@ def test_what_diverges_late_names_the_model_of_before(images, make_model, contex
     around = replace(context, folder=tmp_path)
     with pytest.raises(UserError, match=r"diverged .* An earlier model is in .*snapshot"):
         _trained(images, make_model, around, tuple(range(30, 200)), anytime=True)
-    assert newest(tmp_path) is not None
+    assert newest_snapshot(tmp_path) is not None

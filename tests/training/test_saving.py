@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from shoestring.budget import Budget
+from shoestring.config.model_files import newest_snapshot
 from shoestring.config.recipe import Train
 from shoestring.data.memory import in_memory
 from shoestring.growth.compose import compose
@@ -19,7 +20,7 @@ from shoestring.models.model import Model
 from shoestring.runtime.signals import GRACE_SECONDS, GracePeriod
 from shoestring.training import loop, snapshots
 from shoestring.training.checkpoint import Checkpoint
-from shoestring.training.snapshots import Snapshots, newest, remove
+from shoestring.training.snapshots import Snapshots, remove
 from trainings import fit
 from trainings import prepare as begin
 
@@ -37,7 +38,7 @@ def test_from_a_tenth_on_there_is_a_model_to_use(images, make_model, context, tm
     found = []
 
     def on_progress(step: str, fraction: float, values: dict) -> None:
-        folder = newest(tmp_path)
+        folder = newest_snapshot(tmp_path)
         if folder is None:
             assert fraction < 0.1 + 2 / 60
             return
@@ -56,7 +57,7 @@ def test_from_a_tenth_on_there_is_a_model_to_use(images, make_model, context, tm
     last, final = (one.module.head.weight.detach() for one in (found[-1], model))
     assert (last - final).norm() < 0.1 * final.norm()  # averaged weights, close to the end
     remove(tmp_path)
-    assert newest(tmp_path) is None
+    assert newest_snapshot(tmp_path) is None
 
 
 def test_the_norms_of_a_model_to_use_fit_its_weights_and_whole_images(images, make_model, context):
@@ -117,7 +118,7 @@ def test_snapshots_change_nothing_in_training(images, make_model, context, tmp_p
         return model.module.state_dict()
 
     plain = run()
-    assert newest(tmp_path) is None
+    assert newest_snapshot(tmp_path) is None
     for name, value in run(anytime=True).items():
         assert torch.equal(value, plain[name])
 
@@ -128,7 +129,7 @@ def test_whatever_happens_while_a_snapshot_is_written_the_last_one_is_whole(imag
     kept.save(lambda: one)
 
     def names() -> tuple[str, str]:
-        folder = newest(tmp_path)
+        folder = newest_snapshot(tmp_path)
         assert folder is not None
         return json.loads((folder / "model.json").read_text())["name"], Model.load(folder).name
 
@@ -217,7 +218,7 @@ def test_a_termination_signal_anneals_saves_and_interrupts(images, make_model, c
     rest = factors[20:]
     assert len(rest) == 10
     assert rest == pytest.approx([factors[19] * (1 - step / 10) for step in range(10)], rel=0.05)
-    saved, folder = Checkpoint(tmp_path).load(), newest(tmp_path)
+    saved, folder = Checkpoint(tmp_path).load(), newest_snapshot(tmp_path)
     assert saved is not None and 14 <= saved.content["counts"][0] < 20  # a training that goes on does so from before
     assert folder is not None
     Model.load(folder)

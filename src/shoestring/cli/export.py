@@ -104,9 +104,9 @@ def _rows(result: dict[str, Any]) -> list[tuple[str, str]]:
     )
     if figures is not None:
         accuracies = [format_percent(figures[name]) for name in ("accuracy", "float_accuracy")]
-        rows.append(
-            ("accuracy of int8", f"{accuracies[0]} (float32: {accuracies[1]}) on {figures['images']:,} other images")
-        )
+        what = f"{figures['images']:,} {'other ' if 'calibration_images' in figures else ''}images"
+        rows.append((f"accuracy of {result['precision']}", f"{accuracies[0]} (float32: {accuracies[1]}) on {what}"))
+    if figures is not None and "milliseconds" in figures:
         rows.append(
             ("time of one image", f"{figures['milliseconds']:.2f} ms (float32: {figures['float_milliseconds']:.2f} ms)")
         )

@@ -78,8 +78,10 @@ def _predict(args: Namespace, progress: Progress) -> dict[str, Any]:
 
 
 def _lines() -> list[str]:
-    """Return the names of files on stdin, one on each line; they need not be text."""
-    return [os.fsdecode(line) for line in sys.stdin.buffer.read().splitlines() if line]
+    """Return the names of files on stdin, one on each line, or with a zero byte after each; they need not be text."""
+    content = sys.stdin.buffer.read()
+    lines = content.split(b"\0") if b"\0" in content else [line.removesuffix(b"\r") for line in content.split(b"\n")]
+    return [os.fsdecode(line) for line in lines if line]
 
 
 def _show(row: Row) -> None:

@@ -90,22 +90,25 @@ def pipeline(model: Model, precision: str) -> Pipeline:
     return Pipeline(model, tta=tta_modes(model.preprocessing)[0], dtype=_DTYPES.get(precision, torch.float32))
 
 
-def write_torch(model: Model, target: Target, folder: Path, metadata: Metadata) -> Predict:
-    """Write a program that PyTorch alone can load, with its metadata; return what the file predicts."""
-    file = folder / target.files[0]
-    content = {METADATA_FILE: json.dumps(metadata.properties())}
-    with atomic_write(file) as temporary, temporary.open("wb") as out:
-        program = onnx.trace(pipeline(model, target.precision))
-        with onnx.quiet():
-            torch.export.save(program, out, extra_files=content)
-    with file.open("rb") as saved:
-        loaded = torch.export.load(saved).module()
+def predictor(program: torch.export.ExportedProgram) -> Predict:
+    """Return what a program predicts."""
+    module = program.module()
 
     def predict(images: NDArray[np.uint8]) -> NDArray[np.float32]:
         with torch.no_grad():
-            return loaded(torch.from_numpy(images)).numpy()
+            return module(torch.from_numpy(images)).numpy()
 
     return predict
+
+
+def write_torch(program: torch.export.ExportedProgram, target: Target, folder: Path, metadata: Metadata) -> Predict:
+    """Write a program that PyTorch alone can load, with its metadata; return what the file predicts."""
+    file = folder / target.files[0]
+    content = {METADATA_FILE: json.dumps(metadata.properties())}
+    with atomic_write(file) as temporary, temporary.open("wb") as out, onnx.quiet():
+        torch.export.save(program, out, extra_files=content)
+    with file.open("rb") as saved:
+        return predictor(torch.export.load(saved))
 
 
 def write_safetensors(model: Model, target: Target, folder: Path) -> Predict:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from shoestring.exporting.metadata import INPUT
 from shoestring.exporting.onnx import Session, quiet
+from shoestring.exporting.parity import Predict
 from shoestring.exporting.requirements import require
 from shoestring.tasks import THRESHOLD
 
@@ -54,12 +55,12 @@ def _fuse(proto: Any, file: Path) -> None:
     runtime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
-def accuracy(session: Session, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> float:
+def accuracy(predict: Predict, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> float:
     """Return the fraction of images (N, H, W, C) whose most probable class is the label (N,).
 
     With several labels per image (N, L), it is the fraction for which all of them are predicted correctly.
     """
-    probabilities = np.concatenate([session(images[start : start + _BATCH]) for start in range(0, len(images), _BATCH)])
+    probabilities = np.concatenate([predict(images[start : start + _BATCH]) for start in range(0, len(images), _BATCH)])
     if labels.ndim == 1:
         return float((probabilities.argmax(1) == labels).mean())
     return float(((probabilities >= THRESHOLD) == labels).all(1).mean())

@@ -21,8 +21,9 @@ class Metadata:
     It maps uint8 images (N, H, W, `channels`) of any size to probabilities (N, classes). Everything that makes images
     squares of `resolution` pixels (`fit`) and normalizes them (`mean`, `std`), the test-time augmentation `tta` and the
     `temperature` are inside the file already. `accuracy` is what the run measured (`split`, `images`, `accuracy` and
-    its 95 % `interval`), None if unknown. `quantization` is what int8 cost (`split`, `images`, `accuracy`,
-    `float_accuracy`, `milliseconds`, `float_milliseconds` per image), None for other precisions.
+    its 95 % `interval`), None if unknown. `quantization` is what int8 or float16 cost (`accuracy` and
+    `float_accuracy` on `images`; for int8 also the number of other images for its calibration, and the time of one
+    image, `milliseconds` and `float_milliseconds`), None for float32, and for float16 without labeled images.
     """
 
     classes: tuple[str, ...]

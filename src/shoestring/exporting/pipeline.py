@@ -7,8 +7,9 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from shoestring.exporting.squares import to_squares
+from shoestring.exporting.squares import is_square, to_squares
 from shoestring.models.head_modules import class_scores
 from shoestring.models.model import Model
 from shoestring.models.tta import SHIFTS, is_ambiguous, shifted, tta_modes
@@ -38,13 +39,21 @@ class Pipeline(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return probabilities (N, classes) of images, uint8 (N, H, W, C)."""
-        pixels = to_squares(images.permute(0, 3, 1, 2).to(torch.float32), self.size.resolution, self.size.fit)
-        batch = (pixels / 255 - self.mean) / self.std
+        pixels = images.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
+        fits = is_square(pixels, self.size.resolution)
+        squares = torch.cond(fits, self._unchanged, self._resized, (pixels,))
+        batch = (squares / 255 - self.mean) / self.std
         mean = self._mean_log_probabilities([batch])
         if self.tta == "crops":
             mean = self._with_shifted(batch, mean)
         probabilities = (mean / self.temperature).softmax(1)
         return probabilities[:, 1] if self.task == MULTI_LABEL else probabilities
+
+    def _unchanged(self, squares: Tensor) -> Tensor:
+        return functional.interpolate(squares, size=(self.size.resolution,) * 2)  # a copy, whose size is not symbolic
+
+    def _resized(self, pixels: Tensor) -> Tensor:
+        return to_squares(pixels, self.size.resolution, self.size.fit)
 
     def _mean_log_probabilities(self, versions: list[Tensor]) -> Tensor:
         """Return the log of the mean probability (N, classes) over versions (N, C, R, R), and their mirror images."""

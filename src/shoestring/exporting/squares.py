@@ -18,6 +18,12 @@ Length = Any  # a whole number, or its symbol while a program is traced
 _A = -0.5  # coefficient of Pillow's bicubic filter (Keys 1981)
 
 
+def is_square(images: Tensor, resolution: int) -> Tensor:
+    """Return whether images (N, C, H, W) are squares of this side, a truth value that can be traced."""
+    height, width = (torch.scalar_tensor(side, dtype=torch.int64) for side in images.shape[2:])
+    return (height == resolution) & (width == resolution)
+
+
 def to_squares(images: Tensor, resolution: int, fit: Fit) -> Tensor:
     """Resize images (N, C, H, W), floats in 0..255, to (N, C, resolution, resolution) as they are decoded.
 

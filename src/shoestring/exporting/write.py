@@ -15,11 +15,11 @@ from shoestring.errors import UserError
 from shoestring.exporting import formats, int8, onnx
 from shoestring.exporting.formats import Target
 from shoestring.exporting.metadata import Metadata
-from shoestring.exporting.parity import Parity, check, compare
+from shoestring.exporting.parity import Parity, Predict, check, compare
 from shoestring.models.model import Model
 
 _PARITY_IMAGES = 64
-_MAX_TEST_IMAGES = 1000  # on which the accuracy of int8 is measured
+_MAX_TEST_IMAGES = 1000  # on which the accuracy of int8 and float16 is measured
 
 
 def write(
@@ -31,10 +31,13 @@ def write(
     network that cannot be exported, and if there are fewer than two images for int8.
     """
     pixels = _generated(model) if images is None else _evenly(images, _PARITY_IMAGES).pixels
-    if target.format == "torch-export":
-        predict = formats.write_torch(model, target, folder, metadata)
-    elif target.format == "safetensors":
+    if target.format == "safetensors":
         predict = formats.write_safetensors(model, target, folder)
+        metadata = _with_costs(metadata, model, predict, images)
+    elif target.format == "torch-export":
+        program = onnx.trace(formats.pipeline(model, target.precision))
+        metadata = _with_costs(metadata, model, formats.predictor(program), images)
+        predict = formats.write_torch(program, target, folder, metadata)
     else:
         proto = onnx.to_onnx(onnx.trace(formats.pipeline(model, target.precision)))
         if target.precision == "int8":
@@ -42,6 +45,8 @@ def write(
             check(compare(model, onnx.Session(proto), pixels), precision="float32")
             proto, figures = _quantize(model, proto, images)
             metadata = replace(metadata, quantization=figures)
+        else:
+            metadata = _with_costs(metadata, model, onnx.Session(proto), images)
         predict = formats.write_onnx(proto, target, folder, metadata)
     parity = compare(model, predict, pixels)
     if target.precision != "int8":
@@ -55,8 +60,7 @@ def _quantize(model: Model, proto: Any, images: Images) -> tuple[Any, dict[str, 
         raise UserError("--int8 needs at least two labeled images: to find the ranges of activations, and to measure.")
     count = min(int8.MAX_CALIBRATION_IMAGES, len(images) // 2)
     used = images[np.random.default_rng(0).permutation(len(images))[: count + _MAX_TEST_IMAGES]]
-    size = model.preprocessing
-    pixels = resize(used.pixels, resolution=size.resolution, channels=size.channels, fit=size.fit)
+    pixels = _squares(model, used)
     quantized = int8.quantize(proto, pixels[:count])
     sessions = [onnx.Session(proto), onnx.Session(quantized)]
     before, after = (int8.accuracy(session, pixels[count:], used.targets[count:]) for session in sessions)
@@ -69,6 +73,22 @@ def _quantize(model: Model, proto: Any, images: Images) -> tuple[Any, dict[str, 
         "milliseconds": milliseconds[1],
         "float_milliseconds": milliseconds[0],
     }
+
+
+def _with_costs(metadata: Metadata, model: Model, predict: Predict, images: Images | None) -> Metadata:
+    """Return the metadata with the accuracy of float16, if it is that and there are labeled images to measure it on."""
+    if metadata.precision != "float16" or images is None or images.labels is None:
+        return metadata
+    used = _evenly(images, _MAX_TEST_IMAGES)
+    pixels = _squares(model, used)
+    before, after = (int8.accuracy(one, pixels, used.targets) for one in (model.predict_proba, predict))
+    return replace(metadata, quantization={"images": len(used), "accuracy": after, "float_accuracy": before})
+
+
+def _squares(model: Model, images: Images) -> NDArray[np.uint8]:
+    """Return the pixels of images as the model takes them."""
+    size = model.preprocessing
+    return resize(images.pixels, resolution=size.resolution, channels=size.channels, fit=size.fit)
 
 
 def _evenly(images: Images, count: int) -> Images:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from shoestring.config.paths import expanded
+from shoestring.config.units import format_percent
 from shoestring.data import Images
 from shoestring.errors import UserError
 from shoestring.exporting.formats import SUFFIXES, Target, describe
@@ -25,6 +26,8 @@ from shoestring.runs.models import usable_model
 from shoestring.runs.validate import check_separate, read_recipe
 from shoestring.runtime.files import move_files
 from shoestring.runtime.output_files import check_folder
+
+_MAX_LOSS = 0.03  # of accuracy by a lower precision, above which a warning is logged
 
 
 def export(  # noqa: PLR0913 (public: keywords with defaults)
@@ -45,8 +48,9 @@ def export(  # noqa: PLR0913 (public: keywords with defaults)
     (a folder for `Model.load`) or "triton" (a folder, the model repository of a server). `out` is that file or folder,
     by default in `export/` of the run. All of preprocessing, test-time augmentation and calibration are included:
     except in "safetensors", uint8 images (N, H, W, C) of any size become probabilities (N, classes). With `fp16` the
-    network computes, or its tensors are stored, in float16, with `int8` in 8-bit integers. `tta` is the test-time
-    augmentation, by default that of the model: "none", "flip" or "crops".
+    network computes, or its tensors are stored, in float16, with `int8` in 8-bit integers; their accuracy is measured
+    on labeled images, with a warning if they lose much. `tta` is the test-time augmentation, by default that of the
+    model: "none", "flip" or "crops".
 
     The files are written only if they predict what the model predicts on up to 64 `images`, by default the validation
     images of the run. `int8` needs labeled images, uses up to 256 of them, at most half, to find the ranges of
@@ -77,6 +81,8 @@ def export(  # noqa: PLR0913 (public: keywords with defaults)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=target.folder) as temporary:
         parity, metadata = write(found, target, Path(temporary), metadata, sample)
         move_files(Path(temporary), target.folder, target.files)
+    if metadata.quantization is not None:
+        _warn_of_loss(precision, metadata.quantization, log)
     files = [target.folder / name for name in target.files]
     return {
         "format": format,
@@ -86,6 +92,15 @@ def export(  # noqa: PLR0913 (public: keywords with defaults)
         "parity": asdict(parity),
         **asdict(metadata),
     }
+
+
+def _warn_of_loss(precision: str, figures: dict[str, Any], log: Callable[[str], None]) -> None:
+    before, after = figures["float_accuracy"], figures["accuracy"]
+    if before - after > _MAX_LOSS:
+        log(
+            f"warning: {precision} predicts {format_percent(after)} of {figures['images']:,} images correctly, and "
+            f"float32 {format_percent(before)}: this network does not suit it"
+        )
 
 
 def _int8_tta(model: Model, tta: str | None, log: Callable[[str], None]) -> str | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from shoestring.budget import DEFAULT_EPOCHS
-from shoestring.config.model_files import model_folder
+from shoestring.config.model_files import model_folder, newest_snapshot
 from shoestring.config.recipe import Recipe
 from shoestring.config.units import format_seconds
 from shoestring.errors import UserError
@@ -26,7 +26,6 @@ from shoestring.runs.report_data import collect
 from shoestring.runs.report_sources import load_sources
 from shoestring.runs.validate import read_recipe
 from shoestring.runtime.files import write_text
-from shoestring.training.snapshots import newest
 
 _TIMING_SECONDS = 0.5
 _BUDGETS = {"time": "seconds", "epochs": "epochs", "flops": "flops"}
@@ -38,7 +37,7 @@ def is_unfinished(folder: RunDir) -> bool:
     if not content or "result" in content or "tickets" in content["recipe"]:
         return False
     steps = ("train", "prune")
-    return model_folder(folder.path) is not None or any(newest(folder / step) is not None for step in steps)
+    return model_folder(folder.path) is not None or any(newest_snapshot(folder / step) is not None for step in steps)
 
 
 def write_partial_page(
@@ -69,7 +68,7 @@ def _known(folder: RunDir, recipe: Recipe, model: Model, sources: Sources | None
     budget = recipe.budget or {"epochs": DEFAULT_EPOCHS}
     ((kind, total),) = budget.items()
     costs = measure_cost(model, seconds=_TIMING_SECONDS)
-    pruned = (folder / "prune" / "model.json").exists() or newest(folder / "prune") is not None
+    pruned = (folder / "prune" / "model.json").exists() or newest_snapshot(folder / "prune") is not None
     accuracies = [row["validation"] for row in folder.history() if isinstance(row.get("validation"), int | float)]
     pool = None if sources is None else len(sources.pool)
     chosen = None if sources is None or sources.chosen is None else len(sources.chosen)

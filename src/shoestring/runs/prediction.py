@@ -173,6 +173,6 @@ def list_images(names: Sequence[str | Path], log: Callable[[str], None]) -> list
         if not images:
             raise UserError(f"no images in the folder {name}.")
         if others := len(below) + len(special) - len(images):
-            log(f"skipped {others:,} file{'s' * (others != 1)} in {name} that are not images")
+            log(f"skipped {others:,} {'file' if others == 1 else 'files'} in {name}: no image by name or content")
         files += images
     return list(dict.fromkeys(files))

@@ -92,11 +92,13 @@ def _check_device(device: str) -> None:
     import torch
 
     try:
-        torch.device(device)
+        found = torch.device(device)
     except RuntimeError:
         raise unknown("device", device, _DEVICES, hint="With several GPUs, choose one as cuda:1.") from None
+    if found.type == "cpu" and found.index is not None:
+        raise UserError(f"device '{device}' cannot be used: the CPU has no number. Try --device cpu.")
     try:
-        if torch.device(device).type == "cuda" and torch.device(device).index is not None:
+        if found.type == "cuda" and found.index is not None:
             torch.cuda.set_device(device)
         torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError) as error:

@@ -24,6 +24,7 @@ _PROVIDERS = {
     "coreml": "CoreMLExecutionProvider",
     "directml": "DmlExecutionProvider",
 }
+_WITHOUT_NUMBERS = tuple(_PROVIDERS[name] for name in ("cpu", "openvino", "coreml"))
 _VERSION_BYTES = 6  # of the hash of a file
 
 
@@ -108,6 +109,8 @@ def _provider(onnxruntime: Any, device: str) -> tuple[str, dict[str, str]]:
     provider = _PROVIDERS.get(name.lower(), name)
     if provider not in _PROVIDERS.values() and provider not in available:
         raise unknown("device", name, _PROVIDERS, hint="With several GPUs, choose one as cuda:1.")
+    if number and provider in _WITHOUT_NUMBERS:
+        raise UserError(f"device '{device}' cannot be used: {name} has no number. Try --device {name}.")
     if provider not in available:
         raise UserError(
             f"device '{device}' cannot be used: this onnxruntime has no {provider}, but {', '.join(available)}. "

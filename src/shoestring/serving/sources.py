@@ -12,6 +12,7 @@ from pathlib import Path
 from shoestring.config.model_files import DESCRIPTION_FILE, TENSORS_FILE, model_folder
 from shoestring.config.paths import expanded
 from shoestring.errors import UserError
+from shoestring.runs.model_folders import usable_folder
 
 _EXPORTED = Path("export", "model.onnx")  # where `shoestring export RUN` writes
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -41,8 +42,9 @@ class Source:
 
     def export(self, log: Callable[[str], None]) -> None:
         """Export the run if necessary, in a process of its own. Raises `UserError` if it cannot be exported."""
-        if self.is_current():
+        if self.run is None or self.is_current():
             return
+        usable_folder(self.run)  # raises an error at once, as the other process starts slowly
         log(f"exporting {self.run} to {self.file}, once")
         command = [sys.executable, "-m", "shoestring", "export", str(self.run), "--out", str(self.file)]
         done = subprocess.run([*command, "--overwrite"], capture_output=True, text=True, check=False)

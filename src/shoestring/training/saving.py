@@ -8,13 +8,14 @@ from typing import Any
 from torch import Tensor
 
 from shoestring.budget import Window
+from shoestring.config.model_files import newest_snapshot
 from shoestring.errors import UserError
 from shoestring.models.model import Model
 from shoestring.runtime.context import Context
 from shoestring.training.checkpoint import Checkpoint
 from shoestring.training.divergence import DivergenceGuard
 from shoestring.training.progress import TrainingState
-from shoestring.training.snapshots import Snapshots, newest
+from shoestring.training.snapshots import Snapshots
 
 _INTERVAL = 0.01  # fraction of the training between two checks of the loss, for which an accelerator has to wait
 _VALIDATION = 0.0025  # fraction of the training that the validation of one snapshot may take
@@ -86,7 +87,7 @@ class Saver:
             return self.guard.roll_back(loss, self.state)
         except UserError as error:
             folder = self.checkpoint.folder
-            if folder is None or (snapshot := newest(folder)) is None:
+            if folder is None or (snapshot := newest_snapshot(folder)) is None:
                 raise
             raise UserError(f"{error} An earlier model is in {snapshot}.") from None
 

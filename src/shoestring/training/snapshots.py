@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from shoestring.config.model_files import SNAPSHOTS, snapshots
 from shoestring.models.model import Model
 from shoestring.runtime.files import publish
 
-_FOLDER = "snapshot"
 _FIRST, _LAST = 0.1, 0.95  # fractions of the training between which snapshots are saved
 _INTERVAL, _MIN_INTERVAL = 0.05, 2.0  # fraction of the training between two, and seconds at least
 _OVERHEAD = 0.02  # fraction of the time that making and writing them may take
@@ -24,7 +24,7 @@ class Snapshots:
     """
 
     def __init__(self, folder: Path | None, seconds: float) -> None:
-        self.folder = None if folder is None else folder / _FOLDER
+        self.folder = None if folder is None else folder / SNAPSHOTS
         self._interval = max(_MIN_INTERVAL, _INTERVAL * seconds)
         self._next = 0.0
 
@@ -38,8 +38,8 @@ class Snapshots:
             return
         start = time.monotonic()
         model = make()
-        older = _numbered(self.folder)
-        name = str(1 + max((int(folder.name) for folder in older), default=0))
+        older = snapshots(self.folder.parent)
+        name = str(1 + int(older[-1].name)) if older else "1"
         temporary = self.folder / f".{name}"
         shutil.rmtree(temporary, ignore_errors=True)  # from a process that was killed
         self.folder.parent.mkdir(exist_ok=True)  # without its parents: the run's folder may have been removed
@@ -52,15 +52,6 @@ class Snapshots:
         self._next = end + max(self._interval, (end - start) / _OVERHEAD)
 
 
-def newest(folder: Path) -> Path | None:
-    """The last snapshot of the training in a folder, if there is one."""
-    return max(_numbered(folder / _FOLDER), key=lambda path: int(path.name), default=None)
-
-
 def remove(folder: Path) -> None:
     """Remove all snapshots of the training in a folder."""
-    shutil.rmtree(folder / _FOLDER, ignore_errors=True)
-
-
-def _numbered(folder: Path) -> list[Path]:
-    return [path for path in folder.iterdir() if path.name.isdigit()] if folder.is_dir() else []
+    shutil.rmtree(folder / SNAPSHOTS, ignore_errors=True)
