@@ -52,7 +52,7 @@ def test_coreset(call, photos, tmp_path, random_weights):
 def test_mini_with_an_extractor_that_is_trained_or_loaded_and_with_indices(call, photos, tmp_path):
     runs, signals = {}, tmp_path / "extractor.npz"
     for name, words in {
-        "trained": ("mini-simple", "--signals", signals, "--proxy-epochs", 4, *FEW),
+        "trained": ("mini-simple", "--signals", signals, "--proxy-epochs", 8, *FEW),
         "loaded": ("mini-advanced", "--signals", signals, *FEW),
         "indices": ("mini-two-outputs", "--subset", tmp_path / "trained", "--epochs", 2, *SMALL),
     }.items():
@@ -82,7 +82,7 @@ def test_scenes(call, photos, tmp_path, random_weights):
         size = ("--resolution", 16) if name == "scenes-cnn" else ()
         words = (photos, "--recipe", RECIPES / f"{name}.yaml", "--epochs", 1, *SMALL, *size)
         assert call("run", *words, "--out", tmp_path / name)["examples"] == 54
-    tickets = ("--recipe", RECIPES / "scenes-tickets.yaml", "--epochs", 0.5, "--levels", 1, "--batch-size", 2)
+    tickets = ("--recipe", RECIPES / "scenes-tickets.yaml", "--epochs", 2, "--levels", 1, "--batch-size", 2)
     result = call("tickets", photos, *tickets, "--device", "cpu", "--out", tmp_path / "tickets")
     assert {row["network"] for row in result["rows"]} == {"dense", "ticket", "reinit", "random"}
 
@@ -107,7 +107,7 @@ def convolutions(model):
 def test_filters_are_measured_by_class(make_images, make_model, context):
     images = make_images(side=16, channels=3)
     data, model = Dataset.of(images, test=images), make_model(images, "resnet20", width=0.5)
-    for settings in ({}, {"kernels": "one"}, {"clusters": 3, "cluster_outcome": "share", "epochs": 2}):
+    for settings in ({}, {"kernels": "one"}, {"clusters": 3, "cluster_outcome": "share", "epochs": 7}):
         found = origins_filters.measure_filters(model, data, settings, context)
         assert np.mean(list(found["per_class"].values())) == pytest.approx(found["accuracy"])
         assert found["epochs"] == settings.get("epochs", 0)
@@ -170,7 +170,7 @@ def test_the_page_has_the_measured_rows(tmp_path):
 
 def test_a_row_is_measured_once_and_rows_without_data_are_skipped(photos, tmp_path, monkeypatch, capfd):
     monkeypatch.setattr(origins, "ROWS", measured.Rows(tmp_path / "origins.json", origins.KEY))
-    flags = ("--width", "0.125", "--examples", "12", "--batch-size", "2", "--proxy-epochs", "4", "--threads", "1")
+    flags = ("--width", "0.125", "--examples", "12", "--batch-size", "2", "--proxy-epochs", "8", "--threads", "1")
     options = origins.Options({"cifar10": str(photos)}, "cpu", 0.02, work=tmp_path / "runs", flags=flags)
     simple = next(arm for arm in origins.ARMS if arm.recipe == "mini-simple")
     origins.run(simple, options, 0)
