@@ -8,8 +8,8 @@ The data sets are cifar10, cifar100, fashionmnist, tinyimagenet (as it is distri
 are not given are skipped. The first command adds rows to results/origins.json, each as soon as it is measured; finished
 rows are kept, and runs are in the folder `--work`. `--scale 0.1` takes a tenth of the epochs, of the proxy's, and of
 the times, and further FLAGS are those of `shoestring run`. `--backbone` takes another pretrained network in place of
-those of timm, and a small proxy; `--weights` are those of ResNet-20 for CIFAR-10, whose filters are clustered instead of
-those of one that is trained first. With `--device cuda` the time budgets are those for a large GPU. The second command
+those of timm, and a small proxy; `--weights` are those of ResNet-20 for CIFAR-10, whose filters are clustered in place
+of those of one that is trained first. `--device cuda` has the time budgets of a large GPU. The second command
 writes the tables.
 """
 

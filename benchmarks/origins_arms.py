@@ -46,7 +46,7 @@ def _progressive(data: str, published: tuple[float, float], full: tuple[str, str
 BEST = "best"
 HARDEST, ALL, HEAD = ("--select.order", "hardest"), ("--tune", "all"), ("--tune", "head")
 RESNET18 = (*ALL, "--model", "timm:resnet18")
-MILD = ("--flip", "true", "--shift", "0.125")  # augmentation
+MILD = ("--flip", "--shift", "0.125")  # augmentation
 ARMS = (
     Arm("coreset", "coreset", "reverse forgetting, frozen", 68.3),
     Arm("coreset", "coreset", "reverse forgetting", 66.0, ALL),
