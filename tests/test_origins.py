@@ -80,7 +80,7 @@ def test_progressive_training(call, photos, tmp_path, every_step):
 def test_scenes(call, photos, tmp_path, random_weights):
     for name in ("scenes-cnn", "scenes-densenet121", "scenes-resnet18"):
         size = ("--resolution", 16) if name == "scenes-cnn" else ()
-        words = (photos, "--recipe", RECIPES / f"{name}.yaml", "--epochs", 0.5, *SMALL, *size)
+        words = (photos, "--recipe", RECIPES / f"{name}.yaml", "--epochs", 1.25, *SMALL, *size)
         assert call("run", *words, "--out", tmp_path / name)["examples"] == 54
     tickets = ("--recipe", RECIPES / "scenes-tickets.yaml", "--epochs", 1.25, "--levels", 1, "--batch-size", 2)
     tickets += ("--controls", "random", "--device", "cpu")
