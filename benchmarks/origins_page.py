@@ -180,13 +180,17 @@ def circumstances(row: Row) -> str:
     """Say on what a row was measured, and what differs from the recipe."""
     budget = row.get("budget") or {}
     parts = [f"{budget['total']:g} s"] if budget.get("unit") == "seconds" else []
-    if row["scale"] != 1 and not parts:
+    if row["scale"] != 1 and not parts and "frozen" not in row["arm"]:  # whose head is fitted in one pass
         parts.append(f"{row['scale']:g} of the epochs")
     if row["backbone"] and row.get("model") == row["backbone"] and row["recipe"]:
         parts.append(BACKBONES.get(row["backbone"], row["backbone"]))
     if row["backbone"] and row["origin"] == "coreset" and row.get("select") == "forgetting":
         parts.append("a small proxy")
-    return ", ".join([*parts, *([f"`{' '.join(row['flags'])}`"] if row["flags"] else []), _hardware(row)])
+    flags = list(row["flags"])
+    if row.get("select") == "random" and "--proxy-epochs" in flags:  # there is no proxy
+        at = flags.index("--proxy-epochs")
+        del flags[at : at + 2]
+    return ", ".join([*parts, *([f"`{' '.join(flags)}`"] if flags else []), _hardware(row)])
 
 
 def _hardware(row: Row) -> str:
