@@ -27,14 +27,25 @@ def merge(*layers: Layer) -> tuple[Recipe, dict[str, str]]:
     """Merge named layers, of which later ones take precedence; return the recipe and the origin of every value.
 
     Each layer is nested like a recipe file; if one has a section "tickets", the recipe is a `TicketsRecipe`, and with
-    "sweep" a `SweepRecipe`. Raises `UserError` for unknown keys and values of the wrong type.
+    "sweep" a `SweepRecipe`. A finished selection (select.subset) replaces the selection settings of earlier layers.
+    Raises `UserError` for unknown keys and values of the wrong type.
     """
     origin: dict[str, str] = {}
+    layers = _without_replaced_selection(layers)
     kinds = {"tickets": TicketsRecipe, "sweep": SweepRecipe}
     found = (kind for name, kind in kinds.items() if any(name in content for _, content in layers))
     kind = next(found, Recipe)
     recipe = _build(kind, layers, "", origin)
     return recipe, origin
+
+
+def _without_replaced_selection(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
+    """Return the layers without the selection settings of those before the last one that names a finished selection."""
+    selections = [content.get("select") for _, content in layers]
+    finished = [isinstance(one, Mapping) and one.get("subset") is not None for one in selections]
+    last = max((number for number, is_finished in enumerate(finished) if is_finished), default=0)
+    earlier = ((layer, {key: content[key] for key in content if key != "select"}) for layer, content in layers[:last])
+    return (*earlier, *layers[last:])
 
 
 def _build(cls: type, layers: tuple[Layer, ...], prefix: str, origin: dict[str, str]) -> Any:

@@ -78,3 +78,9 @@ def test_without_time_to_compare_the_strength_is_the_middle_one(clock):
     assert fitted[-1] == (STRENGTHS[1], 300)
     assert next(seconds) <= 9
     assert np.isfinite(weights).all()
+
+
+def test_images_of_one_class_predict_it():
+    features, _ = _rows(20)
+    weights, biases = fit_probe(features, np.ones(20, np.int64), classes=3)
+    assert ((features @ weights.T + biases).argmax(1) == 1).all()

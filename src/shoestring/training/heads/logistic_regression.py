@@ -40,8 +40,9 @@ def fit_probe(
     """Fit a logistic regression to features (N, D) of unit length; return weights (C, D) and biases (C,).
 
     `sample_weight` (N,) weights the images in the loss. The strength of the penalty is chosen by stratified
-    cross-validation where each class has enough images. A class without images, of `classes`, is never predicted. It
-    takes about `seconds` at most: half of them for the strength, which is the middle one if that is too short.
+    cross-validation where each class has enough images. A class without images, of `classes`, is never predicted; if
+    there is only one class, it always is. It takes about `seconds` at most: half of them for the strength, which is the
+    middle one if that is too short.
     """
     present, codes = np.unique(labels, return_inverse=True)
     start, limit = time.monotonic(), np.inf if seconds is None else seconds
@@ -57,8 +58,10 @@ def fit_probe(
             return _minimize(own, targets, weights, **about)
         return _by_sklearn(own, targets, weights, strength)
 
-    strength, first = _strength(features, codes, fit, seed, start, _COMPARING * limit)
-    weights, biases = fit(strength, np.arange(len(labels)), start + limit, first)
+    weights, biases = np.zeros((1, features.shape[1])), np.zeros(1)
+    if len(present) > 1:
+        strength, first = _strength(features, codes, fit, seed, start, _COMPARING * limit)
+        weights, biases = fit(strength, np.arange(len(labels)), start + limit, first)
     all_weights = np.zeros((classes, features.shape[1]), dtype=np.float32)
     all_biases = np.full(classes, biases.min() - _ABSENT, dtype=np.float32)
     all_weights[present], all_biases[present] = weights, biases
