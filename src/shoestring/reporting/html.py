@@ -25,12 +25,23 @@ from shoestring.reporting.class_tables import (
 from shoestring.reporting.findings import findings
 from shoestring.reporting.markdown import headline
 from shoestring.reporting.multi_label import is_multi_label
-from shoestring.reporting.run_charts import run_charts
+from shoestring.reporting.run_charts import SIZES, run_charts
 from shoestring.reporting.run_data import RunData
 from shoestring.reporting.size_tables import layer_table, size_table
 
 _MAX_MATRIX = 25  # classes whose confusion matrix people can still read
-_CHARTS = ("classes", "reliability", "changes", "budget", "loss", "validation", "layers", "latencies", "clusters")
+_CHARTS = (
+    "classes",
+    "reliability",
+    "changes",
+    "budget",
+    "loss",
+    "validation",
+    "layers",
+    "latencies",
+    "clusters",
+    "search",
+)
 
 
 def run_page(run: RunData, *, has_time: Callable[[], bool] = lambda: True) -> str:
@@ -48,6 +59,7 @@ def run_page(run: RunData, *, has_time: Callable[[], bool] = lambda: True) -> st
         findings=findings(run),
         left_out=[*run.left_out, *_late(run, complete)],
         charts={name: charts.get(name) for name in _CHARTS},
+        sizes=[charts[name] for name in SIZES if name in charts],
         several_labels=is_multi_label(run.result),
         classes=class_table(run),
         changes=change_table(run),

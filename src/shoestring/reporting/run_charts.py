@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 
 _MAX_ROWS = 40  # layers of a chart
 _MAX_CLASSES = 30
+SIZES = {  # charts of the accuracy before and after pruning, over these costs
+    "over-macs": ("macs", "MACs per forward pass"),
+    "over-params": ("params", "parameters"),
+    "over-file": ("file_bytes", "size of the file (bytes)"),
+    "over-latency": ("latency_ms", "latency (milliseconds)"),
+}
 
 
 @dataclass(frozen=True)
@@ -34,7 +40,7 @@ def run_charts(run: RunData, has_time: Callable[[], bool] = lambda: True) -> tup
     No further charts are drawn once `has_time` returns False.
     """
     charts: dict[str, Chart] = {}
-    for part in (_budget, _curves, _classes, _reliability, _changes, _layers, _latencies, _clusters):
+    for part in (_budget, _curves, _classes, _reliability, _changes, _layers, _latencies, _clusters, _sizes, _search):
         if not has_time():
             return charts, False
         charts |= dict(part(run))
@@ -151,6 +157,37 @@ def _clusters(run: RunData) -> Iterator[tuple[str, Chart]]:
     caption = f"Similar filters of {len(clustered)} layers are clustered: outlines are filters, bars are clusters."
     options = {"quantity": "filters", "title": "Clusters of filters"}
     yield "clusters", _layer_chart("clusters", caption, clustered, **options)
+
+
+def _sizes(run: RunData) -> Iterator[tuple[str, Chart]]:
+    from shoestring.reporting.charts import plot_pareto
+
+    known = [point for point in run.points if point["accuracy"] is not None]
+    for name, (cost, quantity) in SIZES.items():
+        points = {
+            point["network"]: (point[cost], point["accuracy"], (point["low"], point["high"]))
+            for point in known
+            if point[cost] is not None
+        }
+        if len({value for value, *_ in points.values()}) > 1:
+            caption = f"Accuracy on validation images over {quantity.partition(' (')[0]}. Lines are 95 % intervals."
+            yield name, draw(name, caption, plot_pareto, points, cost=quantity)
+
+
+def _search(run: RunData) -> Iterator[tuple[str, Chart]]:
+    from shoestring.reporting.pruning_charts import plot_measured
+
+    points = {
+        point["network"]: (point["macs"], point["onnx_one_thread_ms"])
+        for point in run.points
+        if point["onnx_one_thread_ms"] is not None
+    }
+    if len(points) > 1:
+        caption = (
+            f"The search for the latency measured {len(points)} networks in ONNX Runtime, on one thread, for a single "
+            "image. Those without a name were not trained."
+        )
+        yield "search", draw("search", caption, plot_measured, points, named=("before", "after"))
 
 
 def _layer_chart(name: str, caption: str, layers: Mapping[str, tuple[float, float]], **options: Any) -> Chart:
