@@ -4,9 +4,9 @@
     python benchmarks/export.py --page docs/export.md
 
 Networks have random weights, with batch-norm statistics and the scale of the head fitted to the images, so that
-probabilities are neither equal nor certain; `tf_efficientnet_lite0` has its pretrained ones, except in the head. DATA is a folder of CIFAR-10 as Parquet,
-or other photos. Each row is saved to results/export.json at once, so that the benchmark can be resumed: networks that
-have a row with as many images are skipped.
+probabilities are neither equal nor certain; `tf_efficientnet_lite0` has its pretrained ones, except in the head. DATA
+is a folder of CIFAR-10 as Parquet, or other photos. Each row is saved to results/export.json at once, so that the
+benchmark can be resumed: networks that have a row with as many images are skipped.
 """
 
 from __future__ import annotations

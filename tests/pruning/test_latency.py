@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 
@@ -7,7 +9,8 @@ from shoestring.channels import trace
 from shoestring.errors import UserError
 from shoestring.models.architectures.resnet import resnet20
 from shoestring.pruning import latency, select_channels, shrink
-from shoestring.pruning.latency import LatencySearch, check_latency, measure_latency
+from shoestring.pruning.latency import LatencySearch, Measurement, check_latency, measure_latency
+from shoestring.pruning.rounding import round_channels
 from shoestring.runtime import extras
 
 NETWORK = resnet20(5, width=0.5).eval()
@@ -29,9 +32,31 @@ def by_macs(monkeypatch):
     return measured
 
 
-def _search() -> LatencySearch:
-    scores = TABLE.split(torch.rand(TABLE.size, generator=torch.Generator().manual_seed(0)))
-    return LatencySearch(NETWORK, TABLE, EXAMPLE, lambda macs: select_channels(scores, TABLE, macs=macs))
+@pytest.fixture
+def by_multiples(by_macs, monkeypatch):
+    """As `by_macs`, but numbers of channels that are no multiples of eight take as long as the next multiple."""
+
+    def milliseconds(macs, example, threads):
+        return 1 + macs / 1e6
+
+    def exported(module, example):
+        sizes = [layer.weight.shape[:2] for layer in module.modules() if isinstance(layer, torch.nn.Conv2d)]
+        return sum(-(-inputs // 8) * -(-outputs // 8) for outputs, inputs in sizes) * 1e5
+
+    monkeypatch.setattr(latency, "_exported", exported)
+    monkeypatch.setattr(latency, "_median_milliseconds", milliseconds)
+
+
+SCORES = TABLE.split(torch.rand(TABLE.size, generator=torch.Generator().manual_seed(0)))
+
+
+def _search(measured: list[Measurement] | None = None) -> LatencySearch:
+    choose, rounded = partial(_within, SCORES), partial(round_channels, scores=SCORES, table=TABLE)
+    return LatencySearch(NETWORK, TABLE, EXAMPLE, choose, rounded, [].append if measured is None else measured.append)
+
+
+def _within(scores, macs):
+    return select_channels(scores, TABLE, macs=macs)
 
 
 @pytest.mark.parametrize("fraction", [0.9, 0.5, 0.2])
@@ -40,7 +65,7 @@ def test_the_target_is_met_within_ten_percent_and_nothing_is_measured_twice(by_m
     kept = search(target)
     assert 0.9 * target <= 1 + TABLE.macs(kept) / 1e6 <= target
     count = len(by_macs)
-    assert count == len(search.measured) <= 10
+    assert count == len(search.measured) <= 12
     search(target)
     assert len(by_macs) == count
 
@@ -48,6 +73,26 @@ def test_the_target_is_met_within_ten_percent_and_nothing_is_measured_twice(by_m
 def test_a_network_that_is_fast_enough_keeps_all_channels(by_macs):
     assert all(len(own) == TABLE.groups[name].size for name, own in _search()(100.0).items())
     assert len(by_macs) == 1
+
+
+def test_numbers_of_channels_are_rounded_where_that_is_faster(by_multiples):
+    measured = []
+    search, target = _search(measured), 6.0
+    kept = search(target)
+    pruned = [len(own) for name, own in kept.items() if len(own) < TABLE.groups[name].size]
+    assert pruned and all(count % 8 == 0 for count in pruned)
+    plain = LatencySearch(NETWORK, TABLE, EXAMPLE, partial(_within, SCORES), lambda kept, multiple: kept)(target)
+    assert TABLE.macs(kept) > TABLE.macs(plain)
+    found = next(one for one in measured if one.macs == TABLE.macs(kept))
+    assert found.onnx_one_thread_ms <= target and found.params == TABLE.params(kept)
+    assert len(measured) == len(search.measured)
+
+
+def test_numbers_of_channels_stay_where_rounding_is_not_faster(by_macs):
+    target = 1 + 0.5 * TABLE.macs() / 1e6
+    plain = LatencySearch(NETWORK, TABLE, EXAMPLE, partial(_within, SCORES), lambda kept, multiple: kept)(target)
+    kept = _search()(target)
+    assert {name: own.tolist() for name, own in kept.items()} == {name: own.tolist() for name, own in plain.items()}
 
 
 def test_unreachable_targets_name_the_least_latency(by_macs):

@@ -29,6 +29,9 @@ DRAWINGS = {
     "changes": lambda axes: pruning_charts.plot_changes(
         {"a": (-0.1, (-0.2, -0.01)), "b": (0.0, (-0.05, 0.05))}, axes=axes
     ),
+    "measured": lambda axes: pruning_charts.plot_measured(
+        {"before": (1e6, 2.0), "measured 1": (5e5, 1.5)}, named=("before", "after"), axes=axes
+    ),
     "tickets": lambda axes: pruning_charts.plot_tickets(
         {"ticket": [(0.8, 0.9, (0.85, 0.95)), (0.64, 0.91, None)], "random": [(0.8, 0.7, None)]},
         (0.9, (0.88, 0.92)),

@@ -36,6 +36,7 @@ def _rows(file: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(lines))
 
 
+@pytest.mark.usefixtures("charts")
 def test_what_pruning_cost_is_measured_on_the_same_images(trained, tmp_path, monkeypatch):
     monkeypatch.setattr(latency, "_exported", lambda module, example: sum(p.numel() for p in module.parameters()))
     monkeypatch.setattr(latency, "_median_milliseconds", lambda params, example, threads: params / 1000)
@@ -63,8 +64,37 @@ def test_what_pruning_cost_is_measured_on_the_same_images(trained, tmp_path, mon
     assert sum(int(row["parameters before"]) for row in layers) == before["params"]
     assert sum(int(row["parameters after"]) for row in layers) == after["params"]
     assert any(row["shape before"] != row["shape after"] for row in layers)
+    _check_pareto(folder, before, after)
     predicted = np.load(folder / "predicted_before.npy")
     assert len(predicted) == content["images"]
+
+
+def _check_pareto(folder: Path, before: dict[str, float], after: dict[str, float]) -> None:
+    content, table = json.loads((folder / "pareto.json").read_text()), _rows(folder / "pareto.csv")
+    first, last, *measured = content["points"]
+    assert (first["network"], last["network"]) == ("before", "after") and content["finished"]
+    costs = ("accuracy", "macs", "params", "file_bytes", "latency_ms", "onnx_one_thread_ms", "onnx_all_threads_ms")
+    assert [first[name] for name in costs] == [before[name] for name in costs]
+    assert [last[name] for name in costs] == [after[name] for name in costs]
+    assert first["low"] < first["accuracy"] <= first["high"]
+    assert measured and all(point["accuracy"] is None for point in measured)
+    assert all(point["onnx_one_thread_ms"] == point["params"] / 1000 for point in measured)
+    chosen = [point for point in measured if point["params"] == last["params"]]
+    assert {point["macs"] for point in chosen} == {last["macs"]}
+    assert [row["network"] for row in table] == [point["network"] for point in content["points"]]
+    assert [float(row["macs"]) for row in table] == [point["macs"] for point in content["points"]]
+    assert {row["accuracy"] for row in table[2:]} == {""}
+    page = (folder.parent / "report" / "index.html").read_text()
+    assert all(f"chart-{name}" in page for name in ("over-macs", "over-params", "over-file", "search"))
+
+
+@pytest.mark.usefixtures("charts")
+def test_without_a_search_there_are_two_points(trained, tmp_path):
+    pipeline.run(_recipe(trained, macs="0.5"), RunDir(tmp_path / "small"), context=Context())
+    points = json.loads((tmp_path / "small" / "prune" / "pareto.json").read_text())["points"]
+    assert [point["network"] for point in points] == ["before", "after"]
+    assert points[1]["macs"] <= 0.5 * points[0]["macs"] and points[0]["onnx_one_thread_ms"] is None
+    assert "chart-search" not in (tmp_path / "small" / "report" / "index.html").read_text()
 
 
 def test_the_default_criterion_is_recorded_in_the_plan(trained, tmp_path):

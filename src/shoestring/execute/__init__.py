@@ -4,7 +4,7 @@ from shoestring.execute.calibration import calibrate, with_temperature
 from shoestring.execute.first_part import FOLDER as FIRST_PART
 from shoestring.execute.prediction import accuracy, predict
 from shoestring.execute.proxy import pool_of, signals_of
-from shoestring.execute.pruning import prune
+from shoestring.execute.pruning import Observer, prune
 from shoestring.execute.selection import select
 from shoestring.execute.ticket_results import find_tickets
 from shoestring.execute.training import train
@@ -12,6 +12,7 @@ from shoestring.execute.unlabeled import all_unlabeled, train_on_all
 
 __all__ = [
     "FIRST_PART",
+    "Observer",
     "accuracy",
     "all_unlabeled",
     "calibrate",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -19,14 +20,29 @@ from shoestring.errors import UserError
 from shoestring.models.model import Model
 from shoestring.pruning import shrink
 from shoestring.pruning.clustering.clustering import cluster
+from shoestring.pruning.latency import Measurement
 from shoestring.runtime.context import Context
 from shoestring.training.distillation import Teacher
 from shoestring.training.loop import Hooks, fit
 from shoestring.training.progress import Constraint, TrainingSummary
 
 OnCut = Callable[[Model, Mapping[str, tuple[int, int]] | None], object]
+OnMeasured = Callable[[Measurement], object]
 
 _CALIBRATION_IMAGES, _CALIBRATION_BATCH = 512, 128  # that layers compensate for removed channels on
+
+
+@dataclass(frozen=True)
+class Observer:
+    """Functions that are called while a network is pruned.
+
+    `on_cut` is called with the pruned model before it is fine-tuned (after it, if training pulls clusters together),
+    and, if filters are clustered, with the numbers of channels and clusters by layer, otherwise with None.
+    `on_measured` is called with each network that the search for a latency measures.
+    """
+
+    on_cut: OnCut = lambda model, clusters: None
+    on_measured: OnMeasured = lambda measurement: None
 
 
 def prune(
@@ -37,13 +53,11 @@ def prune(
     *,
     budget: Budget | None,
     context: Context,
-    on_cut: OnCut = lambda model, clusters: None,
+    observer: Observer = Observer(),
 ) -> tuple[Model, TrainingSummary | None]:
     """Return a pruned copy of the model, and a summary of its fine-tuning (None without a plan and budget).
 
-    `on_cut` is called with the pruned model before it is fine-tuned (after it, if training pulls clusters together),
-    and, if filters are clustered, with the numbers of channels and clusters by layer, otherwise with None. Raises
-    `UserError` for distillation without fine-tuning.
+    Raises `UserError` for distillation without fine-tuning.
     """
     if requested.distil and plan is None:
         raise UserError("--distil is a way to fine-tune: set a budget, such as --time 2m, or omit it.")
@@ -61,7 +75,7 @@ def prune(
     }
     if requested.clusters is not None:
         recover = partial(_recover, **recovery)
-        return _cluster(model, batches, requested, recover, on_cut, context=context)
+        return _cluster(model, batches, requested, recover, observer.on_cut, context=context)
     labels = None
     if sample.labels is not None and sample.labels.ndim == 1:  # not several labels for each image
         labels = list(torch.from_numpy(sample.labels).split(_CALIBRATION_BATCH))
@@ -73,10 +87,11 @@ def prune(
         compensate=requested.compensate,
         labels=labels,
         log=context.log,
+        on_measured=observer.on_measured,
         **requested.targets,
         **requested.options,
     )
-    on_cut(pruned, None)
+    observer.on_cut(pruned, None)
     return pruned, _recover(pruned, **recovery)
 
 

@@ -18,13 +18,16 @@ from shoestring.channels import Kept, Table, drop
 from shoestring.channels.copying import copy_module
 from shoestring.config.units import format_milliseconds
 from shoestring.errors import UserError
-from shoestring.runtime.extras import check_installed
+from shoestring.pruning.limits import file_bytes
+from shoestring.pruning.rounding import MULTIPLES
+from shoestring.runtime.extras import check_installed, is_installed
 
 _PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 _SECONDS = 0.5  # of timing per measurement
 _MIN_RUNS, _MAX_RUNS = 5, 2000
 _LOW = 0.92  # fraction of the target that is close enough; the search ends there
-_MAX_TRIALS = 8  # between the smallest network and the whole one
+_MAX_TRIALS, _MAX_ROUNDED_TRIALS = 8, 4  # between two networks; of those with rounded numbers of channels
+_Point = tuple[float, float]  # limit on MACs, milliseconds
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,21 @@ class Latency:
 
     one_thread: float
     all_threads: float
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Costs of a network that was measured; `onnx_one_thread_ms` is its latency, as `Latency.one_thread`."""
+
+    macs: int
+    params: int
+    file_bytes: int
+    onnx_one_thread_ms: float
+
+
+def has_onnx_runtime() -> bool:
+    """Return whether all packages that measuring needs are installed."""
+    return all(map(is_installed, _PACKAGES))
 
 
 def require_onnx_runtime() -> None:
@@ -61,40 +79,83 @@ class LatencySearch:
     """Find the channels to keep for a latency on one thread; what was measured is never measured again.
 
     `choose` returns the channels to keep for an upper limit on MACs, and raises `UserError` if it is too small.
+    `rounded` returns channels to keep with their numbers rounded to a multiple. `on_measured` is called with each
+    measurement.
     """
 
-    def __init__(self, module: nn.Module, table: Table, example: Tensor, choose: Callable[[float], Kept]) -> None:
+    def __init__(
+        self,
+        module: nn.Module,
+        table: Table,
+        example: Tensor,
+        choose: Callable[[float], Kept],
+        rounded: Callable[[Kept, int], Kept],
+        on_measured: Callable[[Measurement], object] = lambda measurement: None,
+    ) -> None:
         require_onnx_runtime()
-        self._module, self._table, self._example, self._choose = module, table, example.cpu(), choose
-        self.measured: dict[tuple[tuple[str, int], ...], float] = {}  # numbers of channels -> milliseconds
+        self._module, self._table, self._example = module, table, example.cpu()
+        self._choose, self._round, self._on_measured = choose, rounded, on_measured
+        self.measured: dict[tuple[tuple[str, int], ...], Measurement] = {}  # by the numbers of channels
 
     def __call__(self, target: float) -> Kept:
         """Return the largest choice that meets the target in milliseconds, of those measured until one is close to it.
 
-        Raises `UserError`, with the least latency possible, if the target cannot be met.
+        Numbers of channels are rounded to multiples of 4 or 8 if a network with more MACs meets the target then. Raises
+        `UserError`, with the least latency possible, if the target cannot be met.
         """
         most = float(self._table.macs())
         whole = self._choose(most)
-        latest = self._milliseconds(whole)
-        if latest <= target:
+        if self._milliseconds(whole) <= target:
             return whole
         least = self._smallest_macs()
-        kept = self._choose(least)
-        lowest = self._milliseconds(kept)
+        smallest = self._choose(least)
+        lowest = self._milliseconds(smallest)
         if lowest > target:
             raise _unreachable(target, lowest)
-        low, high, best = (least, lowest), (most, latest), kept
-        for _ in range(_MAX_TRIALS):
-            if low[1] >= _LOW * target or high[0] - low[0] < 1e-3 * most:
+        low, high = (least, lowest), (most, self._milliseconds(whole))
+        close = (_LOW * target, target)
+        best = self._between(low, high, close, self._choose, _MAX_TRIALS) or smallest
+        return self._rounded(best, low, high, target)
+
+    def _between(
+        self, low: _Point, high: _Point, close: tuple[float, float], choose: Callable[[float], Kept], trials: int
+    ) -> Kept | None:
+        """Return the largest choice measured that is fast enough; None if there is none.
+
+        The search begins between two points, and ends with a time within `close`.
+        """
+        best = None
+        for _ in range(trials):
+            if low[1] >= close[0] or high[0] - low[0] < 1e-3 * self._table.macs():
                 break
-            macs = _interpolated(low, high, (_LOW + 1) / 2 * target)
-            kept = self._choose(macs)
+            macs = _interpolated(low, high, sum(close) / 2)
+            kept = choose(macs)
             point = (macs, self._milliseconds(kept))
-            if point[1] <= target:
+            if point[1] <= close[1]:
                 low, best = point, kept
             else:
                 high = point
         return best
+
+    def _rounded(self, best: Kept, low: _Point, high: _Point, target: float) -> Kept:
+        """Return channels whose numbers are multiples, if more MACs meet the target then; otherwise those given.
+
+        Only the multiple is searched with which a network of about as many MACs takes the least time for each of them.
+        """
+        choices = {multiple: self._round(best, multiple) for multiple in MULTIPLES}
+        multiple = min(choices, key=lambda multiple: self._seconds_per_mac(choices[multiple]))
+        start = choices[multiple]
+        if self._seconds_per_mac(start) >= self._seconds_per_mac(best):
+            return best
+        point = (float(self._table.macs(best)), self._milliseconds(start))
+        fits = point[1] <= target
+        low, high = (point, high) if fits else (low, point)
+        close = (max(_LOW * target, self._milliseconds(best)), target)
+        found = self._between(
+            low, high, close, lambda macs: self._round(self._choose(macs), multiple), _MAX_ROUNDED_TRIALS
+        )
+        found = found or (start if fits else best)
+        return max(best, found, key=self._table.macs)
 
     def _smallest_macs(self) -> float:
         """Return nearly the smallest limit on MACs for which there is a choice."""
@@ -108,12 +169,19 @@ class LatencySearch:
                 low = middle
         return high
 
+    def _seconds_per_mac(self, kept: Kept) -> float:
+        return self._milliseconds(kept) / 1000 / max(self._table.macs(kept), 1)
+
     def _milliseconds(self, kept: Kept) -> float:
-        key = tuple((name, len(kept.get(name, range(group.size)))) for name, group in self._table.groups.items())
+        table = self._table
+        key = tuple((name, len(kept.get(name, range(group.size)))) for name, group in table.groups.items())
         if key not in self.measured:
-            smaller = drop(self._module, self._table, kept)
-            self.measured[key] = _median_milliseconds(_exported(smaller, self._example), self._example, 1)
-        return self.measured[key]
+            smaller = drop(self._module, table, kept)
+            milliseconds = _median_milliseconds(_exported(smaller, self._example), self._example, 1)
+            size = file_bytes(self._module, table, kept)
+            self.measured[key] = Measurement(table.macs(kept), table.params(kept), size, milliseconds)
+            self._on_measured(self.measured[key])
+        return self.measured[key].onnx_one_thread_ms
 
 
 def _unreachable(target: float, lowest: float) -> UserError:

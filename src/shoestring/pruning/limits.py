@@ -14,7 +14,9 @@ from shoestring.channels import Group, Kept, Table
 from shoestring.channels.table import named_tensors
 from shoestring.config.keep_channels import KeepChannels, parse_keep_channels
 from shoestring.config.units import Size
-from shoestring.errors import unknown
+from shoestring.errors import UserError, unknown
+from shoestring.evaluation import cost
+from shoestring.models.model import Model
 
 _UNITS = {"macs": "MACs", "params": "parameters", "file_size": "bytes"}
 
@@ -45,6 +47,21 @@ def size_limits(module: nn.Module, table: Table, targets: Mapping[str, Size | st
             most = parse(target, what=name).of(counts[name](None))
             limits.append(Limit(_UNITS[name], most, counts[name]))
     return limits
+
+
+def check_has_effect(model: Model, targets: Mapping[str, Size | None]) -> None:
+    """Raise `UserError` if a model is as small as its `macs`, `params` and `file_size` ask for before it is pruned.
+
+    `targets` are those of `shrink`; it is not checked if there are others.
+    """
+    counts = {"macs": cost.count_macs(model), "params": cost.count_params(model.module)}
+    counts["file_size"] = cost.file_bytes(model.module)
+    given = {name: target for name, target in targets.items() if target is not None}
+    if not given or not given.keys() <= counts.keys():
+        return
+    if all(counts[name] <= target.of(counts[name]) for name, target in given.items()):
+        sizes = [f"{counts[name]:,} {_UNITS[name]} (target: {target})" for name, target in given.items()]
+        raise UserError(f"nothing to prune: the network has {' and '.join(sizes)}. Set a smaller target.")
 
 
 def file_bytes(module: nn.Module, table: Table, kept: Kept | None = None) -> int:

@@ -24,8 +24,9 @@ from shoestring.models import Model
 from shoestring.models.batchnorm import reestimate_batchnorm
 from shoestring.pruning.allocate import Scope, select_channels
 from shoestring.pruning.inputs import as_user_errors, check_batches, example_image
-from shoestring.pruning.latency import LatencySearch, check_latency
+from shoestring.pruning.latency import LatencySearch, Measurement, check_latency
 from shoestring.pruning.limits import Limit, channel_counts, size_limits
+from shoestring.pruning.rounding import round_channels
 from shoestring.pruning.scoring import score_channels
 from shoestring.pruning.sensitivity import predicted_scores, scan_sensitivity
 
@@ -46,6 +47,7 @@ def shrink(  # noqa: PLR0913 (public: keywords with defaults)
     compensate: bool = True,
     labels: Sequence[Tensor] | None = None,
     log: Callable[[str], None] | None = None,
+    on_measured: Callable[[Measurement], object] = lambda measurement: None,
     **options: Any,
 ) -> Model:
     """Return a new model with fewer channels, in smaller tensors; the given one is not changed.
@@ -59,9 +61,10 @@ def shrink(  # noqa: PLR0913 (public: keywords with defaults)
     "12M", or a number from 1000), `file_size` a fraction or bytes ("300kB"), `latency` a duration ("2ms" or seconds) in
     ONNX Runtime on one thread of this machine. `keep_channels` is the fraction of channels to keep, of all layers or by
     layer. With the scope "uniform" every group of channels loses the same fraction, with "global" all channels compete
-    by their scores, with "search" the predicted loss is least. `options` are those of the method. The pruned model
-    usually needs some fine-tuning. If the model is small enough already, it is not pruned; this is logged, or warned of
-    without `log`.
+    by their scores, with "search" the predicted loss is least. For a latency, numbers of channels are rounded to
+    multiples of 4 or 8 if that is faster as measured; `on_measured` is called with each network that was measured.
+    `options` are those of the method. The pruned model usually needs some fine-tuning. If the model is small enough
+    already, it is not pruned; this is logged, or warned of without `log`.
 
     Raises `UserError` for a missing or unreachable target, an unknown method, layer or option, batches of the wrong
     shape, and a model that does not run, before or after pruning.
@@ -87,7 +90,11 @@ def shrink(  # noqa: PLR0913 (public: keywords with defaults)
     if scope == "search":
         scores = _predicted(model, batches, table, scores, limits=limits, compensate=compensate)
     choose = partial(_choose, scores, table, scope=scope, limits=limits, counts=counts)
-    kept = choose() if milliseconds is None else LatencySearch(model.module, table, example, choose)(milliseconds)
+    if milliseconds is None:
+        kept = choose()
+    else:
+        rounded = partial(round_channels, scores=scores, table=table, limits=limits, fixed=counts)
+        kept = LatencySearch(model.module, table, example, choose, rounded, on_measured)(milliseconds)
     if all(len(own) == table.groups[name].size for name, own in kept.items()):
         return _unchanged(model, limits, milliseconds, log or _warn)
     return replace(model, module=_cut(model, table, kept, batches, example, compensate=compensate))

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from shoestring.config.units import format_interval, format_percent, format_seconds
 from shoestring.errors import UserError
 from shoestring.escaping import html, html_table
+from shoestring.reporting.drawing import Chart, draw
 from shoestring.reporting.html import render
-from shoestring.reporting.run_charts import Chart, draw
 from shoestring.reporting.run_data import Curve
 
 if TYPE_CHECKING:

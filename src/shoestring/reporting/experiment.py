@@ -9,11 +9,11 @@ from typing import Any
 
 from shoestring.config.units import format_interval, format_percent, format_seconds
 from shoestring.escaping import markdown, write_csv
+from shoestring.reporting.drawing import Chart, draw
 from shoestring.reporting.experiment_tables import MAX_ROWS, tables
 from shoestring.reporting.html import render
 from shoestring.reporting.markdown import table
 from shoestring.reporting.multi_label import is_multi_label, label_headline
-from shoestring.reporting.run_charts import Chart, draw
 from shoestring.reporting.style import MAX_LABEL
 from shoestring.runtime.files import atomic_write, write_text
 

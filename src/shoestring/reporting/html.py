@@ -27,10 +27,22 @@ from shoestring.reporting.markdown import a_single_image, averages, headline
 from shoestring.reporting.multi_label import is_multi_label, label_rows
 from shoestring.reporting.run_charts import Charts, run_charts, with_time_chart
 from shoestring.reporting.run_data import RunData
+from shoestring.reporting.size_charts import SIZES
 from shoestring.reporting.size_tables import layer_table, size_table
 
 _MAX_MATRIX = 25  # classes whose confusion matrix people can still read
-_CHARTS = ("classes", "reliability", "changes", "budget", "loss", "validation", "layers", "latencies", "clusters")
+_CHARTS = (
+    "classes",
+    "reliability",
+    "changes",
+    "budget",
+    "loss",
+    "validation",
+    "layers",
+    "latencies",
+    "clusters",
+    "search",
+)
 
 
 def run_page(run: RunData, charts: Charts | None = None) -> str:
@@ -51,6 +63,7 @@ def run_page(run: RunData, charts: Charts | None = None) -> str:
         findings=findings(run),
         left_out=[*run.left_out, *_late(run, charts.complete)],
         charts={name: charts.by_name.get(name) for name in _CHARTS},
+        sizes=[charts.by_name[name] for name in SIZES if name in charts.by_name],
         several_labels=is_multi_label(run.result),
         classes=class_table(run),
         averages="; ".join(f"{name}: {value}" for name, value in _averages(run)),

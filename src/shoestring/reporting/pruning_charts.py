@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from shoestring.reporting.style import (
@@ -71,6 +71,28 @@ def plot_changes(changes: Mapping[str, tuple[float, tuple[float, float]]], *, ax
         name_rows(axes, list(changes))
         axes.set_xlabel("change in points (filled: more than chance)")
         axes.set_title("Accuracy per class, after minus before pruning")
+    return axes
+
+
+def plot_measured(
+    points: Mapping[str, tuple[float, float]], *, named: Collection[str] = (), axes: Axes | None = None
+) -> Axes:
+    """Draw the latency of networks over their MACs: name -> (MACs, milliseconds). The `named` ones are filled."""
+    from matplotlib.ticker import EngFormatter
+
+    with chart_style():
+        axes = new_axes(axes)
+        for name, (macs, milliseconds) in points.items():
+            fill = SERIES[0] if name in named else SURFACE
+            axes.plot(macs, milliseconds, "o", color=SERIES[0], markerfacecolor=fill, markersize=6)
+            if name in named:
+                axes.annotate(name, (macs, milliseconds), xytext=(6, -12), textcoords="offset points", fontsize=9)
+        axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
+        axes.margins(x=0.2)
+        axes.set_ylim(bottom=0)
+        axes.set_xlabel("MACs per forward pass")
+        axes.set_ylabel("milliseconds")
+        axes.set_title("Networks measured for the latency")
     return axes
 
 

@@ -4,29 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-from markupsafe import Markup
+from typing import TYPE_CHECKING
 
 from shoestring.config.units import format_percent, format_seconds
-from shoestring.reporting.markdown import a_single_image, step_name
+from shoestring.reporting import size_charts
+from shoestring.reporting.drawing import Chart, draw
+from shoestring.reporting.markdown import step_name
 from shoestring.reporting.multi_label import is_multi_label
 from shoestring.reporting.run_data import RunData
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+    pass
 
-_MAX_ROWS = 40  # layers of a chart
 _MAX_CLASSES = 30
 _RISEN = 1.1  # ratio of a validation loss to the lowest one before from which on it is said to rise
-
-
-@dataclass(frozen=True)
-class Chart:
-    """An SVG element, and the text below it, which is also its alternative text."""
-
-    svg: Markup
-    caption: str
 
 
 @dataclass(frozen=True)
@@ -43,7 +34,8 @@ def run_charts(run: RunData, has_time: Callable[[], bool] = lambda: True) -> Cha
     No further charts are drawn once `has_time` returns False.
     """
     charts: dict[str, Chart] = {}
-    for part in (_losses, _validation, _classes, _reliability, _changes, _layers, _latencies, _clusters):
+    of_sizes = (size_charts.layers, size_charts.latencies, size_charts.clusters, size_charts.sizes, size_charts.search)
+    for part in (_losses, _validation, _classes, _reliability, _changes, *of_sizes):
         if not has_time():
             return Charts(charts, complete=False)
         charts |= dict(part(run))
@@ -161,47 +153,6 @@ def _changes(run: RunData) -> Iterator[tuple[str, Chart]]:
     yield "changes", draw("changes", caption, plot_changes, changes, height=row_chart_height(len(shown)))
 
 
-def _layers(run: RunData) -> Iterator[tuple[str, Chart]]:
-    changed = {name: pair for name, pair in run.layers.items() if pair[0] != pair[1]}
-    if not changed:
-        return
-    caption = f"{len(changed)} of {len(run.layers)} layers have fewer output channels than before."
-    yield "layers", _layer_chart("layers", caption, changed)
-
-
-def _latencies(run: RunData) -> Iterator[tuple[str, Chart]]:
-    latencies = {name: (before["latency_ms"], after["latency_ms"]) for name, (before, after) in run.layer_costs.items()}
-    if not latencies:
-        return
-    before, after = (sum(pair[side] for pair in latencies.values()) for side in (0, 1))
-    caption = (
-        f"Measured for {a_single_image(run.result)}: all layers together took {before:.2f} ms before, and take "
-        f"{after:.2f} ms now. What is between the layers, such as activations, is not included."
-    )
-    options = {"quantity": "milliseconds", "title": "Latency per layer", "digits": 2}
-    yield "latencies", _layer_chart("latencies", caption, latencies, **options)
-
-
-def _clusters(run: RunData) -> Iterator[tuple[str, Chart]]:
-    clustered = {name: pair for name, pair in run.clusters.items() if pair[0] != pair[1]}
-    if not clustered:
-        return
-    caption = f"Similar filters of {len(clustered)} layers are clustered: outlines are filters, bars are clusters."
-    options = {"quantity": "filters", "title": "Clusters of filters"}
-    yield "clusters", _layer_chart("clusters", caption, clustered, **options)
-
-
-def _layer_chart(name: str, caption: str, layers: Mapping[str, tuple[float, float]], **options: Any) -> Chart:
-    """Draw the layers that lost most, in the order of the network."""
-    from shoestring.reporting.pruning_charts import plot_layers
-    from shoestring.reporting.style import row_chart_height
-
-    lost = sorted(layers, key=lambda layer: layers[layer][1] - layers[layer][0])[:_MAX_ROWS]
-    shown = {layer: pair for layer, pair in layers.items() if layer in lost}
-    caption += f" The {len(shown)} that lost most are shown." if len(shown) < len(layers) else ""
-    return draw(name, caption, plot_layers, shown, height=row_chart_height(len(shown)), **options)
-
-
 def _budget(run: RunData) -> Iterator[tuple[str, Chart]]:
     from shoestring.reporting.charts import plot_budget
     from shoestring.reporting.style import row_chart_height
@@ -217,11 +168,3 @@ def _budget(run: RunData) -> Iterator[tuple[str, Chart]]:
     caption = f"Most of the time, {format_seconds(seconds[longest])}, went to: {longest}."
     total = budget["total"] if budget["unit"] == "seconds" else None
     yield "budget", draw("budget", caption, plot_budget, seconds, total, height=row_chart_height(len(seconds)))
-
-
-def draw(name: str, caption: str, plot: Callable[..., Axes], *args: Any, height: float = 3.0, **kwargs: Any) -> Chart:
-    """Return a chart of a function of `reporting.charts`; `name` is unique on the page, `height` in inches."""
-    from shoestring.reporting.style import page_axes, to_svg
-
-    axes = plot(*args, **kwargs, axes=page_axes(height))
-    return Chart(Markup(to_svg(axes, name=f"chart-{name}", description=caption)), caption)

@@ -20,8 +20,9 @@ class RunData:
     `cells` are the nonzero cells of the confusion matrix (class, predicted class, images), `intervals` the 95 %
     interval of the recall of each class, `reliability` the bins of `evaluation.reliability`, and `layers` the output
     channels of each layer before and after pruning; `layer_costs` are all costs of each layer before and after,
-    `clusters` its channels and clusters of filters, and `comparison` is the content of comparison.json. `errors` says
-    of each label how many images it was missed on, and predicted for without being there. `left_out` says which parts
+    `clusters` its channels and clusters of filters, `comparison` is the content of comparison.json, and `points` are
+    the accuracy and costs of the networks before and after pruning and of those measured. `errors` says of each label
+    how many images it was missed on, and predicted for without being there. `left_out` says which parts
     are missing, and why, and `unfinished` in what state a run is that has no results yet.
     """
 
@@ -40,6 +41,7 @@ class RunData:
     layer_costs: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any]]] = field(default_factory=dict)
     clusters: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     comparison: Mapping[str, Any] | None = None
+    points: Sequence[Mapping[str, Any]] = ()
     errors: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     gallery: Gallery = field(default_factory=Gallery.empty)
     left_out: Sequence[str] = ()

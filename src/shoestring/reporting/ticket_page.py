@@ -7,8 +7,8 @@ from typing import Any
 
 from shoestring.config.tickets import CONTROLS
 from shoestring.config.units import format_percent, format_seconds
+from shoestring.reporting.drawing import Chart, draw
 from shoestring.reporting.html import render
-from shoestring.reporting.run_charts import Chart, draw
 from shoestring.reporting.tickets import grid_of
 
 

@@ -60,4 +60,4 @@ def reopen(folder: RunDir) -> None:
     plan = folder.run.get("plan")
     if plan is not None:  # the network and the size of the images stay
         folder.update(plan=to_dict(without_trainings(run_plan(plan))))
-    folder.remove_values("result", "training", "before_pruning", "pruning_latencies", "recovery")
+    folder.remove_values("result", "training", "before_pruning", "pruning_latencies", "latency_search", "recovery")

@@ -7,6 +7,7 @@ from pathlib import Path
 from shoestring.config.plan import Plan, run_plan, to_dict, without_trainings
 from shoestring.data import Dataset
 from shoestring.planning.resolve import Resolved, resolve
+from shoestring.pruning.limits import check_has_effect
 from shoestring.runs.directory import RunDir
 from shoestring.runs.extend import extends, is_trained
 from shoestring.runs.models import final_model
@@ -21,6 +22,8 @@ def make_plan(run: Run, data: Dataset, *, stored: Plan | None = None) -> Resolve
     steps = [name for name in run.budget.weights if name != "select" or not (folder / "select/subset.json").exists()]
     model = None if recipe.start is None else final_model(Path(recipe.start))
     stored = stored or stored_plan(folder)
+    if model is not None and stored is None:
+        check_has_effect(model, recipe.prune.targets)
     if stored is not None and run.only is None and extends(recipe, folder) and is_trained(folder):
         stored = without_trainings(stored)
     select = recipe.select

@@ -20,7 +20,7 @@ from shoestring.evaluation.metrics import Predictions
 from shoestring.evaluation.tasks import AnyPredictions
 from shoestring.models.model import Model
 from shoestring.pruning.inputs import example_image
-from shoestring.pruning.latency import measure_latency
+from shoestring.pruning.latency import Measurement, measure_latency
 from shoestring.runs.session import Run
 from shoestring.runtime.files import atomic_write, write_json
 
@@ -60,17 +60,25 @@ def measure_latencies(run: Run, model: Model) -> dict[str, Any]:
 
 
 class CutMeasurements:
-    """Latencies of a network before and after it was pruned, costs of its layers, and its clusters of filters."""
+    """Latencies of a network before and after it was pruned, costs of its layers, and its clusters of filters.
+
+    `tried` are the costs of all networks that the search for a latency measured.
+    """
 
     def __init__(self, run: Run, model: Model) -> None:
         self._run, self._layers, self._clusters = run, dict[str, Any](), dict[str, tuple[int, int]]()
         self.latencies: dict[str, dict[str, Any]] = {}
+        self.tried: list[dict[str, Any]] = []
         self._measure("before", model)
 
     def on_cut(self, pruned: Model, clusters: Mapping[str, tuple[int, int]] | None) -> None:
         """Measure the pruned network; `clusters` are the channels and clusters by layer, if there are any."""
         self._clusters = dict(clusters or {})
         self._measure("after", pruned)
+
+    def on_measured(self, measurement: Measurement) -> None:
+        """Keep the costs of a network that the search for a latency measured."""
+        self.tried.append(asdict(measurement))
 
     def _measure(self, when: str, model: Model) -> None:
         self.latencies[when] = measure_latencies(self._run, model)

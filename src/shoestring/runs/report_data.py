@@ -12,6 +12,7 @@ from shoestring.evaluation.reliability import reliability_bins
 from shoestring.reporting.pictures import Gallery
 from shoestring.reporting.run_data import RunData
 from shoestring.runs.directory import RunDir
+from shoestring.runs.pareto import PARETO
 from shoestring.runs.predictions_file import AnyTestPredictions, LabelTestPredictions, TestPredictions
 from shoestring.runs.pruning import LAYERS
 from shoestring.runtime.files import read_json
@@ -45,6 +46,7 @@ def collect(
         layer_costs={name: (cost, after[name]) for name, cost in before.items() if name in after},
         clusters=clusters,
         comparison=_comparison(folder, result),
+        points=_points(folder, result),
         errors=_errors(predictions, tuple(result["per_class"])),
         gallery=gallery or Gallery.empty(),
         left_out=[missing] if missing else [],
@@ -76,6 +78,12 @@ def _errors(predictions: AnyTestPredictions | None, labels: Sequence[str]) -> di
 def _comparison(folder: RunDir, result: Mapping[str, Any]) -> dict[str, Any] | None:
     file = folder / "prune" / "comparison.json"
     return read_json(file) if result["before_pruning"] and file.exists() else None
+
+
+def _points(folder: RunDir, result: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Accuracy and costs of the networks before and after pruning, and of those measured; empty without pruning."""
+    file = folder / "prune" / PARETO
+    return read_json(file)["points"] if result["before_pruning"] and file.exists() else []
 
 
 def _layer_costs(folder: RunDir) -> tuple[dict[str, Any], dict[str, Any], dict[str, tuple[int, int]]]:

@@ -21,6 +21,7 @@ from shoestring.planning.proxy import Proxy
 from shoestring.planning.resolve import Resolved
 from shoestring.runs import unlabeled
 from shoestring.runs.models import final_model
+from shoestring.runs.pareto import write_pareto
 from shoestring.runs.plan import record_plan
 from shoestring.runs.pruning import CutMeasurements, measure_before, write_comparison, write_layers
 from shoestring.runs.session import Run
@@ -118,12 +119,13 @@ def prune(run: Run, model: Model, images: Images, validation: Images, resolved: 
         with run.budget.track("prune"):
             measured = CutMeasurements(run, model)
             how: dict[str, Any] = {"budget": run.budget, "context": run.step_context("prune")}
-            how["on_cut"] = measured.on_cut
+            how["observer"] = execute.Observer(measured.on_cut, measured.on_measured)
             pruned, summary = execute.prune(model, images, run.recipe.prune, resolved.recovery, **how)
         run.folder.check_exists()
         write_layers(run.folder / "prune", model.module, pruned.module)
         measured.write(run.folder / "prune")
-        run.record(recovery=asdict(summary) if summary else None, pruning_latencies=measured.latencies)
+        recovery = asdict(summary) if summary else None
+        run.record(recovery=recovery, pruning_latencies=measured.latencies, latency_search=measured.tried)
         return pruned
 
     return _load_or_make(run, "prune", make)
@@ -153,6 +155,7 @@ def evaluate(run: Run, model: Model, data: Dataset, images: Images, subset: Subs
         budget.release("timing")
     if run.recipe.prune.enabled:
         write_comparison(run, asdict(costs), validation, data.validation.classes)
+        write_pareto(run, asdict(costs), validation)
     recorded, leaked = run.folder.run, {}
     before = recorded.get("before_pruning") if run.recipe.prune.enabled else None
     warnings = find_warnings(metrics)
