@@ -13,6 +13,7 @@ from shoestring.errors import UserError
 from shoestring.evaluation.cost import count_macs
 from shoestring.execute import prune
 from shoestring.execute import pruning as module
+from shoestring.execute.pruning import Observer
 from shoestring.planning.resolve import resolve
 
 HALF = {"macs": Size.parse("0.5", what="--macs"), "method": "magnitude"}
@@ -22,7 +23,13 @@ def test_without_a_budget_the_network_is_cut_and_not_trained(images, make_model,
     model, cuts = make_model(images, width=0.5), []
     before = {name: value.clone() for name, value in model.module.state_dict().items()}
     pruned, summary = prune(
-        model, images, Prune(**HALF), None, budget=None, context=context, on_cut=lambda *cut: cuts.append(cut)
+        model,
+        images,
+        Prune(**HALF),
+        None,
+        budget=None,
+        context=context,
+        observer=Observer(on_cut=lambda *cut: cuts.append(cut)),
     )
     assert summary is None and cuts == [(pruned, None)]
     assert count_macs(pruned) <= 0.5 * count_macs(model)
@@ -38,7 +45,9 @@ def test_the_pruned_network_is_fine_tuned_in_its_part_of_the_budget(images, make
     def on_cut(pruned, clusters) -> None:
         weights.append(pruned.module.head.weight.detach().clone())
 
-    pruned, summary = prune(model, images, settings, plan, budget=budget, context=context, on_cut=on_cut)
+    pruned, summary = prune(
+        model, images, settings, plan, budget=budget, context=context, observer=Observer(on_cut=on_cut)
+    )
     assert summary is not None and summary.steps == 16 and budget.counted == pytest.approx(4)
     assert weights[0].shape == pruned.module.head.weight.shape
     assert not torch.equal(weights[0], pruned.module.head.weight)

@@ -59,8 +59,8 @@ def test_each_network_is_profiled_once(plan, profiled):
     ("budget", "count"),
     [
         # the narrowest network, that by which the width is chosen, which is also the proxy, and the one to train
-        (Budget(600, steps=("select", "train", "prune")), 3),
-        (Budget(epochs=90, steps=("select", "train", "prune")), 1),
+        ({"time": 600}, 3),
+        ({"epochs": 90}, 1),
     ],
 )
 @pytest.mark.usefixtures("profiled")
@@ -74,7 +74,7 @@ def test_each_network_is_built_once_while_planning(images, context, monkeypatch,
     monkeypatch.setattr(model, "build", record)
     size = Size.parse("0.5", what="--macs")
     recipe = Recipe(select=Select("margin", 30), train=Train(weights="none"), prune=Prune(macs=size))
-    resolved = resolve(recipe, Dataset.of(images), budget, context)
+    resolved = resolve(recipe, Dataset.of(images), Budget(**budget, steps=("select", "train", "prune")), context)
     assert None not in (resolved.proxy, resolved.training, resolved.recovery)
     assert len(widths) == len(set(widths)) == count
 

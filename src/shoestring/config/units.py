@@ -160,7 +160,10 @@ def format_percent(fraction: float | None) -> str:
 
 def format_interval(interval: Sequence[float] | None) -> str:
     """Format (0.9, 0.93) as "90.0 % to 93.0 %"; None as a dash."""
-    return "-" if interval is None else " to ".join(map(format_percent, interval))
+    if interval is None:
+        return "-"
+    low, high = interval
+    return f"{format_percent(low)} to {format_percent(high)}"
 
 
 def format_milliseconds(amount: float) -> str:
