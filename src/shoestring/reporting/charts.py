@@ -56,7 +56,7 @@ def plot_budget(seconds: Mapping[str, float], total: float | None = None, *, axe
             axes.axvline(total, color=INK, linestyle="--", linewidth=1.2)
         name_rows(axes, list(seconds))
         axes.set_xlim(0, 1.02 * end)
-        axes.set_xlabel("seconds since the start" + ("" if total is None else " (dashed: the deadline)"))
+        axes.set_xlabel("seconds" + ("" if total is None else " (dashed: the deadline)"))
         axes.set_title("Where the time went")
     return axes
 

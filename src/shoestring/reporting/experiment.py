@@ -158,10 +158,13 @@ def _charts(result: Mapping[str, Any]) -> Iterator[Chart]:
         caption = f"Each point is a combination{where}." if effect["range"] else same
         height = 2.6 if effect["range"] else row_chart_height(min(len(effect["values"]), MAX_ROWS))
         yield draw(f"effect-{number}", caption, plot_effect, effect, split=split, height=height)
-    complete = [pair for pair in zip(names, rows) if pair[1]["complete"]]
+    complete = [(str(rank), row) for rank, row in enumerate(rows, 1) if row["complete"]]
     if result["against"] and len({row[result["against"]] for _, row in complete}) > 1:
-        points = {name: (row[result["against"]], row["accuracy"], tuple(row["interval"])) for name, row in complete}
-        caption = f"No other combination is both cheaper and more accurate than: {', '.join(result['front'])}.{meaning}"
+        points = {rank: (row[result["against"]], row["accuracy"], tuple(row["interval"])) for rank, row in complete}
+        front = ", ".join(result["front"])
+        caption = (
+            f"No other combination is both cheaper and more accurate than: {front}. Numbers are ranks in the table."
+        )
         yield draw("pareto", caption, plot_pareto, points, cost=_COSTS[result["against"]])
 
 

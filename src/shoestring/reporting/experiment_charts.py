@@ -66,6 +66,6 @@ def plot_importance(explained: Mapping[str, float], *, axes: Axes | None = None)
         axes.barh(range(len(explained)), [100 * value for value in explained.values()], height=0.7, color=SERIES[0])
         name_rows(axes, list(explained))
         axes.set_xlim(0, 100)
-        axes.set_xlabel("variance between combinations explained (%)")
+        axes.set_xlabel("variance explained (%)")
         axes.set_title("What mattered")
     return axes
