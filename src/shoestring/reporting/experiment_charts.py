@@ -42,13 +42,18 @@ def plot_effect(effect: Mapping[str, Any], *, split: str, axes: Axes | None = No
 
     Values of a range are on the horizontal axis, others are rows, at most 30.
     """
+    from matplotlib.ticker import NullFormatter, StrMethodFormatter
+
     values = effect["values"] if effect["range"] else effect["values"][:_MAX_ROWS]
     with chart_style():
         axes = new_axes(axes, height=2.6 if effect["range"] else row_chart_height(len(values)))
         accuracies = [100 * entry["accuracy"] for entry in values]
         if effect["range"]:
             axes.plot([entry["value"] for entry in values], accuracies, "o", color=SERIES[0], markersize=6)
-            axes.set_xscale("log" if effect["log"] else "linear")
+            if effect["log"]:
+                axes.set_xscale("log")
+                axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+                axes.xaxis.set_minor_formatter(NullFormatter())
             axes.set_xlabel(effect["setting"])
             axes.set_ylabel(f"{split} accuracy (%)")
         else:

@@ -69,8 +69,8 @@ def plot_changes(changes: Mapping[str, tuple[float, tuple[float, float]]], *, ax
             fill = SERIES[0] if certain else SURFACE
             axes.plot(100 * change, row, "o", markersize=6, color=SERIES[0], markerfacecolor=fill)
         name_rows(axes, list(changes))
-        axes.set_xlabel("change in points (filled: more than chance)")
-        axes.set_title("Accuracy per class, after minus before pruning")
+        axes.set_xlabel("points (filled: not chance)")
+        axes.set_title("Change of accuracy")
     return axes
 
 
