@@ -183,9 +183,12 @@ def _convert(image: Image.Image, coding: Coding, size: tuple[int, int], fit: Fit
 
 
 def _resize(image: Image.Image, size: tuple[int, int], fit: Fit) -> Image.Image:
+    """Resize columns first, then rows: Pillow itself would begin with the longer axis or not, by its version."""
     if image.size == size:
         return image
-    return image.resize(size, Image.Resampling.BICUBIC, box=source_box(image.size, fit))
+    left, top, right, bottom = source_box(image.size, fit)
+    columns = image.resize((size[0], image.height), Image.Resampling.BICUBIC, box=(left, 0, right, image.height))
+    return columns.resize(size, Image.Resampling.BICUBIC, box=(0, top, size[0], bottom))
 
 
 def _check_pixels(pixels: int, maximum: int | None) -> None:

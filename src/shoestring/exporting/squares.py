@@ -27,9 +27,8 @@ def is_square(images: Tensor, resolution: int) -> Tensor:
 def to_squares(images: Tensor, resolution: int, fit: Fit) -> Tensor:
     """Resize images (N, C, H, W), floats in 0..255, to (N, C, resolution, resolution) as they are decoded.
 
-    The filter is bicubic with antialiasing. As in Pillow, columns are resized first, and both results are rounded to
-    whole numbers in 0..255. (Some versions of Pillow resize the rows of tall images first, which rounds a few pixels to
-    other values.)
+    The filter is bicubic with antialiasing. Columns are resized first, and both results are rounded to whole numbers in
+    0..255.
     """
     height, width = images.shape[2], images.shape[3]
     shorter, longer = torch.sym_min(height, width), torch.sym_max(height, width)
