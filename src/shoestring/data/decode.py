@@ -21,7 +21,7 @@ from shoestring.data.listing import Encoded
 from shoestring.data.squares import native_side, pad, resized_size, source_box
 from shoestring.errors import UserError
 
-VERSION = 2  # part of every cache key: increment it if the same file would give other pixels
+VERSION = 3  # part of every cache key: increment it if the same file would give other pixels
 _MAX_PIXELS = 100_000_000  # that all threads hold decoded at the same time; a larger image is decoded alone
 _STRIP = 16_000_000  # pixels; larger images are converted and reduced in strips of this size
 _HEADER = 32  # bytes

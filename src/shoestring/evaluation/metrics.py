@@ -176,8 +176,8 @@ class Metrics(ClassPlots):
 
 def compute_metrics(predictions: Predictions, *, classes: tuple[str, ...], split: str) -> Metrics:
     """Compute metrics of predictions. Raises `UserError` if there are no images."""
-    labels, predicted, count = predictions.labels, predictions.predicted, len(predictions)
-    if not count:
+    labels, predicted, count, loss = predictions.labels, predictions.predicted, len(predictions), predictions.loss
+    if loss is None:
         raise UserError(f"the {split} split has no images to evaluate on.")
     correct = predicted == labels
     pairs, images = np.unique(labels * len(classes) + predicted, return_counts=True)
@@ -191,7 +191,7 @@ def compute_metrics(predictions: Predictions, *, classes: tuple[str, ...], split
         balanced_accuracy=_mean(entry.recall for entry in per_class if entry.images),
         macro_f1=_mean(entry.f1 for entry in per_class if entry.images or entry.precision is not None),
         top5_accuracy=None if len(classes) <= _FEW or (top := predictions.in_top5) is None else float(top.mean()),
-        loss=predictions.loss or 0.0,
+        loss=loss,
         calibration_error=calibration_error(predictions.confidence, correct),
         per_class=per_class,
         cells=tuple(cells),

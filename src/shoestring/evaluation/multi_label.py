@@ -134,7 +134,8 @@ class MultiLabelMetrics(RecallPlots):
 def compute_label_metrics(predictions: LabelPredictions, *, classes: tuple[str, ...], split: str) -> MultiLabelMetrics:
     """Compute metrics of predictions. Raises `UserError` if there are no images."""
     labels, predicted, log_odds = predictions.labels, predictions.predicted, predictions.log_odds.astype(np.float64)
-    if not len(predictions):
+    loss = predictions.loss
+    if loss is None:
         raise UserError(f"the {split} split has no images to evaluate on.")
     exact = _exact(predictions)
     per_class = _per_label(predictions, classes)
@@ -148,7 +149,7 @@ def compute_label_metrics(predictions: LabelPredictions, *, classes: tuple[str, 
         macro_average_precision=predictions.score,
         macro_f1=_mean([entry.f1 or 0.0 for entry in per_class if entry.images or entry.precision is not None]),
         micro_f1=_divide(2 * correct, int(labels.sum() + predicted.sum())),
-        loss=predictions.loss or 0.0,
+        loss=loss,
         calibration_error=calibration_error(confidence.ravel().astype(np.float32), (labels == predicted).ravel()),
         per_class=per_class,
     )

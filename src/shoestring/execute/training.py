@@ -141,4 +141,5 @@ def _sampled_metrics(images: Images, model: Model, count: int) -> dict[str, floa
     rows = np.sort(np.random.default_rng(0).choice(len(images), count, replace=False))
     plain = replace(model, preprocessing=replace(model.preprocessing, mirror=False, shift=0))
     predictions = predict(plain, images[rows])
-    return {"validation": predictions.accuracy or 0.0, "validation_loss": predictions.loss or 0.0}
+    assert predictions.accuracy is not None and predictions.loss is not None  # there are images
+    return {"validation": predictions.accuracy, "validation_loss": predictions.loss}
