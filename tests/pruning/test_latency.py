@@ -121,6 +121,15 @@ def test_networks_are_measured_in_onnx_runtime(monkeypatch):
     assert measured.one_thread > 0 and measured.all_threads > 0
 
 
+def test_networks_are_measured_that_one_exporter_cannot_export(monkeypatch, capfd):
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    monkeypatch.setattr(latency, "_SECONDS", 0.0)
+    uneven = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(3), torch.nn.Flatten(), torch.nn.Linear(27, 2))
+    assert measure_latency(uneven, torch.zeros(1, 3, 16, 16)).one_thread > 0
+    assert capfd.readouterr() == ("", "")
+
+
 def test_networks_that_cannot_be_exported_are_refused():
     class Odd(torch.nn.Module):
         def forward(self, images):

@@ -21,6 +21,7 @@ from shoestring.exporting.pipeline import Pipeline
 from shoestring.models.model import Model
 from shoestring.models.tta import tta_modes
 from shoestring.runtime.files import atomic_write
+from shoestring.runtime.quiet import quiet
 
 SUFFIXES = {"onnx": ".onnx", "torch-export": ".pt2", "safetensors": "", "triton": ""}  # of files; others are folders
 _DTYPES = {"float32": torch.float32, "float16": torch.float16}
@@ -105,7 +106,7 @@ def write_torch(program: torch.export.ExportedProgram, target: Target, folder: P
     """Write a program that PyTorch alone can load, with its metadata; return what the file predicts."""
     file = folder / target.files[0]
     content = {METADATA_FILE: json.dumps(metadata.properties())}
-    with atomic_write(file) as temporary, temporary.open("wb") as out, onnx.quiet():
+    with atomic_write(file) as temporary, temporary.open("wb") as out, quiet():
         torch.export.save(program, out, extra_files=content)
     with file.open("rb") as saved:
         return predictor(torch.export.load(saved))

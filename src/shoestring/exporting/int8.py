@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shoestring.exporting.metadata import INPUT
-from shoestring.exporting.onnx import Session, quiet
+from shoestring.exporting.onnx import Session
 from shoestring.exporting.parity import Predict
 from shoestring.exporting.requirements import require
+from shoestring.runtime.quiet import quiet
 from shoestring.tasks import THRESHOLD
 
 MAX_CALIBRATION_IMAGES = 256

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +14,7 @@ from shoestring.exporting.metadata import INPUT, OUTPUT, Metadata
 from shoestring.exporting.pipeline import Pipeline
 from shoestring.exporting.requirements import require
 from shoestring.runtime.files import atomic_write, write_text
+from shoestring.runtime.quiet import quiet
 
 _OPSET = 18  # of ONNX 1.13 (2022); every runtime in use reads it
 _MAX_BATCH, _MAX_SIDE = 1 << 20, 1 << 16  # of the exported program
@@ -114,19 +110,6 @@ class Session:
     def properties(self) -> dict[str, str]:
         """Metadata of the file as text."""
         return self._session.get_modelmeta().custom_metadata_map
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Suppress what exporters and quantizers print, log and warn about, which is not for users."""
-    disabled = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(disabled)
 
 
 def _first_line(error: Exception) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import statistics
 import tempfile
 import time
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from shoestring.errors import UserError
 from shoestring.pruning.limits import file_bytes
 from shoestring.pruning.rounding import MULTIPLES
 from shoestring.runtime.extras import check_installed, is_installed
+from shoestring.runtime.quiet import quiet
 
 _PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 _SECONDS = 0.5  # of timing per measurement
@@ -202,15 +202,20 @@ def _exported(module: nn.Module, example: Tensor) -> bytes:
     """Return a network as an ONNX model. Raises `UserError` if it cannot be exported."""
     require_onnx_runtime()
     module, example = copy_module(module).cpu().eval(), example.cpu()
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # deprecations inside the exporter
+    failures: list[Exception] = []
+    with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "model.onnx"
-        try:
-            torch.onnx.export(module, (example,), str(file), dynamo=False, input_names=["images"])
-        except Exception as error:  # code of a third-party module can fail in any way
-            cause = " ".join(str(error).split())[:200]
-            raise UserError(f"the network cannot be exported to ONNX, so its latency is unknown: {cause}") from error
-        return file.read_bytes()
+        for dynamo in (False, True):  # the first is many times faster, the second exports more networks
+            try:
+                with quiet():
+                    torch.onnx.export(
+                        module, (example,), str(file), dynamo=dynamo, input_names=["images"], external_data=False
+                    )
+                return file.read_bytes()
+            except Exception as error:  # code of a third-party module can fail in any way
+                failures.append(error)
+    cause = " ".join(str(failures[0]).split())[:200]
+    raise UserError(f"the network cannot be exported to ONNX, so its latency is unknown: {cause}") from failures[0]
 
 
 def _median_milliseconds(model: bytes, example: Tensor, threads: int) -> float:
