@@ -1,6 +1,6 @@
 # docker build --target serve -t shoestring-serve .     serves ONNX files; without PyTorch
 # docker build --target train -t shoestring-train .     everything else; --build-arg TORCH_INDEX= for PyTorch with CUDA
-# docker build --target jupyter -t shoestring-jupyter . train, with JupyterLab and the notebooks
+# docker build --target jupyter -t shoestring-jupyter . train, with JupyterLab and a notebook
 ARG PYTHON=3.12
 
 FROM python:${PYTHON}-slim AS base
@@ -44,7 +44,7 @@ FROM train AS jupyter
 USER 0
 RUN --mount=type=bind,from=build,source=/wheels,target=/wheels \
     sh /install.sh jupyter /wheels/*.whl
-COPY notebooks /notebooks
+COPY notebooks/results.ipynb /notebooks/
 COPY containers/jupyter.sh /jupyter.sh
 USER 10001
 EXPOSE 8888

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Start JupyterLab in the current folder, with the notebooks of shoestring ($NOTEBOOKS) that are not there yet.
+# Start JupyterLab in the current folder, with the notebook of shoestring (in $NOTEBOOKS), if it is not there yet.
 set -eu
 
 for notebook in "${NOTEBOOKS:-/notebooks}"/*.ipynb; do
