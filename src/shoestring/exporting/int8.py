@@ -27,7 +27,8 @@ def quantize(proto: Any, images: NDArray[np.uint8]) -> Any:
     """Return an `onnx.ModelProto` whose network computes in int8, calibrated on images (N, H, W, C).
 
     Weights are quantized per channel, and activations by their ranges on these images (Jacob et al. 2018). Whatever
-    comes before and after the network stays in floating point.
+    comes before and after the network stays in floating point. Weights take 7 of the 8 bits: processors without VNNI
+    instructions add two products in 16 bits, which overflow with 8.
     """
     onnx, quantization = require("onnx"), require("onnxruntime.quantization")
     with quiet(), tempfile.TemporaryDirectory(prefix="shoestring-") as folder:
@@ -40,6 +41,9 @@ def quantize(proto: Any, images: NDArray[np.uint8]) -> Any:
             _reader(images),
             quant_format=quantization.QuantFormat.QDQ,
             per_channel=True,
+            activation_type=quantization.QuantType.QUInt8,  # the kernels of unsigned activations are the fastest
+            weight_type=quantization.QuantType.QInt8,
+            reduce_range=True,
             nodes_to_quantize=[node.name for node in nodes if node.name in inside],
             extra_options={"MatMulConstBOnly": True},
         )
