@@ -85,7 +85,8 @@ class Prune(Section):
     )
     clusters: Clusters | None = option(
         "cluster similar filters instead of removing those with low scores: the number of clusters in every layer (3), "
-        "numbers by layer (conv1=8,layer2=16), or auto: as many as the target size allows",
+        "numbers by layer (conv1=8,layer2=16), as few as lose at most a tenth of the differences between filters, over "
+        "all layers (error=0.1), or auto: as many as the target size allows",
         parse=Clusters.parse,
     )
     cluster_outcome: Literal["merge", "share", "centripetal"] = option(

@@ -9,6 +9,7 @@ import os
 import sys
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 
 _STDOUT = 1  # the file descriptor
 
@@ -37,7 +38,7 @@ def _no_output_of_libraries() -> Iterator[None]:
         yield
         return
     try:
-        with open(os.devnull, "wb") as nowhere:
+        with Path(os.devnull).open("wb") as nowhere:
             os.dup2(nowhere.fileno(), _STDOUT)
         yield
     finally:

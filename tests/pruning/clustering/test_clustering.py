@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 
@@ -14,6 +15,9 @@ from shoestring.models import Model, Preprocessing
 from shoestring.pruning.clustering import algorithms
 from shoestring.pruning.clustering.centroids import Pull
 from shoestring.pruning.clustering.clustering import cluster
+from shoestring.pruning.clustering.counts import fewest_counts
+from shoestring.pruning.clustering.features import describe
+from shoestring.pruning.clustering.units import group_units, layer_units
 
 SIZE = Preprocessing(16, 3, (0.0,) * 3, (1.0,) * 3)
 IMAGES = torch.randn(6, 3, 16, 16, generator=torch.Generator().manual_seed(1))
@@ -164,6 +168,44 @@ def test_a_target_spares_groups_whose_filters_differ():
     assert counts["layer2.1.conv1"][1] <= 16
 
 
+@pytest.mark.parametrize("outcome", ["share", "merge"])
+def test_an_error_sets_the_fewest_clusters_that_keep_it(outcome):
+    whole, table = model("resnet20", shortcut="B"), table_of(model("resnet20", shortcut="B"))
+    units = (
+        layer_units(whole.module, IMAGES[:1]) if outcome == "share" else group_units(whole.module, IMAGES[:1], table)
+    )
+    rows = describe(whole.module, units, [], "filters", "euclidean")
+
+    def lost(counts: dict[str, int]) -> float:
+        """The error by its definition, with clusters by scikit-learn."""
+        losses = []
+        for unit in units:
+            own = rows[unit.name]
+            numbers = algorithms.cluster_rows(own, counts[unit.name], "agglomerative")
+            means = np.stack([own[numbers == number].mean(0) for number in range(numbers.max() + 1)])
+            losses.append(np.square(own - means[numbers]).sum() / np.square(own - own.mean(0)).sum())
+        return float(np.mean(losses))
+
+    totals = []
+    for error in (0.05, 0.3, 0.9):
+        counts = fewest_counts(units, rows, error)
+        totals.append(sum(counts.values()))
+        assert lost(counts) <= error + 1e-9
+        name = max(counts, key=lambda name: counts[name])
+        assert lost(counts | {name: counts[name] - 1}) > error - 0.02
+    assert totals[0] > totals[1] > totals[2] >= len(units)
+    settings = Prune(clusters="error=0.3", cluster_outcome=outcome, cluster_method="agglomerative")
+    assert sum(after for _, after in cluster(whole, [], settings).counts.values()) <= totals[1]
+
+
+def test_equal_filters_are_found_by_an_error():
+    whole = with_equal_channels(model("resnet20", shortcut="B"))
+    settings = Prune(clusters="error=1e-9", cluster_method="agglomerative")
+    smaller = cluster(whole, [], settings)
+    assert {name: after for name, (_, after) in smaller.counts.items()} == half(whole)
+    assert (outputs(whole) - outputs(smaller.model)).abs().max() < 1e-4
+
+
 def test_images_re_estimate_batch_norms():
     whole = model()
     settings = Prune(clusters=8)
@@ -179,6 +221,7 @@ def test_images_re_estimate_batch_norms():
         ({"clusters": "layer1.0.conv1=17"}, "17 is more than the filters of layer1.0.conv1, at most 16"),
         ({"clusters": "layer3=99", "cluster_outcome": "share"}, "99 is more than the filters of layer3, at most 64"),
         ({"clusters": "64"}, "changes nothing"),
+        ({"clusters": "error=1e-12"}, "changes nothing"),
         ({"clusters": "auto", "macs": "0.000001"}, "cannot be reached: with one channel left in every layer"),
         ({"clusters": "2", "cluster_features": "activations"}, "activations are compared on images"),
     ],

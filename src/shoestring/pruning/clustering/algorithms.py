@@ -70,6 +70,8 @@ def cluster_gains(rows: Rows) -> NDArray[np.float64]:
     """
     from scipy.cluster.hierarchy import linkage
 
+    if len(rows) < 2:
+        return np.zeros(len(rows))
     heights = linkage(rows, "ward")[:, 2]
     gains = np.asarray(heights[::-1] ** 2 / 2, dtype=np.float64)
     return np.concatenate([gains[:1], gains])

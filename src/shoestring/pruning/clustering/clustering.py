@@ -21,7 +21,7 @@ from shoestring.models import Model
 from shoestring.models.batchnorm import reestimate_batchnorm
 from shoestring.pruning.clustering.algorithms import cluster_rows
 from shoestring.pruning.clustering.centroids import Pull, write_means
-from shoestring.pruning.clustering.counts import fitting_counts, requested_counts
+from shoestring.pruning.clustering.counts import fewest_counts, fitting_counts, requested_counts
 from shoestring.pruning.clustering.features import Rows, describe
 from shoestring.pruning.clustering.units import Unit, group_units, layer_units
 
@@ -94,7 +94,7 @@ def cluster(
     counts = _counts(settings, settings.clusters, units, rows, table)
     units = [unit for unit in units if counts[unit.name] < unit.size]
     if not units:
-        raise UserError(f"--clusters {settings.clusters} changes nothing: no layer has more filters than clusters.")
+        raise UserError(f"--clusters {settings.clusters} changes nothing: every filter would be a cluster.")
     numbers = {
         unit.name: cluster_rows(rows[unit.name], counts[unit.name], settings.cluster_method, seed=seed)
         for unit in units
@@ -133,6 +133,8 @@ def _counts(
     settings: Prune, clusters: Clusters, units: Sequence[Unit], rows: Mapping[str, Rows], table: Table | None
 ) -> dict[str, int]:
     """Return the number of clusters of each unit, with targets as absolute numbers."""
+    if clusters.error is not None:
+        return fewest_counts(units, rows, clusters.error)
     if not clusters.is_auto:
         return requested_counts(clusters, units)
     assert table is not None

@@ -1,4 +1,4 @@
-"""How many clusters each unit gets: as requested, or as many as a target size allows."""
+"""How many clusters each unit gets: as requested, as few as an error allows, or as many as a target size allows."""
 
 from __future__ import annotations
 
@@ -51,6 +51,27 @@ def _matches(unit: Unit, name: str) -> bool:
 def _names(units: Sequence[Unit]) -> set[str]:
     names = {unit.name for unit in units}
     return names | {name.partition(".")[0] for name in names}
+
+
+def fewest_counts(units: Sequence[Unit], rows: Mapping[str, Rows], error: float) -> dict[str, int]:
+    """Return the fewest clusters in total that lose at most this fraction of the differences between filters.
+
+    The loss of a unit is the sum of squared distances within its clusters, by Ward's dendrogram, as a fraction of that
+    within one cluster; `error` limits the mean over units. A unit whose filters are all equal gets one cluster.
+    """
+    counts = {unit.name: 1 for unit in units}
+    gains: list[tuple[float, str]] = []
+    for unit in units:
+        further = cluster_gains(rows[unit.name])[1:]
+        if total := further.sum():
+            gains += [(gain / total, unit.name) for gain in further]
+    lost = sum(gain for gain, _ in gains)
+    for gain, name in sorted(gains, key=lambda entry: -entry[0]):
+        if lost <= error * len(units):
+            break
+        counts[name] += 1
+        lost -= gain
+    return counts
 
 
 def fitting_counts(
