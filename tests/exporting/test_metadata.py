@@ -22,3 +22,26 @@ def test_damaged_metadata_are_refused(metadata):
         from_properties({name: text for name, text in properties.items() if name != "classes"})
     with pytest.raises(UserError, match="'mean' of the file are damaged"):
         from_properties({**properties, "mean": "[0.5"})
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("classes", "null"),
+        ("classes", "[]"),
+        ("classes", '"cat"'),
+        ("classes", "[1, 2]"),
+        ("resolution", '"32"'),
+        ("resolution", "0"),
+        ("channels", "true"),
+        ("fit", "[1]"),
+        ("mean", '["a"]'),
+        ("temperature", "null"),
+        ("parameters", "0.5"),
+        ("task", '"detection"'),
+        ("accuracy", "0.9"),
+    ],
+)
+def test_metadata_of_another_kind_are_refused(metadata, name, text):
+    with pytest.raises(UserError, match=f"'{name}' of the file are damaged"):
+        from_properties({**metadata.properties(), name: text})

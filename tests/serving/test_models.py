@@ -82,6 +82,40 @@ def test_a_file_is_loaded_when_it_no_longer_changes(tmp_path: Path, monkeypatch,
     assert events(caplog).count("the new file is not used") == 1 and "loaded a new file" in events(caplog)
 
 
+def test_a_defect_does_not_end_the_search_for_new_files(tmp_path: Path, monkeypatch, caplog):
+    file = write_network(tmp_path / "colors.onnx")
+    models = Models({"colors": file}, Settings(), Metrics())
+    first = models.find(None)[1]
+
+    def broken(*args):
+        raise ZeroDivisionError
+
+    async def run() -> None:
+        write_network(file, classes=OTHER)
+        with monkeypatch.context() as patched:
+            patched.setattr(served, "Network", broken)
+            await models.refresh()
+        assert models.find(None)[1] is first
+        write_network(file, classes=OTHER)
+        await models.refresh()
+        assert models.find(None)[1].network.metadata.classes == OTHER
+        models.close()
+
+    asyncio.run(run())
+    (record,) = (record for record in caplog.records if record.getMessage() == "the new file is not used")
+    assert record.exc_info[0] is ZeroDivisionError
+
+
+def test_a_network_without_an_input_is_refused(tmp_path: Path):
+    helper, kind = onnx.helper, onnx.TensorProto.FLOAT
+    output = helper.make_tensor_value_info("y", kind, (1,))
+    graph = helper.make_graph([node("Constant", [], ["y"], value_floats=[1.0])], "constant", [], [output])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    (tmp_path / "constant.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(UserError, match="without an input"):
+        Network(tmp_path / "constant.onnx", Settings())
+
+
 def test_a_file_without_class_names_has_numbered_classes(tmp_path: Path, caplog):
     file = write_network(tmp_path / "plain.onnx", metadata=False, shape=("n", 8, 8, 3))
     with caplog.at_level(logging.WARNING, logger="shoestring.serving"):
@@ -106,6 +140,7 @@ def node(*args, **kwargs):
         ({"last": [node("Identity", ["scaled"], ["probabilities"])], "scale": 1.0}, "does not return probabilities"),
         ({"classes": ("a", "b")}, r"returns float32 \(1, 3\); expected float32 \(N, 2\)"),
         ({"channels": 1}, "cannot predict an image"),
+        ({"resolution": 1 << 30}, "cannot predict an image"),
         ({"fit": "stretch"}, "stretch"),
     ],
 )

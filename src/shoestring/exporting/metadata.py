@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -47,12 +47,50 @@ class Metadata:
         return {name: json.dumps(value, ensure_ascii=False) for name, value in asdict(self).items()}
 
 
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and value > 0
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _are_names(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(map(_is_text, value))
+
+
+def _are_numbers(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_is_number, value))
+
+
+def _are_figures(value: Any) -> bool:
+    return value is None or isinstance(value, dict)
+
+
+_IS_VALID: dict[str, Callable[[Any], bool]] = {  # of a value as JSON; all others are text
+    "classes": _are_names,
+    "resolution": _is_count,
+    "channels": _is_count,
+    "mean": _are_numbers,
+    "std": _are_numbers,
+    "temperature": _is_number,
+    "parameters": lambda value: type(value) is int,
+    "task": lambda value: value in ("single-label", "multi-label"),
+    "accuracy": _are_figures,
+    "quantization": _are_figures,
+}
+
+
 def from_properties(properties: Mapping[str, str]) -> Metadata:
     """Read the properties of an exported file, such as `session.get_modelmeta().custom_metadata_map` of onnxruntime.
 
     Properties of later versions are ignored. Raises `UserError` if one is missing or damaged.
     """
-    values = {}
+    values: dict[str, Any] = {}
     for field in fields(Metadata):
         if field.name not in properties:
             raise UserError(f"the file was not exported by shoestring: its metadata have no '{field.name}'.")
@@ -60,5 +98,7 @@ def from_properties(properties: Mapping[str, str]) -> Metadata:
             value = json.loads(properties[field.name])
         except ValueError as error:
             raise UserError(f"the metadata '{field.name}' of the file are damaged: {error}.") from None
+        if not _IS_VALID.get(field.name, _is_text)(value):
+            raise UserError(f"the metadata '{field.name}' of the file are damaged: {str(value)[:100]} is not possible.")
         values[field.name] = tuple(value) if isinstance(value, list) else value
     return Metadata(**values)

@@ -51,6 +51,9 @@ class _Served:
         except UserError as error:
             log("the new file is not used", level=logging.ERROR, file=self.file, reason=str(error))
             return
+        except Exception as error:  # a defect: it must not end the task that watches the files
+            log("the new file is not used", level=logging.ERROR, error=error, file=self.file)
+            return
         old, self.predictor = self.predictor, predictor
         old.close()
         log("loaded a new file", file=self.file, version=predictor.network.version)

@@ -47,6 +47,8 @@ class Network:
         self.sessions = [_session(onnxruntime, content, file, device, settings) for device in settings.devices]
         self.warnings: list[str] = []
         first = self.sessions[0]
+        if not first.get_inputs():
+            raise UserError(f"{file} takes no images: it is a network without an input.")
         self._input, self._output = first.get_inputs()[0].name, first.get_outputs()[0].name
         properties = first.get_modelmeta().custom_metadata_map
         if "classes" in properties:
@@ -68,10 +70,10 @@ class Network:
         size, count = self.metadata, len(self.metadata.classes)
         for index in range(len(self.sessions)):
             for images in (1, 2):
-                gray = np.full((images, size.resolution, size.resolution, size.channels), 128, dtype=np.uint8)
                 try:
+                    gray = np.full((images, size.resolution, size.resolution, size.channels), 128, dtype=np.uint8)
                     rows = self.run(gray, index)
-                except Exception as error:  # of ONNX Runtime, which has a dozen kinds
+                except Exception as error:  # of ONNX Runtime, which has a dozen kinds, or without memory
                     raise UserError(f"{self.file} cannot predict an image: {_first_line(error)}") from None
                 if rows.shape != (images, count) or rows.dtype != np.float32:
                     raise UserError(f"{self.file} returns {rows.dtype} {rows.shape}; expected float32 (N, {count}).")
