@@ -20,6 +20,7 @@ from shoestring.serving.network import Network
 from shoestring.serving.settings import Settings
 
 HEADER_LENGTH = "inference-header-content-length"
+_MAX_DIGITS = 18  # of a length
 
 
 class InferRequest(NamedTuple):
@@ -47,9 +48,10 @@ def parse_request(body: bytes, header_length: str | None, *, channels: int, sett
     if header_length is None:
         header, binary = body, memoryview(b"")
     else:
-        if not header_length.isdigit() or int(header_length) > len(body):
+        length = _length(header_length)
+        if length is None or length > len(body):
             raise Refused(400, f"the header {HEADER_LENGTH} is not the length of the JSON before the binary data")
-        header, binary = memoryview(body)[: int(header_length)], memoryview(body)[int(header_length) :]
+        header, binary = memoryview(body)[:length], memoryview(body)[length:]
     content = parse_json(header)
     inputs = content.get("inputs") if isinstance(content, dict) else None
     if not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], dict):
@@ -60,9 +62,16 @@ def parse_request(body: bytes, header_length: str | None, *, channels: int, sett
     shape = _shape(tensor.get("shape"), channels, settings)
     size = _parameters(tensor).get("binary_data_size")
     pixels = _numbers(tensor.get("data")) if size is None else np.frombuffer(binary, dtype=np.uint8)
-    if pixels.size != np.prod(shape) or size not in (None, pixels.size):
+    if size not in (None, pixels.size):
+        raise Refused(400, f"binary_data_size is {str(size)[:100]}, but {pixels.size} bytes of binary data were sent")
+    if pixels.size != np.prod(shape):
         raise Refused(400, f"the input has {pixels.size} numbers, but its shape {list(shape)} has {np.prod(shape)}")
     return InferRequest(pixels.reshape(shape), _id(content), _wants_binary(content))
+
+
+def _length(text: str) -> int | None:
+    """Return the number in a header; None for anything else, also digits that are not ASCII, and thousands of them."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS else None
 
 
 def _parameters(item: dict[str, Any]) -> dict[str, Any]:
