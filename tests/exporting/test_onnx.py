@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import ast
 import io
 import json
+import shlex
 import subprocess
 import sys
 from dataclasses import replace
@@ -107,6 +109,14 @@ def test_the_script_predicts_without_other_packages(model, pixels, written):
     lines = [line.split() for line in output.splitlines()]
     assert [line[0] for line in lines] == model.predict(pixels[:4]).tolist()
     assert np.allclose([float(line[1]) for line in lines], model.predict_proba(pixels[:4]).max(1), atol=1e-4)
+
+
+def test_the_script_reads_a_file_with_any_name(metadata, tmp_path):
+    file = tmp_path / """it's "new" {x} \\ gr\u00fcn.onnx"""
+    script = onnx.write_script(file, metadata)
+    tree = ast.parse(script.read_text(encoding="utf-8"))
+    assert script.name in shlex.split(ast.get_docstring(tree))
+    assert file.name in {one.value for one in ast.walk(tree) if isinstance(one, ast.Constant)}
 
 
 def test_float16_is_close(model, pixels):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,14 @@ from shoestring.runtime.quiet import quiet
 
 _OPSET = 18  # of ONNX 1.13 (2022); every runtime in use reads it
 _MAX_BATCH, _MAX_SIDE = 1 << 20, 1 << 16  # of the exported program
-_SCRIPT = '''"""Predict the classes of images (uint8, N x H x W x {channels}) in a file: python {script} images.npy"""
+_ABOUT = "Predict the classes of images (uint8, N x H x W x {channels}) in a file: python {script} images.npy"
+_SCRIPT = """{about!r}
 import json, pathlib, sys, numpy as np, onnxruntime
-session = onnxruntime.InferenceSession(str(pathlib.Path(__file__).with_name("{file}")))
+session = onnxruntime.InferenceSession(str(pathlib.Path(__file__).with_name({file!r})))
 classes = json.loads(session.get_modelmeta().custom_metadata_map["classes"])
 for row in session.run(None, {{"{input}": np.load(sys.argv[1])}})[0]:
     print(classes[row.argmax()], row.max())
-'''
+"""
 
 
 def trace(pipeline: Pipeline) -> torch.export.ExportedProgram:
@@ -82,7 +84,8 @@ def save(proto: Any, file: Path) -> None:
 def write_script(file: Path, metadata: Metadata) -> Path:
     """Write the script that predicts with an ONNX file, by onnxruntime and numpy alone, beside it; return its path."""
     script = file.with_name(script_name(file))
-    write_text(script, _SCRIPT.format(script=script.name, file=file.name, input=INPUT, channels=metadata.channels))
+    about = _ABOUT.format(channels=metadata.channels, script=shlex.quote(script.name))
+    write_text(script, _SCRIPT.format(about=about, file=file.name, input=INPUT))
     return script
 
 
