@@ -4,12 +4,15 @@ import io
 import re
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
+from torch import nn
 
 from shoestring.budget import Budget
 from shoestring.cli.main import main
 from shoestring.cli.progress import Progress
+from shoestring.errors import UserError
 from shoestring.runs.progress import with_run_fraction
 
 PHASES = ["loading PyTorch", "loading digits", "selecting"]
@@ -50,6 +53,21 @@ def test_progress_follows_the_clock_with_a_time_budget() -> None:
     [(name, fraction, values)] = calls
     assert (name, fraction, values["loss"]) == ("train", 0.1, 1.0)
     assert 0.3 <= values["run"] < 0.9 and values["left"] == pytest.approx(100 * (1 - values["run"]), abs=1.0)
+
+
+def test_predict_extrapolates_from_its_rate_alone(monkeypatch, capsys) -> None:
+    from shoestring.runs import models, prediction
+    from shoestring.runtime import context
+
+    def predict(*args, progress, **kwargs):
+        progress(90, 100, 0.1)  # most of these were predicted by an earlier command
+        raise UserError("enough")
+
+    monkeypatch.setattr(prediction, "predict", predict)
+    monkeypatch.setattr(models, "usable_model", lambda *args: SimpleNamespace(module=nn.Identity()))
+    monkeypatch.setattr(context, "prepare", lambda **kwargs: SimpleNamespace(device="cpu"))
+    assert main(["predict", "run", "a.png"]) == 2
+    assert "90 images  0 images/s  1:40 left" in capsys.readouterr().err
 
 
 def test_control_characters_are_escaped(capsys) -> None:

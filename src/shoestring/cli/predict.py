@@ -61,7 +61,8 @@ def _predict(args: Namespace, progress: Progress) -> dict[str, Any]:
     model.module.to(device)
 
     def show_progress(done: int, total: int, rate: float) -> None:
-        progress.update("predict", done / total, {"images": done, "images_per_second": rate})
+        left = (total - done) / rate if rate else 0.0  # the time before, of loading and resuming, says nothing
+        progress.update("predict", done / total, {"images": done, "images_per_second": rate, "left": left})
 
     return predict(
         model,
