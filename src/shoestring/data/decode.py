@@ -69,7 +69,8 @@ def decode(
     except UserError:
         raise
     except Image.DecompressionBombError:
-        raise TooManyPixels(_too_many(2 * (Image.MAX_IMAGE_PIXELS or 0))) from None
+        most = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+        raise TooManyPixels(_too_many(most if max_pixels is None else min(most, max_pixels))) from None
     except Exception as error:  # Pillow's readers raise a dozen kinds for broken files
         raise UserError(_reason(error, image)) from None
     return pad(pixels.reshape(*pixels.shape[:2], channels), resolution)

@@ -57,6 +57,10 @@ async def _from_form(request: Request, settings: Settings) -> list[Upload]:
     try:
         form = await parser.parse()
     except MultiPartException as error:
+        if error.message.startswith("Too many files"):
+            raise Refused(
+                413, f"the form has too many images for a request: the maximum is {settings.max_images}"
+            ) from None
         raise Refused(400, f"the form is broken: {error.message}") from None
     except FormParserError as error:
         raise Refused(400, f"the form is broken: {error}") from None
