@@ -102,6 +102,8 @@ def test_the_description_of_the_paths(client):
     predict = paths["/predict"]["post"]
     assert set(predict["requestBody"]["content"]) >= {"multipart/form-data", "application/json", "image/*"}
     assert {"200", "413", "415", "429"} <= set(predict["responses"])
+    infer = paths["/v2/models/{name}/infer"]["post"]
+    assert set(infer["requestBody"]["content"]) == {"application/json", "application/octet-stream"}
     assert [one["name"] for one in predict["parameters"]] == ["model", "top", "unknown_below"]
 
 

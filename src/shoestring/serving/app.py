@@ -199,7 +199,9 @@ def _add_protocol(app: FastAPI, service: Service) -> None:
     async def model(name: str) -> dict[str, Any]:
         return await model_version(name, None)
 
-    @app.post("/v2/models/{name}/infer", summary="Probabilities of tensors of pixels", tags=tags)
+    extra = protocol.openapi_of_infer()
+
+    @app.post("/v2/models/{name}/infer", summary="Probabilities of tensors of pixels", tags=tags, openapi_extra=extra)
     async def infer(request: Request, name: str) -> Response:
         return await infer_version(request, name, None)
 

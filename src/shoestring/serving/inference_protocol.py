@@ -69,6 +69,30 @@ def parse_request(body: bytes, header_length: str | None, *, channels: int, sett
     return InferRequest(pixels.reshape(shape), _id(content), _wants_binary(content))
 
 
+def openapi_of_infer() -> dict[str, Any]:
+    """Return the body of a request, which FastAPI cannot know, for the description of the paths."""
+    text = {"type": "string"}
+    tensor = {
+        "type": "object",
+        "required": ["name", "datatype", "shape"],
+        "properties": {
+            "name": {"const": INPUT},
+            "datatype": {"const": "UINT8"},
+            "shape": {"type": "array", "items": {"type": "integer"}, "description": "images, height, width, channels"},
+            "data": {"type": "array", "items": {}, "description": "whole numbers from 0 to 255, also as nested lists"},
+            "parameters": {"type": "object", "properties": {"binary_data_size": {"type": "integer"}}},
+        },
+    }
+    request = {
+        "type": "object",
+        "required": ["inputs"],
+        "properties": {"id": text, "inputs": {"type": "array", "items": tensor, "minItems": 1, "maxItems": 1}},
+    }
+    binary = {"type": "string", "format": "binary", "description": f"JSON of the length {HEADER_LENGTH}, then pixels"}
+    content = {"application/json": {"schema": request}, "application/octet-stream": {"schema": binary}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
 def _length(text: str) -> int | None:
     """Return the number in a header; None for anything else, also digits that are not ASCII, and thousands of them."""
     return int(text) if text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS else None
