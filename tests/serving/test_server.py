@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,6 +45,29 @@ def test_slow_requests_are_ended(served: Served):
         answer = served.exchange(*parts)
         assert answer.startswith(b"HTTP/1.1 408 Request Timeout") and answer.count(b"HTTP/1.1") == 1
     assert served.ask("POST", "/predict", RED)[0] == 200
+
+
+@pytest.mark.parametrize(
+    "start",
+    [b"GET /", b"GET / HTTP/1.1\r\nx: ", b"POST /predict HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n0\r\nx: "],
+    ids=["path", "header", "trailer"],
+)
+def test_endless_headers_are_refused(served: Served, start):
+    with socket.create_connection((served.host, served.port), timeout=20) as opened:
+        opened.sendall(start)
+        with pytest.raises(OSError):
+            for _ in range(100):
+                opened.sendall(b"a" * 100_000)
+                time.sleep(0.005)
+    assert served.ask("GET", "/v2/health/live")[0] == 200
+
+
+def test_long_headers_and_small_chunks_are_accepted(served: Served):
+    start = b"POST /predict HTTP/1.1\r\nhost: x\r\nconnection: close\r\nx: %s\r\n" % (b"a" * 50_000)
+    chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in RED)
+    for body in (b"content-length: %d\r\n\r\n" % len(RED) + RED, b"transfer-encoding: chunked\r\n\r\n" + chunks):
+        end = b"0\r\n\r\n" if body.startswith(b"transfer") else b""
+        assert served.exchange(start, body + end).startswith(b"HTTP/1.1 200 OK")
 
 
 def test_a_refusal_is_read_by_clients_that_are_still_sending(served: Served):
