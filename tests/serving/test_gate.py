@@ -33,6 +33,14 @@ def test_without_the_key_only_pages_and_health_are_open(make_client, headers):
     assert client.post("/predict", content=picture(), headers=headers).status_code == 401
 
 
+def test_load_balancers_may_ask_for_the_head_alone(make_client):
+    client = make_client(api_key=KEY)
+    for path in ("/", "/v2/health/live", "/v2/health/ready"):
+        assert client.head(path).status_code == 200
+    assert client.head("/metrics").status_code == 401 and client.head("/nothing").status_code == 401
+    assert client.head("/predict", headers={"X-API-Key": KEY}).status_code == 405
+
+
 def test_every_answer_has_an_id(client):
     assert client.get("/v2", headers={"X-Request-ID": "trace:7"}).headers["x-request-id"] == "trace:7"
     made = client.get("/nothing", headers={"X-Request-ID": "not an id"}).headers["x-request-id"]

@@ -13,7 +13,7 @@ from color_networks import picture, pixels, write_network
 from shoestring.errors import UserError
 from shoestring.serving import models as served
 from shoestring.serving.metrics import Metrics
-from shoestring.serving.models import Models
+from shoestring.serving.models import Models, describe
 from shoestring.serving.network import Network
 from shoestring.serving.settings import Settings
 
@@ -116,8 +116,12 @@ def test_a_network_without_an_input_is_refused(tmp_path: Path):
         Network(tmp_path / "constant.onnx", Settings())
 
 
-def test_a_file_without_class_names_has_numbered_classes(tmp_path: Path, caplog):
+@pytest.mark.parametrize("foreign", [{}, {"classes": "red,green"}])
+def test_a_file_without_class_names_has_numbered_classes(tmp_path: Path, caplog, foreign):
     file = write_network(tmp_path / "plain.onnx", metadata=False, shape=("n", 8, 8, 3))
+    proto = onnx.load(str(file))
+    onnx.helper.set_model_props(proto, foreign)
+    onnx.save(proto, str(file))
     with caplog.at_level(logging.WARNING, logger="shoestring.serving"):
         models = Models({"plain": file}, Settings(), Metrics())
     models.close()
@@ -232,3 +236,11 @@ def test_stamps_change_with_the_file(tmp_path: Path):
     os.utime(file, ns=(5, 5))
     assert served.stamp(file) not in (None, first)
     assert json.dumps(served.stamp(file))
+
+
+def test_the_accuracy_in_int8_is_part_of_the_description(tmp_path: Path):
+    figures = {"images": 10, "accuracy": 0.8, "float_accuracy": 0.9}
+    file = write_network(tmp_path / "small.onnx", precision="int8", quantization=figures)
+    models = Models({"small": file}, Settings(), Metrics())
+    models.close()
+    assert describe("small", models.find("small")[1])["quantization"] == figures

@@ -54,6 +54,13 @@ def test_forms_have_one_file_or_many(client):
         assert len(values) == 3 and values == sorted(values, reverse=True) and abs(sum(values) - 1) < 1e-4
 
 
+def test_what_is_not_part_of_the_json_is_refused(client):
+    green = encoded(picture("green"))
+    response = client.post("/predict", json={"images": [green], "top": 3})
+    refused(response, 400, "'top' is not part of the JSON")
+    refused(client.post("/predict", json={"image": green, "model": "a"}), 400, "options are in the URL")
+
+
 def test_json_has_texts_and_objects(client):
     green = encoded(picture("green"))
     images = [green, {"base64": encoded(picture("red")), "name": "r"}, f"data:image/png;base64,{green}"]

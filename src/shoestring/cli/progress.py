@@ -129,7 +129,7 @@ def _details(values: dict[str, Any], remaining: float) -> str:
     if "epoch" in values:
         details.append(f"epoch {values['epoch']:.1f}")
     if "images" in values:
-        details.append(f"{values['images']:,} images")
+        details.append(f"{values['images']:,} {'image' if values['images'] == 1 else 'images'}")
     if "images_per_second" in values:
         details.append(f"{values['images_per_second']:,.0f} images/s")
     if remaining > 1:

@@ -26,4 +26,5 @@ def no_model(run: Path) -> UserError:
     result = RunDir(run).run.get("result")
     if result is not None and "accuracy" not in result:
         return UserError(f"{run} is a selection, without a network: pass the folder of a run that trained one.")
-    return UserError(f"{run} holds no model: pass the folder of a finished run.")
+    problem = "holds no model" if run.is_dir() else "is not a folder"
+    return UserError(f"{run} {problem}: pass the folder of a finished run.")

@@ -76,6 +76,9 @@ async def _from_form(request: Request, settings: Settings) -> list[Upload]:
 
 async def _from_json(body: bytes, settings: Settings, fetch: Fetch | None) -> list[Upload]:
     content = parse_json(body)
+    if isinstance(content, dict) and (others := [name for name in content if name not in ("image", "images")]):
+        name = others[0][:100]
+        raise Refused(400, f"'{name}' is not part of the JSON: expected {_EXPECTED}; options are in the URL, as ?top=3")
     items = content.get("images") if isinstance(content, dict) else content
     if isinstance(content, dict) and "image" in content and items is None:
         items = [content["image"]]

@@ -113,7 +113,8 @@ class _Passage:
         try:
             self._gate.check_key(self._scope, self._headers)
             self._gate.check_length(self._headers)
-            await app(self._scope, self._receive_limited, self._send_marked)
+            scope = self._scope | {"method": "GET"} if self._scope["method"] == "HEAD" else self._scope
+            await app(scope, self._receive_limited, self._send_marked)
         except Refused as refused:
             await self._answer(refused)
         except Exception as error:  # a defect: the client gets its number, the log the traceback

@@ -110,6 +110,7 @@ def describe(name: str, predictor: Predictor) -> dict[str, Any]:
         "precision": about.precision,
         "tta": about.tta,
         "accuracy": about.accuracy,
+        "quantization": about.quantization,
     }
 
 

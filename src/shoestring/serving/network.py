@@ -25,6 +25,7 @@ _PROVIDERS = {
     "directml": "DmlExecutionProvider",
 }
 _WITHOUT_NUMBERS = tuple(_PROVIDERS[name] for name in ("cpu", "openvino", "coreml"))
+_OWN = {"classes", "resolution", "temperature"}  # metadata that programs other than shoestring do not write together
 _VERSION_BYTES = 6  # of the hash of a file
 
 
@@ -51,7 +52,7 @@ class Network:
             raise UserError(f"{file} takes no images: it is a network without an input.")
         self._input, self._output = first.get_inputs()[0].name, first.get_outputs()[0].name
         properties = first.get_modelmeta().custom_metadata_map
-        if "classes" in properties:
+        if properties.keys() >= _OWN:
             self.metadata = _blaming(file, properties)
         else:
             self.metadata = _describe(file, first)

@@ -49,8 +49,10 @@ function describe() {
   const model = chosen(), count = model.classes.length;
   const names = count <= 12 ? `: ${model.classes.join(", ")}` : "";
   const kind = model.task === "multi-label" ? "labels" : "classes";
-  const accuracy = model.accuracy && model.accuracy.accuracy;
-  const measured = accuracy ? ` Accuracy on ${model.accuracy.images} ${model.accuracy.split} images: ${percent(accuracy)}.` : "";
+  const [figures, on] = model.quantization
+    ? [model.quantization, `validation images in ${model.precision}`]
+    : [model.accuracy, `${model.accuracy && model.accuracy.split} images`];
+  const measured = figures && figures.accuracy ? ` Accuracy on ${figures.images} ${on}: ${percent(figures.accuracy)}.` : "";
   $("about").textContent = `Model ${model.name}, ${count} ${kind}${names}.${measured}`;
 }
 
