@@ -34,6 +34,8 @@ def trained(call, runs):
         ("--clusters covn1=3", "Did you mean 'conv1'?"),
         ("--macs 100M", "nothing to prune: the network has"),
         ("--params 900k --file-size 90MB", "nothing to prune: the network has"),
+        ("--keep-channels 1", "nothing to prune: --keep-channels keeps all channels"),
+        ("--keep-channels 1 --macs 100M", "nothing to prune: the network has"),
         ("--clusters 500,conv1=3", "is not a number of clusters"),
     ],
 )

@@ -56,3 +56,8 @@ def test_layers_are_named_by_themselves_their_modules_or_patterns(keep, expected
 def test_unknown_layers_are_refused_with_a_suggestion():
     with pytest.raises(UserError, match=r"unknown layer 'layer1.0.cnv1'. Did you mean 'layer1.0.conv1'\?"):
         channel_counts(TABLE, "layer1.0.cnv1=0.5")
+
+
+def test_suggestions_include_modules_that_contain_layers():
+    with pytest.raises(UserError, match=r"unknown layer 'layr1'. Did you mean 'layer1'\?"):
+        channel_counts(TABLE, "layr1=0.5")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from functools import partial
 from math import prod
+from typing import Any
 
 from torch import nn
 
@@ -49,19 +50,28 @@ def size_limits(module: nn.Module, table: Table, targets: Mapping[str, Size | st
     return limits
 
 
-def check_has_effect(model: Model, targets: Mapping[str, Size | None]) -> None:
+def check_has_effect(model: Model, targets: Mapping[str, Any]) -> None:
     """Raise `UserError` if a model is as small as its `macs`, `params` and `file_size` ask for before it is pruned.
 
-    `targets` are those of `shrink`; it is not checked if there are others.
+    The same holds for one that is to keep all channels. `targets` are those of `shrink`; it is not checked if there are others.
     """
     counts = {"macs": cost.count_macs(model), "params": cost.count_params(model.module)}
     counts["file_size"] = cost.file_bytes(model.module)
     given = {name: target for name, target in targets.items() if target is not None}
+    if "keep_channels" in given and _keeps_all(given["keep_channels"]):
+        del given["keep_channels"]
+        if not given:
+            raise UserError("nothing to prune: --keep-channels keeps all channels. Set a smaller fraction.")
     if not given or not given.keys() <= counts.keys():
         return
     if all(counts[name] <= target.of(counts[name]) for name, target in given.items()):
         sizes = [f"{counts[name]:,} {_UNITS[name]} (target: {target})" for name, target in given.items()]
         raise UserError(f"nothing to prune: the network has {' and '.join(sizes)}. Set a smaller target.")
+
+
+def _keeps_all(keep: KeepChannels | str) -> bool:
+    fractions = parse_keep_channels(keep)
+    return all(value == 1 for value in (fractions.values() if isinstance(fractions, Mapping) else [fractions]))
 
 
 def file_bytes(module: nn.Module, table: Table, kept: Kept | None = None) -> int:
@@ -91,8 +101,9 @@ def channel_counts(table: Table, keep: KeepChannels | str | None) -> dict[str, i
     for pattern, fraction in fractions.items():
         names = [name for name, group in table.groups.items() if _matches(pattern, name, group)]
         if not names:
-            known = dict.fromkeys(layer for name, group in table.groups.items() for layer in (name, *_layers(group)))
-            raise unknown("layer", pattern, known, hint="Others cannot be pruned.")
+            layers = {layer for name, group in table.groups.items() for layer in (name, *_layers(group))}
+            modules = {name.partition(".")[0] for name in table.groups}
+            raise unknown("layer", pattern, layers | modules, hint="Others cannot be pruned.")
         counts |= {name: max(1, round(fraction * table.groups[name].size)) for name in names}
     return counts
 
