@@ -200,6 +200,25 @@ def test_calibration_images_of_another_shape_are_refused(shape):
         shrink(_model("simplecnn"), [torch.randn(shape)], macs=0.5)
 
 
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (torch.zeros(2, 3, 16, 16, dtype=torch.uint8), r"are torch.uint8, not float"),
+        (torch.full((2, 3, 16, 16), float("nan")), "contain NaN or infinite numbers"),
+    ],
+)
+def test_calibration_images_must_be_finite_numbers(images, message):
+    """With images of NaN, scores would be meaningless, and the weights fitted to them NaN."""
+    with pytest.raises(UserError, match=message):
+        shrink(_model(), [images], macs=0.5)
+
+
+@pytest.mark.parametrize("labels", [[], [torch.zeros(1, dtype=torch.long)], [torch.tensor([0, 99])]])
+def test_labels_that_do_not_fit_the_images_are_refused(labels):
+    with pytest.raises(UserError, match="labels must be"):
+        shrink(_model(), [torch.randn(2, 3, 16, 16)], method="taylor", macs=0.5, labels=labels)
+
+
 def test_labels_reach_the_criteria_that_use_any():
     model, batches = _model(), [torch.randn(32, 3, 16, 16)]
     one, other = (

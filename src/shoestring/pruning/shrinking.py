@@ -23,7 +23,7 @@ from shoestring.errors import UserError, unknown
 from shoestring.models import Model
 from shoestring.models.batchnorm import reestimate_batchnorm
 from shoestring.pruning.allocate import Scope, select_channels
-from shoestring.pruning.inputs import as_user_errors, check_batches, example_image
+from shoestring.pruning.inputs import as_user_errors, check_batches, check_labels, example_image
 from shoestring.pruning.latency import LatencySearch, Measurement, check_latency
 from shoestring.pruning.limits import Limit, channel_counts, size_limits
 from shoestring.pruning.rounding import round_channels
@@ -81,6 +81,7 @@ def shrink(  # noqa: PLR0913 (public: keywords with defaults)
         raise unknown("scope of pruning", scope, get_args(Scope))
     milliseconds = None if latency is None else 1000 * Duration(latency)
     batches, example = check_batches(batches, model.preprocessing), example_image(model)
+    check_labels(labels, batches, len(model.classes))
     with as_user_errors():
         table = trace(model.module, example)
     limits, counts = size_limits(model.module, table, sizes), channel_counts(table, keep_channels)
