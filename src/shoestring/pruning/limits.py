@@ -53,7 +53,8 @@ def size_limits(module: nn.Module, table: Table, targets: Mapping[str, Size | st
 def check_has_effect(model: Model, targets: Mapping[str, Any]) -> None:
     """Raise `UserError` if a model is as small as its `macs`, `params` and `file_size` ask for before it is pruned.
 
-    The same holds for one that is to keep all channels. `targets` are those of `shrink`; it is not checked if there are others.
+    The same holds for one that is to keep all channels. `targets` are those of `shrink`; it is not checked if there are
+    others.
     """
     counts = {"macs": cost.count_macs(model), "params": cost.count_params(model.module)}
     counts["file_size"] = cost.file_bytes(model.module)
