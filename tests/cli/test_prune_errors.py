@@ -35,7 +35,9 @@ def trained(call, runs):
         ("--macs 100M", "nothing to prune: the network has"),
         ("--params 900k --file-size 90MB", "nothing to prune: the network has"),
         ("--keep-channels 1", "nothing to prune: --keep-channels keeps all channels"),
-        ("--keep-channels 1 --macs 100M", "nothing to prune: the network has"),
+        ("--keep-channels 0.995", "nothing to prune: --keep-channels keeps all channels"),
+        ("--keep-channels 1 --macs 100M", "nothing to prune: --keep-channels keeps all channels and the network has"),
+        ("--latency 10s", "nothing to prune: the network takes 1 ms per image (target: 10s)"),
         ("--clusters 500,conv1=3", "is not a number of clusters"),
     ],
 )

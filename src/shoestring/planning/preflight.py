@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from shoestring.budget import Budget
 from shoestring.config.plan import StepTimes
-from shoestring.config.recipe import Train
+from shoestring.config.recipe import Prune, Train
 from shoestring.data import Dataset
 from shoestring.errors import BudgetTooSmall
 from shoestring.evaluation.reserve import seconds_to_fit, seconds_to_predict
@@ -131,7 +131,9 @@ def check_budget(request: Request) -> None:
     """
     network, settings = _network(request) if request.trains else None, request.recipe.train
     if network is not None:
-        _check_shape(request, network)
+        prepare_growth(network, requested_schedule(request.recipe.grow, settings))
+    if request.prunes:
+        _check_pruning(request.recipe.prune, network or request.model)
     _check_time(request, network)
     evaluated = request.model if request.prunes and network is None else network
     if request.timed and evaluated is not None:
@@ -140,13 +142,14 @@ def check_budget(request: Request) -> None:
         request.budget.seconds_per_pass = _profiled(request, typical, settings).predict
 
 
-def _check_shape(request: Request, network: Model) -> None:
-    recipe = request.recipe
-    prepare_growth(network, requested_schedule(recipe.grow, recipe.train))
-    if request.prunes and not recipe.prune.has_target:  # names and numbers, which do not depend on the weights
-        cluster(network, [], replace(recipe.prune, cluster_features="weights", cluster_method="agglomerative"))
-    elif request.prunes:
-        check_targets(network, recipe.prune.targets)
+def _check_pruning(settings: Prune, network: Model | None) -> None:
+    """Raise `UserError` for names and numbers that do not fit the network, and for targets that cannot be reached."""
+    if network is None:
+        return
+    if settings.has_target:
+        check_targets(network, settings.targets)
+    elif settings.clusters is not None and settings.clusters.error is None:  # which would depend on the weights
+        cluster(network, [], replace(settings, cluster_features="weights", cluster_method="agglomerative"))
 
 
 def _network(request: Request) -> Model:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from functools import partial
 from math import prod
-from typing import Any
 
 from torch import nn
 
@@ -15,11 +14,9 @@ from shoestring.channels import Group, Kept, Table
 from shoestring.channels.table import named_tensors
 from shoestring.config.keep_channels import KeepChannels, parse_keep_channels
 from shoestring.config.units import Size
-from shoestring.errors import UserError, unknown
-from shoestring.evaluation import cost
-from shoestring.models.model import Model
+from shoestring.errors import unknown
 
-_UNITS = {"macs": "MACs", "params": "parameters", "file_size": "bytes"}
+UNITS = {"macs": "MACs", "params": "parameters", "file_size": "bytes"}
 
 
 @dataclass(frozen=True)
@@ -46,33 +43,8 @@ def size_limits(module: nn.Module, table: Table, targets: Mapping[str, Size | st
         if target is not None:
             parse = Size.parse_bytes if name == "file_size" else Size.parse
             most = parse(target, what=name).of(counts[name](None))
-            limits.append(Limit(_UNITS[name], most, counts[name]))
+            limits.append(Limit(UNITS[name], most, counts[name]))
     return limits
-
-
-def check_has_effect(model: Model, targets: Mapping[str, Any]) -> None:
-    """Raise `UserError` if a model is as small as its `macs`, `params` and `file_size` ask for before it is pruned.
-
-    The same holds for one that is to keep all channels. `targets` are those of `shrink`; it is not checked if there are
-    others.
-    """
-    counts = {"macs": cost.count_macs(model), "params": cost.count_params(model.module)}
-    counts["file_size"] = cost.file_bytes(model.module)
-    given = {name: target for name, target in targets.items() if target is not None}
-    if "keep_channels" in given and _keeps_all(given["keep_channels"]):
-        del given["keep_channels"]
-        if not given:
-            raise UserError("nothing to prune: --keep-channels keeps all channels. Set a smaller fraction.")
-    if not given or not given.keys() <= counts.keys():
-        return
-    if all(counts[name] <= target.of(counts[name]) for name, target in given.items()):
-        sizes = [f"{counts[name]:,} {_UNITS[name]} (target: {target})" for name, target in given.items()]
-        raise UserError(f"nothing to prune: the network has {' and '.join(sizes)}. Set a smaller target.")
-
-
-def _keeps_all(keep: KeepChannels | str) -> bool:
-    fractions = parse_keep_channels(keep)
-    return all(value == 1 for value in (fractions.values() if isinstance(fractions, Mapping) else [fractions]))
 
 
 def file_bytes(module: nn.Module, table: Table, kept: Kept | None = None) -> int:

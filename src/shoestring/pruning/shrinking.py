@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeAlias, get_args
@@ -24,7 +24,7 @@ from shoestring.models import Model
 from shoestring.models.batchnorm import reestimate_batchnorm
 from shoestring.pruning.allocate import Scope, select_channels
 from shoestring.pruning.inputs import as_user_errors, check_batches, check_labels, example_image
-from shoestring.pruning.latency import LatencySearch, Measurement, check_latency
+from shoestring.pruning.latency import LatencySearch, Measurement
 from shoestring.pruning.limits import Limit, channel_counts, size_limits
 from shoestring.pruning.rounding import round_channels
 from shoestring.pruning.scoring import score_channels
@@ -99,17 +99,6 @@ def shrink(  # noqa: PLR0913 (public: keywords with defaults)
     if all(len(own) == table.groups[name].size for name, own in kept.items()):
         return _unchanged(model, limits, milliseconds, log or _warn)
     return replace(model, module=_cut(model, table, kept, batches, example, compensate=compensate))
-
-
-def check_targets(model: Model, targets: Mapping[str, Any]) -> None:
-    """Raise `UserError` if a network of this kind cannot be pruned to the targets, which are those of `shrink`."""
-    latency, sizes = targets.get("latency"), {name: value for name, value in targets.items() if name != "latency"}
-    if any(value is not None for value in sizes.values()):
-        shrink(model, [], method="random", log=lambda text: None, **sizes)
-    if latency is not None:
-        example = example_image(model)
-        with as_user_errors():
-            check_latency(model.module, trace(model.module, example), example, 1000 * Duration(latency))
 
 
 def _choose(

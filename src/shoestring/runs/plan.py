@@ -7,7 +7,7 @@ from pathlib import Path
 from shoestring.config.plan import Plan, run_plan, to_dict, without_trainings
 from shoestring.data import Dataset
 from shoestring.planning.resolve import Resolved, resolve
-from shoestring.pruning.limits import check_has_effect
+from shoestring.pruning import check_has_effect
 from shoestring.runs.directory import RunDir
 from shoestring.runs.extend import extends, is_trained
 from shoestring.runs.models import final_model
