@@ -150,7 +150,7 @@ def test_the_winner_is_the_smallest_ticket_that_validation_does_not_find_worse(i
     [
         ({"optimizer": "muon"}, "dense, which does not suit masks"),
         ({"patience": 2}, "trainings of one length"),
-        ({"rewind": "500"}, "after the end of the training, after 12 steps"),
+        ({"rewind": "500"}, "after the end of each training, which has 12 steps"),
         ({"rewind": "1.5"}, "'1.5' is not a moment to rewind to"),
         ({"rewind": "100%"}, "is not a moment to rewind to"),
         ({"controls": "reinti"}, "unknown control 'reinti'. Did you mean 'reinit'"),

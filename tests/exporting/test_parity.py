@@ -27,7 +27,7 @@ def test_the_largest_differences_are_found(make_model, make_images):
     ("difference", "resized", "precision", "reason"),
     [
         (2e-4, 0.0, "float32", "trained size, probabilities differ by up to 0.0002"),
-        (0.0, 0.03, "float32", "other sizes, probabilities differ by up to 0.03"),
+        (0.0, 0.04, "float32", "other sizes, probabilities differ by up to 0.04"),
         (float("nan"), 0.0, "float16", "up to nan.*Export it without"),
         (0.01, 0.06, "float16", "up to 0.06.*Export it without"),
     ],

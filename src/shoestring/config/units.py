@@ -115,11 +115,15 @@ class Size:
         if isinstance(given, Size):
             return given
         text = str(given).strip()
-        value = parse_quantity(text, what=f"size for {what}")
         plain = text[-1:].isdigit() or text.endswith(".")
-        if plain and 1 < value < _MIN_COUNT:
+        try:
+            value = parse_quantity(text)
+        except UserError:
+            value = 0.0
+        if not value or (plain and 1 < value < _MIN_COUNT):
             raise UserError(
-                f"'{given}' is not a size for {what}: write a fraction up to 1 (0.5 for half) or a count (200k, 20M)."
+                f"'{given}' is not a size for {what}: write a fraction up to 1 (0.5 for half) or a count from "
+                f"{_MIN_COUNT:,} on (200k, 20M)."
             )
         return cls(value, plain and value <= 1, str(given))
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 from shoestring.budget import Budget
 from shoestring.config.plan import Plan
 from shoestring.config.recipe import Grow, Prune, TicketsRecipe
+from shoestring.config.tickets import Tickets
 from shoestring.data import Dataset
 from shoestring.errors import BudgetTooSmall, UserError
 from shoestring.planning.pretrained import NEW_HEAD_FACTOR
@@ -37,6 +39,7 @@ def plan_tickets(
     plan = resolved.training.train
     if plan.fine_tune is not None and plan.fine_tune.probe:
         plan = replace(plan, fine_tune=replace(plan.fine_tune, probe=False, head_factor=NEW_HEAD_FACTOR))
+    _check_rewind(recipe.tickets, budget, images=len(data.train), batch_size=plan.batch_size)
     return replace(resolved, training=replace(resolved.training, train=plan))
 
 
@@ -51,6 +54,14 @@ def check_tickets(recipe: TicketsRecipe) -> None:
         raise UserError("masks are of the whole network, which does not grow: omit --grow and --stages.")
     if recipe.prune.enabled:
         raise UserError("tickets remove weights, not channels: omit --macs, --params and --clusters.")
+
+
+def _check_rewind(settings: Tickets, budget: Budget, *, images: int, batch_size: int) -> None:
+    """Raise `UserError` for a step after the end of a training whose number of steps is known before."""
+    if budget.unit == "epochs":
+        steps = math.ceil(part_of(budget, settings.trainings).total * images / batch_size)
+        if settings.rewind.steps > steps:
+            raise UserError(f"--rewind {settings.rewind} is after the end of each training, which has {steps} steps.")
 
 
 def _resolve(recipe: TicketsRecipe, data: Dataset, budget: Budget, context: Context, stored: Plan | None) -> Resolved:

@@ -59,10 +59,13 @@ def notes(result: Mapping[str, Any]) -> list[str]:
         lines.append(f"{_NO_SPEED} --to-channels removes channels that are dead.")
     else:
         (params, fewer), (macs, less) = channels["params"], channels["macs"]
-        lines.append(
-            f"{_NO_SPEED} Without its dead channels the saved network has {fewer:,} of {params:,} parameters and takes "
-            f"{less:,} of {macs:,} MACs."
-        )
+        if (fewer, less) == (params, macs):
+            lines.append(f"{_NO_SPEED} The saved network has no dead channels to remove.")
+        else:
+            lines.append(
+                f"{_NO_SPEED} Without its dead channels the saved network has {fewer:,} of {params:,} parameters and "
+                f"takes {less:,} of {macs:,} MACs."
+            )
     frozen, total = result["frozen_weights"], result["prunable_weights"]
     if frozen:
         lines.append(
