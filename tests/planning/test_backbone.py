@@ -52,6 +52,16 @@ def test_small_images_need_time_to_fine_tune(make_images, context, step, seconds
     assert _chosen(make_images(60, side=32, channels=3), Budget(600, steps=("train",)), context)[0] == model
 
 
+@pytest.mark.parametrize(("seconds", "model"), [(7.0, LITE0), (8.0, "auto")])
+def test_many_small_images_need_an_epoch_after_the_features_for_the_head(
+    make_images, context, step, monkeypatch, seconds, model
+):
+    monkeypatch.setattr(backbone, "_MAX_IMAGES", 59)
+    step(seconds)  # of 60 images, each of which may take 10 seconds, a third of a step for its features
+    chosen, reason = _chosen(make_images(60, side=32, channels=3), Budget(600, steps=("train",)), context)
+    assert chosen == model and (model == LITE0 or "for only 0.92 epochs" in reason)
+
+
 def test_no_network_is_loaded_where_there_is_no_time_for_any(make_images, context, monkeypatch):
     monkeypatch.setattr(backbone, "_candidates", lambda **_: pytest.fail("no network is needed"))
     monkeypatch.setattr(backbone, "cpu_flops", lambda: 1e8)

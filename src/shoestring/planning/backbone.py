@@ -14,12 +14,13 @@ from shoestring.planning.model import Network, measured_times
 from shoestring.planning.plan import Allotment
 from shoestring.planning.pretrained import SIDES, is_open
 from shoestring.planning.profiling import Profiler
+from shoestring.planning.tuning import LEAST_EPOCHS
 from shoestring.runtime.precision import cpu_flops
 
 _MIN_SIDE = 32  # pixels of images from which features of photos help
 _PHOTO_SIDE = 64  # pixels of images from which a head on pretrained features beats a network from scratch
-_MAX_IMAGES = 10_000  # smaller images than that, if the budget is counted in epochs
-_MIN_EPOCHS = 0.5  # of fine-tuning, from which a pretrained network is better on smaller images
+_MAX_IMAGES = 10_000  # smaller images than that; a network from scratch learns more from more of them
+_MIN_EPOCHS = 0.5  # of fine-tuning, from which a pretrained network is better on smaller images, if they are few
 _MANY_EPOCHS = 20.0  # of fine-tuning with the smallest input, that a more expensive network must leave time for
 # Bound on the FLOPs per second of training, relative to the product of two matrices; small networks reach far less.
 _MAX_EFFICIENCY = 0.3
@@ -30,8 +31,9 @@ def choose_backbone(recipe: Recipe, images: Images, allotment: Allotment, profil
     """Return the settings with a pretrained network if the model is "auto" and that is better, and the reason.
 
     `allotment` is the part of the budget for training. Features of photos are useless for tiny images. For small ones,
-    fine-tuning needs time; for larger ones, even a head on frozen features beats a network trained from scratch. Of the
-    networks whose weights are on this machine, or may be downloaded, it is the best one that there is time for.
+    fine-tuning needs time, and if they are many, that of all blocks; for larger ones, even a head on frozen features
+    beats a network trained from scratch. Of the networks whose weights are on this machine, or may be downloaded, it is
+    the best one that there is time for.
     """
     settings, side = recipe.train, images.shape[0]
     if not is_open(recipe):
@@ -39,7 +41,8 @@ def choose_backbone(recipe: Recipe, images: Images, allotment: Allotment, profil
     if side < _MIN_SIDE:
         return settings, f"pretrained networks were trained on photos, not on images of {side} x {side} pixels"
     timed = profiler.budget.unit == "seconds"
-    if side < _PHOTO_SIDE and timed and _most_epochs(settings, allotment, profiler) < _MIN_EPOCHS:
+    needed = _MIN_EPOCHS if allotment.count <= _MAX_IMAGES else LEAST_EPOCHS
+    if side < _PHOTO_SIDE and timed and _most_epochs(settings, allotment, profiler) < needed:
         return settings, "there is no time to fine-tune a pretrained network"
     candidates = _candidates(download=settings.download)
     if not candidates:
@@ -52,7 +55,7 @@ def choose_backbone(recipe: Recipe, images: Images, allotment: Allotment, profil
     if side >= _PHOTO_SIDE and len(candidates) == 1:
         return _with(settings, least), "photos like those that it was trained on"
     epochs = _epochs(_with(settings, least), least, images, allotment, profiler)
-    if side < _PHOTO_SIDE and epochs < _MIN_EPOCHS:
+    if side < _PHOTO_SIDE and epochs < needed:
         return settings, f"there is time to fine-tune a pretrained network for only {epochs:.2f} epochs"
     better = candidates[: candidates.index(least)]
     best = next((one for one in better if epochs * _macs(least) / _macs(one) >= _MANY_EPOCHS), least)
@@ -91,9 +94,9 @@ def _macs(backbone: Backbone) -> float:
 
 
 def _epochs(settings: Train, backbone: Backbone, images: Images, allotment: Allotment, profiler: Profiler) -> float:
-    """Number of epochs that the whole network can be fine-tuned for, with its smallest input."""
+    """Number of epochs that the whole network can be fine-tuned for, with its smallest input, after its head."""
     if profiler.budget.unit == "flops":
         return allotment.length / (TRAINING_FLOPS_PER_MAC * _macs(backbone)) / allotment.count
     network = Network(settings.model, side=SIDES[0])
     times = measured_times(network, images, settings, count=allotment.count, profiler=profiler)
-    return allotment.length / times.train / allotment.count
+    return max(0.0, allotment.length / allotment.count - times.predict) / times.train
