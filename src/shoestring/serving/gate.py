@@ -113,7 +113,7 @@ class _Passage:
         try:
             self._gate.check_key(self._scope, self._headers)
             self._gate.check_length(self._headers)
-            scope = self._scope | {"method": "GET"} if self._scope["method"] == "HEAD" else self._scope
+            scope = {**self._scope, "method": "GET"} if self._scope["method"] == "HEAD" else self._scope
             await app(scope, self._receive_limited, self._send_marked)
         except Refused as refused:
             await self._answer(refused)
