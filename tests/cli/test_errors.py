@@ -111,7 +111,7 @@ def test_bad_data(capsys, tmp_path: Path, make: Callable[[Path], Path], message:
         ("--time 5m", "one budget"),
         ("--epochs 0", "--epochs must be above 0"),
         ("--epochs inf", "must be finite"),
-        ("--macs 0", "above zero"),
+        ("--macs 0", "write a fraction up to 1"),
         ("--macs 0.5x", "not a size"),
         ("--macs 2", "is not a size"),
         ("--prune magnitude --prune.norm l1", "--macs"),
