@@ -39,6 +39,7 @@ def test_load_balancers_may_ask_for_the_head_alone(make_client):
         assert client.head(path).status_code == 200
     assert client.head("/metrics").status_code == 401 and client.head("/nothing").status_code == 401
     assert client.head("/predict", headers={"X-API-Key": KEY}).status_code == 405
+    assert 'path="/v2/health/ready"' in client.get("/metrics", headers={"X-API-Key": KEY}).text
 
 
 def test_every_answer_has_an_id(client):

@@ -31,7 +31,8 @@ def quiet() -> Iterator[None]:
 def _no_output_of_libraries() -> Iterator[None]:
     """Suppress what compiled code writes to the standard output of the process."""
     if sys.__stdout__ is not None:
-        sys.__stdout__.flush()
+        with contextlib.suppress(OSError, ValueError):  # nobody reads it, or it is closed
+            sys.__stdout__.flush()
     try:
         original = os.dup(_STDOUT)
     except OSError:  # the process has none

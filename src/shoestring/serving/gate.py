@@ -113,13 +113,21 @@ class _Passage:
         try:
             self._gate.check_key(self._scope, self._headers)
             self._gate.check_length(self._headers)
-            scope = {**self._scope, "method": "GET"} if self._scope["method"] == "HEAD" else self._scope
-            await app(scope, self._receive_limited, self._send_marked)
+            await self._pass_on(app)
         except Refused as refused:
             await self._answer(refused)
         except Exception as error:  # a defect: the client gets its number, the log the traceback
             log("internal error", level=logging.ERROR, error=error, request_id=self.id)
             await self._answer(internal_error(self._scope))
+
+    async def _pass_on(self, app: ASGIApp) -> None:
+        """Call the application, to which HEAD is GET: the server leaves out the body."""
+        method = self._scope["method"]
+        scope = {**self._scope, "method": "GET" if method == "HEAD" else method}
+        try:
+            await app(scope, self._receive_limited, self._send_marked)
+        finally:
+            self._scope.update({**scope, "method": method})  # with its route, for log and metrics
 
     async def _receive_limited(self) -> Message:
         message = await self._receive()
