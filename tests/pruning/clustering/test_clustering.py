@@ -2,67 +2,16 @@ from __future__ import annotations
 
 import copy
 
-import numpy as np
 import pytest
 import torch
 
 import networks
+from clustered_networks import IMAGES, SIZE, half, model, outputs, with_equal_channels
 from shoestring import UserError
-from shoestring.channels import Table, trace
-from shoestring.channels.copying import copy_module
 from shoestring.config.size_sections import Prune
-from shoestring.models import Model, Preprocessing
-from shoestring.pruning.clustering import algorithms
+from shoestring.models import Model
 from shoestring.pruning.clustering.centroids import Pull
 from shoestring.pruning.clustering.clustering import cluster
-from shoestring.pruning.clustering.counts import fewest_counts
-from shoestring.pruning.clustering.features import describe
-from shoestring.pruning.clustering.units import group_units, layer_units
-
-SIZE = Preprocessing(16, 3, (0.0,) * 3, (1.0,) * 3)
-IMAGES = torch.randn(6, 3, 16, 16, generator=torch.Generator().manual_seed(1))
-
-
-@pytest.fixture(autouse=True)
-def few_starts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Start k-means twice instead of ten times."""
-    monkeypatch.setattr(algorithms, "_STARTS", 2)
-
-
-def model(name: str = "resnet20", **options) -> Model:
-    return Model(networks.network(name, options), name, options, tuple("abcde"), SIZE)
-
-
-def table_of(one: Model) -> Table:
-    return networks.traced(one.name, one.options)[1]
-
-
-def with_equal_channels(one: Model) -> Model:
-    """The model with half of the channels of each group copied over the other half, in all layers."""
-    module, table = copy_module(one.module), table_of(one)
-    tensors = dict(module.named_parameters()) | dict(module.named_buffers())
-    for group in table.groups.values():
-        source = torch.arange(group.size) % ((group.size + 1) // 2)
-        for (tensor, dim), ids in table.axes.items():
-            own = group.contains(ids).nonzero()[:, 0]
-            if (tensor, dim) in table.consumers or not len(own):
-                continue
-            own = own[ids[own].argsort(stable=True)].view(group.size, -1)
-            data = tensors[tensor].data
-            rows = data.index_select(dim, own[source].flatten())
-            data.index_copy_(dim, own.flatten(), rows)
-    return Model(module, one.name, one.options, one.classes, one.preprocessing)
-
-
-def outputs(one: Model, images=IMAGES) -> torch.Tensor:
-    with torch.no_grad():
-        return one.module.eval()(images)
-
-
-def half(one: Model) -> dict[str, int]:
-    table = table_of(one)
-    return {name: (group.size + 1) // 2 for name, group in table.groups.items() if group.separable and group.size > 1}
-
 
 MERGED = [(*network, "kmeans") for network in networks.NETWORKS]
 MERGED += [(*network, method) for network in networks.NETWORKS[:3] for method in ("agglomerative", "kmedoids")]
@@ -136,74 +85,6 @@ def test_a_folded_mean_is_the_mean_of_what_the_members_compute():
     for number in range(3):
         mean = before[:, numbers == number].mean(1, keepdim=True)
         assert torch.allclose(after[:, numbers == number], mean.expand_as(after[:, numbers == number]), atol=1e-4)
-
-
-def test_numbers_by_layer():
-    whole = model("resnet20", shortcut="B")
-    counts = cluster(whole, [], Prune(clusters="layer1.0.conv1=5,layer2=7")).counts
-    assert counts["layer1.0.conv1"] == (16, 5)
-    assert counts["layer2.0.conv1"] == (32, 7) and counts["layer2.2.conv1"] == (32, 7)
-    assert not any(name.startswith("layer3") or name == "conv1" for name in counts)
-    longest = cluster(whole, [], Prune(clusters="layer2=7,layer2.1=9")).counts
-    assert (longest["layer2.0.conv1"], longest["layer2.1.conv1"]) == ((32, 7), (32, 9))
-
-
-def test_a_target_sets_the_numbers_of_clusters():
-    whole = model("resnet20", shortcut="B")
-    table = table_of(whole)
-    for target in ({"macs": "0.5"}, {"params": "0.4"}):
-        merged = cluster(whole, [], Prune(clusters="auto", **target)).model
-        small = trace(merged.module, IMAGES[:1])
-        value = float(next(iter(target.values())))
-        ratio = small.macs() / table.macs() if "macs" in target else small.params() / table.params()
-        assert 0.9 * value < ratio <= value
-
-
-def test_a_target_spares_groups_whose_filters_differ():
-    whole = with_equal_channels(model("resnet20", shortcut="B"))
-    layer = whole.module.layer2[0].conv1
-    layer.weight.data = torch.randn(layer.weight.shape)
-    counts = cluster(whole, [], Prune(clusters="auto", params="0.3")).counts
-    assert counts.get("layer2.0.conv1", (32, 32))[1] > 16
-    assert counts["layer2.1.conv1"][1] <= 16
-
-
-@pytest.mark.parametrize("outcome", ["share", "merge"])
-def test_an_error_sets_the_fewest_clusters_that_keep_it(outcome):
-    whole, table = model("resnet20", shortcut="B"), table_of(model("resnet20", shortcut="B"))
-    units = (
-        layer_units(whole.module, IMAGES[:1]) if outcome == "share" else group_units(whole.module, IMAGES[:1], table)
-    )
-    rows = describe(whole.module, units, [], "filters", "euclidean")
-
-    def lost(counts: dict[str, int]) -> float:
-        """The error by its definition, with clusters by scikit-learn."""
-        losses = []
-        for unit in units:
-            own = rows[unit.name]
-            numbers = algorithms.cluster_rows(own, counts[unit.name], "agglomerative")
-            means = np.stack([own[numbers == number].mean(0) for number in range(numbers.max() + 1)])
-            losses.append(np.square(own - means[numbers]).sum() / np.square(own - own.mean(0)).sum())
-        return float(np.mean(losses))
-
-    totals = []
-    for error in (0.05, 0.3, 0.9):
-        counts = fewest_counts(units, rows, error)
-        totals.append(sum(counts.values()))
-        assert lost(counts) <= error + 1e-9
-        name = max(counts, key=lambda name: counts[name])
-        assert lost(counts | {name: counts[name] - 1}) > error - 0.02
-    assert totals[0] > totals[1] > totals[2] >= len(units)
-    settings = Prune(clusters="error=0.3", cluster_outcome=outcome, cluster_method="agglomerative")
-    assert sum(after for _, after in cluster(whole, [], settings).counts.values()) <= totals[1]
-
-
-def test_equal_filters_are_found_by_an_error():
-    whole = with_equal_channels(model("resnet20", shortcut="B"))
-    settings = Prune(clusters="error=1e-9", cluster_method="agglomerative")
-    smaller = cluster(whole, [], settings)
-    assert {name: after for name, (_, after) in smaller.counts.items()} == half(whole)
-    assert (outputs(whole) - outputs(smaller.model)).abs().max() < 1e-4
 
 
 def test_images_re_estimate_batch_norms():
