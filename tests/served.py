@@ -8,12 +8,13 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
 from http.client import HTTPConnection
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from color_networks import picture
@@ -23,11 +24,12 @@ POST = b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(
 
 
 class Served(NamedTuple):
-    """A process that serves, and where."""
+    """A process that serves, where, and the file that its log goes to."""
 
     process: subprocess.Popen
     host: str
     port: int
+    log: IO[bytes]
 
     def connect(self) -> HTTPConnection:
         return HTTPConnection(self.host, self.port, timeout=20)
@@ -39,6 +41,11 @@ class Served(NamedTuple):
             response = connection.getresponse()
             content = response.read()
         return response.status, json.loads(content) if content.startswith(b"{") else content
+
+    def logged(self) -> str:
+        """Return the log so far."""
+        self.log.seek(0)
+        return self.log.read().decode()
 
     def exchange(self, *parts: bytes, half_close: bool = False) -> bytes:
         """Send bytes on a connection of their own, and return all that comes back."""
@@ -58,16 +65,18 @@ class Served(NamedTuple):
 def serving(*words: str) -> Iterator[Served]:
     command = [sys.executable, "-m", "shoestring", "serve", *words, "--port", "0", "--json"]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
-    try:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        assert line, process.communicate()[1]
-        url = urlsplit(json.loads(line)["url"])
-        yield Served(process, url.hostname or "", url.port or 0)
-    finally:
-        process.kill()
-        process.communicate()
+    with tempfile.TemporaryFile("a+b") as log:  # a pipe that nobody reads would be full after some hundred requests
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment)
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            served = Served(process, "", 0, log)
+            assert line, served.logged()
+            url = urlsplit(json.loads(line)["url"])
+            yield served._replace(host=url.hostname or "", port=url.port or 0)
+        finally:
+            process.kill()
+            process.communicate()
 
 
 class Load:

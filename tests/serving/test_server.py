@@ -127,8 +127,8 @@ def test_what_is_accepted_is_answered_when_the_server_ends(network: Path, worker
         load.wait_for(50)
         server.process.send_signal(signal.SIGTERM)
         load.join()
-        errors = server.process.communicate(timeout=20)[1]
-        assert server.process.returncode == 0
+        assert server.process.wait(20) == 0
+        errors = server.logged()
     assert load.counts["last"] >= 8, (load.counts, errors)
     assert set(load.counts) == {"answered", "last"}, (load.counts, errors)
     entries = [json.loads(line) for line in errors.splitlines()]
