@@ -4,8 +4,9 @@
     python benchmarks/half_macs.py --page docs/pruning.md
 
 Each run is a separate process that has the same time, measured from process start to exit, and evaluates the test split
-once. "narrow" has the network that the run without pruning has chosen, with 0.71 of its width, which halves the
-multiply-accumulates. Arms take turns. Each row is saved at once to results/half_macs.json.
+once; images are decoded before. "pruned" chooses its network itself, with the time in mind that pruning saves. "same,
+pruned" has the network that the run without pruning has chosen, and "narrow" that one with 0.71 of its width, which
+halves the multiply-accumulates. Arms take turns. Each row is saved at once to results/half_macs.json.
 """
 
 from __future__ import annotations
@@ -19,7 +20,14 @@ from commands import Case, measure
 from measured import Row, Rows, fill
 
 ROWS = Rows("half_macs.json", ("data", "flags", "asked_seconds", "arm", "seed"))
-ARMS = {"whole": (), "pruned": ("--macs", "0.5"), "pruned, distillation": ("--macs", "0.5", "--distil"), "narrow": ()}
+ARMS = {
+    "whole": (),
+    "pruned": ("--macs", "0.5"),
+    "pruned, distillation": ("--macs", "0.5", "--distil"),
+    "same, pruned": ("--macs", "0.5"),
+    "narrow": (),
+}
+WIDTHS = {"same, pruned": 1.0, "narrow": math.sqrt(0.5)}  # of that of the whole network
 
 
 def main() -> None:
@@ -35,22 +43,25 @@ def main() -> None:
         return
     if args.data is None:
         parser.error("DATA is missing")
+    from shoestring import load
+
+    load(args.data)
     for seed in range(args.seeds):
         for arm in args.arm:
             key = {"data": Path(args.data).name, "flags": " ".join(flags), "asked_seconds": args.time}
             key |= {"arm": arm, "seed": seed}
             if ROWS.have(key):
                 continue
-            words = (args.data, *flags, *ARMS[arm], *(narrow(key) if arm == "narrow" else ()))
+            words = (args.data, *flags, *ARMS[arm], *(like_whole(key, WIDTHS[arm]) if arm in WIDTHS else ()))
             row = key | measure(Case(words, args.time), seed)
             ROWS.put(row)
             print(arm, seed, row["wall_seconds"], row["accuracy"], row["macs"], row["options"], flush=True)
 
 
-def narrow(key: Row) -> tuple[str, ...]:
-    """Return the flags of a network with half of the multiply-accumulates of the whole one, which was run before."""
+def like_whole(key: Row, width: float) -> tuple[str, ...]:
+    """Return the flags of the network of the whole arm, which was run before, with a fraction of its width."""
     (whole,) = (row for row in ROWS.read() if all(row[name] == (key | {"arm": "whole"})[name] for name in ROWS.key))
-    return "--model", whole["model"], "--width", f"{whole['options']['width'] * math.sqrt(0.5):.3f}"
+    return "--model", whole["model"], "--width", f"{whole['options']['width'] * width:.3f}"
 
 
 def table(rows: list[Row]) -> str:

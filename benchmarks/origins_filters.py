@@ -13,12 +13,12 @@ import torch
 _KERNELS = 3  # clusters
 
 
-def given_network(weights: Path, classes: tuple[str, ...]) -> Any:
-    """Return ResNet-20 with the published weights for CIFAR-10, by Yerlan Idelbayev."""
+def given_network(weights: Path, classes: tuple[str, ...], name: str = "resnet20") -> Any:
+    """Return ResNet-20, or the network of this name, with the published weights for CIFAR-10, by Yerlan Idelbayev."""
     from shoestring.models import Preprocessing, build
 
     size = Preprocessing(32, 3, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-    return build("resnet20", classes=classes, preprocessing=size, weights=str(weights))
+    return build(name, classes=classes, preprocessing=size, weights=str(weights))
 
 
 def measure_filters(model: Any, data: Any, settings: dict[str, Any], context: Any) -> dict[str, Any]:

@@ -55,6 +55,8 @@ ARMS = {
     "cut at 40 %": Arm(0.4),
     "cut at 60 %": Arm(0.6),
     "cut at 40 %, uniform": Arm(0.4, scope="uniform"),
+    "cut at 20 %, uniform": Arm(0.2, scope="uniform"),
+    "cut at 60 %, uniform": Arm(0.6, scope="uniform"),
     "cut at 40 %, distillation": Arm(0.4, distil=True),
 }
 

@@ -56,7 +56,7 @@ def test_recovery_after_pruning_weights_the_classes(uneven, make_model, context)
 
 def test_the_probe_weights_the_classes_of_its_sample(uneven, make_model, context, monkeypatch):
     seen = []
-    monkeypatch.setattr(training, "probe_head", lambda model, images, **_: seen.append(images))
+    monkeypatch.setattr(training, "probe_head", lambda model, images, **_: seen.append(images) or images.pixels)
     plan = TrainPlan(20, "float32", "adamw", 1e-3, 0.0, class_weights="balanced", fine_tune=FineTune(probe=True))
     planned = SimpleNamespace(train=plan, model=make_model(uneven))
     training.fit_head(planned, uneven, Budget(epochs=2).window("train"), context)  # type: ignore[arg-type]

@@ -13,6 +13,7 @@ import pytest
 
 from shoestring.data import build, load
 from shoestring.data import cache as cache_module
+from shoestring.data.build import AtMost
 from shoestring.data.cache import cache_root
 from shoestring.data.listing import Item
 from shoestring.errors import UserError
@@ -54,6 +55,16 @@ def test_each_fit_has_an_entry_of_its_own(photos, decoded, cache):
         assert again.fit == images.fit == fit
     assert load(root).train.fit == "crop"
     assert len(decoded) == 3 * 16 and len(entries(cache)) == 3
+
+
+@pytest.mark.parametrize("side", [40, 64, 80])
+@pytest.mark.parametrize("first", [None, AtMost(160)])
+def test_small_images_are_decoded_once_for_any_limit(photos, decoded, side, first):
+    root = photos(COUNTS, size=(side, side))
+    sides = {limit: load(root, resolution=limit).train.shape[0] for limit in (first, None, AtMost(160))}
+    assert sides == {None: min(side, 64), AtMost(160): side}
+    assert len(decoded) == (16 if side < 64 else 32)
+    assert any("resized" in note for note in load(root).notes) == (side > 64)
 
 
 @pytest.mark.parametrize("change", ["touched", "added", "removed", "renamed"])

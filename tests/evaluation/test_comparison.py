@@ -23,6 +23,17 @@ def test_two_models_are_compared_image_by_image():
     assert result.as_dict()["most_harmed"] == []  # three images prove nothing
 
 
+def test_classes_are_not_harmed_if_their_number_explains_it():
+    labels = np.repeat(np.arange(20), 20)
+    after = labels.copy()
+    after[:6] = 1  # of class 0: p = 0.03 for it alone
+    few = labels < 2
+    alone = compare(labels[labels == 0], labels[labels == 0], after[labels == 0], tuple(map(str, range(20))))
+    assert alone.most_harmed == ["0"] and alone.per_class[0].p_value == pytest.approx(2 / 2**6)
+    assert compare(labels, labels, after, tuple(map(str, range(20)))).most_harmed == []
+    assert compare(labels[few], labels[few], after[few], ("0", "1")).per_class[0].p_value == pytest.approx(4 / 2**6)
+
+
 def test_classes_are_harmed_if_chance_does_not_explain_it():
     labels = np.repeat([0, 1], 50)
     after = np.where((np.arange(100) % 50 < 20) & (labels == 1), 0, labels)

@@ -13,7 +13,8 @@ from shoestring.errors import UserError
 from shoestring.execute import accuracy
 from shoestring.models.frozen_norms import FrozenNorms
 from shoestring.training.fine_tuning import freeze, rate_factors
-from shoestring.training.heads.logistic_regression import STRENGTHS, fit_probe
+from shoestring.training.heads.logistic_regression import fit_probe
+from shoestring.training.heads.regression import STRENGTHS
 from shoestring.training.loop import fit
 from shoestring.training.optimizer import make_optimizer
 from shoestring.training.probe import probe_head, some_of_each_class

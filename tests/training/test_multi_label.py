@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import count
+
 import numpy as np
 import pytest
 import torch
@@ -19,6 +21,7 @@ from shoestring.models.head_modules import CosineHead, MLPHead
 from shoestring.models.inference import Predictor
 from shoestring.models.model import Model
 from shoestring.tasks import MULTI_LABEL
+from shoestring.training.heads import regression
 from shoestring.training.heads.class_means import fit_class_means
 from shoestring.training.heads.label_probes import fit_label_probes
 from shoestring.training.heads.on_features import train_on_features
@@ -168,13 +171,37 @@ def test_a_logistic_regression_for_each_label():
     assert (features @ favored[0].T + favored[1])[:, 0].mean() > (features @ weights.T + biases)[:, 0].mean() + 0.5
 
 
-def test_labels_that_do_not_vary_get_their_frequency():
+@pytest.mark.parametrize("weighted", [False, True])
+def test_within_a_time_the_regressions_of_labels_are_the_same(weighted):
+    features, labels = _rows()
+    features /= np.linalg.norm(features, axis=1).mean()
+    weights = np.linspace(0.2, 2, 600, dtype=np.float32).reshape(200, 3) if weighted else None
+    usual = fit_label_probes(features, labels, classes=3, sample_weight=weights)
+    timed = fit_label_probes(features, labels, classes=3, sample_weight=weights, seconds=1e6)
+    logits = [features @ weights.T + biases for weights, biases in (usual, timed)]
+    assert ((logits[0] > 0) == (logits[1] > 0)).mean() > 0.98
+    assert np.corrcoef(logits[0].ravel(), logits[1].ravel())[0, 1] > 0.995
+
+
+@pytest.mark.parametrize("seconds", [None, 1e6])
+def test_labels_that_do_not_vary_get_their_frequency(seconds):
     features, labels = _rows(20)
     labels[:, 0], labels[:, 1] = 0, 1
-    weights, biases = fit_label_probes(features, labels, classes=3)
+    weights, biases = fit_label_probes(features, labels, classes=3, seconds=seconds)
     assert not weights[:2].any() and weights[2].any()
     assert biases[:2] == pytest.approx([np.log(0.5 / 20.5), np.log(20.5 / 0.5)])
-    assert fit_label_probes(features[:2], labels[:2] * 0, classes=3)[1] == pytest.approx([np.log(0.5 / 2.5)] * 3)
+    biases = fit_label_probes(features[:2], labels[:2] * 0, classes=3, seconds=seconds)[1]
+    assert biases == pytest.approx([np.log(0.5 / 2.5)] * 3)
+
+
+def test_regressions_of_labels_end_with_their_time(monkeypatch):
+    readings = count()
+    monkeypatch.setattr(regression.time, "monotonic", lambda: float(next(readings)))
+    monkeypatch.setattr(regression, "_TOLERANCE", 0.0)
+    features, labels = _rows()
+    weights, _ = fit_label_probes(features, labels, classes=3, seconds=30.0)
+    assert next(readings) <= 30 + 12
+    assert weights.any(1).all()
 
 
 def test_heads_are_fitted_to_features():

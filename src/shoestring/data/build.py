@@ -33,6 +33,7 @@ from shoestring.tasks import task_of
 _MAX_BLOCK = 64  # images that one thread decodes at a time
 _MAX_BLOCK_BYTES = 16_000_000  # of decoded images and of encoded images
 SMALL_SIDE = 64  # pixels; by default, larger images are resized to this side
+PHOTO_SIDE = 160  # pixels to which larger images are resized if a pretrained network may be trained on them
 
 
 @dataclass(frozen=True)
@@ -130,14 +131,26 @@ def limited(side: int, resolution: Resolution) -> int:
     """Return the side to which images of this side are resized."""
     if isinstance(resolution, int):
         return resolution
-    return min(side, SMALL_SIDE if resolution is None else resolution.side)
+    return min(side, _limit(resolution))
+
+
+def same_below(resolution: Resolution) -> list[tuple[Resolution, int]]:
+    """Return the other limits on the resolution in use, each with a side: images below it are the same with both."""
+    if isinstance(resolution, int):
+        return []
+    others: tuple[AtMost | None, ...] = (None, AtMost(PHOTO_SIDE))
+    return [(other, min(_limit(other), _limit(resolution))) for other in others if other != resolution]
+
+
+def _limit(resolution: AtMost | None) -> int:
+    return SMALL_SIDE if resolution is None else resolution.side
 
 
 def choose_resolution(listing: Listing, resolution: Resolution, fit: Fit) -> tuple[int, list[str]]:
     """Return the requested resolution, else the median side of the images up to a limit, else the limit with a note."""
     if isinstance(resolution, int):
         return resolution, []
-    limit = SMALL_SIDE if resolution is None else resolution.side
+    limit = _limit(resolution)
     sides = []
     for item in listing.sample() if listing.sample else islice(next(iter(listing.splits.values()))(), SAMPLE_SIZE):
         with contextlib.suppress(UserError):  # unreadable images are reported when they are decoded

@@ -13,7 +13,15 @@ from numpy.typing import NDArray
 
 from shoestring.config.fit import DEFAULT_FIT, Fit, check_fit
 from shoestring.config.fold import Fold, parse_pattern
-from shoestring.data.build import Decoding, Resolution, build, check_classes, check_train_split, unreadable
+from shoestring.data.build import (
+    Decoding,
+    Resolution,
+    build,
+    check_classes,
+    check_train_split,
+    same_below,
+    unreadable,
+)
 from shoestring.data.cache import Entry, build_entry, entry_folder, open_entry
 from shoestring.data.decode import VERSION
 from shoestring.data.formats import quiet
@@ -210,8 +218,7 @@ def _load_entry(
 ) -> Entry:
     """Open the cache entry of a source, or build it."""
     check_fit(decoding.fit)
-    folder = entry_folder(location.name, location.location, decoding.resolution, decoding.fit, VERSION)
-    entry = open_entry(folder, location.key)
+    entry = _open_entry(location, decoding)
     if entry is not None and entry.skipped and not decoding.skip_bad:
         raise unreadable(*entry.skipped[0])
     if entry is None:
@@ -227,13 +234,27 @@ def _load_entry(
             progress=progress,
         )
         with quiet():  # readers warn about images that they can read
-            entry = build_entry(folder, location.key, build_into)
+            entry = build_entry(_folder(location, decoding.resolution, decoding.fit), location.key, build_into)
     for images in entry.splits.values():
         images.fit = decoding.fit
     if for_training:
         check_train_split(entry.splits, entry.meta["without_train"])
         check_classes(entry.splits["train"].targets, entry.splits["train"].classes)
     return entry
+
+
+def _open_entry(location: Source, decoding: Decoding) -> Entry | None:
+    """Open the cache entry of a source, or one whose images have another limit on their resolution and are below it."""
+    entry = open_entry(_folder(location, decoding.resolution, decoding.fit), location.key)
+    for resolution, limit in [] if entry else same_below(decoding.resolution):
+        other = open_entry(_folder(location, resolution, decoding.fit), location.key)
+        if other is not None and other.meta["resolution"] < limit:
+            return other
+    return entry
+
+
+def _folder(location: Source, resolution: Resolution, fit: Fit) -> Path:
+    return entry_folder(location.name, location.location, resolution, fit, VERSION)
 
 
 def _notes(entry: Entry) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -9,12 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shoestring.evaluation.metrics import wilson_interval
-from shoestring.evaluation.significance import change_interval, mcnemar
+from shoestring.evaluation.significance import change_interval, holm, mcnemar
+
+_SIGNIFICANT = 0.05  # p-value below which chance does not explain a change
 
 
 @dataclass(frozen=True)
 class ClassChange:
-    """Recall of one class before and after, their difference, and its 95 % interval."""
+    """Recall of one class before and after, their difference, and its 95 % interval.
+
+    `p_value` is that of McNemar's test (1947) of this change, adjusted for the number of classes (Holm 1979).
+    """
 
     name: str
     images: int
@@ -22,6 +28,7 @@ class ClassChange:
     after: float
     change: float
     interval: tuple[float, float]
+    p_value: float
 
 
 @dataclass(frozen=True)
@@ -58,8 +65,8 @@ class Comparison:
 
     @property
     def most_harmed(self) -> list[str]:
-        """Classes whose recall fell by more than chance explains (the interval is below zero), the worst first."""
-        harmed = [entry for entry in self.per_class if entry.interval[1] < 0]
+        """Classes whose recall fell by more than chance explains (p below 0.05), the worst first."""
+        harmed = [entry for entry in self.per_class if entry.change < 0 and entry.p_value < _SIGNIFICANT]
         return [entry.name for entry in sorted(harmed, key=lambda entry: entry.change)]
 
     def as_dict(self) -> dict[str, Any]:
@@ -73,11 +80,6 @@ def compare(
     """Compare the predicted classes (N,) of two models for the same images, at least one, with these labels (N,)."""
     right, right_after = before == labels, after == labels
     broken, fixed = int((right & ~right_after).sum()), int((~right & right_after).sum())
-    per_class = tuple(
-        _class_change(name, right[own], right_after[own])
-        for index, name in enumerate(classes)
-        if (own := labels == index).any()
-    )
     count = len(labels)
     return Comparison(
         images=count,
@@ -90,15 +92,21 @@ def compare(
         broken=broken,
         fixed=fixed,
         p_value=mcnemar(broken, fixed),
-        per_class=per_class,
+        per_class=tuple(_class_changes(labels, right, right_after, classes)),
         confusions=_confusions(labels, before, after, classes),
     )
 
 
-def _class_change(name: str, right: NDArray[np.bool_], right_after: NDArray[np.bool_]) -> ClassChange:
-    broken, fixed, count = int((right & ~right_after).sum()), int((~right & right_after).sum()), len(right)
-    interval = change_interval(broken, fixed, count)
-    return ClassChange(name, count, float(right.mean()), float(right_after.mean()), (fixed - broken) / count, interval)
+def _class_changes(
+    labels: NDArray[np.int64], right: NDArray[np.bool_], right_after: NDArray[np.bool_], classes: tuple[str, ...]
+) -> Iterator[ClassChange]:
+    present = np.unique(labels)
+    counts = [(np.flatnonzero(labels == index), index) for index in present]
+    pairs = [(int((right & ~right_after)[own].sum()), int((~right & right_after)[own].sum())) for own, _ in counts]
+    for (own, index), (broken, fixed), p_value in zip(counts, pairs, holm([mcnemar(*pair) for pair in pairs])):
+        before, after, count = float(right[own].mean()), float(right_after[own].mean()), len(own)
+        interval = change_interval(broken, fixed, count)
+        yield ClassChange(classes[index], count, before, after, (fixed - broken) / count, interval, p_value)
 
 
 def _confusions(

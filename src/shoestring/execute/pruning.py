@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from shoestring.budget import Budget
 from shoestring.config.plan import TrainPlan
@@ -17,11 +17,14 @@ from shoestring.config.recipe import Prune
 from shoestring.data import Images
 from shoestring.data.labels import weighted_by_class
 from shoestring.errors import UserError
+from shoestring.models.head_modules import class_scores
+from shoestring.models.inference import autocast
 from shoestring.models.model import Model
 from shoestring.pruning import shrink
 from shoestring.pruning.clustering.clustering import cluster
 from shoestring.pruning.latency import Measurement
 from shoestring.runtime.context import Context
+from shoestring.runtime.device import synchronize
 from shoestring.training.distillation import Teacher
 from shoestring.training.loop import Hooks, fit
 from shoestring.training.progress import Constraint, TrainingSummary
@@ -57,10 +60,16 @@ def prune(
 ) -> tuple[Model, TrainingSummary | None]:
     """Return a pruned copy of the model, and a summary of its fine-tuning (None without a plan and budget).
 
-    Raises `UserError` for distillation without fine-tuning.
+    Raises `UserError` for distillation and for centripetal clusters without fine-tuning.
     """
     if requested.distil and plan is None:
         raise UserError("--distil is a way to fine-tune: set a budget, such as --time 2m, or omit it.")
+    if (
+        requested.clusters is not None
+        and requested.cluster_outcome == "centripetal"
+        and (plan is None or budget is None)
+    ):
+        raise UserError("centripetal merges filters by training: set a budget, or use --cluster-outcome merge.")
     sample = images[np.random.default_rng(context.seed).permutation(len(images))[:_CALIBRATION_IMAGES]]
     pixels = torch.from_numpy(sample.pixels).to(context.device)
     batches = [model.prepare(part) for part in pixels.split(_CALIBRATION_BATCH)]
@@ -88,11 +97,29 @@ def prune(
         labels=labels,
         log=context.log,
         on_measured=observer.on_measured,
+        step=_timed_step(batches[0], plan, budget),
         **requested.targets,
         **requested.options,
     )
     observer.on_cut(pruned, None)
     return pruned, _recover(pruned, **recovery)
+
+
+def _timed_step(images: Tensor, plan: TrainPlan | None, budget: Budget | None) -> Callable[[nn.Module], None] | None:
+    """What takes the time of a training step; None if there is no time to save, or a single image (batch norms)."""
+    if plan is None or budget is None or budget.unit != "seconds" or min(len(images), plan.batch_size) < 2:
+        return None
+    return partial(_step, images, plan)
+
+
+@torch.enable_grad()
+def _step(images: Tensor, plan: TrainPlan, module: nn.Module) -> None:
+    """Run what takes the time of a training step with these images, at most as many as it has."""
+    images = images[: plan.batch_size]
+    with autocast(images.device, plan.precision):
+        scores = class_scores(module.train().to(memory_format=torch.channels_last)(images))  # type: ignore[call-overload]
+    scores.float().square().mean().backward()
+    synchronize(images.device)
 
 
 def _cluster(
@@ -111,8 +138,6 @@ def _cluster(
         on_cut(pruned, clustered.counts)
         return pruned, recover(pruned, constrain=clustered.pull())
     summary = recover(pruned, constrain=clustered.pull())
-    if summary is None:
-        raise UserError("centripetal merges filters by training: set a budget, or use --cluster-outcome merge.")
     merged = clustered.merged(batches)
     on_cut(merged, clustered.counts)
     return merged, summary

@@ -107,7 +107,7 @@ def fit_head(planned: Planned, images: Images, window: Window, context: Context)
     planned.model.module.to(context.device)
     sample = weighted_by_class(some_of_each_class(images, count, seed=context.seed), plan.class_weights)
     seconds = _PROBE_FRACTION * window.remaining if window.budget.unit == "seconds" else None
-    probe_head(planned.model, sample, precision=plan.precision, seed=context.seed, seconds=seconds)
+    count = len(probe_head(planned.model, sample, precision=plan.precision, seed=context.seed, seconds=seconds))
     forward_flops = 2.0 * count_macs(planned.model) * count
     epochs = count / len(images)
     window.budget.charge(epochs=epochs, flops=forward_flops + head_flops(planned.model, count))

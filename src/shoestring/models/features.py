@@ -21,12 +21,16 @@ def cached_features(
 ) -> NDArray[np.float32]:
     """Return the features (N, D) of images, as a memory map of a file in the cache; computed if they are not there.
 
+    If only those of the first images are computed, as time is short, these are returned, and not kept.
+
     The file depends on the images, on the tensors of the network except those of its head, on its preprocessing, and on
     the `variant` of the computation.
     """
     file = cache_root() / "features" / f"{_key(model, images, variant)}.npy"
     if not file.exists():
         features = compute()
+        if len(features) < len(images):
+            return features
         with cache_write_errors(file.parent), atomic_write(file) as temporary, temporary.open("wb") as out:
             np.save(out, features)
     return np.load(file, mmap_mode="r")

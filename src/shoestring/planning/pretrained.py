@@ -8,7 +8,7 @@ from pathlib import Path
 from shoestring.config.model_files import model_folder
 from shoestring.config.plan import FineTune
 from shoestring.config.recipe import Recipe, Train
-from shoestring.data.build import AtMost, Resolution
+from shoestring.data.build import PHOTO_SIDE, AtMost, Resolution
 from shoestring.data.images import Images
 from shoestring.errors import UserError
 from shoestring.models import timm
@@ -16,16 +16,15 @@ from shoestring.models.blocks import find_blocks, tuned_blocks
 from shoestring.models.description import read_description
 from shoestring.models.model import Model
 from shoestring.models.preprocessing import Preprocessing
+from shoestring.planning.tuning import LEAST_EPOCHS
 
 SIDES = (96, 128, 160, 192, 224)  # pixels of the input that are considered
-MAX_STORED_SIDE = 160  # pixels to which larger images are resized when they are loaded, unless a size is requested
 DEFAULT_SIDE = 128  # where the budget is not a time
 LEARNING_RATE, WEIGHT_DECAY = 3e-4, 0.02  # of AdamW, for the last block before the head
 # Factors on the learning rate of the head: a new one must move far, a fitted one is right already. With a factor of 10
 # a fitted head lost half a point in four epochs on 500 scenes, with 1 the network gained two (one seed, validation).
 NEW_HEAD_FACTOR, FITTED_HEAD_FACTOR = 10.0, 1.0
 _DECAY = 0.9  # factor on the learning rate from each block to the one before it
-_MIN_EPOCHS = 0.5  # below this, only the head is trained
 
 
 def with_weights(settings: Train) -> Train:
@@ -69,7 +68,7 @@ def stored_resolution(recipe: Recipe) -> Resolution:
     """Return the resolution at which the images of a recipe are stored: larger if the network may be pretrained."""
     if recipe.resolution is not None:
         return recipe.resolution
-    return AtMost(MAX_STORED_SIDE) if is_open(recipe) or is_pretrained(with_weights(recipe.train)) else None
+    return AtMost(PHOTO_SIDE) if is_open(recipe) or is_pretrained(with_weights(recipe.train)) else None
 
 
 def input_like(size: Preprocessing, settings: Train, *, side: int | None) -> Preprocessing:
@@ -116,7 +115,7 @@ def choose_fine_tuning(model: Model, settings: Train, *, epochs: float) -> FineT
         return None
     tune = settings.tune
     if tune == "auto":
-        tune = "all" if epochs >= _MIN_EPOCHS else "head"
+        tune = "all" if epochs >= LEAST_EPOCHS else "head"
     tuned_blocks(tune, find_blocks(model.module, model.heads), name=model.name)
     means = settings.head is not None and settings.head.kind == "prototype"  # of the features, whatever their network
     probe = means or settings.weights == "pretrained"

@@ -29,6 +29,7 @@ from shoestring.pruning.limits import Limit, channel_counts, size_limits
 from shoestring.pruning.rounding import round_channels
 from shoestring.pruning.scoring import score_channels
 from shoestring.pruning.sensitivity import predicted_scores, scan_sensitivity
+from shoestring.pruning.step_times import rounded_if_faster
 
 SizeTarget: TypeAlias = Size | str | float | None
 
@@ -48,6 +49,7 @@ def shrink(  # noqa: PLR0913 (public: keywords with defaults)
     labels: Sequence[Tensor] | None = None,
     log: Callable[[str], None] | None = None,
     on_measured: Callable[[Measurement], object] = lambda measurement: None,
+    step: Callable[[torch.nn.Module], object] | None = None,
     **options: Any,
 ) -> Model:
     """Return a new model with fewer channels, in smaller tensors; the given one is not changed.
@@ -63,6 +65,7 @@ def shrink(  # noqa: PLR0913 (public: keywords with defaults)
     layer. With the scope "uniform" every group of channels loses the same fraction, with "global" all channels compete
     by their scores, with "search" the predicted loss is least. For a latency, numbers of channels are rounded to
     multiples of 4 or 8 if that is faster as measured; `on_measured` is called with each network that was measured.
+    Without a latency, they are if `step` is given, which runs a training step of a network, and takes less time then.
     `options` are those of the method. The pruned model usually needs some fine-tuning. If the model is small enough
     already, it is not pruned; this is logged, or warned of without `log`.
 
@@ -91,11 +94,13 @@ def shrink(  # noqa: PLR0913 (public: keywords with defaults)
     if scope == "search":
         scores = _predicted(model, batches, table, scores, limits=limits, compensate=compensate)
     choose = partial(_choose, scores, table, scope=scope, limits=limits, counts=counts)
-    if milliseconds is None:
-        kept = choose()
-    else:
-        rounded = partial(round_channels, scores=scores, table=table, limits=limits, fixed=counts)
+    rounded = partial(round_channels, scores=scores, table=table, limits=limits, fixed=counts)
+    if milliseconds is not None:
         kept = LatencySearch(model.module, table, example, choose, rounded, on_measured)(milliseconds)
+    elif step is not None:
+        kept = rounded_if_faster(model.module, table, choose(), rounded, step)
+    else:
+        kept = choose()
     if all(len(own) == table.groups[name].size for name, own in kept.items()):
         return _unchanged(model, limits, milliseconds, log or _warn)
     return replace(model, module=_cut(model, table, kept, batches, example, compensate=compensate))

@@ -9,10 +9,10 @@ from typing import Any
 from shoestring.config.labels import LABEL_FIELDS
 from shoestring.config.recipe import Recipe
 from shoestring.data import Dataset, source_key
-from shoestring.data.build import AtMost, Resolution
+from shoestring.data.build import PHOTO_SIDE, AtMost, Resolution
 from shoestring.data.label_columns import as_labels
 from shoestring.errors import UserError
-from shoestring.planning.pretrained import MAX_STORED_SIDE, is_pretrained, stored_resolution, with_weights
+from shoestring.planning.pretrained import is_pretrained, stored_resolution, with_weights
 from shoestring.runs.directory import RunDir
 from shoestring.selection.subset_files import never_held_out
 
@@ -63,5 +63,5 @@ def _resolution(recipe: Recipe, folder: RunDir, only: str | None) -> Resolution:
         if recorded is not None and "side" in recorded:
             return recorded["side"]
         if recorded is not None:  # of an earlier version
-            return AtMost(MAX_STORED_SIDE) if is_pretrained(with_weights(recipe.train)) else None
+            return AtMost(PHOTO_SIDE) if is_pretrained(with_weights(recipe.train)) else None
     return None if only == "select" else stored_resolution(recipe)

@@ -139,8 +139,8 @@ def write_comparison(run: Run, after: dict[str, Any], validation: AnyPredictions
 def _write_tables(folder: Path, comparison: Comparison) -> None:
     _write_csv(
         folder / "per_class.csv",
-        ["class", "images", "recall before", "recall after", "change", "low", "high"],
-        ([c.name, c.images, c.before, c.after, c.change, *c.interval] for c in comparison.per_class),
+        ["class", "images", "recall before", "recall after", "change", "low", "high", "p_value"],
+        ([c.name, c.images, c.before, c.after, c.change, *c.interval, c.p_value] for c in comparison.per_class),
     )
     _write_csv(
         folder / "confusions.csv",

@@ -15,8 +15,9 @@ from shoestring.runtime.device import synchronize
 
 T = TypeVar("T")
 
+wall_clock = time.perf_counter
 # Seconds that this thread computes, without those in which other processes have its core; too coarse on Windows.
-thread_clock = time.perf_counter if sys.platform == "win32" else time.thread_time
+thread_clock = wall_clock if sys.platform == "win32" else time.thread_time
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from typing import Any
 
 import numpy as np
@@ -56,14 +58,18 @@ def probe_head(
     The features are those of the images as they are, without augmentation; they are cached. A linear head becomes a
     logistic regression. It takes features of any length, so its weights are divided by the mean length. The head
     "prototype" is set to the means of the classes, "cosine" is trained from there, and "mlp" from the beginning. If
-    `seconds` are given, fitting takes at most these, after the features are computed.
+    `seconds` are given, computing the features takes at most about these, and so does fitting: if time is too short,
+    the head is fitted to the features of the first images, which are returned.
     """
     head = head_module(model.module, model.heads)
 
+    end = math.inf if seconds is None else time.monotonic() + seconds
+
     def compute() -> NDArray[np.float32]:
-        return embed(model, images, precision=precision, normalize=False)[0]
+        return embed(model, images, precision=precision, normalize=False, stop=lambda: time.monotonic() >= end)[0]
 
     features = cached_features(model, images, compute, variant=precision)
+    images = images[: len(features)]
     about: dict[str, Any] = {"sample_weight": images.weights, "seed": seed}
     if isinstance(head, CosineHead):
         fit_class_means(head, features, images.targets, **about)
@@ -72,11 +78,11 @@ def probe_head(
             train_on_features(head, features, images.targets, seconds=seconds, **about)
         return features
     length = float(np.linalg.norm(features, axis=1).mean()) or 1.0
-    about["classes"] = len(model.classes)
+    about |= {"classes": len(model.classes), "seconds": seconds}
     if images.task == MULTI_LABEL:
         weights, biases = fit_label_probes(features / length, images.targets, **about)
     else:
-        weights, biases = fit_probe(features / length, images.targets, seconds=seconds, **about)
+        weights, biases = fit_probe(features / length, images.targets, **about)
     _assign(head, torch.from_numpy(weights / length), torch.from_numpy(biases))
     return features
 

@@ -9,6 +9,7 @@ from shoestring.budget import Budget
 from shoestring.config.plan import FineTune, TrainPlan
 from shoestring.config.recipe import Train
 from shoestring.execute import accuracy
+from shoestring.models import inference
 from shoestring.models.head_modules import CosineHead, MLPHead
 from shoestring.models.heads import head_module
 from shoestring.planning.pretrained import choose_fine_tuning
@@ -142,6 +143,17 @@ def test_only_the_head_is_fitted(images, make_model, head, method):
     assert accuracy(model, images) > 0.9
     assert method_of(model) == method
     assert (head_flops(model, 60) > 0) == (method == "adamw")
+
+
+@pytest.mark.parametrize("head", ["linear", "mlp:16", "prototype"])
+def test_without_time_a_head_is_fitted_to_the_first_images(images, make_model, tmp_path, monkeypatch, head):
+    monkeypatch.setenv("SHOESTRING_CACHE", str(tmp_path))
+    model = make_model(images, "resnet20", width=0.5, head=head)
+    monkeypatch.setattr(inference, "_CACHED_VALUES", 0)  # batches of 16 images
+    features = probe_head(model, images, seconds=0.0)
+    assert len(features) == 16
+    assert not list(tmp_path.rglob("*.npy"))
+    assert len(probe_head(model, images)) == 60
 
 
 def test_flops_of_training_a_head_are_those_of_its_steps():

@@ -7,8 +7,9 @@ from itertools import count
 import numpy as np
 import pytest
 
-from shoestring.training.heads import logistic_regression
-from shoestring.training.heads.logistic_regression import STRENGTHS, _by_sklearn, _minimize, fit_probe
+from shoestring.training.heads import logistic_regression, regression
+from shoestring.training.heads.logistic_regression import _by_clock, _by_sklearn, fit_probe
+from shoestring.training.heads.regression import STRENGTHS
 
 
 def _rows(count=300, classes=3, size=20, noise=0.6):
@@ -22,15 +23,15 @@ def test_it_minimizes_the_loss_of_sklearn(weighted):
     features, labels = _rows()
     weights = np.linspace(0.2, 2, 300, dtype=np.float32) if weighted else None
     expected, biases = _by_sklearn(features, labels, weights, 10.0)
-    found, own = _minimize(features, labels, weights, strength=10.0, end=np.inf, first=None, spectrum=None)
+    found, own = _by_clock(features, labels, weights, 10.0, end=np.inf, first=None, spectrum=None)
     assert found == pytest.approx(expected, abs=0.02 * float(np.abs(expected).max()))
     assert own - own.mean() == pytest.approx(biases - biases.mean(), abs=0.02)
 
 
 def test_it_starts_where_another_one_ended():
     features, labels = _rows()
-    first = _minimize(features, labels, None, strength=10.0, end=np.inf, first=None, spectrum=None)
-    again = _minimize(features, labels, None, strength=10.0, end=-np.inf, first=first, spectrum=None)  # one iteration
+    first = _by_clock(features, labels, None, 10.0, end=np.inf, first=None, spectrum=None)
+    again = _by_clock(features, labels, None, 10.0, end=-np.inf, first=first, spectrum=None)  # one iteration
     assert again[0] == pytest.approx(first[0], abs=0.01 * float(np.abs(first[0]).max()))
 
 
@@ -40,7 +41,7 @@ def test_time_and_many_images_give_the_same_classifier(classes, monkeypatch):
     labels = np.where(labels == classes - 1, classes, labels)  # a class without images
     usual = fit_probe(features, labels, classes=classes + 1)
     timed = fit_probe(features, labels, classes=classes + 1, seconds=1e6)
-    monkeypatch.setattr(logistic_regression, "_MANY", 10)
+    monkeypatch.setattr(logistic_regression, "MANY", 10)
     many = fit_probe(features, labels, classes=classes + 1)
     predicted = [(features @ weights.T + biases).argmax(1) for weights, biases in (usual, timed, many)]
     assert (predicted[0] == predicted[1]).mean() > 0.98
@@ -53,13 +54,13 @@ def clock(monkeypatch):
     """A clock that advances by a second each time it is read; return the strengths and images of all fits."""
     seconds, fitted = count(), []
 
-    def minimize(features, *rest, strength, **more):
+    def by_clock(features, labels, weights, strength, **more):
         fitted.append((strength, len(features)))
-        return _minimize(features, *rest, strength=strength, **more)
+        return _by_clock(features, labels, weights, strength, **more)
 
-    monkeypatch.setattr(logistic_regression, "_minimize", minimize)
-    monkeypatch.setattr(logistic_regression, "_TOLERANCE", 0.0)
-    monkeypatch.setattr(logistic_regression.time, "monotonic", lambda: float(next(seconds)))
+    monkeypatch.setattr(logistic_regression, "_by_clock", by_clock)
+    monkeypatch.setattr(regression, "_TOLERANCE", 0.0)
+    monkeypatch.setattr(regression.time, "monotonic", lambda: float(next(seconds)))
     return fitted, seconds
 
 

@@ -5,7 +5,7 @@ import pytest
 import scipy.optimize
 import torch
 
-from shoestring.training.heads.logistic_regression import _minimize
+from shoestring.training.heads.logistic_regression import _by_clock
 from shoestring.training.heads.preconditioner import Preconditioner, Spectrum
 
 
@@ -52,7 +52,7 @@ def test_fit_reaches_the_same_minimum_in_fewer_steps(rng, monkeypatch):
 
     monkeypatch.setattr(scipy.optimize, "minimize", recorded)
     for spectrum in (None, Spectrum.of(features)):
-        _minimize(features, labels, None, strength=100.0, end=np.inf, first=None, spectrum=spectrum)
+        _by_clock(features, labels, None, 100.0, end=np.inf, first=None, spectrum=spectrum)
     plain, preconditioned = found
     assert preconditioned.fun < plain.fun + 1e-3
     assert preconditioned.nit < plain.nit / 2

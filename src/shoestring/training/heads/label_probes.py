@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import time
 import warnings
-from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
 
-from shoestring.training.heads.logistic_regression import STRENGTHS
+from shoestring.training.heads.preconditioner import Spectrum
+from shoestring.training.heads.regression import (
+    COMPARING,
+    FOLDS,
+    ITERATIONS,
+    MANY,
+    MAX_COMPARED,
+    Fit,
+    Fitted,
+    Loss,
+    Rows,
+    best_strength,
+    minimize_by_clock,
+)
 
-_FOLDS = 3
-_MAX_COMPARED = 3000  # images on which strengths are compared
 _MAX_LABELS = 4  # on which strengths are compared
-_ITERATIONS = 200
 
 
 def fit_label_probes(
@@ -23,56 +36,108 @@ def fit_label_probes(
     classes: int,
     sample_weight: NDArray[np.float32] | None = None,
     seed: int = 0,
+    seconds: float | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Fit a logistic regression for each label, 0 or 1 (N, L), to features (N, D) of unit length; as `fit_probe`.
 
     `sample_weight` is (N, L). The strength of the penalty is the same for all labels, and chosen by the cross-validated
-    loss of some of them. A label that all images of these have, or none, gets the log-odds of its frequency.
+    loss of some of them. A label that all images of these have, or none, gets the log-odds of its frequency. It takes
+    about `seconds` at most, half of them for the strength.
     """
+    start, limit = time.monotonic(), np.inf if seconds is None else seconds
+    by_clock = seconds is not None or len(labels) > MANY
+    spectrum = Spectrum.of(features) if by_clock else None
+
+    def fit_of(columns: NDArray[np.int64]) -> Fit:
+        def fit(strength: float, rows: Rows, end: float, first: Fitted | None) -> Fitted:
+            weights = None if sample_weight is None else sample_weight[np.ix_(rows, columns)]
+            own, targets = features if len(rows) == len(features) else features[rows], labels[np.ix_(rows, columns)]
+            if by_clock:
+                return _by_clock(own, targets, weights, strength, end=end, first=first, spectrum=spectrum)
+            return _by_sklearn(own, targets, weights, strength)
+
+        return fit
+
     weights = np.zeros((classes, features.shape[1]), dtype=np.float32)
-    present = labels.sum(0)
-    biases = np.log((present + 0.5) / (len(labels) - present + 0.5)).astype(np.float32)
+    biases, present = _log_odds(labels), labels.sum(0)
     varied = np.flatnonzero((present > 0) & (present < len(labels)))
-    strength = _label_strength(features, labels[:, _spread(varied, present)], seed)
-    for label in varied:
-        own = None if sample_weight is None else sample_weight[:, label]
-        model = _regression(strength, features, labels[:, label], own)
-        weights[label], biases[label] = model.coef_[0], model.intercept_[0]
+    if len(varied):
+        few = _spread(varied, present)
+
+        def score(fitted: Fitted, rows: Rows) -> float:
+            logits = torch.from_numpy(np.asarray(features[rows] @ fitted[0].T + fitted[1], dtype=np.float32))
+            targets = torch.from_numpy(labels[np.ix_(rows, few)]).float()
+            return -float(functional.binary_cross_entropy_with_logits(logits, targets))
+
+        splits = _splits(len(labels), seed)
+        strength, _ = best_strength(splits, fit_of(few), score, start=start, limit=COMPARING * limit)
+        weights[varied], biases[varied] = fit_of(varied)(strength, np.arange(len(labels)), start + limit, None)
     return weights, biases
 
 
 def _spread(varied: NDArray[np.int64], present: NDArray[np.int64]) -> NDArray[np.int64]:
     """A few of the labels, from the rarest to the most frequent."""
     ordered = varied[np.argsort(present[varied], kind="stable")]
-    return ordered[np.unique(np.linspace(0, max(len(ordered) - 1, 0), min(len(ordered), _MAX_LABELS)).astype(np.int64))]
+    return ordered[np.unique(np.linspace(0, len(ordered) - 1, min(len(ordered), _MAX_LABELS)).astype(np.int64))]
 
 
-def _label_strength(features: NDArray[np.float32], labels: NDArray[np.int64], seed: int) -> float:
-    """The strength with the lowest cross-validated loss of labels (N, L)."""
-    from sklearn.metrics import log_loss
+def _splits(count: int, seed: int) -> list[tuple[Rows, Rows]]:
+    """Rows to fit and rows held out, of some of the images; none if these are too few."""
     from sklearn.model_selection import KFold
 
-    rows = np.random.default_rng(seed).permutation(len(labels))[:_MAX_COMPARED]
-    if len(rows) < _FOLDS:
-        return STRENGTHS[1]
-    losses = dict.fromkeys(STRENGTHS, 0.0)
-    for one, other in KFold(_FOLDS).split(rows):
-        fitted, held_out = rows[one], rows[other]
-        for own in labels.T:
-            if own[fitted].min() == own[fitted].max():
-                continue
-            for strength in STRENGTHS:
-                found = _regression(strength, features[fitted], own[fitted], None).predict_proba(features[held_out])
-                losses[strength] += log_loss(own[held_out], found[:, 1], labels=[0, 1])
-    return min(losses, key=losses.__getitem__)
+    rows = np.random.default_rng(seed).permutation(count)[:MAX_COMPARED]
+    if len(rows) < FOLDS:
+        return []
+    return [(rows[one], rows[other]) for one, other in KFold(FOLDS).split(rows)]
 
 
-def _regression(
-    strength: float, features: NDArray[np.float32], labels: NDArray[np.int64], weights: NDArray[np.float32] | None
-) -> Any:
-    """Return a fitted logistic regression."""
+def _by_sklearn(
+    features: NDArray[np.float32], labels: NDArray[np.int64], weights: NDArray[np.float32] | None, strength: float
+) -> Fitted:
     from sklearn.linear_model import LogisticRegression
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it need not converge fully
-        return LogisticRegression(C=strength, max_iter=_ITERATIONS).fit(features, labels, weights)
+    found, biases = np.zeros((labels.shape[1], features.shape[1])), _log_odds(labels)
+    for label, column in enumerate(labels.T):
+        if column.min() == column.max():  # of these images
+            continue
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it need not converge fully
+            model = LogisticRegression(C=strength, max_iter=ITERATIONS)
+            model.fit(features, column, None if weights is None else weights[:, label])
+        found[label], biases[label] = model.coef_[0], model.intercept_[0]
+    return found, biases
+
+
+def _by_clock(
+    features: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    weights: NDArray[np.float32] | None,
+    strength: float,
+    *,
+    end: float,
+    first: Fitted | None,
+    spectrum: Spectrum | None,
+) -> Fitted:
+    """Minimize the losses of all labels at once, until `end`: the sum of what scikit-learn minimizes for each."""
+    share = torch.ones(labels.shape) if weights is None else torch.from_numpy(np.array(weights))
+    totals = share.sum(0)
+    loss = _binary_cross_entropy(torch.from_numpy(labels).float(), share / totals)
+    about = {"outputs": labels.shape[1], "penalty": float((1 / (strength * totals)).mean())}
+    start = first or (np.zeros((labels.shape[1], features.shape[1])), _log_odds(labels))
+    return minimize_by_clock(features, loss, end=end, first=start, spectrum=spectrum, **about)
+
+
+def _binary_cross_entropy(targets: Tensor, share: Tensor) -> Loss:
+    """The sum over labels of the binary cross-entropy of labels (N, L), each with a share (N, L) of the loss."""
+
+    def loss(scores: Tensor) -> tuple[Tensor, Tensor]:
+        losses = functional.binary_cross_entropy_with_logits(scores, targets, reduction="none")
+        return (losses * share).sum(dtype=torch.float64), scores.sigmoid_().sub_(targets).mul_(share)
+
+    return loss
+
+
+def _log_odds(labels: NDArray[np.int64]) -> NDArray[np.float32]:
+    """The log-odds (L,) of the frequency of labels (N, L)."""
+    present = labels.sum(0)
+    return np.log((present + 0.5) / (len(labels) - present + 0.5)).astype(np.float32)

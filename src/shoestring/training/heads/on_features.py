@@ -68,7 +68,7 @@ def train_on_features(
             (losses * weights[rows].to(device)).mean().backward()
             optimizer.step(optimizer.factor(fraction))
             done += 1
-            spent = 0.0 if seconds is None else (time.monotonic() - start) / seconds
+            spent = 0.0 if seconds is None else (time.monotonic() - start) / max(seconds, 1e-9)
             fraction = max(done / steps, spent)
     if isinstance(head, MLPHead):
         first = head.hidden[0]
