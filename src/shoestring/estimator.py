@@ -68,7 +68,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
         file_size: str | float | None = None,
         latency: str | float | None = None,
         keep_channels: float | str | dict[str, float] | None = None,
-        prune_scope: str = "global",
+        prune_scope: str = "auto",
         compensate: bool = True,
         distil: bool = False,
         resolution: int | None = None,

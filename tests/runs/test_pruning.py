@@ -101,7 +101,10 @@ def test_the_default_criterion_is_recorded_in_the_plan(trained, tmp_path):
     pipeline.run(_recipe(trained, macs="0.5"), RunDir(tmp_path / "small"), context=Context())
     run = RunDir(tmp_path / "small").run
     assert run["recipe"]["prune"]["method"] == "auto"
-    assert (run["plan"]["prune"], run["plan"]["reasons"]["prune"]) == ("greedy", "the default criterion")
+    assert (run["plan"]["prune"], run["plan"]["reasons"]["prune"]) == (
+        "greedy",
+        "the default criterion; the channels of all layers compete",
+    )
 
 
 def test_sensitivity_of_each_layer_of_a_run(trained, tmp_path):

@@ -72,10 +72,11 @@ class Prune(Section):
         "fraction of the channels to keep: of every layer (0.5), or by layer (conv1=0.75,layer2=0.5)",
         parse=parse_keep_channels,
     )
-    scope: Literal["global", "uniform", "search"] = option(
+    scope: Literal["auto", "global", "uniform", "search"] = option(
         "how a target is divided among layers: channels of all layers compete by their scores (global), every layer "
-        "loses the same fraction (uniform), or the predicted loss is least, by a scan of every layer (search)",
-        "global",
+        "loses the same fraction (uniform), or the predicted loss is least, by a scan of every layer (search); auto is "
+        "global for a finished network, and uniform for one that is pruned during its training",
+        "auto",
     )
     compensate: bool = option(
         "refit the remaining weights by least squares to what the layers computed before, on training images", True
@@ -142,7 +143,7 @@ def _check_clusters(settings: Prune, clusters: Clusters) -> None:
     if settings.method != "auto" or settings.options:
         extra = next(iter(settings.options), settings.method)
         raise UserError(f"--clusters groups filters instead of scoring them: omit the pruning method and '{extra}'.")
-    if settings.scope != "global" or not settings.compensate:
+    if settings.scope not in ("auto", "global") or not settings.compensate:
         raise UserError("--scope and --no-compensate have no effect with --clusters: omit them.")
     if clusters.is_auto and settings.cluster_outcome == "share":
         raise UserError("share leaves the size as it is, so there is no target: give numbers, such as --clusters 3.")

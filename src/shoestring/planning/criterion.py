@@ -1,4 +1,4 @@
-"""The pruning criterion "auto"."""
+"""The pruning criterion "auto", and how it divides a target among layers."""
 
 from __future__ import annotations
 
@@ -7,10 +7,22 @@ from dataclasses import replace
 from shoestring.config.recipe import Prune
 
 _DEFAULT = "greedy"
+_DIVIDED = {
+    "global": "the channels of all layers compete",
+    "uniform": "every layer loses the same fraction",
+    "search": "the sizes of layers are searched",
+}
 
 
-def choose_criterion(settings: Prune) -> tuple[Prune, str]:
-    """Return the settings with a pruning method in place of "auto", and the reason."""
-    if settings.method != "auto" or settings.clusters is not None:
+def choose_criterion(settings: Prune, *, finished: bool) -> tuple[Prune, str]:
+    """Return the settings with a pruning method and a scope in place of "auto", and the reason for the method.
+
+    `finished` says whether the network was trained before this run. Otherwise its scores say little about which layers
+    need more channels, so each loses the same fraction (benchmarks/results/pruned_run.json).
+    """
+    if settings.clusters is not None:
         return settings, "as requested"
-    return replace(settings, method=_DEFAULT), "the default criterion"
+    scope = ("global" if finished else "uniform") if settings.scope == "auto" else settings.scope
+    reason = "as requested" if settings.method != "auto" else "the default criterion"
+    method = _DEFAULT if settings.method == "auto" else settings.method
+    return replace(settings, method=method, scope=scope), f"{reason}; {_DIVIDED[scope]}"

@@ -114,7 +114,7 @@ def resolve(
 def _resolve(request: Request) -> Resolved:
     reasons: dict[str, str] = {}
     if request.recipe.prune.enabled:
-        prune, reasons["prune"] = choose_criterion(request.recipe.prune)
+        prune, reasons["prune"] = choose_criterion(request.recipe.prune, finished=request.recipe.start is not None)
         request = replace(request, recipe=replace(request.recipe, prune=prune))
     recipe, stored = request.recipe, request.stored
     _check(request)

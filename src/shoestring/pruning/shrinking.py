@@ -49,7 +49,7 @@ def shrink(  # noqa: PLR0913 (public: keywords with defaults)
     labels: Sequence[Tensor] | None = None,
     log: Callable[[str], None] | None = None,
     on_measured: Callable[[Measurement], object] = lambda measurement: None,
-    step: Callable[[torch.nn.Module], object] | None = None,
+    step: Callable[[torch.nn.Module], None] | None = None,
     **options: Any,
 ) -> Model:
     """Return a new model with fewer channels, in smaller tensors; the given one is not changed.

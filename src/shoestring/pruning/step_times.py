@@ -19,7 +19,7 @@ def rounded_if_faster(
     table: Table,
     kept: Kept,
     rounded: Callable[[Kept, int], Kept],
-    step: Callable[[nn.Module], object],
+    step: Callable[[nn.Module], None],
 ) -> Kept:
     """Return the channels to keep, their numbers rounded to multiples of 4 or 8 if a `step` takes less time then.
 

@@ -104,7 +104,7 @@ def _by_sklearn(
             warnings.simplefilter("ignore")  # it need not converge fully
             model = LogisticRegression(C=strength, max_iter=ITERATIONS)
             model.fit(features, column, None if weights is None else weights[:, label])
-        found[label], biases[label] = model.coef_[0], model.intercept_[0]
+        found[label], biases[label] = np.asarray(model.coef_)[0], np.asarray(model.intercept_)[0]
     return found, biases
 
 
