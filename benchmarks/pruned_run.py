@@ -150,7 +150,7 @@ def table(rows: list[Row]) -> str:
         for arm in sorted({row["arm"] for row in own}, key=lambda arm: -_mean(own, arm)):
             found = [row for row in own if row["arm"] == arm]
             differences = [100 * (row["accuracy"] - whole[row["seed"]]) for row in found if row["seed"] in whole]
-            spread = f" ± {half_interval(differences):.1f}" if len(differences) > 1 and any(differences) else ""
+            spread = f" ± {half_interval(differences):.1f}" if len(differences) > 2 and any(differences) else ""
             difference = f"{statistics.mean(differences):+.1f}{spread}" if any(differences) else "-"
             counts = f"{found[0]['epochs_whole']:.1f} and {found[0]['epochs_small']:.1f}"
             lines.append(f"| {arm} | {counts} | {len(found)} | {100 * _mean(own, arm):.1f} % | {difference} |")

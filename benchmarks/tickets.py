@@ -8,8 +8,8 @@ level. Here the network has a quarter of its width, and there are fewer images, 
 more weights; what exactly is in the results. Runs `shoestring tickets`, which is resumed after the last finished
 training by repeating the command. `--train` and `--test` are numbers of random images; validation images are part of
 the former, and no choice is made by the latter, on which each network is evaluated once, after its last epoch. Further
-flags change the schedule: --epochs 1 --levels 3 --seeds 1. Writes results/tickets.json: the summary over seeds and all
-rows, so far if not all trainings are done.
+flags change the schedule: --epochs 1 --levels 3 --seeds 1. Adds the rows to results/tickets.json, so far if not all
+trainings are done.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("--page", type=Path, help="write the table of the results into this page, between its markers")
     args, more = parser.parse_known_args()
     if args.page:
-        fill(args.page, tickets=table(json.loads(RESULTS.read_text())))
+        fill(args.page, tickets="\n\n".join(map(table, json.loads(RESULTS.read_text()))))
         return
     from shoestring.cli.main import main as shoestring
 
@@ -53,7 +53,10 @@ def main() -> None:
     rows = json.loads((args.out / "tickets" / "rows.json").read_text())
     content = {"data": Path(args.data).name, "images": args.train, "test_images": args.test}
     content |= {"flags": [*FLAGS, *SETTINGS, *more], "rows": rows, "machine": hardware}
-    RESULTS.write_text(json.dumps(content, indent=1) + "\n")
+    others = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
+    same = ("images", "test_images", "flags")
+    contents = [one for one in others if any(one[name] != content[name] for name in same)] + [content]
+    RESULTS.write_text("[\n" + ",\n".join(map(json.dumps, contents)) + "\n]\n")
     sys.exit(code)
 
 
@@ -73,10 +76,12 @@ def sample(data: str, file: Path, train: int, test: int) -> None:
 
 def table(content: dict[str, Any]) -> str:
     """Return one line for each level: mean accuracies, and differences from the dense network of the same seed."""
-    rows = content["rows"]
+    rows, flags = content["rows"], content["flags"]
+    epochs, levels = (_last(flags, name) for name in ("--epochs", "--levels"))
     networks = [name for name in dict.fromkeys(row["network"] for row in rows) if name != "dense"]
     dense = {row["seed"]: row["accuracy"] for row in rows if row["network"] == "dense"}
-    lines = [f"| weights | dense | {' | '.join(f'{name} | difference' for name in networks)} |"]
+    lines = [f"{levels} levels, {epochs} epochs of {content['images']:,} images, {len(dense)} seeds:", ""]
+    lines += [f"| weights | dense | {' | '.join(f'{name} | difference' for name in networks)} |"]
     lines.append(f"|---|---|{'---|---|' * len(networks)}")
     for level in sorted({row["level"] for row in rows} - {0}):
         own = [row for row in rows if row["level"] == level]
@@ -87,6 +92,11 @@ def table(content: dict[str, Any]) -> str:
             cells += [_percent([row["accuracy"] for row in found]), _difference(found, dense)]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _last(flags: list[str], name: str) -> str:
+    """The value of a flag, which may be given twice."""
+    return flags[len(flags) - flags[::-1].index(name)]
 
 
 def _percent(values: list[float]) -> str:

@@ -172,7 +172,7 @@ def prune(  # noqa: PLR0913 (public: keywords with defaults)
     given |= {"compensate": compensate, "distil": distil}
     given = {name: value for name, value in given.items() if value is not None}
     recipe, _ = merge((CALL, {"prune": {**given, **options}}))
-    recipe = replace(recipe, prune=choose_criterion(recipe.prune, finished=True)[0])
+    recipe = replace(recipe, prune=choose_criterion(recipe.prune, trained=True)[0])
     if not len(images):
         raise UserError("there are no images to prune with: pass at least one.")
     if budget is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 
@@ -16,7 +18,7 @@ from shoestring.execute import pruning as module
 from shoestring.execute.pruning import Observer
 from shoestring.planning.resolve import resolve
 
-HALF = {"macs": Size.parse("0.5", what="--macs"), "method": "magnitude"}
+HALF = {"macs": Size.parse("0.5", what="--macs"), "method": "magnitude", "scope": "global"}
 
 
 def test_without_a_budget_the_network_is_cut_and_not_trained(images, make_model, context):
@@ -64,6 +66,36 @@ def test_criteria_get_the_labels_of_the_images_that_they_see(images, make_model,
     prune(make_model(images), images, Prune(**HALF), None, budget=None, context=context)
     assert sum(seen["sizes"]) == 60 and [len(part) for part in seen["labels"]] == seen["sizes"]
     assert torch.cat(seen["labels"]).sort().values.tolist() == sorted(images.targets.tolist())
+
+
+@pytest.mark.parametrize("head", ["linear", "dual"])
+def test_numbers_of_channels_are_rounded_by_the_time_of_a_step(images, make_model, context, monkeypatch, head):
+    model, steps = make_model(images, "resnet20", head=head), []
+    model.module.train(False)
+    before = {name: value.clone() for name, value in model.module.state_dict().items()}
+    plan = resolve(
+        Recipe(train=Train(batch_size=15), prune=Prune(**HALF)),
+        Dataset.of(images),
+        Budget(time=600, steps=("prune",)),
+        context,
+        steps=("prune",),
+        model=model,
+    ).recovery
+
+    def shrink(model, batches, step, **settings):
+        steps.append(step)
+        if step is not None:
+            step(copy.deepcopy(model.module))
+        return model
+
+    monkeypatch.setattr(module, "shrink", shrink)
+    monkeypatch.setattr(module, "_recover", lambda *args, **more: None)
+    for budget in (Budget(time=600), Budget(epochs=2), None, Budget(time=1e-9)):
+        prune(model, images, Prune(**HALF), plan, budget=budget, context=context)
+    prune(model, images[:1], Prune(**HALF), plan, budget=Budget(time=600), context=context)
+    assert [step is not None for step in steps] == [True, False, False, False, False]
+    assert all(torch.equal(value, before[name]) for name, value in model.module.state_dict().items())
+    assert all(weight.grad is None for weight in model.module.parameters()) and not model.module.training
 
 
 def test_distillation_needs_a_budget(images, make_model, context):

@@ -10,6 +10,7 @@ from shoestring.channels import Table, compensate, trace
 from shoestring.errors import UserError
 from shoestring.pruning.criteria.activation import activation
 from shoestring.pruning.criteria.bn_scale import bn_scale
+from shoestring.pruning.criteria.cluster import cluster
 from shoestring.pruning.criteria.geometric_median import geometric_median
 from shoestring.pruning.criteria.greedy import greedy
 from shoestring.pruning.criteria.magnitude import magnitude
@@ -54,6 +55,25 @@ def test_geometric_median_sums_over_all_layers_that_produce_a_channel():
         own = torch.cdist(filters, filters).sum(1)
         expected += own / own.mean()
     assert torch.allclose(geometric_median(module, [], table)["one"], expected)
+
+
+def test_cluster_keeps_one_filter_of_each_cluster():
+    module, table = _pair(7)
+    centers = torch.tensor([0, 0, 0, 1, 1, 2, 2])
+    with torch.no_grad():
+        module[0].weight.copy_(torch.eye(3)[centers].view(7, 3, 1, 1) + 0.01 * torch.randn(7, 3, 1, 1))
+    order = cluster(module, [], table)["0"].argsort(descending=True)
+    for count in (1, 2, 3):
+        assert len(set(centers[order[:count]].tolist())) == count
+    assert sorted(order.tolist()) == list(range(7))
+
+
+def test_cluster_scores_equal_filters_as_zero_but_one():
+    module, table = _pair(4)
+    with torch.no_grad():
+        module[0].weight.fill_(1.0)
+    scores = cluster(module, [], table)["0"]
+    assert (scores == 0).sum() == 3 and scores.max() > 0
 
 
 def test_activation_is_the_root_mean_square_times_the_norm_of_the_weights_that_read_it():

@@ -43,6 +43,13 @@ def test_numbers_are_rounded_up_again_where_the_limits_allow_it():
     assert (len(rounded[NAMES[0]]), len(rounded[NAMES[1]])) == (16, 16)
 
 
+def test_few_channels_are_not_rounded_up_where_a_limit_would_be_exceeded():
+    kept = _kept(**{NAMES[0]: 13, NAMES[1]: 5})
+    limit = Limit("MACs", TABLE.macs(_kept(**{NAMES[0]: 8, NAMES[1]: 8})), TABLE.macs)
+    rounded = round_channels(kept, 8, SCORES, TABLE, limits=[limit])
+    assert (len(rounded[NAMES[0]]), len(rounded[NAMES[1]])) == (8, 5)
+
+
 def test_fixed_numbers_stay():
     rounded = round_channels(_kept(**{NAMES[0]: 13, NAMES[1]: 13}), 8, SCORES, TABLE, fixed=[NAMES[0]])
     assert (len(rounded[NAMES[0]]), len(rounded[NAMES[1]])) == (13, 16)

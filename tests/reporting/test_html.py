@@ -115,7 +115,7 @@ def test_what_pruning_changed_is_told_with_intervals(text):
     entry = comparison()["per_class"][0]
     low, high = entry["interval"]
     assert f"{100 * low:+.1f} to {100 * high:+.1f}" in page and f"{100 * entry['change']:+.1f}" in page
-    assert "Lost more than chance explains: cat." in page
+    assert "Lost more than chance explains, given the number of classes: cat." in page
 
 
 def test_page_of_several_labels():

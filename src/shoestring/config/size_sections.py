@@ -75,7 +75,7 @@ class Prune(Section):
     scope: Literal["auto", "global", "uniform", "search"] = option(
         "how a target is divided among layers: channels of all layers compete by their scores (global), every layer "
         "loses the same fraction (uniform), or the predicted loss is least, by a scan of every layer (search); auto is "
-        "global for a finished network, and uniform for one that is pruned during its training",
+        "global for a network that was trained before, and uniform for one trained from scratch in the same run",
         "auto",
     )
     compensate: bool = option(

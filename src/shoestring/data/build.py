@@ -135,7 +135,7 @@ def limited(side: int, resolution: Resolution) -> int:
 
 
 def same_below(resolution: Resolution) -> list[tuple[Resolution, int]]:
-    """Return the other limits on the resolution in use, each with a side: images below it are the same with both."""
+    """Return the other limits in use, each with a side in pixels: smaller images are stored alike under both limits."""
     if isinstance(resolution, int):
         return []
     others: tuple[AtMost | None, ...] = (None, AtMost(PHOTO_SIDE))

@@ -100,13 +100,13 @@ def compare(
 def _class_changes(
     labels: NDArray[np.int64], right: NDArray[np.bool_], right_after: NDArray[np.bool_], classes: tuple[str, ...]
 ) -> Iterator[ClassChange]:
-    present = np.unique(labels)
-    counts = [(np.flatnonzero(labels == index), index) for index in present]
-    pairs = [(int((right & ~right_after)[own].sum()), int((~right & right_after)[own].sum())) for own, _ in counts]
-    for (own, index), (broken, fixed), p_value in zip(counts, pairs, holm([mcnemar(*pair) for pair in pairs])):
+    rows = {name: own for index, name in enumerate(classes) if len(own := np.flatnonzero(labels == index))}
+    pairs = [(int((right & ~right_after)[own].sum()), int((~right & right_after)[own].sum())) for own in rows.values()]
+    p_values = holm([mcnemar(broken, fixed) for broken, fixed in pairs])
+    for (name, own), (broken, fixed), p_value in zip(rows.items(), pairs, p_values):
         before, after, count = float(right[own].mean()), float(right_after[own].mean()), len(own)
         interval = change_interval(broken, fixed, count)
-        yield ClassChange(classes[index], count, before, after, (fixed - broken) / count, interval, p_value)
+        yield ClassChange(name, count, before, after, (fixed - broken) / count, interval, p_value)
 
 
 def _confusions(

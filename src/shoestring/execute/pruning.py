@@ -23,6 +23,7 @@ from shoestring.models.model import Model
 from shoestring.pruning import shrink
 from shoestring.pruning.clustering.clustering import cluster
 from shoestring.pruning.latency import Measurement
+from shoestring.pruning.step_times import STEPS
 from shoestring.runtime.context import Context
 from shoestring.runtime.device import synchronize
 from shoestring.training.distillation import Teacher
@@ -33,6 +34,7 @@ OnCut = Callable[[Model, Mapping[str, tuple[int, int]] | None], object]
 OnMeasured = Callable[[Measurement], object]
 
 _CALIBRATION_IMAGES, _CALIBRATION_BATCH = 512, 128  # that layers compensate for removed channels on
+_TIMED_IMAGES, _TIMING = 64, 0.05  # of a step that is timed; of the time that remains
 
 
 @dataclass(frozen=True)
@@ -106,17 +108,21 @@ def prune(
 
 
 def _timed_step(images: Tensor, plan: TrainPlan | None, budget: Budget | None) -> Callable[[nn.Module], None] | None:
-    """What takes the time of a training step; None if there is no time to save, or a single image (batch norms)."""
-    if plan is None or budget is None or budget.unit != "seconds" or min(len(images), plan.batch_size) < 2:
+    """A training step to time networks by; None if the budget is not a time, or timing would take too much of it.
+
+    Batch norms need two images.
+    """
+    if plan is None or budget is None or budget.unit != "seconds":
         return None
-    return partial(_step, images, plan)
+    images = images[: min(plan.batch_size, _TIMED_IMAGES)]
+    seconds = STEPS * plan.times.step(len(images))
+    return partial(_step, images, plan.precision) if len(images) > 1 and seconds < _TIMING * budget.remaining else None
 
 
 @torch.enable_grad()
-def _step(images: Tensor, plan: TrainPlan, module: nn.Module) -> None:
-    """Run what takes the time of a training step with these images, at most as many as it has."""
-    images = images[: plan.batch_size]
-    with autocast(images.device, plan.precision):
+def _step(images: Tensor, precision: str, module: nn.Module) -> None:
+    """Run the forward and the backward pass of a training step."""
+    with autocast(images.device, precision):
         scores = class_scores(module.train().to(memory_format=torch.channels_last)(images))  # type: ignore[call-overload]
     scores.float().square().mean().backward()
     synchronize(images.device)

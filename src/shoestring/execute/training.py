@@ -23,10 +23,10 @@ from shoestring.runtime.context import Context
 from shoestring.training.checkpoint import Checkpoint, Start
 from shoestring.training.early_stopping import Score
 from shoestring.training.loop import REPLAN, Hooks, fit
-from shoestring.training.probe import head_flops, method_of, probe_head, some_of_each_class
+from shoestring.training.probe import MIN_PROBED, head_flops, method_of, probe_head, some_of_each_class
 from shoestring.training.progress import TrainingSummary
 
-_PROBE_FRACTION, _MIN_PROBED = 0.25, 64  # of the time for training; images
+_PROBE_FRACTION = 0.25  # of the time for training
 _MIN_VALIDATED = 64  # images that the accuracy of a snapshot is measured on
 
 
@@ -107,7 +107,10 @@ def fit_head(planned: Planned, images: Images, window: Window, context: Context)
     planned.model.module.to(context.device)
     sample = weighted_by_class(some_of_each_class(images, count, seed=context.seed), plan.class_weights)
     seconds = _PROBE_FRACTION * window.remaining if window.budget.unit == "seconds" else None
-    count = len(probe_head(planned.model, sample, precision=plan.precision, seed=context.seed, seconds=seconds))
+    features = probe_head(planned.model, sample, precision=plan.precision, seed=context.seed, seconds=seconds)
+    if len(features) < count:
+        context.log(f"time was short: the head is fitted to the features of {len(features):,} of them")
+        count = len(features)
     forward_flops = 2.0 * count_macs(planned.model) * count
     epochs = count / len(images)
     window.budget.charge(epochs=epochs, flops=forward_flops + head_flops(planned.model, count))
@@ -120,7 +123,7 @@ def images_to_fit_head(count: int, plan: TrainPlan, window: Window) -> int:
     """Return the number of images, of `count`, to whose features a head is fitted in a part of the window."""
     if not plan.times.predict:
         return count
-    return min(count, max(round(_PROBE_FRACTION * window.remaining / plan.times.predict), _MIN_PROBED))
+    return min(count, max(round(_PROBE_FRACTION * window.remaining / plan.times.predict), MIN_PROBED))
 
 
 def score_on(images: Images, model: Model) -> Score:

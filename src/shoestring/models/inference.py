@@ -165,13 +165,13 @@ def embed(
     batch_size: int | None = None,
     normalize: bool = True,
     progress: Callable[[float], None] = lambda fraction: None,
-    stop: Callable[[], bool] = lambda: False,
+    stop: Callable[[int], bool] = lambda done: False,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return features (N, D), the inputs of the head scaled to unit length, and logits (N, classes).
 
     Without `normalize`, features keep their length. Both come from a single forward pass. `progress` is called with the
-    fraction of the images that are done. `stop` is called after each batch: if it is true, the rows are those of the
-    first images only.
+    fraction of the images that are done. `stop` is called after each batch with the number of images that
+    are done: if it returns true, the rows are those of these images only.
     """
     model, captured = _faster(model, images), list[Tensor]()
     head = head_module(model.module, model.heads)
@@ -189,7 +189,7 @@ def embed(
             parts = list[tuple[Tensor, Tensor]]()
             for part in _map_batches(model, images, size, forward, progress):
                 parts.append(part)
-                if stop():
+                if stop(sum(len(logits) for _, logits in parts)):
                     break
             features, logits = map(torch.cat, zip(*parts))
     finally:

@@ -113,9 +113,6 @@ def resolve(
 
 def _resolve(request: Request) -> Resolved:
     reasons: dict[str, str] = {}
-    if request.recipe.prune.enabled:
-        prune, reasons["prune"] = choose_criterion(request.recipe.prune, finished=request.recipe.start is not None)
-        request = replace(request, recipe=replace(request.recipe, prune=prune))
     recipe, stored = request.recipe, request.stored
     _check(request)
     unlabeled = plan_unlabeled(recipe.train, request.context, request.data.train.task) if request.trains else None
@@ -125,6 +122,10 @@ def _resolve(request: Request) -> Resolved:
         reasons |= found
     elif request.model is not None:
         request = replace(request, recipe=replace(request.recipe, train=settings_like(request.model, recipe.train)))
+    if recipe.prune.enabled:
+        trained = recipe.start is not None or request.recipe.train.starts_from_weights
+        prune, reasons["prune"] = choose_criterion(recipe.prune, trained=trained)
+        request = replace(request, recipe=replace(request.recipe, prune=prune))
     if request.recipe.select.examples is not None:
         request, selection = _with_method(request)
         reasons |= selection

@@ -24,7 +24,7 @@ def round_channels(
     """Return the channels to keep with the number of each group rounded to the nearest multiple, by their scores.
 
     Groups that keep all of their channels, and `fixed` ones, stay as they are. If a limit is exceeded then, numbers are
-    rounded down instead, and up again where the limits allow it, first where rounding down costs most; groups with
+    rounded down instead, and up again where the limits allow it, first where rounding down costs most; then groups with
     fewer channels than the multiple keep those.
     """
     counts = {name: len(own) for name, own in kept.items()}
@@ -33,12 +33,14 @@ def round_channels(
     rounded = _best(kept, counts | nearest, scores)
     if all(limit.fits(rounded) for limit in limits):
         return rounded
-    lower = counts | {name: counts[name] // multiple * multiple or counts[name] for name in free}
-    for name in sorted(free, key=lambda name: lower[name] / counts[name]):
-        higher = min(-(-counts[name] // multiple) * multiple, table.groups[name].size)
-        if all(limit.fits(_best(kept, lower | {name: higher}, scores)) for limit in limits):
-            lower[name] = higher
-    return _best(kept, lower, scores)
+    down = {name: counts[name] // multiple * multiple or counts[name] for name in free}
+    rounded = _best(kept, counts | down, scores)
+    for name in sorted(free, key=lambda name: down[name] / counts[name]):
+        up = min(down[name] + multiple, table.groups[name].size)
+        if multiple <= down[name] < counts[name]:
+            larger = rounded | _best({name: kept[name]}, {name: up}, scores)
+            rounded = larger if all(limit.fits(larger) for limit in limits) else rounded
+    return rounded
 
 
 def _half_up(count: int, multiple: int) -> int:

@@ -43,10 +43,12 @@ def change_table(run: RunData) -> Table | None:
             format_percent(entry["after"]),
             f"{100 * entry['change']:+.1f}",
             " to ".join(f"{100 * bound:+.1f}" for bound in entry["interval"]),
+            f"{entry['p_value']:.2g}" if "p_value" in entry else "",  # missing in runs of earlier versions
         )
         for entry in run.comparison["per_class"]
     ]
-    return Table(("class", "images", "recall before", "recall after", "change in points", "95 % interval"), rows)
+    header = ("class", "images", "recall before", "recall after", "change in points", "95 % interval")
+    return Table((*header, "adjusted p-value"), rows)
 
 
 def change_notes(run: RunData) -> Iterator[str]:
@@ -64,9 +66,9 @@ def change_notes(run: RunData) -> Iterator[str]:
         yield '"Before" is the network when it was pruned; its training went on afterwards.'
     harmed = comparison["most_harmed"]
     yield (
-        f"Lost more than chance explains: {', '.join(harmed)}."
+        f"Lost more than chance explains, given the number of classes: {', '.join(harmed)}."
         if harmed
-        else "No class lost more than chance explains."
+        else "No class lost more than chance explains, given the number of classes."
     )
     if confusions := comparison["confusions"][:3]:
         texts = [f"{one['name']} as {one['predicted']} ({one['before']} to {one['after']})" for one in confusions]

@@ -34,7 +34,7 @@ def scan(recipe: Recipe, folder: RunDir, *, context: Context, started: float | N
     data = load(**load_arguments(recipe, origin))
     check_same_images(origin, data.train)
     model.module.to(context.device)
-    settings, _ = choose_criterion(recipe.prune, finished=True)
+    settings, _ = choose_criterion(recipe.prune, trained=True)
     held_out = data.validation if len(data.validation) else data.train
     context.log(f"pruning each layer alone, by {settings.method}")
     batches, labels = _sample(model, data.train, _CALIBRATION_IMAGES, context)

@@ -23,6 +23,8 @@ from shoestring.training.heads.label_probes import fit_label_probes
 from shoestring.training.heads.logistic_regression import fit_probe
 from shoestring.training.heads.on_features import train_on_features, training_flops
 
+MIN_PROBED = 64  # images that a head is fitted to at least
+
 
 def some_of_each_class(images: Images, count: int, *, seed: int) -> Images:
     """Return `count` of the images, drawn at random, as equally many of each class or label as there are."""
@@ -58,15 +60,18 @@ def probe_head(
     The features are those of the images as they are, without augmentation; they are cached. A linear head becomes a
     logistic regression. It takes features of any length, so its weights are divided by the mean length. The head
     "prototype" is set to the means of the classes, "cosine" is trained from there, and "mlp" from the beginning. If
-    `seconds` are given, computing the features takes at most about these, and so does fitting: if time is too short,
-    the head is fitted to the features of the first images, which are returned.
+    `seconds` are given, computing the features takes about as long at most, and fitting as long again: if time is too
+    short, the head is fitted to the features of the first images, 64 or more, which are returned.
     """
     head = head_module(model.module, model.heads)
 
     end = math.inf if seconds is None else time.monotonic() + seconds
 
+    def late(done: int) -> bool:
+        return done >= MIN_PROBED and time.monotonic() >= end
+
     def compute() -> NDArray[np.float32]:
-        return embed(model, images, precision=precision, normalize=False, stop=lambda: time.monotonic() >= end)[0]
+        return embed(model, images, precision=precision, normalize=False, stop=late)[0]
 
     features = cached_features(model, images, compute, variant=precision)
     images = images[: len(features)]

@@ -13,6 +13,7 @@ from shoestring.models import inference
 from shoestring.models.head_modules import CosineHead, MLPHead
 from shoestring.models.heads import head_module
 from shoestring.planning.pretrained import choose_fine_tuning
+from shoestring.training import probe
 from shoestring.training.fine_tuning import rate_factors
 from shoestring.training.heads.class_means import fit_class_means
 from shoestring.training.heads.on_features import train_on_features, training_flops
@@ -149,9 +150,10 @@ def test_only_the_head_is_fitted(images, make_model, head, method):
 def test_without_time_a_head_is_fitted_to_the_first_images(images, make_model, tmp_path, monkeypatch, head):
     monkeypatch.setenv("SHOESTRING_CACHE", str(tmp_path))
     model = make_model(images, "resnet20", width=0.5, head=head)
+    monkeypatch.setattr(probe, "MIN_PROBED", 40)
     monkeypatch.setattr(inference, "_CACHED_VALUES", 0)  # batches of 16 images
     features = probe_head(model, images, seconds=0.0)
-    assert len(features) == 16
+    assert len(features) == 48
     assert not list(tmp_path.rglob("*.npy"))
     assert len(probe_head(model, images)) == 60
 

@@ -59,7 +59,8 @@ def clock(monkeypatch):
         return _by_clock(features, labels, weights, strength, **more)
 
     monkeypatch.setattr(logistic_regression, "_by_clock", by_clock)
-    monkeypatch.setattr(regression, "_TOLERANCE", 0.0)
+    for name in ("_TOLERANCE", "_PRECONDITIONED_TOLERANCE"):
+        monkeypatch.setattr(regression, name, 0.0)
     monkeypatch.setattr(regression.time, "monotonic", lambda: float(next(seconds)))
     return fitted, seconds
 

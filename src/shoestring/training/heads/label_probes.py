@@ -119,20 +119,20 @@ def _by_clock(
     spectrum: Spectrum | None,
 ) -> Fitted:
     """Minimize the losses of all labels at once, until `end`: the sum of what scikit-learn minimizes for each."""
-    share = torch.ones(labels.shape) if weights is None else torch.from_numpy(np.array(weights))
-    totals = share.sum(0)
-    loss = _binary_cross_entropy(torch.from_numpy(labels).float(), share / totals)
-    about = {"outputs": labels.shape[1], "penalty": float((1 / (strength * totals)).mean())}
+    own = torch.ones(labels.shape) if weights is None else torch.from_numpy(np.array(weights))
+    totals = own.sum(0).clamp_min(1.0)  # below one if nearly all images have no weight
+    loss = _binary_cross_entropy(torch.from_numpy(labels).float(), own / totals)
+    about = {"outputs": labels.shape[1], "penalty": 1 / (strength * totals[:, None])}
     start = first or (np.zeros((labels.shape[1], features.shape[1])), _log_odds(labels))
     return minimize_by_clock(features, loss, end=end, first=start, spectrum=spectrum, **about)
 
 
-def _binary_cross_entropy(targets: Tensor, share: Tensor) -> Loss:
-    """The sum over labels of the binary cross-entropy of labels (N, L), each with a share (N, L) of the loss."""
+def _binary_cross_entropy(targets: Tensor, weights: Tensor) -> Loss:
+    """The sum of the binary cross-entropies of labels (N, L), with these weights (N, L)."""
 
     def loss(scores: Tensor) -> tuple[Tensor, Tensor]:
         losses = functional.binary_cross_entropy_with_logits(scores, targets, reduction="none")
-        return (losses * share).sum(dtype=torch.float64), scores.sigmoid_().sub_(targets).mul_(share)
+        return (losses * weights).sum(dtype=torch.float64), scores.sigmoid_().sub_(targets).mul_(weights)
 
     return loss
 

@@ -111,19 +111,19 @@ def _by_clock(
     spectrum: Spectrum | None,
 ) -> Fitted:
     """Minimize scikit-learn's loss of a multinomial regression until `end`. All classes have images."""
-    share = torch.ones(len(labels)) if weights is None else torch.from_numpy(np.array(weights))
-    total = float(share.sum())
-    loss = _cross_entropy(torch.from_numpy(labels)[:, None], share[:, None] / total)
+    own = torch.ones(len(labels)) if weights is None else torch.from_numpy(np.array(weights))
+    total = max(float(own.sum()), 1.0)  # below one if nearly all images have no weight
+    loss = _cross_entropy(torch.from_numpy(labels)[:, None], own[:, None] / total)
     about = {"outputs": int(labels.max()) + 1, "penalty": 1 / (strength * total)}
     return minimize_by_clock(features, loss, end=end, first=first, spectrum=spectrum, **about)
 
 
-def _cross_entropy(targets: Tensor, share: Tensor) -> Loss:
-    """The cross-entropy of labels (N, 1), each with a share (N, 1) of the loss."""
+def _cross_entropy(targets: Tensor, weights: Tensor) -> Loss:
+    """The sum of the cross-entropies of labels (N, 1), with these weights (N, 1)."""
 
     def loss(scores: Tensor) -> tuple[Tensor, Tensor]:
         logs = scores.log_softmax(1)
-        value = -(logs.gather(1, targets) * share).sum(dtype=torch.float64)
-        return value, logs.exp_().scatter_add_(1, targets, -torch.ones_like(share)).mul_(share)
+        value = -(logs.gather(1, targets) * weights).sum(dtype=torch.float64)
+        return value, logs.exp_().scatter_add_(1, targets, -torch.ones_like(weights)).mul_(weights)
 
     return loss

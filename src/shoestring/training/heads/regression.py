@@ -33,28 +33,28 @@ def minimize_by_clock(
     loss: Loss,
     *,
     outputs: int,
-    penalty: float,
+    penalty: float | Tensor,
     end: float,
     first: Fitted | None,
     spectrum: Spectrum | None,
 ) -> Fitted:
     """Minimize a loss of scores plus `penalty` / 2 times the squared weights, by L-BFGS in float32, until `end`.
 
-    The clock (`time.monotonic`) is read after each iteration. It starts at `first`, if that is given. The `spectrum` of
-    the features reduces the number of iterations.
+    The penalty is a number, or one for each output (C, 1). The clock (`time.monotonic`) is read after each iteration.
+    The search starts from `first`, if that is given. The `spectrum` of the features reduces the number of iterations.
     """
     from scipy.optimize import minimize
 
     rows, size = torch.from_numpy(np.asarray(features)), features.shape[1]
-    preconditioner = Preconditioner(spectrum, penalty)
+    preconditioner = Preconditioner(spectrum, float(torch.as_tensor(penalty).mean()))
 
     def objective(values: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         both = torch.from_numpy(values).float().view(outputs, size + 1)
         own = preconditioner.weights(both[:, :size])
         value, error = loss(torch.addmm(both[:, size], rows, own.T))
         slope = preconditioner.gradient(error.T @ rows + penalty * own)
-        total = float(value) + penalty / 2 * float(own.double().square().sum())
-        return total, torch.cat([slope, error.sum(0)[:, None]], 1).double().flatten().numpy()
+        total = value + (penalty / 2 * own.double().square()).sum()
+        return float(total), torch.cat([slope, error.sum(0)[:, None]], 1).double().flatten().numpy()
 
     def stop(values: NDArray[np.float64]) -> None:
         if time.monotonic() >= end:
