@@ -90,6 +90,7 @@ def prune(
     labels = None
     if sample.labels is not None and sample.labels.ndim == 1:  # not several labels for each image
         labels = list(torch.from_numpy(sample.labels).split(_CALIBRATION_BATCH))
+    assert requested.scope != "auto", "it is chosen by the plan"
     pruned = shrink(
         model,
         batches,
