@@ -64,7 +64,6 @@ def probe_head(
     short, the head is fitted to the features of the first images, 64 or more, which are returned.
     """
     head = head_module(model.module, model.heads)
-
     end = math.inf if seconds is None else time.monotonic() + seconds
 
     def late(done: int) -> bool:
